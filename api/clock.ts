@@ -1,0 +1,44 @@
+/** A cancellable timer handle. */
+export interface Timer {
+  cancel(): void
+}
+
+/**
+ * Time, injected everywhere so that tests run in virtual time.
+ * `now` is wall-clock milliseconds since 1970 (it may jump); `monotonic` is milliseconds from an arbitrary origin
+ * that never goes back and is the only clock used to measure durations and deadlines.
+ */
+export interface Clock {
+  now(): number
+  monotonic(): number
+  /** Calls `fn` once after `delayMs` (≥ 0). The timer keeps the process alive unless `unref` is true. */
+  after(delayMs: number, fn: () => void, unref?: boolean): Timer
+}
+
+const MAX_TIMEOUT_MS = 2_147_483_647
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(delayMs, fn, unref = false) {
+    const handle = setTimeout(fn, Math.min(Math.max(delayMs, 0), MAX_TIMEOUT_MS))
+    if (unref) handle.unref()
+    return { cancel: () => clearTimeout(handle) }
+  },
+}
+
+/** Resolves after `delayMs`, or rejects with the signal's reason as soon as it aborts. */
+export function delay(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason)
+    const onAbort = () => {
+      timer.cancel()
+      reject(signal?.reason)
+    }
+    const timer = clock.after(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort)
+      resolve()
+    })
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+}
