@@ -1,0 +1,26 @@
+export type { Device, DeviceSpec, DeviceStatus, DeviceTwin, WriteState } from './schema/device.ts'
+export type {
+  DeviceModel,
+  DeviceModelSpec,
+  ModelMethod,
+  ModelProperty,
+  PollPolicy,
+  ReportPolicy,
+  WritePolicy,
+} from './schema/device-model.ts'
+export type { Gateway, GatewaySpec, GatewayStatus } from './schema/gateway.ts'
+export type { Json, KubeObject, ObjectMeta } from './schema/parts.ts'
+
+export const GROUP = 'sluice.dev'
+export const VERSION = 'v1alpha1'
+export const API_VERSION = `${GROUP}/${VERSION}`
+
+/** `namespace/name`: how a namespaced object is called inside the agent, on the link and in the local API. */
+export type ObjectKey = string
+
+export const objectKey = (namespace: string, name: string): ObjectKey => `${namespace}/${name}`
+
+export function splitKey(key: ObjectKey): { namespace: string; name: string } {
+  const slash = key.indexOf('/')
+  return { namespace: key.slice(0, slash), name: key.slice(slash + 1) }
+}

@@ -1,0 +1,86 @@
+import type { TSchema } from 'typebox'
+import { deviceSpec, deviceStatus } from './device.ts'
+import { deviceModelSpec } from './device-model.ts'
+import { gatewaySpec, gatewayStatus } from './gateway.ts'
+import { anyObject, type Rule } from './parts.ts'
+import type { ProtocolSchema } from './protocol.ts'
+
+export interface PrinterColumn {
+  readonly name: string
+  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'date'
+  readonly jsonPath: string
+  readonly description?: string
+  readonly priority?: number
+}
+
+/** Everything about a kind that its CRD, its validator and its users have to agree on. */
+export interface ResourceDefinition {
+  readonly kind: string
+  readonly plural: string
+  readonly shortNames: readonly string[]
+  readonly namespaced: boolean
+  readonly spec: TSchema
+  readonly status: TSchema
+  readonly specRequired: boolean
+  readonly rules?: readonly Rule[]
+  readonly columns: readonly PrinterColumn[]
+  readonly selectableFields?: readonly string[]
+}
+
+const age: PrinterColumn = { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' }
+
+export const resourceDefinitions = (protocols: readonly ProtocolSchema[]): readonly ResourceDefinition[] => [
+  {
+    kind: 'DeviceModel',
+    plural: 'devicemodels',
+    shortNames: ['dm'],
+    namespaced: true,
+    spec: deviceModelSpec(protocols),
+    status: anyObject(),
+    specRequired: true,
+    columns: [
+      { name: 'Vendor', type: 'string', jsonPath: '.spec.vendor' },
+      { name: 'Description', type: 'string', jsonPath: '.spec.description' },
+      age,
+    ],
+  },
+  {
+    kind: 'Device',
+    plural: 'devices',
+    shortNames: ['dev'],
+    namespaced: true,
+    spec: deviceSpec(protocols),
+    status: deviceStatus(),
+    specRequired: true,
+    selectableFields: ['.spec.nodeName', '.spec.model'],
+    columns: [
+      { name: 'Model', type: 'string', jsonPath: '.spec.model' },
+      { name: 'Gateway', type: 'string', jsonPath: '.spec.nodeName' },
+      { name: 'State', type: 'string', jsonPath: '.status.state' },
+      { name: 'Values', type: 'string', jsonPath: '.status.summary' },
+      { name: 'Seen', type: 'date', jsonPath: '.status.lastSeen' },
+      { name: 'Stale', type: 'date', jsonPath: '.status.staleSince', priority: 1 },
+      age,
+    ],
+  },
+  {
+    kind: 'Gateway',
+    plural: 'gateways',
+    shortNames: ['gw'],
+    namespaced: false,
+    spec: gatewaySpec(),
+    status: gatewayStatus(),
+    specRequired: false,
+    columns: [
+      { name: 'State', type: 'string', jsonPath: '.status.state' },
+      { name: 'Mode', type: 'string', jsonPath: '.spec.mode' },
+      { name: 'Devices', type: 'integer', jsonPath: '.status.devices.total' },
+      { name: 'Online', type: 'integer', jsonPath: '.status.devices.online' },
+      { name: 'Outbox', type: 'integer', jsonPath: '.status.outbox.batches' },
+      { name: 'Dropped', type: 'integer', jsonPath: '.status.outbox.droppedValues' },
+      { name: 'Seen', type: 'date', jsonPath: '.status.lastSeen' },
+      { name: 'Version', type: 'string', jsonPath: '.status.agentVersion', priority: 1 },
+      age,
+    ],
+  },
+]

@@ -1,0 +1,5 @@
+import { modbus } from './modbus/protocol.ts'
+import type { Protocol } from './sdk/mapper.ts'
+
+/** Every protocol Sluice speaks. Importing this costs nothing: each protocol loads its parts when they are needed. */
+export const protocols: readonly Protocol[] = [modbus]

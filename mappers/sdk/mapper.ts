@@ -1,0 +1,133 @@
+import type { Clock } from '../../api/clock.ts'
+import type { DeviceModelSpec, DeviceSpec, Json, ObjectKey } from '../../api/resources.ts'
+import type { ProtocolSchema } from '../../api/schema/protocol.ts'
+import type { Quality } from '../../api/twin/quality.ts'
+import type { Finding } from '../../api/yaml/findings.ts'
+
+/** A device resolved with its model: all a mapper needs to know, validated beforehand. */
+export interface DeviceBinding {
+  readonly key: ObjectKey
+  readonly device: DeviceSpec
+  readonly model: DeviceModelSpec
+  /** Changes exactly when `device` or `model` changed in a way the mapper may care about. */
+  readonly revision: string
+}
+
+/** One reading on its way to the twin. */
+export interface Reading {
+  readonly device: ObjectKey
+  readonly property: string
+  /** Absent when the reading failed; then `quality` says how. */
+  readonly value?: Json
+  /** Source time, milliseconds since 1970. */
+  readonly atMs: number
+  readonly quality: Quality
+  /** Words for a person, when the quality is not good. */
+  readonly reason?: string
+}
+
+/** What is known about reaching a device. */
+export interface DeviceReachability {
+  readonly device: ObjectKey
+  readonly online: boolean
+  readonly atMs: number
+  readonly reason?: string
+  /** Share of failed requests, 0 to 1, exponentially weighted. */
+  readonly errorRate?: number
+  readonly latencyMs?: number
+}
+
+export interface WriteCommand {
+  readonly device: ObjectKey
+  readonly property: string
+  readonly value: Json
+  /** Desired version this write carries; the outcome is reported for exactly this version. */
+  readonly version: number
+  /** `clock.monotonic()` time after which nothing may be put on the wire any more. */
+  readonly deadlineMs: number
+}
+
+export type WriteOutcome =
+  | { readonly state: 'applied'; readonly readBack?: Json; readonly atMs: number }
+  | { readonly state: 'rejected'; readonly code: string; readonly reason: string; readonly atMs: number }
+  | { readonly state: 'timedOut'; readonly reason: string; readonly atMs: number }
+
+/** Statistics of one link (a serial line, a socket, a radio). Times in milliseconds, rates per second. */
+export interface LinkStats {
+  readonly link: string
+  readonly protocol: string
+  readonly state: 'up' | 'down' | 'idle'
+  readonly reason?: string
+  readonly devices: number
+  /** Share of wall time the link was busy with useful traffic since the last minute, 0 to 1. */
+  readonly use: number
+  /** Bus time of the ideal plan ÷ bus time of the plan in force, 0 to 1. */
+  readonly planEfficiency: number
+  readonly requests: number
+  readonly propertiesRead: number
+  readonly errors: Readonly<Record<string, number>>
+  readonly turnaroundMs?: number
+}
+
+/** One request of a read plan, as shown by `sluice plan`. */
+export interface PlannedRequest {
+  /** What goes over the wire, in the protocol's words: `FC4 input 0x0000..0x0011 (18 registers)`. */
+  readonly request: string
+  readonly everyMs: number
+  readonly properties: readonly string[]
+  /** Time on the link, milliseconds. */
+  readonly busMs: number
+  readonly why: string
+  /** Start and length in the protocol's address space, for drawing. */
+  readonly table?: string
+  readonly start?: number
+  readonly length?: number
+  /** Addresses read although nobody asked for them. */
+  readonly filler?: number
+}
+
+export interface PlanExplanation {
+  readonly device: ObjectKey
+  readonly link: string
+  readonly requests: readonly PlannedRequest[]
+  /** Share of the link's time this device's plan takes, 0 to 1 and beyond when it cannot be carried. */
+  readonly load: number
+  /** Bus time per second with one request a property, for comparison. */
+  readonly naiveLoad: number
+  readonly notes: readonly string[]
+}
+
+/** What the agent gives a mapper. Calls never throw and never block. */
+export interface MapperHost {
+  readonly clock: Clock
+  /** 0 ≤ x < 1; seeded in tests. */
+  readonly random: () => number
+  readings(batch: readonly Reading[]): void
+  reachability(news: readonly DeviceReachability[]): void
+  log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, Json>>): void
+}
+
+/** A running protocol. */
+export interface Mapper extends AsyncDisposable {
+  /**
+   * The full set of devices to serve from now on. Only what differs from the set before is touched: links of
+   * unchanged devices keep running without a missed poll.
+   */
+  configure(devices: readonly DeviceBinding[]): void
+  /** Applies one desired value. Never rejects: every end is an outcome. `signal` means a newer version replaced it. */
+  write(command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome>
+  links(): readonly LinkStats[]
+  explain(device: ObjectKey): PlanExplanation | undefined
+}
+
+/** What `mappers/registry.ts` lists: cheap to import, the mapper itself is loaded when a device needs it. */
+export interface Protocol {
+  readonly name: string
+  /** TypeBox schemas; imported only by whoever prints or compiles them, never on the gateway's hot path. */
+  schema(): Promise<ProtocolSchema>
+  /** Domain knowledge about a model and the devices that use it. */
+  lint(): Promise<(model: DeviceModelSpec, devices: readonly DeviceSpec[]) => readonly Finding[]>
+  /** Plan without a connection, from the model and address alone. */
+  explain(): Promise<(binding: DeviceBinding) => PlanExplanation>
+  load(): Promise<(host: MapperHost) => Mapper>
+}
