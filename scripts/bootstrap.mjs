@@ -1,0 +1,105 @@
+#!/usr/bin/env node
+// Runs on whatever Node the machine has (20 or newer): installs what is missing, then hands over to the pinned Node.
+// No dependency, no TypeScript: this file is the only one that must work before `npm ci` has run.
+import { spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { arch, platform } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const modules = join(root, 'node_modules')
+const stampFile = join(modules, '.sluice-install')
+const [task = 'help', ...args] = process.argv.slice(2)
+const say = (line) => process.stderr.write(`sluice: ${line}\n`)
+
+function installPackages() {
+  const lock = readFileSync(join(root, 'package-lock.json'))
+  const stamp = createHash('sha256').update(lock).digest('hex')
+  if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return
+  say('installing the packages named in package-lock.json (once, about a minute) ...')
+  // Install scripts are not needed: every native part ships prebuilt inside its package.
+  const npm = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    shell: platform() === 'win32',
+  })
+  if (npm.error || npm.status !== 0) {
+    say(`npm ci failed${npm.error ? `: ${npm.error.message}` : ` with exit code ${npm.status}`}.`)
+    say('Is npm installed and the package registry reachable? Fix that and run the same command again.')
+    process.exit(1)
+  }
+  mkdirSync(modules, { recursive: true })
+  writeFileSync(stampFile, stamp)
+}
+
+/** The pinned Node from the platform package, or the running one when it is new enough. */
+function nodeBinary() {
+  const pinned = join(modules, `node-${platform()}-${arch()}`, 'bin', 'node')
+  if (existsSync(pinned)) return pinned
+  if (Number(process.versions.node.split('.')[0]) >= 24) return process.execPath
+  say(`no prebuilt Node 24 for ${platform()}-${arch()}, and this is Node ${process.versions.node}.`)
+  say('Install Node 24 or newer and run the same command again.')
+  process.exit(1)
+}
+
+/** Debian packages that a task uses; installed where root and apt allow, otherwise named. */
+const SYSTEM_TOOLS = {
+  start: [{ command: 'kubectl', debian: 'kubernetes-client', use: 'the kubectl commands of the tour' }],
+  test: [
+    { command: 'kubectl', debian: 'kubernetes-client', use: 'the kubectl conformance suite' },
+    { command: 'openssl', debian: 'openssl', use: 'the certificate tests' },
+  ],
+  bench: [],
+}
+
+const onPath = (command) =>
+  (process.env.PATH ?? '').split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, command)))
+
+function installSystemTools() {
+  const missing = (SYSTEM_TOOLS[task] ?? []).filter((tool) => !onPath(tool.command))
+  if (missing.length === 0) return
+  const names = missing.map((tool) => tool.debian)
+  if (platform() === 'linux' && process.getuid?.() === 0 && onPath('apt-get')) {
+    say(`installing Debian packages: ${names.join(', ')} ...`)
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+    spawnSync('apt-get', ['update', '-qq'], { stdio: ['ignore', 'ignore', 2], env })
+    spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...names], {
+      stdio: ['ignore', 'ignore', 2],
+      env,
+    })
+  }
+  const still = missing.filter((tool) => !onPath(tool.command))
+  for (const tool of still) {
+    say(`'${tool.command}' is missing: ${tool.use} need it. Debian: apt-get install ${tool.debian}`)
+  }
+  if (still.length > 0 && process.env.CI === 'true') {
+    say('nothing may be skipped in CI.')
+    process.exit(1)
+  }
+}
+
+function run(argv) {
+  const node = nodeBinary()
+  const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${join(modules, '.bin')}${delimiter}${process.env.PATH}` }
+  const child = spawn(node, argv, { cwd: root, stdio: 'inherit', env })
+  // A terminal sends Ctrl-C to the whole group; what is sent to this process alone is passed on.
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  process.on('SIGINT', () => {})
+  child.on('exit', (code, signal) => process.exit(signal ? 128 + (signal === 'SIGINT' ? 2 : 15) : (code ?? 1)))
+}
+
+const tasks = {
+  start: () => ['cli/main.ts', 'up', '--demo', ...args],
+  test: () => [join(modules, 'vitest', 'vitest.mjs'), 'run', ...args],
+  bench: () => ['bench/main.ts', ...args],
+}
+
+if (!(task in tasks)) {
+  say(`unknown task '${task}'; there are: ${Object.keys(tasks).join(', ')}`)
+  process.exit(2)
+}
+installPackages()
+installSystemTools()
+run(tasks[task]())
