@@ -1,0 +1,75 @@
+import { readdir } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import type { Bench, Figure } from './harness.ts'
+import { significant } from './harness.ts'
+
+const HELP = `npm run bench -- [NAME...] [--quick] [--json]
+
+Runs the benchmarks of this folder, each beside its peer or its physical limit, and exits 1 when a budget is missed.
+
+  --quick   under 40 s a benchmark
+  --json    only the JSON lines, one a figure
+  --list    names of the benchmarks
+
+Examples
+  npm run bench
+  npm run bench -- modbus-tcp modbus-rtu --quick
+  npm run bench -- --json > figures.jsonl`
+
+const folder = new URL('.', import.meta.url)
+const NOT_BENCHES = new Set(['main.ts', 'harness.ts'])
+
+async function available(): Promise<string[]> {
+  const files = await readdir(folder)
+  return files
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !NOT_BENCHES.has(file))
+    .map((file) => file.slice(0, -3))
+    .sort()
+}
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+})
+
+function print(figure: Figure): void {
+  const rounded = { ...figure, value: significant(figure.value) }
+  const line = figure.ratio === undefined ? rounded : { ...rounded, ratio: significant(figure.ratio) }
+  process.stdout.write(`${JSON.stringify(line)}\n`)
+}
+
+async function main(): Promise<number> {
+  const names = await available()
+  if (flags.help) {
+    process.stdout.write(`${HELP}\n\nBenchmarks: ${names.join(', ')}\n`)
+    return 0
+  }
+  if (flags.list) {
+    process.stdout.write(`${names.join('\n')}\n`)
+    return 0
+  }
+  const unknown = positionals.filter((name) => !names.includes(name))
+  if (unknown.length > 0) {
+    process.stderr.write(`no benchmark '${unknown.join("', '")}'; there are: ${names.join(', ')}\n`)
+    return 2
+  }
+  let missed = 0
+  for (const name of positionals.length > 0 ? positionals : names) {
+    if (!flags.json) process.stderr.write(`-- ${name}\n`)
+    const module: { run?: Bench } = await import(new URL(`${name}.ts`, folder).href)
+    if (module.run === undefined) throw new Error(`bench/${name}.ts does not export run()`)
+    for (const figure of await module.run({ quick: flags.quick })) {
+      print(figure)
+      if (!figure.ok) missed += 1
+    }
+  }
+  if (!flags.json) process.stderr.write(missed === 0 ? 'every budget kept\n' : `${missed} budgets missed\n`)
+  return missed === 0 ? 0 : 1
+}
+
+process.exit(await main())
