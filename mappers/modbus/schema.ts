@@ -118,10 +118,9 @@ export const propertyBinding = () =>
 const rts = () =>
   object(
     {
-      highDuringSend: optional(flag({ description: 'Raise RTS while sending. Default true.' })),
-      highAfterSend: optional(flag({ description: 'Keep RTS raised while listening. Default false.' })),
-      beforeSend: optional(duration({ description: 'Wait between switching RTS and the first byte. Default 0ms.' })),
-      afterSend: optional(duration({ description: 'Wait between the last byte and switching back. Default 0ms.' })),
+      send: word(['up', 'down'], { description: 'Level of RTS while sending; the other level while listening.' }),
+      before: optional(duration({ description: 'Wait between switching RTS and the first byte. Default 0ms.' })),
+      after: optional(duration({ description: 'Wait between the last byte and switching back. Default 0ms.' })),
     },
     { description: 'RS-485 direction by the RTS line, for adapters that do not switch by themselves.' },
   )
@@ -149,8 +148,10 @@ const endpoint = (description: string) =>
       host: text({ minLength: 1, maxLength: 253 }),
       port: optional(integer({ minimum: 1, maximum: 65535, description: 'Default 502.' })),
       window: optional(
-        integer({ minimum: 1, maximum: 64, description: 'Requests in flight at most. Default: learnt, from 1 up.' }),
+        integer({ minimum: 1, maximum: 64, description: 'Requests in flight at most; learnt from 1 up. Default 16.' }),
       ),
+      transactionIdZero: optional(flag({ description: 'The gateway answers with transaction id 0. Default false.' })),
+      anyUnit: optional(flag({ description: 'The gateway answers with a unit number of its own. Default false.' })),
     },
     { description },
   )
@@ -194,6 +195,9 @@ export const deviceAddress = () =>
       ),
       pauseBetweenRequests: optional(
         duration({ description: 'Silence on the link between two requests, beyond what the framing needs.' }),
+      ),
+      retryFirstRequest: optional(
+        flag({ description: 'Ask again when the first request after opening is lost. Default false.' }),
       ),
       closeAfterGather: optional(
         flag({ description: 'Close the link after each round, for devices with a single client slot. Default false.' }),
