@@ -1,8 +1,21 @@
 import type { Clock } from '../../api/clock.ts'
+import { systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { ModbusRequest, ModbusResponse } from './codec-types.ts'
+import { asciiFraming, rtuFraming } from './line-framing.ts'
+import { serialTiming } from './line-timing.ts'
+import { preciseClock } from './precise-clock.ts'
+import { LineSession } from './session-line.ts'
+import { TcpSession } from './session-tcp.ts'
+import { openSerialTransport } from './transport-serial.ts'
+import { openTcpTransport } from './transport-tcp.ts'
 
 export type { DeviceIdObject, ModbusRequest, ModbusResponse } from './codec-types.ts'
+
+/** USB adapters and converters break answers up by 20 ms and more; ASCII allows a second (section 2.5.2.1). */
+const rtuGapMs = 50
+const asciiGapMs = 1000
+const gatewayGapMs = 200
 
 /**
  * One wire to one or many Modbus units: a TCP connection or a serial line.
@@ -109,7 +122,7 @@ export interface LineOptions extends LinkOptions {
   readonly quietMaxMs?: number
   /** `line` (default): a time-out keeps everybody quiet. `unit`: only the unit that did not answer. */
   readonly quietScope?: 'line' | 'unit'
-  /** Longest pause inside one answer that is still taken for one answer. Default 50 ms, never under t3.5. */
+  /** Longest pause inside one answer that is still taken for one answer. Defaults: RTU 50, ASCII 1000, through TCP 200 ms; never under t3.5. */
   readonly maxGapMs?: number
   /** The adapter hands back what we send. Default `auto`: noticed at the first read and then dropped. */
   readonly echo?: boolean | 'auto'
@@ -156,6 +169,8 @@ export interface SerialSessionOptions extends LineOptions {
 
 export interface SessionDeps {
   readonly clock: Clock
+  /** 0 to 1, for the jitter of reconnecting. Default Math.random. */
+  readonly random?: () => number
 }
 
 /** The Modbus exception code (1 to 11) of a `SLUICE_MODBUS_EXCEPTION`, otherwise undefined. */
@@ -164,10 +179,23 @@ export function exceptionOf(error: unknown): number | undefined {
   return 'exception' in error && typeof error.exception === 'number' ? error.exception : undefined
 }
 
-export function openTcpSession(_options: TcpSessionOptions, _deps: SessionDeps): ModbusSession {
-  throw new SluiceError('SLUICE_INTERNAL', 'not there yet')
+export function openTcpSession(options: TcpSessionOptions, deps: SessionDeps): ModbusSession {
+  const { clock, random = Math.random } = deps
+  const open = openTcpTransport(options, clock)
+  if (options.framing === 'tcp') return new TcpSession(options, open, { clock, random })
+  const framing = options.framing === 'rtu' ? rtuFraming : asciiFraming
+  const silenceMs = options.pauseBetweenRequestsMs ?? 0
+  const timing = { charMs: 0, silenceMs, maxGapMs: options.maxGapMs ?? gatewayGapMs }
+  const where = `${options.host}:${options.port}`
+  return new LineSession({ where, open, framing, timing, options }, { clock, lineClock: clock, random })
 }
 
-export function openSerialSession(_options: SerialSessionOptions, _deps: SessionDeps): ModbusSession {
-  throw new SluiceError('SLUICE_INTERNAL', 'not there yet')
+export function openSerialSession(options: SerialSessionOptions, deps: SessionDeps): ModbusSession {
+  const { clock, random = Math.random } = deps
+  const framing = options.framing === 'ascii' ? asciiFraming : rtuFraming
+  const maxGapMs = options.maxGapMs ?? (options.framing === 'ascii' ? asciiGapMs : rtuGapMs)
+  const timing = serialTiming(options, { ...options, maxGapMs })
+  const lineClock = clock === systemClock ? preciseClock : clock
+  const open = openSerialTransport(options, clock)
+  return new LineSession({ where: options.path, open, framing, timing, options }, { clock, lineClock, random })
 }
