@@ -1,0 +1,198 @@
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import { SluiceError } from '../../api/errors.ts'
+import type { Json } from '../../api/resources.ts'
+import type { KubeConfig } from './config.ts'
+import { kubeAnswerError, kubeUnreachable } from './errors.ts'
+
+export type PatchType = 'merge' | 'apply' | 'json' | 'strategic'
+
+const PATCH_CONTENT: Readonly<Record<PatchType, string>> = {
+  merge: 'application/merge-patch+json',
+  apply: 'application/apply-patch+yaml',
+  json: 'application/json-patch+json',
+  strategic: 'application/strategic-merge-patch+json',
+}
+
+/** Query parameters; undefined ones are left out. */
+export type KubeQuery = Readonly<Record<string, string | number | boolean | undefined>>
+
+export interface CallOptions {
+  readonly query?: KubeQuery
+  readonly signal?: AbortSignal
+  /** The whole exchange, connecting included. Default 30 s. */
+  readonly timeoutMs?: number
+}
+
+export interface KubeList<T> {
+  readonly metadata: { readonly resourceVersion?: string; readonly continue?: string }
+  readonly items: readonly T[]
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000
+/** Answers beyond this are refused: a list page of 500 large objects stays well below. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+/**
+ * A small Kubernetes client over keep-alive connections. Refusals are SluiceErrors with codes
+ * SLUICE_KUBE_NOT_FOUND, _EXISTS, _CONFLICT, _EXPIRED (410), _FORBIDDEN, _REFUSED (other 4xx), _UNAVAILABLE (429, 5xx)
+ * and _UNREACHABLE (no answer).
+ */
+export class KubeClient implements AsyncDisposable {
+  readonly server: string
+  readonly #config: KubeConfig
+  readonly #agent: HttpAgent | HttpsAgent
+  readonly #base: URL
+  readonly #request: typeof httpRequest | typeof httpsRequest
+
+  constructor(config: KubeConfig, options: { readonly maxSockets?: number } = {}) {
+    this.#config = config
+    this.server = config.server
+    this.#base = new URL(config.server)
+    const pool = { keepAlive: true, maxSockets: options.maxSockets ?? 48, scheduling: 'lifo' as const }
+    const secure = this.#base.protocol === 'https:'
+    this.#request = secure ? httpsRequest : httpRequest
+    this.#agent = secure
+      ? new HttpsAgent({
+          ...pool,
+          ...(config.caPem === undefined ? {} : { ca: config.caPem }),
+          ...(config.certPem === undefined ? {} : { cert: config.certPem }),
+          ...(config.keyPem === undefined ? {} : { key: config.keyPem }),
+          rejectUnauthorized: config.insecureSkipVerify !== true,
+        })
+      : new HttpAgent(pool)
+  }
+
+  get<T>(path: string, options: CallOptions = {}): Promise<T> {
+    return this.#call<T>('GET', path, undefined, undefined, options)
+  }
+
+  create<T>(path: string, body: object, options: CallOptions = {}): Promise<T> {
+    return this.#call<T>('POST', path, JSON.stringify(body), 'application/json', options)
+  }
+
+  replace<T>(path: string, body: object, options: CallOptions = {}): Promise<T> {
+    return this.#call<T>('PUT', path, JSON.stringify(body), 'application/json', options)
+  }
+
+  patch<T>(path: string, type: PatchType, body: object, options: CallOptions = {}): Promise<T> {
+    return this.#call<T>('PATCH', path, JSON.stringify(body), PATCH_CONTENT[type], options)
+  }
+
+  delete(path: string, options: CallOptions & { readonly body?: { readonly [key: string]: Json } } = {}) {
+    const body = options.body === undefined ? undefined : JSON.stringify(options.body)
+    return this.#call<unknown>('DELETE', path, body, 'application/json', options)
+  }
+
+  /** One page of a list; pass the answer's `metadata.continue` for the next. */
+  list<T>(path: string, options: CallOptions = {}): Promise<KubeList<T>> {
+    return this.get<KubeList<T>>(path, options)
+  }
+
+  /** Opens a streaming answer (a watch). The caller reads and destroys it; aborting the signal destroys it too. */
+  async stream(path: string, query: KubeQuery, signal: AbortSignal, headersTimeoutMs = 30_000) {
+    const answer = await this.#send('GET', path, undefined, undefined, query, signal, headersTimeoutMs)
+    if (answer.statusCode === 200) return answer
+    const body = await readAll(answer, 1_000_000)
+    throw kubeAnswerError('GET', path, answer.statusCode ?? 0, body)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#agent.destroy()
+  }
+
+  async #call<T>(
+    method: string,
+    path: string,
+    body: string | undefined,
+    contentType: string | undefined,
+    options: CallOptions,
+  ): Promise<T> {
+    const timeout = AbortSignal.timeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
+    const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout])
+    const answer = await this.#send(method, path, body, contentType, options.query, signal)
+    let text: string
+    try {
+      text = await readAll(answer, MAX_ANSWER_BYTES)
+    } catch (cause) {
+      if (cause instanceof SluiceError) throw cause
+      throw kubeUnreachable(this.server, cause)
+    }
+    const status = answer.statusCode ?? 0
+    if (status < 200 || status > 299) throw kubeAnswerError(method, path, status, text)
+    try {
+      return JSON.parse(text) as T
+    } catch (cause) {
+      throw new SluiceError('SLUICE_KUBE_BAD_ANSWER', `${method} ${path}: the answer is not JSON`, { cause })
+    }
+  }
+
+  #send(
+    method: string,
+    path: string,
+    body: string | undefined,
+    contentType: string | undefined,
+    query: KubeQuery | undefined,
+    signal: AbortSignal,
+    headersTimeoutMs?: number,
+  ): Promise<IncomingMessage> {
+    const token = this.#config.token?.()
+    const options: RequestOptions = {
+      method,
+      host: this.#base.hostname.replace(/^\[|\]$/g, ''),
+      port: this.#base.port || (this.#base.protocol === 'https:' ? 443 : 80),
+      path: this.#base.pathname.replace(/\/$/, '') + path + queryText(query),
+      agent: this.#agent,
+      signal,
+      headers: {
+        accept: 'application/json',
+        'user-agent': 'sluice-cloudcore',
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        // Without a length Node sends DELETE bodies in a way that corrupts the next request on the connection.
+        ...(body === undefined
+          ? {}
+          : { 'content-type': contentType ?? 'application/json', 'content-length': Buffer.byteLength(body) }),
+      },
+    }
+    const attempt = (mayRetry: boolean): Promise<IncomingMessage> =>
+      new Promise((resolve, reject) => {
+        const request = this.#request(options, (answer) => {
+          request.setTimeout(0)
+          resolve(answer)
+        })
+        if (headersTimeoutMs !== undefined) {
+          request.setTimeout(headersTimeoutMs, () => request.destroy(new Error('no answer in time')))
+        }
+        request.on('error', (error: NodeJS.ErrnoException) => {
+          // A kept-alive connection that the server closed in the same instant: nothing was processed.
+          const lost = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
+          if (lost && mayRetry && !signal.aborted) return resolve(attempt(false))
+          reject(kubeUnreachable(this.server, error))
+        })
+        request.end(body)
+      })
+    return attempt(method === 'GET' || method === 'PATCH')
+  }
+}
+
+function queryText(query: KubeQuery | undefined): string {
+  if (query === undefined) return ''
+  const params = new URLSearchParams()
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) params.set(key, String(value))
+  const text = params.toString()
+  return text === '' ? '' : `?${text}`
+}
+
+async function readAll(answer: IncomingMessage, maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > maxBytes) {
+      answer.destroy()
+      throw new SluiceError('SLUICE_KUBE_BAD_ANSWER', `the Kubernetes API answered more than ${maxBytes} bytes`)
+    }
+    chunks.push(chunk)
+  }
+  return chunks.length === 1 ? chunks[0]!.toString('utf8') : Buffer.concat(chunks).toString('utf8')
+}
