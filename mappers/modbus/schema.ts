@@ -13,9 +13,7 @@ import {
   word,
 } from '../../api/schema/parts.ts'
 import type { ProtocolSchema } from '../../api/schema/protocol.ts'
-
-/** The four tables of the Modbus data model (Application Protocol V1.1b3, section 4.3). */
-export const TABLES = ['coil', 'discrete', 'input', 'holding'] as const
+import { TABLES } from './tables.ts'
 
 export const VALUE_TYPES = [
   'bool',
@@ -265,7 +263,6 @@ export const modbusSchema: ProtocolSchema = {
   model: modelOptions(),
 }
 
-export type Table = (typeof TABLES)[number]
 export type ValueType = (typeof VALUE_TYPES)[number]
 export type Order = (typeof ORDERS)[number]
 export type ModbusProperty = Static<ReturnType<typeof propertyBinding>>
