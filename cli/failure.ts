@@ -1,0 +1,34 @@
+import { type SluiceError, toSluiceError } from '../api/errors.ts'
+import type { Style } from './output.ts'
+import { printable } from './text.ts'
+import { EXIT, type ExitCode } from './verb.ts'
+
+const UNREACHABLE = /_(UNREACHABLE|OFFLINE|NOT_RUNNING|NO_ANSWER|TIMED_OUT|TIMEOUT)$/
+const REFUSED =
+  /_(REFUSED|FORBIDDEN|UNAUTHORIZED|REJECTED|DENIED|REPLAYED|REVOKED|EXPIRED|USED|READ_ONLY|PERMISSION)$/
+const USAGE = /^SLUICE_(CLI|YAML|INVALID|MODEL|DEVICE|SCHEMA|LINT|MODBUS_LINT)_|_(INVALID|MALFORMED|NOT_FOUND|UNKNOWN)$/
+
+/** The exit code that goes with an error; the classes are the ones `sluice help` lists. */
+export function exitCodeOf(error: SluiceError): ExitCode {
+  if (UNREACHABLE.test(error.code)) return EXIT.unreachable
+  if (REFUSED.test(error.code)) return EXIT.refused
+  if (USAGE.test(error.code)) return EXIT.usage
+  return EXIT.failure
+}
+
+/** `error CODE: message`, where it was and what to do, in at most a few lines. */
+export function describeError(error: SluiceError, style: Style): string {
+  const where =
+    error.position === undefined
+      ? ''
+      : `${error.position.file}:${error.position.line}:${error.position.column}: `
+  const field = error.field === undefined ? '' : `\n  field: ${printable(error.field)}`
+  const hint = error.hint === undefined ? '' : `\n  ${style.dim('hint:')} ${printable(error.hint)}`
+  return `${style.red('error')} ${style.bold(error.code)}: ${printable(where + error.message)}${field}${hint}`
+}
+
+/** What anything thrown means for the user. */
+export function readFailure(thrown: unknown): { error: SluiceError; exitCode: ExitCode } {
+  const error = toSluiceError(thrown)
+  return { error, exitCode: exitCodeOf(error) }
+}

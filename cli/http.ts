@@ -1,0 +1,177 @@
+import { type IncomingMessage, request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { SluiceError } from '../api/errors.ts'
+
+/** Where an API answers: a Unix socket, or an https address with the authority that signed its certificate. */
+export type Endpoint =
+  | { readonly kind: 'socket'; readonly path: string }
+  | { readonly kind: 'https'; readonly url: string; readonly caPem?: string; readonly token?: string }
+
+export const endpointName = (endpoint: Endpoint): string =>
+  endpoint.kind === 'socket' ? `the agent at ${endpoint.path}` : `the cloud core at ${endpoint.url}`
+
+export interface HttpCall {
+  readonly method?: string
+  readonly path: string
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+  readonly signal: AbortSignal
+  /** Silence on the connection for this long is an error; 0 waits for ever (event streams). Default 15 000. */
+  readonly idleTimeoutMs?: number
+}
+
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+const GONE = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTFOUND'])
+
+/** Sends one request; resolves when the headers of the answer are there. Errors say which endpoint and what to do. */
+export function openRequest(endpoint: Endpoint, call: HttpCall): Promise<IncomingMessage> {
+  const payload = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body))
+  const headers: Record<string, string | number> = {
+    accept: 'application/json',
+    ...call.headers,
+    ...(payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': payload.length }),
+    ...(endpoint.kind === 'https' && endpoint.token !== undefined ? { authorization: `Bearer ${endpoint.token}` } : {}),
+  }
+  const options = { method: call.method ?? 'GET', headers, signal: call.signal, agent: false as const }
+  return new Promise((resolve, reject) => {
+    const request =
+      endpoint.kind === 'socket'
+        ? httpRequest({ ...options, socketPath: endpoint.path, path: call.path, host: 'localhost' }, resolve)
+        : httpsRequest(
+            new URL(call.path, endpoint.url),
+            { ...options, ...(endpoint.caPem === undefined ? {} : { ca: endpoint.caPem }) },
+            resolve,
+          )
+    request.on('error', (error: NodeJS.ErrnoException) => reject(explain(error, endpoint, call.signal)))
+    request.setTimeout(call.idleTimeoutMs ?? 15_000, () => {
+      request.destroy(
+        new SluiceError('SLUICE_CLI_API_TIMEOUT', `No answer from ${endpointName(endpoint)}`, {
+          hint: "'sluice doctor' says whether it is up and how busy this machine is.",
+        }),
+      )
+    })
+    request.end(payload)
+  })
+}
+
+function explain(error: NodeJS.ErrnoException, endpoint: Endpoint, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason
+  if (error instanceof SluiceError) return error
+  const name = endpointName(endpoint)
+  if (error.code === 'EACCES' || error.code === 'EPERM') {
+    return new SluiceError('SLUICE_CLI_SOCKET_PERMISSION', `No permission to talk to ${name}`, {
+      hint: 'Run the command as the user that runs the agent, or join the group that owns the socket.',
+      cause: error,
+    })
+  }
+  if (error.code !== undefined && GONE.has(error.code)) {
+    return new SluiceError('SLUICE_CLI_API_UNREACHABLE', `Nothing answers at ${name} (${error.code})`, {
+      hint: "Start it with 'sluice up' or 'sluice agent', or name another one with --data or --cloud.",
+      cause: error,
+    })
+  }
+  return new SluiceError('SLUICE_CLI_API_UNREACHABLE', `Talking to ${name} failed: ${error.message}`, {
+    hint: "'sluice doctor' checks certificates, clock and connection.",
+    cause: error,
+  })
+}
+
+export async function readBody(answer: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > MAX_ANSWER_BYTES) {
+      answer.destroy()
+      throw new SluiceError('SLUICE_CLI_API_ANSWER', `The answer is larger than ${MAX_ANSWER_BYTES} bytes`)
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/** The error an API answered with, `{code, message, hint}`, or one made from the status. */
+export function answeredError(status: number, body: string, endpoint: Endpoint): SluiceError {
+  const given = parseObject(body)
+  const { code, message, hint } = given ?? {}
+  if (typeof code === 'string' && typeof message === 'string') {
+    return new SluiceError(code, message, typeof hint === 'string' ? { hint } : {})
+  }
+  const words = typeof message === 'string' ? message : `status ${status}`
+  if (status === 401 || status === 403) {
+    return new SluiceError('SLUICE_CLI_API_FORBIDDEN', `${endpointName(endpoint)} refused the request: ${words}`, {
+      hint: 'The token in cloud.json may be old: start the cloud core again, or copy its folder once more.',
+    })
+  }
+  if (status === 404) return new SluiceError('SLUICE_CLI_NOT_FOUND', `${endpointName(endpoint)} has no such thing`)
+  return new SluiceError('SLUICE_CLI_API_ANSWER', `${endpointName(endpoint)} answered: ${words}`)
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** One JSON request and answer. */
+export async function requestJson<T>(endpoint: Endpoint, call: HttpCall): Promise<T> {
+  const answer = await openRequest(endpoint, call)
+  const body = await readBody(answer)
+  const status = answer.statusCode ?? 0
+  if (status >= 300) throw answeredError(status, body, endpoint)
+  if (body === '') return undefined as T
+  try {
+    return JSON.parse(body) as T
+  } catch (cause) {
+    throw new SluiceError('SLUICE_CLI_API_ANSWER', `${endpointName(endpoint)} answered something that is not JSON`, {
+      hint: 'Is something else listening there?',
+      cause,
+    })
+  }
+}
+
+/** The `data:` payloads of a `text/event-stream`, parsed, with their `id:`. Ends when the server or the signal ends it. */
+export async function* requestEvents<T>(
+  endpoint: Endpoint,
+  call: HttpCall,
+): AsyncGenerator<{ readonly id: string | undefined; readonly data: T }> {
+  const answer = await openRequest(endpoint, {
+    ...call,
+    headers: { ...call.headers, accept: 'text/event-stream' },
+    idleTimeoutMs: 0,
+  })
+  if ((answer.statusCode ?? 0) >= 300) throw answeredError(answer.statusCode ?? 0, await readBody(answer), endpoint)
+  answer.setEncoding('utf8')
+  let rest = ''
+  try {
+    for await (const chunk of answer as AsyncIterable<string>) {
+      rest += chunk
+      let end = rest.indexOf('\n\n')
+      while (end >= 0) {
+        const event = parseEvent<T>(rest.slice(0, end))
+        rest = rest.slice(end + 2)
+        if (event !== undefined) yield event
+        end = rest.indexOf('\n\n')
+      }
+      if (rest.length > MAX_ANSWER_BYTES) throw new SluiceError('SLUICE_CLI_API_ANSWER', 'An event is too large')
+    }
+  } catch (error) {
+    if (call.signal.aborted) return
+    throw error instanceof SluiceError ? error : explain(error as NodeJS.ErrnoException, endpoint, call.signal)
+  } finally {
+    answer.destroy()
+  }
+}
+
+function parseEvent<T>(block: string): { readonly id: string | undefined; readonly data: T } | undefined {
+  let id: string | undefined
+  const data: string[] = []
+  for (const line of block.split(/\r?\n/)) {
+    if (line.startsWith('data:')) data.push(line.slice(5).trimStart())
+    else if (line.startsWith('id:')) id = line.slice(3).trim()
+  }
+  return data.length === 0 ? undefined : { id, data: JSON.parse(data.join('\n')) as T }
+}

@@ -1,0 +1,134 @@
+import type { Verb } from './verb.ts'
+
+/** A verb as the overview lists it; its file is read only when it is asked for. */
+export interface VerbEntry {
+  readonly name: string
+  readonly summary: string
+  load(): Promise<Verb>
+}
+
+export interface VerbGroup {
+  readonly title: string
+  readonly verbs: readonly VerbEntry[]
+}
+
+/** Every verb of the command, in the order of the overview. */
+export const VERB_GROUPS: readonly VerbGroup[] = [
+  {
+    title: 'Run',
+    verbs: [
+      {
+        name: 'up',
+        summary: 'Cloud core and agent in one go, under one folder',
+        load: async () => (await import('./verbs/up.ts')).up,
+      },
+      {
+        name: 'cloud',
+        summary: 'The cloud core alone',
+        load: async () => (await import('./verbs/cloud.ts')).cloud,
+      },
+      {
+        name: 'agent',
+        summary: 'The agent of a gateway alone',
+        load: async () => (await import('./verbs/agent.ts')).agent,
+      },
+    ],
+  },
+  {
+    title: 'Devices',
+    verbs: [
+      {
+        name: 'device ls',
+        summary: 'Every device with its newest values',
+        load: async () => (await import('./verbs/device-ls.ts')).deviceLs,
+      },
+      {
+        name: 'device get',
+        summary: 'One device, or one value of it',
+        load: async () => (await import('./verbs/device-get.ts')).deviceGet,
+      },
+      {
+        name: 'device set',
+        summary: 'Write values and wait until they are applied or refused',
+        load: async () => (await import('./verbs/device-set.ts')).deviceSet,
+      },
+      {
+        name: 'device watch',
+        summary: 'Follow values, writes and reachability as they change',
+        load: async () => (await import('./verbs/device-watch.ts')).deviceWatch,
+      },
+      {
+        name: 'plan',
+        summary: 'How the gateway reads a device, drawn, and why',
+        load: async () => (await import('./verbs/plan.ts')).plan,
+      },
+      {
+        name: 'status',
+        summary: 'Agent, cloud, links and devices in a few lines',
+        load: async () => (await import('./verbs/status.ts')).status,
+      },
+    ],
+  },
+  {
+    title: 'Models',
+    verbs: [
+      {
+        name: 'model lint',
+        summary: 'Check model and device files; every finding with its place',
+        load: async () => (await import('./verbs/model-lint.ts')).modelLint,
+      },
+      {
+        name: 'model show',
+        summary: 'The properties of a model as a table',
+        load: async () => (await import('./verbs/model-show.ts')).modelShow,
+      },
+      {
+        name: 'crds',
+        summary: 'The CustomResourceDefinitions for a cluster of your own',
+        load: async () => (await import('./verbs/crds.ts')).crds,
+      },
+    ],
+  },
+  {
+    title: 'Gateways',
+    verbs: [
+      {
+        name: 'token create',
+        summary: 'A single-use token with which one gateway may join',
+        load: async () => (await import('./verbs/token-create.ts')).tokenCreate,
+      },
+      {
+        name: 'token ls',
+        summary: 'Join tokens that are still good',
+        load: async () => (await import('./verbs/token-ls.ts')).tokenLs,
+      },
+      {
+        name: 'token revoke',
+        summary: 'Make a join token worthless',
+        load: async () => (await import('./verbs/token-revoke.ts')).tokenRevoke,
+      },
+      {
+        name: 'join',
+        summary: 'Give this gateway its certificate, by a token',
+        load: async () => (await import('./verbs/join.ts')).join,
+      },
+      {
+        name: 'gateway revoke',
+        summary: 'Shut a lost or stolen gateway out',
+        load: async () => (await import('./verbs/gateway-revoke.ts')).gatewayRevoke,
+      },
+    ],
+  },
+  {
+    title: 'Trouble',
+    verbs: [
+      {
+        name: 'doctor',
+        summary: 'Check this machine; says what is wrong and what to type',
+        load: async () => (await import('./verbs/doctor.ts')).doctor,
+      },
+    ],
+  },
+]
+
+export const ALL_VERBS: readonly VerbEntry[] = VERB_GROUPS.flatMap((group) => group.verbs)

@@ -1,0 +1,97 @@
+/**
+ * The plant that `sluice up --demo` talks to: an energy meter on Modbus RTU and a variable-speed drive on Modbus TCP,
+ * both answered by a Modbus server that is not ours. A process of its own, like real devices: it prints one JSON line
+ * with its endpoints, `{"event":"ready","meter":{"port","baud"},"drive":{"host","port"}}`, and ends when its standard
+ * input closes.
+ */
+import { createRequire } from 'node:module'
+import { createServer } from 'node:net'
+import type { IServiceVector, ServerSerial as SerialServer, ServerTCP as TcpServer } from 'modbus-serial'
+import { systemClock } from '../api/clock.ts'
+import { serialLine } from '../hil/serial-line.ts'
+import { SiteMeter } from './household.ts'
+import { createMotor, type Motor, motorPower, stepMotor } from './motor.ts'
+import { driveRegister, meterRegisters, writeDriveRegister } from './registers.ts'
+
+/** The package is CommonJS and assigns its exports at run time, so that only `require` sees all of them. */
+const { ServerSerial, ServerTCP } = createRequire(import.meta.url)('modbus-serial') as {
+  ServerSerial: typeof SerialServer
+  ServerTCP: typeof TcpServer
+}
+
+const BAUD = 9600
+const STEP_MS = 100
+/** The server takes this much silence for the end of a request; a real meter answers in about the same time. */
+const FRAME_GAP_MS = 12
+
+async function main(): Promise<void> {
+  const motor = createMotor()
+  const meter = new SiteMeter(Math.random)
+  const advance = (seconds: number) => {
+    const now = new Date()
+    stepMotor(motor, seconds)
+    const second = now.getHours() * 3600 + now.getMinutes() * 60 + now.getSeconds()
+    meter.step(seconds, second, motorPower(motor))
+  }
+  advance(0)
+  const ticker = setInterval(() => advance(STEP_MS / 1000), STEP_MS)
+  const line = serialLine({ baud: BAUD }, systemClock)
+  const stop = async () => {
+    clearInterval(ticker)
+    await line[Symbol.asyncDispose]()
+    process.exit(0)
+  }
+  process.stdin.on('end', stop).on('close', stop).resume()
+  process.on('SIGTERM', stop)
+  // Ctrl-C reaches the whole group; who started the plant decides when it ends.
+  process.on('SIGINT', () => {})
+  await serveMeter(meter, line.paths[1]!)
+  const port = await serveDrive(motor)
+  const ready = { event: 'ready', meter: { port: line.paths[0], baud: BAUD }, drive: { host: '127.0.0.1', port } }
+  process.stdout.write(`${JSON.stringify(ready)}\n`)
+}
+
+function serveMeter(meter: SiteMeter, path: string): Promise<void> {
+  const vector: IServiceVector = {
+    getInputRegister: (address: number) => meterRegisters(meter.reading, address, 1)[0]!,
+    getMultipleInputRegisters: (address: number, count: number) => meterRegisters(meter.reading, address, count),
+  }
+  return new Promise((resolve, reject) => {
+    const options = {
+      path,
+      baudRate: BAUD,
+      unitID: 1,
+      interval: FRAME_GAP_MS,
+      openCallback: (error: Error | null) => (error ? reject(error) : resolve()),
+    }
+    new ServerSerial(vector, options).on('error', () => {})
+  })
+}
+
+async function serveDrive(motor: Motor): Promise<number> {
+  const vector: IServiceVector = {
+    getHoldingRegister: (address: number) => driveRegister(motor, address),
+    setRegister: (address: number, value: number) => writeDriveRegister(motor, address, value),
+  }
+  // The library takes port 0 for its default, so a free one is found beforehand.
+  const port = await freePort()
+  return new Promise((resolve, reject) => {
+    const server = new ServerTCP(vector, { host: '127.0.0.1', port, unitID: 1 })
+    server.on('serverError', reject)
+    server.on('socketError', () => {})
+    server.on('initialized', () => resolve(port))
+  })
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.on('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+}
+
+await main()
