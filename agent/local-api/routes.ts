@@ -1,0 +1,166 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Clock } from '../../api/clock.ts'
+import { SluiceError } from '../../api/errors.ts'
+import { type Json, objectKey } from '../../api/resources.ts'
+import { durationMs } from '../../api/twin/duration.ts'
+import type { DesiredAnswer } from '../../api/views.ts'
+import type { LinkStats, PlanExplanation } from '../../mappers/sdk/mapper.ts'
+import type { DeviceState } from '../twin/device-state.ts'
+import { unknownDevice } from '../twin/engine.ts'
+import { deviceView } from '../twin/views.ts'
+import type { EventStream } from './event-stream.ts'
+import { answer, type Handler } from './server.ts'
+
+export interface RoutesOptions {
+  readonly clock: Clock
+  readonly gateway: string
+  readonly devices: ReadonlyMap<string, DeviceState>
+  readonly events: EventStream
+  readonly desire: (key: string, property: string, value: Json, by: string | undefined) => void
+  readonly onEnded: (key: string, property: string, wake: () => void) => () => void
+  readonly links: () => readonly LinkStats[]
+  readonly explain: (key: string) => PlanExplanation | undefined
+  readonly health: () => { readonly ok: boolean } & Readonly<Record<string, Json>>
+  readonly metrics: () => string
+}
+
+const MAX_BODY_BYTES = 256 * 1024
+const MAX_WAIT_MS = 300_000
+
+/** The routes of `api/views.ts` as a gateway answers them. */
+export function localRoutes(options: RoutesOptions): Handler {
+  const deviceOf = (namespace: string, name: string) => {
+    const key = objectKey(namespace, name)
+    const device = options.devices.get(key)
+    if (device === undefined) throw unknownDevice(key)
+    return device
+  }
+
+  return async (request, response, url) => {
+    const parts = url.pathname
+      .split('/')
+      .filter((part) => part !== '')
+      .map(decode)
+    const [first, second, namespace = '', name = '', fifth, property = ''] = parts
+    const path = first === 'v1' ? second : `/${first}`
+    if (path === 'devices' && parts.length === 6 && fifth === 'desired') {
+      allow(request, 'PUT')
+      await setDesired(options, request, response, url, deviceOf(namespace, name).key, property)
+      return
+    }
+    allow(request, 'GET')
+    if (path === 'devices' && parts.length === 2) {
+      answer(response, 200, {
+        items: [...options.devices.values()].map((device) => deviceView(device, options.gateway)),
+      })
+    } else if (path === 'devices' && parts.length === 4) {
+      answer(response, 200, deviceView(deviceOf(namespace, name), options.gateway))
+    } else if (path === 'plan' && parts.length === 4) {
+      const plan = options.explain(deviceOf(namespace, name).key)
+      if (plan === undefined) throw notFound(`There is no read plan for ${namespace}/${name}`)
+      answer(response, 200, plan)
+    } else if (path === 'links' && parts.length === 2) answer(response, 200, { items: options.links() })
+    else if (path === 'events' && parts.length === 2) options.events.open(request, response, url.searchParams)
+    else if (path === '/healthz') {
+      const health = options.health()
+      answer(response, health.ok ? 200 : 503, health)
+    } else if (path === '/metrics') {
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' })
+      response.end(options.metrics())
+    } else throw notFound(`There is nothing at ${url.pathname}`)
+  }
+}
+
+async function setDesired(
+  options: RoutesOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+  url: URL,
+  key: string,
+  property: string,
+): Promise<void> {
+  const wait = url.searchParams.get('wait')
+  const waitMs = wait === null ? 0 : Math.min(durationMs(wait), MAX_WAIT_MS)
+  const { value, by } = await readDesire(request)
+  let wake = () => {}
+  const ended = new Promise<void>((resolve) => {
+    wake = resolve
+  })
+  // Listening starts before the write does, so that a quick end is not missed.
+  const unsubscribe = options.onEnded(key, property, () => {
+    if (viewOf().state !== 'pending') wake()
+  })
+  const viewOf = () => {
+    const device = options.devices.get(key)
+    if (device === undefined) throw unknownDevice(key)
+    return deviceView(device, options.gateway).twins.find(({ name }) => name === property)!
+  }
+  try {
+    options.desire(key, property, value, by)
+    if (waitMs > 0) {
+      const timer = options.clock.after(waitMs, wake)
+      response.once('close', wake)
+      await ended
+      timer.cancel()
+    }
+  } finally {
+    unsubscribe()
+  }
+  const { state = 'pending', stateReason } = viewOf()
+  const body: DesiredAnswer = {
+    device: key,
+    property,
+    value,
+    state,
+    ...(stateReason === undefined ? {} : { reason: stateReason }),
+  }
+  answer(response, 200, body)
+}
+
+async function readDesire(request: IncomingMessage): Promise<{ value: Json; by: string | undefined }> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > MAX_BODY_BYTES) {
+      throw new SluiceError('SLUICE_API_BODY_TOO_LARGE', `The request has more than ${MAX_BODY_BYTES} bytes`, {
+        hint: 'Send a smaller value.',
+      })
+    }
+    chunks.push(chunk)
+  }
+  let body: unknown
+  try {
+    body = JSON.parse(Buffer.concat(chunks).toString())
+  } catch (cause) {
+    throw badBody('is not JSON', cause)
+  }
+  if (typeof body !== 'object' || body === null || !('value' in body)) throw badBody("has no 'value'")
+  const by = 'by' in body ? body.by : undefined
+  if (by !== undefined && (typeof by !== 'string' || by.length > 128)) throw badBody("has a 'by' that is no short text")
+  return { value: body.value as Json, by }
+}
+
+function badBody(what: string, cause?: unknown): SluiceError {
+  return new SluiceError('SLUICE_API_BODY', `The request body ${what}`, {
+    hint: 'Send {"value": 21.5} with an optional "by".',
+    cause,
+  })
+}
+
+function allow(request: IncomingMessage, method: string): void {
+  if (request.method === method || (method === 'GET' && request.method === 'HEAD')) return
+  throw new SluiceError('SLUICE_API_METHOD', `${request.method} is not possible here`, { hint: `Use ${method}.` })
+}
+
+function notFound(message: string): SluiceError {
+  return new SluiceError('SLUICE_API_NOT_FOUND', message, { hint: 'The routes are listed in the documentation.' })
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}

@@ -1,0 +1,111 @@
+import type { LinkDevice } from '../../api/link/messages.ts'
+import type { DeviceModelSpec, DeviceSpec, ModelProperty, ObjectKey } from '../../api/resources.ts'
+import { durationMs } from '../../api/twin/duration.ts'
+import { type CompiledReportPolicy, compileReportPolicy, type LastReport } from '../../api/twin/report.ts'
+import { type Desired, emptyTwin, type Twin, type WriteEnd } from '../../api/twin/twin.ts'
+import type { DeviceReachability, Reading } from '../../mappers/sdk/mapper.ts'
+import type { WriteJob } from './writes.ts'
+
+/** One property of one device in memory. A gateway may hold ten thousand of these: fields, not maps. */
+export class PropertyState {
+  readonly name: string
+  /** Absent while no model defines the property. */
+  definition: ModelProperty | undefined = undefined
+  policy: CompiledReportPolicy = NO_POLICY
+  staleAfterMs = DEFAULT_STALE_MS
+  twin: Twin = emptyTwin
+  lastReport: LastReport | undefined = undefined
+  /** Monotonic time of the newest reading, or of the start when there was none yet. */
+  lastReadingMs: number
+  /** Whether a reading came since this process started. */
+  fresh = false
+  /** Newest reading that `minInterval` keeps back. */
+  held: Reading | undefined = undefined
+  /** Number of the batch that carries this property's newest report. */
+  batch = 0
+  /** Wall-clock time at which the desired value in force was accepted; its deadline counts from here. */
+  acceptedAtMs = 0
+  knownDirty = false
+
+  constructor(name: string, nowMonotonicMs: number) {
+    this.name = name
+    this.lastReadingMs = nowMonotonicMs
+  }
+}
+
+const DEFAULT_STALE_MS = 5000
+const DEFAULT_POLL_MS = 1000
+const NO_POLICY = compileReportPolicy()
+
+export class DeviceState {
+  readonly key: ObjectKey
+  readonly uid: string
+  spec: DeviceSpec
+  model: DeviceModelSpec | undefined = undefined
+  /** Why the device cannot be served, when it cannot. */
+  problem: string | undefined = undefined
+  readonly properties = new Map<string, PropertyState>()
+  reach: DeviceReachability | undefined = undefined
+  lastSeenMs: number | undefined = undefined
+  readonly jobs: WriteJob[] = []
+  /** Index of this device in batch number `batch`. */
+  batch = 0
+  batchIndex = 0
+
+  constructor(key: ObjectKey, link: LinkDevice) {
+    this.key = key
+    this.uid = link.uid
+    this.spec = link.spec
+  }
+
+  /** Takes the spec and the model in force and compiles what the readings' path needs. */
+  configure(spec: DeviceSpec, model: DeviceModelSpec | undefined, nowMonotonicMs: number): void {
+    this.spec = spec
+    this.model = model
+    const known = new Set<string>()
+    for (const definition of model?.properties ?? []) {
+      known.add(definition.name)
+      const property = this.property(definition.name, nowMonotonicMs)
+      property.definition = definition
+      property.policy = compileReportPolicy(definition.report, spec.report)
+      property.staleAfterMs = staleAfterMs(definition, spec)
+    }
+    for (const property of this.properties.values()) {
+      if (!known.has(property.name)) property.definition = undefined
+    }
+  }
+
+  property(name: string, nowMonotonicMs: number): PropertyState {
+    let property = this.properties.get(name)
+    if (property === undefined) {
+      property = new PropertyState(name, nowMonotonicMs)
+      this.properties.set(name, property)
+    }
+    return property
+  }
+}
+
+function staleAfterMs(definition: ModelProperty, spec: DeviceSpec): number {
+  const given = definition.poll?.staleAfter ?? spec.poll?.staleAfter
+  if (given !== undefined) return durationMs(given)
+  const everyMs = [definition.poll?.every, spec.poll?.every].map((text) => (text === undefined ? 0 : durationMs(text)))
+  return Math.max(3 * (Math.max(...everyMs) || DEFAULT_POLL_MS), DEFAULT_STALE_MS)
+}
+
+/** What the store keeps of a twin apart from its last value. */
+export interface StoredTwinState {
+  readonly desired?: Desired
+  readonly write?: WriteEnd
+  readonly removedVersion?: number
+  readonly acceptedAtMs?: number
+}
+
+export function storedState(property: PropertyState): string {
+  const { desired, write, removedVersion } = property.twin
+  const state: StoredTwinState = {
+    ...(desired === undefined ? {} : { desired, acceptedAtMs: property.acceptedAtMs }),
+    ...(write === undefined ? {} : { write }),
+    ...(removedVersion === undefined ? {} : { removedVersion }),
+  }
+  return JSON.stringify(state)
+}

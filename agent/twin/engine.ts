@@ -1,0 +1,443 @@
+import type { Clock, Timer } from '../../api/clock.ts'
+import { SluiceError } from '../../api/errors.ts'
+import type { DesireFrame, LinkDevice } from '../../api/link/messages.ts'
+import type { DeviceModelSpec, Json, ObjectKey } from '../../api/resources.ts'
+import { isBad } from '../../api/twin/quality.ts'
+import { decideReport } from '../../api/twin/report.ts'
+import {
+  type Desired,
+  mergeDesired,
+  mergeReported,
+  mergeWrite,
+  type Order,
+  type Reported,
+  removeDesired,
+  sameValue,
+  type Twin,
+  type WriteEnd,
+} from '../../api/twin/twin.ts'
+import type { StreamEvent } from '../../api/views.ts'
+import type { DeviceReachability, Reading } from '../../mappers/sdk/mapper.ts'
+import type { StoredTwin } from '../store/store.ts'
+import { DeviceState, type PropertyState, type StoredTwinState } from './device-state.ts'
+import type { ReportBatcher } from './report-batcher.ts'
+import { type CheckValue, deadlineOf, endOf, isPending, type Writes } from './writes.ts'
+
+const SWEEP_MS = 1000
+/** A value that would not fit a batch is refused at the source. */
+const MAX_VALUE_BYTES = 128 * 1024
+
+export interface EngineCounters {
+  readings: number
+  reports: number
+  unknownReadings: number
+  ends: Record<WriteEnd['state'], number>
+}
+
+export interface EngineOptions {
+  readonly clock: Clock
+  readonly batcher: ReportBatcher
+  readonly writes: Writes
+  readonly checkValue: CheckValue
+  /** Whether anybody wants events; without, none are built. */
+  readonly listening: () => boolean
+  readonly onEvent: (event: StreamEvent) => void
+}
+
+export type NewDesire = Omit<DesireFrame, 't'>
+
+/**
+ * The twins of every device of this gateway. Readings come in from the mappers, what is worth reporting goes to the
+ * batcher; desired values come from the hub and the local API and go to the writes.
+ */
+export class TwinEngine {
+  readonly devices = new Map<ObjectKey, DeviceState>()
+  readonly counters: EngineCounters = {
+    readings: 0,
+    reports: 0,
+    unknownReadings: 0,
+    ends: { applied: 0, rejected: 0, timedOut: 0 },
+  }
+  readonly #options: EngineOptions
+  readonly #held = new Map<PropertyState, DeviceState>()
+  readonly #waiters = new Map<PropertyState, Set<() => void>>()
+  #order: Order = { epoch: 1, seq: 0 }
+  #heldTimer: Timer | undefined
+  #sweepTimer: Timer | undefined
+
+  constructor(options: EngineOptions) {
+    this.#options = options
+    this.#armSweep()
+  }
+
+  /** Adds or changes a device. Another uid under the same key is another device: its twin starts empty. */
+  putDevice(key: ObjectKey, link: LinkDevice, model: DeviceModelSpec | undefined): DeviceState {
+    let device = this.devices.get(key)
+    if (device !== undefined && device.uid !== link.uid) {
+      this.removeDevice(key)
+      device = undefined
+    }
+    if (device === undefined) {
+      device = new DeviceState(key, link)
+      this.devices.set(key, device)
+    }
+    device.configure(link.spec, model, this.#options.clock.monotonic())
+    return device
+  }
+
+  removeDevice(key: ObjectKey): DeviceState | undefined {
+    const device = this.devices.get(key)
+    if (device === undefined) return undefined
+    this.devices.delete(key)
+    this.#options.writes.discard(device)
+    this.#options.batcher.forget(device)
+    for (const property of device.properties.values()) {
+      this.#held.delete(property)
+      this.#wake(property)
+    }
+    return device
+  }
+
+  /** Takes the desired values of a replicated device; whatever is not newer changes nothing. */
+  takeDesired(device: DeviceState, link: LinkDevice): void {
+    const nowMs = this.#options.clock.monotonic()
+    for (const [name, version] of Object.entries(link.removed ?? {})) {
+      const property = device.property(name, nowMs)
+      const before = property.twin
+      property.twin = removeDesired(before, version)
+      if (property.twin === before) continue
+      this.#options.writes.removed(device, property, version)
+      this.#options.batcher.saveState(device, property)
+    }
+    for (const [name, desired] of Object.entries(link.desired)) {
+      this.#takeVersion(device, device.property(name, nowMs), desired)
+    }
+  }
+
+  /** Starts what waits, after it was stored. */
+  pump(device: DeviceState): void {
+    this.#options.writes.pump(device)
+  }
+
+  /** Sets a desired value at the gateway; throws what the local API answers. */
+  desireLocally(key: ObjectKey, name: string, value: Json, by: string | undefined): NewDesire {
+    const device = this.devices.get(key)
+    if (device === undefined) throw unknownDevice(key)
+    const property = device.properties.get(name)
+    if (property?.definition === undefined) {
+      throw new SluiceError('SLUICE_TWIN_PROPERTY_UNKNOWN', `Device ${key} has no property '${name}'`, {
+        hint: `Its properties are: ${[...device.properties.keys()].join(', ') || 'none'}.`,
+      })
+    }
+    if ((property.definition.access ?? 'read') === 'read') {
+      throw new SluiceError('SLUICE_TWIN_READ_ONLY', `Property '${name}' of ${key} cannot be written`, {
+        hint: "Give it `access: readwrite` in its DeviceModel, if the device's documentation allows writing.",
+      })
+    }
+    const finding = this.#options.checkValue(property.definition, value)
+    if (finding !== undefined) {
+      throw new SluiceError('SLUICE_TWIN_VALUE_REFUSED', `${name} of ${key}: ${finding.message}`, {
+        hint: finding.hint,
+      })
+    }
+    const base = property.twin.desired
+    const desired: Desired = {
+      value,
+      version: base?.version ?? (property.twin.removedVersion === undefined ? 0 : property.twin.removedVersion + 1),
+      local: (base?.local ?? 0) + 1,
+      atMs: this.#options.clock.now(),
+      ...(by === undefined ? {} : { by }),
+    }
+    this.#accept(device, property, desired, false)
+    return {
+      id: `${device.uid}/${name}/${desired.version}.${desired.local}`,
+      device: key,
+      property: name,
+      value,
+      version: desired.version,
+      local: desired.local!,
+      atMs: desired.atMs,
+      ...(by === undefined ? {} : { by }),
+    }
+  }
+
+  readings(batch: readonly Reading[]): void {
+    this.#order = { epoch: 1, seq: this.#order.seq + 1 }
+    let key: ObjectKey | undefined
+    let device: DeviceState | undefined
+    for (const reading of batch) {
+      if (reading.device !== key) {
+        key = reading.device
+        device = this.devices.get(key)
+      }
+      const property = device?.properties.get(reading.property)
+      if (device === undefined || property?.definition === undefined) {
+        this.counters.unknownReadings++
+        continue
+      }
+      this.#take(device, property, reading)
+    }
+    this.counters.readings += batch.length
+  }
+
+  reachability(news: readonly DeviceReachability[]): void {
+    for (const item of news) {
+      const device = this.devices.get(item.device)
+      if (device === undefined) continue
+      const changed = device.reach?.online !== item.online || device.reach.reason !== item.reason
+      device.reach = item
+      this.#options.batcher.reach(device, item)
+      if (item.online) this.pump(device)
+      if (!changed || !this.#options.listening()) continue
+      this.#options.onEvent({
+        kind: 'reach',
+        device: item.device,
+        online: item.online,
+        at: new Date(item.atMs).toISOString(),
+        ...(item.reason === undefined ? {} : { reason: item.reason }),
+      })
+    }
+  }
+
+  /** Puts a stored twin back after a restart. Values are shown as they were last known, as stale. */
+  restore(device: DeviceState, stored: StoredTwin): void {
+    const property = device.property(stored.property, this.#options.clock.monotonic())
+    const { acceptedAtMs, ...state } = JSON.parse(stored.state ?? '{}') as StoredTwinState
+    property.twin = { ...state, ...(stored.known === null ? {} : knownTwin(stored.known)) }
+    if (acceptedAtMs === undefined || !isPending(property)) return
+    property.acceptedAtMs = acceptedAtMs
+    const desired = property.twin.desired!
+    // Had the wall clock been set back meanwhile, the time that passed is unknown: the whole deadline is granted again.
+    const passedMs = Math.max(0, this.#options.clock.now() - acceptedAtMs)
+    const leftMs = deadlineOf(property) - passedMs
+    if (leftMs > 0) this.#options.writes.accept(device, property, desired, false, leftMs)
+    else {
+      const reason = 'the deadline passed while the agent was not running'
+      this.ended(device, property, endOf(desired, 'timedOut', this.#options.clock.now(), reason))
+    }
+  }
+
+  /** Records how a version ended: the one place where that happens. */
+  ended(device: DeviceState, property: PropertyState, end: WriteEnd): void {
+    this.counters.ends[end.state]++
+    property.twin = mergeWrite(property.twin, end)
+    this.#options.batcher.writeEnd(device, property, end)
+    this.#wake(property)
+    if (!this.#options.listening()) return
+    this.#options.onEvent({
+      kind: 'write',
+      device: device.key,
+      property: property.name,
+      version: end.version,
+      state: end.state,
+      at: new Date(end.atMs).toISOString(),
+      ...(end.reason === undefined ? {} : { reason: end.reason }),
+    })
+  }
+
+  /** Calls `wake` at every end of this property's writes until the returned function is called. */
+  onEnded(key: ObjectKey, name: string, wake: () => void): () => void {
+    const property = this.devices.get(key)?.properties.get(name)
+    if (property === undefined) return () => {}
+    const waiters = this.#waiters.get(property) ?? new Set()
+    this.#waiters.set(property, waiters.add(wake))
+    return () => {
+      waiters.delete(wake)
+      if (waiters.size === 0) this.#waiters.delete(property)
+    }
+  }
+
+  stop(): void {
+    this.#sweepTimer?.cancel()
+    this.#heldTimer?.cancel()
+    for (const [property, device] of this.#held) this.#report(device, property, property.held!)
+    this.#held.clear()
+    for (const device of this.devices.values()) this.#options.writes.discard(device)
+  }
+
+  #takeVersion(device: DeviceState, property: PropertyState, desired: Desired): void {
+    const before = property.twin.desired
+    const { value, version, atMs, by } = desired
+    const clean: Desired = { value, version, atMs, ...(by === undefined ? {} : { by }) }
+    if (mergeDesired(property.twin, clean) === property.twin) return
+    // The cloud took over a value that was set here: the write that was made for it settles this version too.
+    const sameAsLocal = before?.local !== undefined && sameValue(before.value, value)
+    const settled = sameAsLocal && !isPending(property) ? property.twin.write : undefined
+    if (settled === undefined) {
+      this.#accept(device, property, clean, sameAsLocal)
+      return
+    }
+    property.twin = mergeDesired(property.twin, clean)
+    property.acceptedAtMs = this.#options.clock.now()
+    this.ended(device, property, endOf(clean, settled.state, settled.atMs, settled.reason))
+  }
+
+  #accept(device: DeviceState, property: PropertyState, desired: Desired, sameAsLocal: boolean): void {
+    const { writes, batcher, clock } = this.#options
+    property.twin = mergeDesired(property.twin, desired)
+    property.acceptedAtMs = clock.now()
+    writes.accept(device, property, desired, sameAsLocal)
+    batcher.saveState(device, property)
+  }
+
+  #take(device: DeviceState, property: PropertyState, given: Reading): void {
+    const reading = bounded(given)
+    const nowMs = this.#options.clock.monotonic()
+    property.lastReadingMs = nowMs
+    property.fresh = true
+    device.lastSeenMs = isBad(reading.quality) ? device.lastSeenMs : reading.atMs
+    this.#merge(property, reading)
+    const decision = decideReport(property.policy, property.lastReport, reading.value, reading.quality, nowMs)
+    if (decision === 'report') this.#report(device, property, reading)
+    else if (decision === 'hold') this.#hold(device, property, reading)
+    else if (property.held !== undefined) this.#letGo(property)
+  }
+
+  #merge(property: PropertyState, reading: Reading): void {
+    if (property.twin.reported?.order === this.#order) this.#order = { epoch: 1, seq: this.#order.seq + 1 }
+    const reported: { -readonly [K in keyof Reported]: Reported[K] } = {
+      atMs: reading.atMs,
+      quality: reading.quality,
+      order: this.#order,
+    }
+    if (reading.value !== undefined) reported.value = reading.value
+    if (reading.reason !== undefined) reported.reason = reading.reason
+    property.twin = mergeReported(property.twin, reported)
+    if (reading.value !== undefined) property.knownDirty = true
+  }
+
+  #report(device: DeviceState, property: PropertyState, reading: Reading): void {
+    if (property.held !== undefined) this.#letGo(property)
+    const { quality, value, atMs, reason } = reading
+    property.lastReport = {
+      value: value ?? property.lastReport?.value,
+      quality,
+      atMonotonicMs: this.#options.clock.monotonic(),
+    }
+    this.counters.reports++
+    this.#options.batcher.report(device, property, value, atMs, quality, reason)
+    if (!this.#options.listening()) return
+    this.#options.onEvent({
+      kind: 'reported',
+      device: device.key,
+      property: property.name,
+      value: value ?? null,
+      at: new Date(atMs).toISOString(),
+      quality,
+      ...(reason === undefined ? {} : { reason }),
+    })
+  }
+
+  #hold(device: DeviceState, property: PropertyState, reading: Reading): void {
+    property.held = reading
+    this.#held.set(property, device)
+    if (this.#heldTimer === undefined) this.#armHeld()
+  }
+
+  #letGo(property: PropertyState): void {
+    property.held = undefined
+    this.#held.delete(property)
+  }
+
+  #armHeld(): void {
+    let dueMs = Number.POSITIVE_INFINITY
+    for (const property of this.#held.keys()) dueMs = Math.min(dueMs, dueOf(property))
+    if (dueMs === Number.POSITIVE_INFINITY) return
+    const { clock } = this.#options
+    this.#heldTimer = clock.after(Math.max(1, Math.ceil(dueMs - clock.monotonic())), () => {
+      this.#heldTimer = undefined
+      const nowMs = clock.monotonic()
+      for (const [property, device] of this.#held) {
+        if (dueOf(property) <= nowMs) this.#report(device, property, property.held!)
+      }
+      this.#armHeld()
+    })
+  }
+
+  #armSweep(): void {
+    this.#sweepTimer = this.#options.clock.after(SWEEP_MS, () => {
+      this.#sweep()
+      this.#armSweep()
+    })
+  }
+
+  /** Marks what has been silent for too long; measured by the monotonic clock, so that setting the time does nothing. */
+  #sweep(): void {
+    const nowMs = this.#options.clock.monotonic()
+    for (const device of this.devices.values()) {
+      if (device.spec.paused === true || device.model === undefined) continue
+      for (const property of device.properties.values()) {
+        if (nowMs - property.lastReadingMs < property.staleAfterMs) continue
+        if (property.definition === undefined || property.definition.access === 'write') continue
+        const quality = property.lastReport?.quality
+        if (quality === 'stale' || (quality !== undefined && isBad(quality))) continue
+        this.#order = { epoch: 1, seq: this.#order.seq + 1 }
+        const reason = `no reading for ${Math.round((nowMs - property.lastReadingMs) / 1000)} s`
+        const reading: Reading = {
+          device: device.key,
+          property: property.name,
+          atMs: this.#options.clock.now(),
+          quality: 'stale',
+          reason,
+        }
+        this.#merge(property, reading)
+        this.#report(device, property, reading)
+      }
+    }
+  }
+
+  #wake(property: PropertyState): void {
+    for (const wake of this.#waiters.get(property) ?? []) wake()
+  }
+}
+
+/** Values of properties that changed since the last call, for the store. */
+export function* takeChangedValues(
+  devices: Iterable<DeviceState>,
+): Generator<[uid: string, name: string, known: string]> {
+  for (const device of devices) {
+    for (const property of device.properties.values()) {
+      const { known } = property.twin
+      if (!property.knownDirty || known === undefined) continue
+      property.knownDirty = false
+      yield [device.uid, property.name, JSON.stringify({ value: known.value, atMs: known.atMs })]
+    }
+  }
+}
+
+function knownTwin(stored: string): Pick<Twin, 'known' | 'reported'> {
+  const { value, atMs } = JSON.parse(stored) as { value: Json; atMs: number }
+  const order = { epoch: 0, seq: 0 }
+  return {
+    known: { value, atMs, quality: 'good', order },
+    reported: { atMs, quality: 'stale', reason: 'not read since the agent started', order },
+  }
+}
+
+function dueOf(property: PropertyState): number {
+  return (property.lastReport?.atMonotonicMs ?? 0) + property.policy.minIntervalMs
+}
+
+function bounded(reading: Reading): Reading {
+  const { value } = reading
+  const bytes =
+    typeof value === 'string'
+      ? value.length
+      : typeof value === 'object' && value !== null
+        ? JSON.stringify(value).length
+        : 0
+  if (bytes <= MAX_VALUE_BYTES) return reading
+  return {
+    device: reading.device,
+    property: reading.property,
+    atMs: reading.atMs,
+    quality: 'bad(value-too-large)',
+    reason: `the value has ${bytes} characters, at most ${MAX_VALUE_BYTES} are carried`,
+  }
+}
+
+export function unknownDevice(key: ObjectKey): SluiceError {
+  return new SluiceError('SLUICE_TWIN_DEVICE_UNKNOWN', `There is no device ${key} on this gateway`, {
+    hint: 'List the devices with `sluice device ls`; the name is namespace/name.',
+  })
+}
