@@ -23,7 +23,8 @@ const FORMATS: Record<string, readonly string[]> = {
   integer: ['int32', 'int64'],
   number: ['float', 'double'],
 }
-const RESERVED = /\.(true|false|null|in|as|break|const|continue|else|for|function|if|import|let|loop|package|namespace|return)\b/
+const RESERVED =
+  /\.(true|false|null|in|as|break|const|continue|else|for|function|if|import|let|loop|package|namespace|return)\b/
 const DNS_LABEL = /^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/
 /** Limits of KEP-2876: cost units of one rule, of all rules of a CRD. */
 const RULE_COST = 10_000_000
@@ -86,7 +87,10 @@ function checkValues(schema: StructuralSchema, path: string, out: string[]): voi
 
 /** Branches may narrow values, and only of fields that are declared outside. */
 function checkBranch(outer: StructuralSchema, branch: unknown, path: string, out: string[]): void {
-  if (Array.isArray(branch)) return branch.forEach((each) => checkBranch(outer, each, path, out))
+  if (Array.isArray(branch)) {
+    for (const each of branch) checkBranch(outer, each, path, out)
+    return
+  }
   const inner = branch as StructuralSchema
   for (const keyword of Object.keys(inner)) {
     const shape = ['type', 'title', 'description', 'default', 'additionalProperties', 'nullable'].includes(keyword)
@@ -112,7 +116,8 @@ function checkList(schema: StructuralSchema, path: string, out: string[]): void 
   if (!['atomic', 'set', 'map'].includes(String(listType))) out.push(`${path}: list-type ${listType}`)
   if ((listType === 'map') !== Array.isArray(keys)) out.push(`${path}: list-map-keys and list-type map go together`)
   const item = schema.items
-  if (listType === 'set' && ['object', 'array', undefined].includes(item?.type)) out.push(`${path}: a set of non-scalars`)
+  if (listType === 'set' && ['object', 'array', undefined].includes(item?.type))
+    out.push(`${path}: a set of non-scalars`)
   if (!Array.isArray(keys)) return
   if (item?.type !== 'object' || item['nullable'] === true) out.push(`${path}: items of a map list are objects`)
   for (const key of keys as string[]) {
@@ -126,7 +131,10 @@ function checkList(schema: StructuralSchema, path: string, out: string[]): void 
 function checkRules(schema: StructuralSchema, path: string, times: number, walk: Walk): void {
   const rules = schema['x-kubernetes-validations']
   if (rules === undefined) return
-  if (!Array.isArray(rules)) return void walk.problems.push(`${path}: rules are no list`)
+  if (!Array.isArray(rules)) {
+    walk.problems.push(`${path}: rules are no list`)
+    return
+  }
   const names = new Set<unknown>()
   for (const each of rules as { rule?: unknown; message?: unknown }[]) {
     const { rule, message } = each
@@ -155,7 +163,10 @@ function checkFieldsOf(schema: StructuralSchema, code: string, path: string, out
     let at: StructuralSchema | undefined = schema
     for (const name of chain!.slice(1).split('.')) {
       at = at?.properties?.[name.replace(/^__(\w+)__$/, '$1')]
-      if (at === undefined) return void out.push(`${path}: a rule names self${chain}`)
+      if (at === undefined) {
+        out.push(`${path}: a rule names self${chain}`)
+        break
+      }
     }
   }
 }

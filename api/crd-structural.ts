@@ -43,8 +43,7 @@ const COPIED = new Set([
 /** Inside `allOf`, `anyOf`, `oneOf` and `not` a CRD may only narrow values, never declare shape. */
 const FORBIDDEN_IN_LOGIC = new Set(['type', 'title', 'description', 'default', 'additionalProperties', 'nullable'])
 
-const isPlain = (value: unknown): value is Plain =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isPlain = (value: unknown): value is Plain => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const refuse = (path: string, what: string): never => {
   throw new SluiceError('SLUICE_CRD_NOT_STRUCTURAL', `${path}: ${what}`, {

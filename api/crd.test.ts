@@ -2,8 +2,8 @@ import { Type } from 'typebox'
 import { describe, expect, test } from 'vitest'
 import { modbusSchema } from '../mappers/modbus/schema.ts'
 import { type CrdManifest, crdManifests } from './crd.ts'
-import { escapeReservedFields, toStructural } from './crd-structural.ts'
 import { crdProblems } from './crd-rules.test-helper.ts'
+import { escapeReservedFields, toStructural } from './crd-structural.ts'
 import { integer, keyedList, number, object, optional, text } from './schema/parts.ts'
 import type { ProtocolSchema } from './schema/protocol.ts'
 
@@ -96,8 +96,8 @@ describe('toStructural', () => {
   })
 
   test('escapes fields that CEL reserves, but not words inside strings', () => {
-    expect(escapeReservedFields("!has(self.as) || self.as in ['x.as', \"y.in\"] || self.assets.in > 1")).toBe(
-      "!has(self.__as__) || self.__as__ in ['x.as', \"y.in\"] || self.assets.__in__ > 1",
+    expect(escapeReservedFields('!has(self.as) || self.as in [\'x.as\', "y.in"] || self.assets.in > 1')).toBe(
+      '!has(self.__as__) || self.__as__ in [\'x.as\', "y.in"] || self.assets.__in__ > 1',
     )
   })
 
@@ -132,7 +132,10 @@ describe('the checker', () => {
     ['a list key that may be missing', toStructural(keyedList(object({ name: optional(text()) }), 'name'), 'x')],
     ['a look-ahead in a pattern', { type: 'object', properties: { a: { type: 'string', pattern: '^(?!x)y$' } } }],
     ['an enum of another type', { type: 'object', properties: { a: { type: 'string', enum: [1] } } }],
-    ['a default outside the enum', { type: 'object', properties: { a: { type: 'string', enum: ['b'], default: 'c' } } }],
+    [
+      'a default outside the enum',
+      { type: 'object', properties: { a: { type: 'string', enum: ['b'], default: 'c' } } },
+    ],
     ['const', { type: 'object', properties: { a: { type: 'string', const: 'b' } } }],
     ['a required field that is not declared', { type: 'object', required: ['b'], properties: {} }],
     ['a reserved word in a rule', { type: 'object', 'x-kubernetes-validations': [{ rule: 'has(self.as)' }] }],

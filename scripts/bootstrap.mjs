@@ -82,7 +82,10 @@ function installSystemTools() {
 
 function run(argv) {
   const node = nodeBinary()
-  const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${join(modules, '.bin')}${delimiter}${process.env.PATH}` }
+  const env = {
+    ...process.env,
+    PATH: `${dirname(node)}${delimiter}${join(modules, '.bin')}${delimiter}${process.env.PATH}`,
+  }
   const child = spawn(node, argv, { cwd: root, stdio: 'inherit', env })
   // A terminal sends Ctrl-C to the whole group; what is sent to this process alone is passed on.
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))

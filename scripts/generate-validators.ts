@@ -116,7 +116,9 @@ export function generateValidators(protocolSchemas: readonly ProtocolSchema[]): 
   }
   const exported = Object.fromEntries(Object.keys(schemas).map((kind) => [`validate${kind}`, kind]))
   const code = shorten(inlineRuntime(standalone.default(ajv, exported)))
-  const used = Object.keys(runtime).filter((name) => new RegExp(`\\b${name}\\b`).test(code))
+  const used = Object.keys(runtime)
+    .filter((name) => new RegExp(`\\b${name}\\b`).test(code))
+    .sort()
   const lines = [
     `${HEADER}import { ${used.join(', ')} } from '../validate-runtime.ts'\n`,
     code,

@@ -13,9 +13,8 @@ import {
   text,
   word,
 } from './parts.ts'
+import { PROPERTY_NAME_PATTERN } from './patterns.ts'
 import type { ProtocolSchema } from './protocol.ts'
-
-export const PROPERTY_NAME_PATTERN = '^[a-zA-Z][a-zA-Z0-9_-]{0,62}$'
 
 export const PROPERTY_TYPES = ['int', 'float', 'bool', 'string', 'bytes', 'object', 'array'] as const
 export const PROPERTY_ROLES = ['battery', 'rssi', 'snr', 'linkQuality', 'temperature', 'power', 'energy'] as const

@@ -1,11 +1,8 @@
 import { type TSchema, Type } from 'typebox'
 import { API_VERSION } from '../resources.ts'
 import { anyObject, anyValue, integer, listOf, mapOf, object, optional, text, timestamp } from './parts.ts'
+import { LABEL_PATTERN, NAME_PATTERN } from './patterns.ts'
 import type { ResourceDefinition } from './resources.ts'
-
-/** RFC 1123 label and subdomain, as Kubernetes wants names of namespaces and objects. */
-export const LABEL_PATTERN = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'
-export const NAME_PATTERN = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'
 
 const metadata = (namespaced: boolean) =>
   object({

@@ -1,4 +1,5 @@
 import { type Static, type TSchema, Type } from 'typebox'
+import { DURATION_PATTERN } from './patterns.ts'
 
 /**
  * Building blocks for every resource schema. Each block emits JSON Schema that is at the same time *structural* in the
@@ -66,8 +67,6 @@ export const keyedList = <T extends TSchema>(item: T, key: string, options: Doc 
     'x-kubernetes-list-map-keys': [key],
     ...options,
   })
-
-export const DURATION_PATTERN = '^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$'
 
 /** A time span such as `500ms`, `1.5s`, `10m`, `6h`, `1d`. */
 export const duration = (options: Doc & { default?: string } = {}) =>

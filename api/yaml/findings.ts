@@ -10,4 +10,6 @@ export interface Finding {
    * line and column.
    */
   readonly path: readonly (string | number)[]
+  /** Whether the key or the value at the end of the path is to blame. Default value. */
+  readonly at?: 'key' | 'value'
 }

@@ -1,0 +1,188 @@
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { loadManifestFiles, loadManifests } from './load.ts'
+
+const model = `apiVersion: sluice.dev/v1alpha1
+kind: DeviceModel
+metadata: {name: eastron-sdm120, namespace: plant}
+spec:
+  vendor: Eastron
+  description: Single-phase energy meter
+  properties:
+    - {name: voltage, type: float, unit: V,   modbus: {input: 0x0000, as: float32}}
+    - {name: power,   type: float, unit: W,   modbus: {input: 0x000C, as: float32}, report: {deadband: 5}}
+    - {name: energy,  type: float, unit: kWh, modbus: {input: 0x0156, as: float32}, poll: {every: 60s}}
+    - {name: baud,    type: int, access: readwrite, enum: [2400, 4800, 9600], modbus: {holding: 0x001C, as: float32}}
+`
+const device = `apiVersion: sluice.dev/v1alpha1
+kind: Device
+metadata: {name: meter-3, namespace: plant}
+spec:
+  model: eastron-sdm120
+  nodeName: gw-1
+  modbus: {rtu: {port: /dev/serial/by-id/usb-FTDI_USB-RS485-if00-port0, baud: 9600}, unit: 3}
+  poll: {every: 1s}
+  desired: {baud: 9600}
+`
+const plant = `${model}---\n${device}`
+
+const brief = (loaded: ReturnType<typeof loadManifests>) =>
+  loaded.findings.map(({ file, line, column, code }) => `${file}:${line}:${column} ${code}`)
+
+const load = (text: string) => loadManifests([{ file: 'plant.yaml', text }])
+
+describe('loadManifests', () => {
+  test('takes the model and the device of the documentation', () => {
+    const loaded = load(plant)
+    expect(loaded.findings).toEqual([])
+    expect(loaded.ok).toBe(true)
+    expect(loaded.resources.map(({ resource }) => resource.kind)).toEqual(['DeviceModel', 'Device'])
+  })
+
+  test('points at the very value that another file makes wrong', () => {
+    const loaded = loadManifests([
+      { file: 'device.yaml', text: device.replace('desired: {baud: 9600}', 'desired: {baud: 1200}') },
+      { file: 'model.yaml', text: model },
+    ])
+    expect(brief(loaded)).toEqual(['device.yaml:9:19 SLUICE_VALUE_ENUM'])
+    expect(loaded.findings[0]?.object).toBe('Device plant/meter-3')
+    expect(loaded.resources.map(({ resource }) => resource.kind)).toEqual(['DeviceModel'])
+    expect(loaded.ok).toBe(false)
+  })
+
+  test('tells all findings of all files at once, by file and line', () => {
+    const loaded = loadManifests([
+      { file: 'b.yaml', text: plant.replace('vendor:', 'vendr:').replace('nodeName: gw-1', 'nodeName: 5') },
+      { file: 'a.yaml', text: 'a: [1\n' },
+    ])
+    expect(brief(loaded)).toEqual([
+      'b.yaml:5:3 SLUICE_UNKNOWN_FIELD',
+      'b.yaml:18:13 SLUICE_INVALID_TYPE',
+      'a.yaml:2:1 SLUICE_YAML_SYNTAX',
+    ])
+  })
+
+  test('does not say that the model of a device is missing when it is merely wrong', () => {
+    expect(brief(load(plant.replace('type: int', 'type: itn')))).toEqual(['plant.yaml:11:29 SLUICE_INVALID_VALUE'])
+  })
+
+  test('leaves documents of other groups alone, and refuses what claims nothing', () => {
+    const loaded = load('apiVersion: v1\nkind: Namespace\nmetadata: {name: plant}\n---\nfoo: bar\n')
+    expect(loaded.others.map(({ kind }) => kind)).toEqual(['Namespace'])
+    expect(loaded.findings.map(({ code }) => code)).toEqual(['SLUICE_MISSING_FIELD', 'SLUICE_MISSING_FIELD'])
+  })
+
+  test('a warning alone does not spoil anything', () => {
+    const loaded = load(model.replace('modbus: {input: 0x0000, as: float32}', 'description: on'))
+    expect(loaded.findings.map(({ severity }) => severity)).toEqual(['warning', 'warning'])
+    expect(loaded.ok).toBe(true)
+    expect(loaded.resources).toHaveLength(1)
+  })
+
+  test('never throws, whatever is changed in a sound file', () => {
+    const words = [
+      '',
+      ':',
+      '- ',
+      '{}',
+      '[]',
+      'null',
+      '"',
+      "'",
+      '~',
+      '&a ',
+      '*a',
+      '0x',
+      '-1',
+      '1e400',
+      '\n',
+      '  ',
+      '---\n',
+    ]
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: plant.length }),
+        fc.integer({ min: 0, max: 60 }),
+        fc.oneof(fc.constantFrom(...words), fc.string({ maxLength: 10 })),
+        (at, cut, insert) => {
+          const { findings, sources } = load(plant.slice(0, at) + insert + plant.slice(at + cut))
+          const lines = sources.get('plant.yaml')!.split('\n').length
+          for (const { line, hint, message } of findings) {
+            expect(line).toBeLessThanOrEqual(lines)
+            expect(hint).not.toBe('')
+            expect(message).not.toMatch(/undefined|NaN/)
+          }
+        },
+      ),
+      { numRuns: 500 },
+    )
+  })
+
+  test('never throws, whatever JSON stands in a spec', () => {
+    const kind = fc.constantFrom('DeviceModel', 'Device', 'Gateway')
+    const key = fc.constantFrom(
+      'model',
+      'properties',
+      'name',
+      'type',
+      'modbus',
+      'desired',
+      'methods',
+      'enum',
+      'min',
+      'x',
+    )
+    const { spec } = fc.letrec((tie) => ({
+      spec: fc.oneof(
+        { maxDepth: 5 },
+        fc.constantFrom(null, true, 1, -0.5, 'int', ''),
+        fc.array(tie('spec'), { maxLength: 3 }),
+        fc.dictionary(key, tie('spec'), { maxKeys: 4 }),
+      ),
+    }))
+    fc.assert(
+      fc.property(kind, spec, (each, content) => {
+        load(JSON.stringify({ apiVersion: 'sluice.dev/v1alpha1', kind: each, metadata: { name: 'a' }, spec: content }))
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
+
+describe('loadManifestFiles', () => {
+  let folder = ''
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'sluice-load-'))
+    await writeFile(join(folder, 'b.yaml'), device)
+    await writeFile(join(folder, 'a.yml'), model)
+    await writeFile(join(folder, 'notes.txt'), 'not a manifest')
+  })
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  test('reads the manifests of a folder in order', async () => {
+    const loaded = await loadManifestFiles([folder])
+    expect(loaded.findings).toEqual([])
+    expect(loaded.resources.map(({ document }) => document.file)).toEqual([
+      join(folder, 'a.yml'),
+      join(folder, 'b.yaml'),
+    ])
+  })
+
+  test('a file that cannot be read is a finding beside the others', async () => {
+    const binary = join(folder, 'binary.bin')
+    await writeFile(binary, Buffer.from([0xff, 0xfe, 0x00, 0x80]))
+    await chmod(binary, 0o600)
+    const loaded = await loadManifestFiles([join(folder, 'none.yaml'), binary, join(folder, 'a.yml')])
+    expect(loaded.ok).toBe(false)
+    expect(loaded.findings.map(({ code }) => code)).toEqual(['SLUICE_FILE_UNREADABLE', 'SLUICE_FILE_UNREADABLE'])
+    expect(loaded.findings[0]?.message).toBe('this file does not exist')
+    expect(loaded.resources).toHaveLength(1)
+  })
+
+  test('stops when its signal does', async () => {
+    await expect(loadManifestFiles([folder], {}, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
+  })
+})
