@@ -66,8 +66,8 @@ export class DesiredObjects {
       engine.takeDesired(device, object.object)
     }
     this.#options.batcher.flush()
-    for (const device of engine.devices.values()) engine.pump(device)
     this.#options.onBindings(this.#bindings)
+    for (const device of engine.devices.values()) engine.pump(device)
   }
 
   /** Applies a frame after the ones before it; resolves to what the hub is to be told. */

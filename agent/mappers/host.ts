@@ -50,13 +50,11 @@ export class Mappers implements AsyncDisposable {
     this.#wanted = new Map(bindings)
     if (this.#scheduled) return
     this.#scheduled = true
-    queueMicrotask(() => {
-      this.#scheduled = false
-      this.#apply()
-    })
+    queueMicrotask(() => this.#apply())
   }
 
   async write(command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {
+    this.#apply()
     const running = this.#routes.get(command.device)
     const mapper = running?.mapper ?? (await running?.ready)
     const atMs = this.#options.clock.now()
@@ -85,7 +83,8 @@ export class Mappers implements AsyncDisposable {
   }
 
   #apply(): void {
-    if (this.#stopped) return
+    if (!this.#scheduled || this.#stopped) return
+    this.#scheduled = false
     const sets = new Map<Running, Map<ObjectKey, DeviceBinding>>()
     for (const running of this.#running.values()) sets.set(running, new Map())
     this.#routes.clear()

@@ -78,7 +78,9 @@ export class ReportBatcher {
   writeEnd(device: DeviceState, property: PropertyState, end: WriteEnd): void {
     const index = this.#begin(device, undefined, ROW_BYTES + (end.reason?.length ?? 0))
     this.#writes.push(writeRow(index, property.name, end))
-    this.saveState(device, property)
+    this.#dirty.set(property, device)
+    // Until an end is stored, a restart would write the value again.
+    this.#flushSoon()
   }
 
   /** Has the desired value and the last end stored durably with the next flush. */
@@ -193,6 +195,11 @@ export class ReportBatcher {
       this.#arm(waitMs)
       return
     }
+    this.#flushSoon()
+  }
+
+  #flushSoon(): void {
+    if (this.#scheduled) return
     this.#scheduled = true
     setImmediate(() => {
       this.#scheduled = false

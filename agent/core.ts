@@ -1,0 +1,162 @@
+import type { Clock, Timer } from '../api/clock.ts'
+import type { Json } from '../api/resources.ts'
+import { checkValue } from '../api/twin/limits.ts'
+import type { StreamEvent } from '../api/views.ts'
+import type { Protocol } from '../mappers/sdk/mapper.ts'
+import { type CheckObject, objectChecker } from './desired/check-object.ts'
+import { DesiredObjects } from './desired/objects.ts'
+import type { Log } from './log.ts'
+import { Mappers } from './mappers/host.ts'
+import { Histogram } from './metrics/histogram.ts'
+import type { Store } from './store/store.ts'
+import { type NewDesire, TwinEngine, takeChangedValues } from './twin/engine.ts'
+import { ReportBatcher } from './twin/report-batcher.ts'
+import { Writes } from './twin/writes.ts'
+
+export interface CoreOptions {
+  readonly store: Store
+  readonly clock: Clock
+  readonly random: () => number
+  readonly log: Log
+  readonly protocols: readonly Protocol[]
+  readonly check?: CheckObject
+  /** Whether anybody listens to events, and who. */
+  readonly listening: () => boolean
+  readonly onEvent: (event: StreamEvent) => void
+  /** Whether local desired values are offered to a hub. */
+  readonly offersDesires: boolean
+}
+
+/** What the link needs to know of changes. */
+export interface CoreListener {
+  readonly live: boolean
+  onStored(): void
+  onDesire(): void
+}
+
+/** Values that the local API shows after a restart are saved this often, and at the end. */
+const SAVE_VALUES_MS = 60_000
+
+/** Store, twins, mappers and desired objects tied together: an agent without its link and its local API. */
+export class AgentCore implements AsyncDisposable {
+  readonly store: Store
+  readonly engine: TwinEngine
+  readonly mappers: Mappers
+  readonly objects: DesiredObjects
+  readonly batcher: ReportBatcher
+  readonly writeLatency = new Histogram([5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000])
+  readonly #options: CoreOptions
+  readonly #desires = new Map<string, NewDesire>()
+  listener: CoreListener | undefined
+  #saveTimer: Timer | undefined
+
+  constructor(options: CoreOptions) {
+    const { store, clock, random, log, protocols } = options
+    this.#options = options
+    this.store = store
+    this.batcher = new ReportBatcher({
+      store,
+      clock,
+      live: () => this.listener?.live ?? false,
+      onStored: () => this.listener?.onStored(),
+    })
+    const writes = new Writes({
+      clock,
+      checkValue,
+      write: (command, signal) => this.mappers.write(command, signal),
+      onEnd: (device, property, end, acceptedAtMs) => {
+        this.writeLatency.observe(clock.monotonic() - acceptedAtMs)
+        this.engine.ended(device, property, end)
+      },
+    })
+    this.engine = new TwinEngine({
+      clock,
+      checkValue,
+      batcher: this.batcher,
+      writes,
+      listening: options.listening,
+      onEvent: options.onEvent,
+    })
+    this.mappers = new Mappers({
+      protocols,
+      clock,
+      random,
+      log,
+      onReadings: (batch) => this.engine.readings(batch),
+      onReachability: (news) => this.engine.reachability(news),
+    })
+    this.objects = new DesiredObjects({
+      store,
+      engine: this.engine,
+      batcher: this.batcher,
+      check: options.check ?? objectChecker(protocols),
+      log,
+      onBindings: (bindings) => this.mappers.configure(bindings),
+    })
+  }
+
+  start(): void {
+    this.objects.restore()
+    for (const text of this.store.desires()) {
+      const desire = JSON.parse(text) as NewDesire
+      this.#desires.set(desire.id, desire)
+    }
+    this.#armSave()
+  }
+
+  /** Local desired values that no hub has answered yet. */
+  get desires(): Iterable<NewDesire> {
+    return this.#desires.values()
+  }
+
+  /** Sets a desired value here and now; it is offered to the hub until that answers. */
+  desire(key: string, property: string, value: Json, by: string | undefined): void {
+    const desire = this.engine.desireLocally(key, property, value, by)
+    const replaced = [...this.#desires.values()].filter((other) => other.device === key && other.property === property)
+    const offers = this.#options.offersDesires
+    this.batcher.flush((writer) => {
+      for (const { id } of replaced) writer.deleteDesire(id)
+      if (offers) writer.putDesire(desire.id, JSON.stringify(desire))
+    })
+    for (const { id } of replaced) this.#desires.delete(id)
+    if (offers) this.#desires.set(desire.id, desire)
+    this.engine.pump(this.engine.devices.get(key)!)
+    this.listener?.onDesire()
+  }
+
+  desireAnswered(id: string): void {
+    if (!this.#desires.delete(id)) return
+    this.store.transact('telemetry', (writer) => writer.deleteDesire(id))
+  }
+
+  saveValues(): void {
+    const changed = [...takeChangedValues(this.engine.devices.values())]
+    if (changed.length === 0) return
+    try {
+      this.store.transact('telemetry', (writer) => {
+        for (const [uid, name, known] of changed) writer.putTwinKnown(uid, name, known)
+      })
+    } catch {
+      // The store has said so; the values are saved again as they change.
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#saveTimer?.cancel()
+    await this.mappers[Symbol.asyncDispose]()
+    this.engine.stop()
+    this.batcher.stop()
+    this.saveValues()
+  }
+
+  #armSave(): void {
+    this.#saveTimer = this.#options.clock.after(
+      SAVE_VALUES_MS,
+      () => {
+        this.saveValues()
+        this.#armSave()
+      },
+      true,
+    )
+  }
+}
