@@ -26,9 +26,9 @@ export const modelShow = defineVerb({
     const names = args.filter((arg) => !files.includes(arg))
     const models: DeviceModel[] = files.length === 0 ? [] : [...(await requireSoundFiles(files)).models]
     if (names.length > 0) {
-      const { kubeObject } = await import('../kube.ts')
+      const { kubeObject, DEVICE_MODELS } = await import('../kube.ts')
       for (const name of names) {
-        models.push(await kubeObject<DeviceModel>('devicemodels', options.namespace, name, options.data, env, signal))
+        models.push(await kubeObject<DeviceModel>(DEVICE_MODELS, options.namespace, name, options.data, env, signal))
       }
     }
     if (models.length === 0) {

@@ -1,0 +1,40 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { SluiceError } from '../api/errors.ts'
+
+/** What runs as a process of its own. */
+export type Part = 'agent' | 'cloud' | 'plant'
+
+export interface Launch {
+  readonly command: string
+  readonly args: readonly string[]
+}
+
+/** In development the sources run as they are; in the package each part is a bundle beside this one. */
+const SOURCES: Readonly<Record<Part, string>> = {
+  agent: '../agent/main.ts',
+  cloud: '../cloudcore/main.ts',
+  plant: '../demo/plant.ts',
+}
+
+/**
+ * V8 settings for the gateway's process: a small young generation and code kept small rather than fast to the last per
+ * cent. The agent is bound by the wire, not by the processor.
+ */
+const AGENT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
+
+/** Command line of a part; `nodeFlags` and `args` come before and after its file. */
+export function launchOf(part: Part, args: readonly string[]): Launch {
+  const inPackage = !import.meta.url.endsWith('.ts')
+  const file = fileURLToPath(new URL(inPackage ? `./${part}.js` : SOURCES[part], import.meta.url))
+  if (!existsSync(file)) {
+    throw new SluiceError('SLUICE_CLI_PART_MISSING', `The program file of the ${part} is missing: ${file}`, {
+      hint: 'Install the package once more: npm install.',
+    })
+  }
+  const flags = part === 'agent' ? AGENT_FLAGS : []
+  return { command: process.execPath, args: [...flags, file, ...args] }
+}
+
+/** The demo's YAML files; they lie beside the sources and in the package alike. */
+export const demoFolder = (): string => fileURLToPath(new URL('../demo/', import.meta.url))
