@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: sources as texts are what is tested here
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { checkSource } from './check-imports.ts'

@@ -1,0 +1,148 @@
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type BuildOptions, type BuildResult, build, type Metafile, type Plugin } from 'esbuild'
+import { SluiceError } from '../api/errors.ts'
+
+/**
+ * Builds what is published: each program as one ES module with its JavaScript dependencies inside, common parts in
+ * files beside it. Node strips no types below node_modules, so a package of sources would not run.
+ */
+
+/** Program in dist/ by its source. The command has to be there, the others are started by it as processes. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  sluice: 'cli/main.ts',
+  agent: 'agent/main.ts',
+  cloud: 'cloudcore/main.ts',
+  plant: 'demo/plant.ts',
+}
+
+interface PackageJson {
+  readonly version: string
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+}
+
+/** Accelerators that `ws` tries to load and does without. */
+const NOT_INSTALLED = ['bufferutil', 'utf-8-validate']
+
+/** In a bundle only the programs themselves are entries, also when bin/sluice.mjs imports one. */
+const markEntries = (entries: readonly string[]): Plugin => ({
+  name: 'mark-entries',
+  setup(context) {
+    context.onLoad({ filter: /main\.ts$|plant\.ts$/ }, async ({ path }) => {
+      if (!entries.includes(path)) return undefined
+      const source = await readFile(path, 'utf8')
+      return { contents: source.replaceAll('import.meta.main', 'true'), loader: 'ts' }
+    })
+  },
+})
+
+/** CommonJS dependencies call `require` for Node's own modules, which an ES module does not have. */
+const REQUIRE =
+  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);"
+
+export interface BuiltPrograms {
+  /** File names in the folder, by program. */
+  readonly programs: Readonly<Record<string, string>>
+  readonly metafile: Metafile
+}
+
+type Bundle = BuildResult<BuildOptions & { metafile: true; write: false }>
+
+async function bundle(root: string, options: BuildOptions): Promise<Bundle> {
+  try {
+    return await build({ ...options, absWorkingDir: root, metafile: true, write: false, logLevel: 'silent' })
+  } catch (cause) {
+    throw new SluiceError('SLUICE_BUILD_FAILED', cause instanceof Error ? cause.message : String(cause), {
+      hint: 'Run the type check first: it says more about what is missing.',
+      cause,
+    })
+  }
+}
+
+/**
+ * Builds every program whose source exists below `root` into `folder`. The folder is replaced as a whole, and only
+ * once everything is built. Throws SLUICE_BUILD_FAILED.
+ */
+export async function buildPrograms(root: string, folder: string): Promise<BuiltPrograms> {
+  const { optionalDependencies = {} } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as PackageJson
+  const present = Object.entries(PROGRAMS).filter(([, source]) => existsSync(join(root, source)))
+  if (!present.some(([name]) => name === 'sluice')) {
+    throw new SluiceError('SLUICE_BUILD_FAILED', `${PROGRAMS['sluice']} is missing`, {
+      hint: 'Build in a complete checkout.',
+    })
+  }
+  const { metafile, outputFiles } = await bundle(root, {
+    entryPoints: Object.fromEntries(present),
+    outdir: folder,
+    // Flat: code that finds files beside itself finds them from every piece.
+    chunkNames: '[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    external: [...Object.keys(optionalDependencies), ...NOT_INSTALLED],
+    plugins: [markEntries(present.map(([, source]) => join(root, source)))],
+    banner: { js: REQUIRE },
+    legalComments: 'none',
+    treeShaking: true,
+  })
+  await rm(folder, { recursive: true, force: true })
+  for (const { path, contents } of outputFiles) {
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(path, contents)
+  }
+  await writeFile(join(folder, 'LICENSES.txt'), await licences(root, metafile))
+  return { programs: Object.fromEntries(present.map(([name]) => [name, `${name}.js`])), metafile }
+}
+
+/** Folder of the package an input of the bundle belongs to: `node_modules/@scope/name`, nested ones too. */
+const packageOf = (input: string): string | undefined =>
+  /^((?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1]
+
+/** Licence texts of everything inside the bundle, as most of them ask for. */
+async function licences(root: string, metafile: Metafile): Promise<string> {
+  const folders = new Set(Object.keys(metafile.inputs).flatMap((input) => packageOf(input) ?? []))
+  const parts = ['The programs in this folder contain the following packages.\n']
+  for (const folder of [...folders].sort()) {
+    const about: unknown = JSON.parse(await readFile(join(root, folder, 'package.json'), 'utf8'))
+    const field = (name: string) => (typeof about === 'object' && about !== null ? Reflect.get(about, name) : undefined)
+    const file = ['LICENSE', 'LICENSE.md', 'LICENSE.txt', 'license', 'License', 'LICENCE'].find((name) =>
+      existsSync(join(root, folder, name)),
+    )
+    const text = file === undefined ? '' : await readFile(join(root, folder, file), 'utf8')
+    parts.push(`${'-'.repeat(78)}\n${field('name')} ${field('version')} (${field('license')})\n\n${text.trim()}\n`)
+  }
+  return parts.join('\n')
+}
+
+/** The sources that are loaded as soon as a program starts: what only `import()` reaches is left out. */
+export function loadedAtStart(metafile: Metafile, program: string): Set<string> {
+  const outputs = new Map(Object.entries(metafile.outputs))
+  const start = [...outputs.keys()].find((name) => name.endsWith(`/${program}`) || name === program)
+  const seen = new Set<string>()
+  const open = start === undefined ? [] : [start]
+  const inputs = new Set<string>()
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (seen.has(name)) continue
+    seen.add(name)
+    const output = outputs.get(name)
+    for (const [input, { bytesInOutput }] of Object.entries(output?.inputs ?? {})) {
+      if (bytesInOutput > 0) inputs.add(input)
+    }
+    for (const { path, kind, external } of output?.imports ?? []) {
+      if (kind !== 'dynamic-import' && external !== true) open.push(path)
+    }
+  }
+  return inputs
+}
+
+if (import.meta.main) {
+  const root = fileURLToPath(new URL('..', import.meta.url))
+  const { programs, metafile } = await buildPrograms(root, join(root, 'dist'))
+  const bytes = Object.values(metafile.outputs).reduce((sum, output) => sum + output.bytes, 0)
+  for (const file of Object.values(programs)) process.stdout.write(`dist/${file}\n`)
+  process.stdout.write(`${Object.keys(metafile.outputs).length} files, ${Math.round(bytes / 1024)} KiB\n`)
+}
