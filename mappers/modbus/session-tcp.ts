@@ -66,6 +66,7 @@ export class TcpSession implements ModbusSession {
   #pauseTimer: Timer | undefined
   #readyAtMs = 0
   #chunkAtMs = 0
+  #windowFull = false
   #busySinceMs = -1
   #timeoutsInRow = 0
   #closed = false
@@ -188,7 +189,8 @@ export class TcpSession implements ModbusSession {
     this.#flushAsked = false
     const transport = this.#transport
     if (transport === undefined || this.#queueHead === this.#queue.length) return
-    if (this.#pending.size >= this.#window.size) return
+    this.#windowFull = this.#pending.size >= this.#window.size
+    if (this.#windowFull) return
     const nowMs = this.#clock.monotonic()
     if (nowMs < this.#readyAtMs) {
       this.#pauseTimer ??= this.#clock.after(this.#readyAtMs - nowMs, () => {
@@ -201,6 +203,7 @@ export class TcpSession implements ModbusSession {
       const job = this.#queue[this.#queueHead++]!
       if (!job.abandoned) this.#put(job, nowMs)
     }
+    this.#windowFull = this.#pending.size >= this.#window.size
     this.#compactQueue()
     if (this.#outgoingLength === 0) return
     this.#stats.bytesOut += this.#outgoingLength
@@ -266,7 +269,7 @@ export class TcpSession implements ModbusSession {
       return
     }
     const nowMs = this.#chunkAtMs
-    this.#window.replied(this.#pending.size, nowMs)
+    this.#window.replied(this.#windowFull, nowMs)
     this.#pending.delete(id)
     this.#timeoutsInRow = 0
     this.#readyAtMs =

@@ -1,10 +1,14 @@
 /** Replies one measurement is made of, at least; and a multiple of the window. */
 const leastReplies = 24
+/** And at least this long, so that a hiccup of either side does not decide. */
+const leastMs = 30
 const repliesPerSlot = 3
 /** A larger window must bring this much more throughput to be kept. */
 const worthwhileGain = 1.12
-/** How long a window that was refused, or brought nothing, is not tried again. */
-const holdMs = 60_000
+/** How long a window that was refused is not tried again. */
+const refusedHoldMs = 60_000
+/** The same for one that brought nothing: at first soon, as that may have been chance, then ever more seldom. */
+const firstHoldMs = 1000
 
 /**
  * Learns how many requests a Modbus TCP server likes to have at once. It starts small and doubles while the replies
@@ -21,7 +25,8 @@ export class TransactionWindow {
   #full = 0
   #sinceMs = -1
   #rateBefore = 0
-  #settled = false
+  #strikes = 0
+  #holdMs = firstHoldMs
 
   constructor(initial: number, max: number) {
     this.#max = max
@@ -33,42 +38,44 @@ export class TransactionWindow {
     return this.#size
   }
 
-  /** A reply came; `inFlight` counts it. */
-  replied(inFlight: number, nowMs: number): void {
+  /** A reply came; `full` says whether the window was used up when requests were last sent. */
+  replied(full: boolean, nowMs: number): void {
     if (this.#size >= this.#max && this.#rateBefore === 0) return
     if (this.#sinceMs < 0) this.#sinceMs = nowMs
     this.#replies++
-    if (inFlight >= this.#size) this.#full++
-    if (this.#replies < Math.max(leastReplies, repliesPerSlot * this.#size) || nowMs <= this.#sinceMs) return
+    if (full) this.#full++
+    if (this.#replies < Math.max(leastReplies, repliesPerSlot * this.#size) || nowMs < this.#sinceMs + leastMs) return
     const rate = this.#replies / (nowMs - this.#sinceMs)
     // Only a window that was nearly always full says anything about the server.
-    const saturated = this.#full >= 0.6 * this.#replies
+    const saturated = this.#full >= 0.8 * this.#replies
     this.#restart(nowMs)
     if (saturated) this.#judge(rate, nowMs)
   }
 
   /** An answer did not come, or the server said it is busy or hung up. */
   refused(nowMs: number): void {
-    this.#hold(Math.max(1, this.#size >> 1), nowMs)
-    this.#size = this.#ceiling
+    this.#size = Math.max(1, this.#size >> 1)
+    this.#hold(this.#size, refusedHoldMs, nowMs)
     this.#rateBefore = 0
-    this.#settled = false
+    this.#strikes = 0
     this.#restart(nowMs)
   }
 
   #judge(rate: number, nowMs: number): void {
-    if (this.#ceiling < this.#max && nowMs >= this.#ceilingUntilMs) {
-      this.#ceiling = this.#max
-      this.#settled = false
-    }
     if (this.#rateBefore > 0 && rate < this.#rateBefore * worthwhileGain) {
-      this.#hold(Math.max(1, this.#size >> 1), nowMs)
-      this.#size = this.#ceiling
+      // Once may be chance.
+      if (++this.#strikes < 2) return
+      this.#size = Math.max(1, this.#size >> 1)
+      this.#hold(this.#size, this.#holdMs, nowMs)
+      this.#holdMs = Math.min(refusedHoldMs, 2 * this.#holdMs)
       this.#rateBefore = 0
-      this.#settled = true
+      this.#strikes = 0
       return
     }
-    if (this.#settled || this.#size >= this.#ceiling) {
+    if (this.#rateBefore > 0) this.#holdMs = firstHoldMs
+    this.#strikes = 0
+    if (this.#ceiling < this.#max && nowMs >= this.#ceilingUntilMs) this.#ceiling = this.#max
+    if (this.#size >= this.#ceiling) {
       this.#rateBefore = 0
       return
     }
@@ -76,7 +83,7 @@ export class TransactionWindow {
     this.#size = Math.min(this.#ceiling, this.#size * 2)
   }
 
-  #hold(ceiling: number, nowMs: number): void {
+  #hold(ceiling: number, holdMs: number, nowMs: number): void {
     this.#ceiling = ceiling
     this.#ceilingUntilMs = nowMs + holdMs
   }
