@@ -40,7 +40,7 @@ export class Reachability {
   /** One request failed; that alone does not make the device offline. */
   failed(atMs: number): DeviceReachability | undefined {
     this.#errorRate += (1 - this.#errorRate) * ERROR_WEIGHT
-    return this.#online === undefined ? undefined : this.#refresh(atMs)
+    return this.#online === true ? this.#refresh(atMs) : undefined
   }
 
   offline(reason: string, atMs: number): DeviceReachability | undefined {
