@@ -164,7 +164,7 @@ function restore(object: KubeObject, live: KubeObject | undefined, name: string)
   if (name === 'metadata') return live === undefined ? object : { ...object, metadata: live.metadata }
   const { [name]: _reset, ...rest } = object
   const before = live?.[name]
-  const kept: KubeObject = { ...rest, apiVersion: object.apiVersion, kind: object.kind, metadata: object.metadata }
+  const kept: KubeObject = { apiVersion: object.apiVersion, kind: object.kind, metadata: object.metadata, ...rest }
   return before === undefined ? kept : { ...kept, [name]: before }
 }
 

@@ -1,0 +1,164 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Authenticator } from '../access/authenticate.ts'
+import type { Authorize } from '../access/authorize.ts'
+import type { OpenApi } from '../openapi/document.ts'
+import type { Kind } from '../registry/kind.ts'
+import type { Registry } from '../registry/registry.ts'
+import { answerDiscovery } from './discovery.ts'
+import type { Exchange } from './exchange.ts'
+import { sendError, sendJson, sendObject, sendText } from './exchange.ts'
+import { answerList } from './list.ts'
+import type { ResourcePath } from './path.ts'
+import { parseResourcePath } from './path.ts'
+import { ApiStatusError, badRequest, methodNotAllowed, tooManyRequests } from './status.ts'
+import { answerCollectionDelete, answerCreate, answerDelete, answerGet, answerPatch, answerReplace } from './verbs.ts'
+import { answerWatch } from './watch.ts'
+
+export interface HandlerOptions {
+  readonly registry: Registry
+  readonly openApi: OpenApi
+  readonly authenticator: Authenticator
+  readonly authorize: Authorize
+  readonly maxWatches: number
+  /** Ends open watches. */
+  readonly signal: AbortSignal
+}
+
+const VERSION = { major: '1', minor: '32', gitVersion: 'v1.32.0+sluice', gitCommit: '', gitTreeState: 'clean', buildDate: '2026-01-01T00:00:00Z', goVersion: '', compiler: '', platform: `${process.platform}/${process.arch}` }
+const NOT_FOUND = '404 page not found\n'
+
+/** The request pipeline: who, what, may they, do it. Every failure ends as a Status answer. */
+export class Handler {
+  readonly #options: HandlerOptions
+  #watches = 0
+
+  constructor(options: HandlerOptions) {
+    this.#options = options
+  }
+
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      await this.#route(request, response)
+    } catch (error) {
+      sendError(response, error)
+    } finally {
+      // A body nobody wanted would be taken for the next request.
+      if (!request.complete) request.resume()
+    }
+  }
+
+  async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const method = request.method ?? 'GET'
+    const target = request.url ?? '/'
+    const mark = target.indexOf('?')
+    const path = mark < 0 ? target : target.slice(0, mark)
+    if (path === '/healthz' || path === '/livez' || path === '/readyz') return sendText(response, 200, 'ok')
+    if (path === '/version') return sendObject(response, 200, VERSION)
+    const caller = this.#options.authenticator.identify(request)
+    const exchange: Exchange = { request, response, method, path, query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)), caller }
+    const resource = parseResourcePath(path)
+    if (resource === undefined) return this.#plain(exchange)
+    const kind = this.#options.registry.catalog.find(resource.group, resource.version, resource.plural)
+    if (kind === undefined || (resource.subresource !== undefined && !hasSubresource(kind, resource.subresource))) return sendText(response, 404, NOT_FOUND)
+    if (kind.namespaced && resource.namespace === undefined && resource.name !== undefined) return sendText(response, 404, NOT_FOUND)
+    if (!kind.namespaced && resource.namespace !== undefined) return sendText(response, 404, NOT_FOUND)
+    return this.#resource(exchange, kind, resource)
+  }
+
+  #plain(exchange: Exchange): void {
+    const { path, response, caller, method } = exchange
+    if (!this.#options.authorize(caller, method === 'GET' ? 'get' : method.toLowerCase(), { path })) {
+      throw new ApiStatusError(403, 'Forbidden', `forbidden: User "${caller.user}" cannot get path "${path}"`, {})
+    }
+    if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed()
+    if (path === '/openapi/v3') return sendObject(response, 200, this.#options.openApi.index())
+    if (path.startsWith('/openapi/v3/')) {
+      const document = this.#options.openApi.document(path.slice('/openapi/v3/'.length))
+      if (document !== undefined) return sendJson(response, 200, document)
+    } else if (/^\/apis?(\/|$)/.test(path) && answerDiscovery(exchange, this.#options.registry.catalog)) return
+    sendText(response, 404, NOT_FOUND)
+  }
+
+  async #resource(exchange: Exchange, kind: Kind, path: ResourcePath): Promise<void> {
+    const { method, query } = exchange
+    const watching = method === 'GET' && path.subresource === undefined && ['1', 'true'].includes(query.get('watch') ?? '')
+    const verb = watching ? 'watch' : verbOf(method, path)
+    this.#admit(exchange, kind, path, verb)
+    if (!kind.verbs.includes(verb) && !(path.subresource !== undefined && ['get', 'update', 'patch'].includes(verb))) throw methodNotAllowed()
+    const { registry } = this.#options
+    const namespace = kind.namespaced ? path.namespace : undefined
+    if (watching) return this.#watch(exchange, kind, namespace, path.name)
+    const { name } = path
+    if (name === undefined) {
+      if (method === 'GET') return answerList(exchange, registry, kind, namespace)
+      if (method === 'DELETE') return answerCollectionDelete(exchange, registry, kind, namespace)
+      if (kind.namespaced && namespace === undefined) throw badRequest('an empty namespace may not be set during creation')
+      return answerCreate(exchange, registry, kind, namespace ?? '')
+    }
+    const subresource = path.subresource === 'status' ? 'status' : undefined
+    const target = { kind, namespace: namespace ?? '', name, subresource } as const
+    switch (method) {
+      case 'GET':
+        return answerGet(exchange, registry, target)
+      case 'PUT':
+        return answerReplace(exchange, registry, target)
+      case 'PATCH':
+        return answerPatch(exchange, registry, target)
+      default:
+        return answerDelete(exchange, registry, target)
+    }
+  }
+
+  async #watch(exchange: Exchange, kind: Kind, namespace: string | undefined, name: string | undefined): Promise<void> {
+    if (this.#watches >= this.#options.maxWatches) throw tooManyRequests(`${this.#options.maxWatches} watches are open, no more are allowed`)
+    // Watching one object by its own path is an old way of saying metadata.name=NAME.
+    if (name !== undefined) exchange.query.set('fieldSelector', `metadata.name=${name}`)
+    this.#watches++
+    try {
+      await answerWatch(exchange, this.#options.registry, kind, namespace, this.#options.signal)
+    } finally {
+      this.#watches--
+    }
+  }
+
+  #admit({ caller }: Exchange, kind: Kind, path: ResourcePath, verb: string): void {
+    const target = { group: kind.group, resource: kind.plural, subresource: path.subresource ?? '', namespace: path.namespace ?? '', name: path.name ?? '' }
+    if (this.#options.authorize(caller, verb, target)) return
+    const what = path.subresource === undefined ? kind.plural : `${kind.plural}/${path.subresource}`
+    const where = path.namespace === undefined ? ' at the cluster scope' : ` in the namespace "${path.namespace}"`
+    const subject = path.name === undefined ? '' : ` "${path.name}"`
+    const suffix = kind.group === '' ? '' : `.${kind.group}`
+    const text = `User "${caller.user}" cannot ${verb} resource "${what}" in API group "${kind.group}"${where}`
+    throw new ApiStatusError(403, 'Forbidden', `${kind.plural}${suffix}${subject} is forbidden: ${text}`, {
+      ...(path.name === undefined ? {} : { name: path.name }),
+      ...(kind.group === '' ? {} : { group: kind.group }),
+      kind: kind.plural,
+    })
+  }
+}
+
+function hasSubresource(kind: Kind, subresource: string): boolean {
+  return subresource === 'status' && kind.hasStatus
+}
+
+/** The verb that authorization knows; 405 where a path has no such method. */
+function verbOf(method: string, path: ResourcePath): string {
+  const one = path.name !== undefined
+  switch (method) {
+    case 'GET':
+      return one ? 'get' : 'list'
+    case 'POST':
+      if (!one) return 'create'
+      break
+    case 'PUT':
+      if (one) return 'update'
+      break
+    case 'PATCH':
+      if (one) return 'patch'
+      break
+    case 'DELETE':
+      if (path.subresource === undefined) return one ? 'delete' : 'deletecollection'
+      break
+  }
+  throw methodNotAllowed()
+}
