@@ -1,5 +1,9 @@
 import { readFile } from 'node:fs/promises'
+import { evaluate } from '@marcbachmann/cel-js'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { schemas } from '../api/generated/validators.js'
+import { equal, isIn, size } from '../api/validate-runtime.ts'
 import { celToJs } from './cel-to-js.ts'
 import { generatedFolder, generateValidators, registeredSchemas } from './generate-validators.ts'
 
@@ -55,5 +59,45 @@ describe('celToJs', () => {
     'self.process()',
   ])('refuses what it cannot translate: %s', (rule) => {
     expect(() => celToJs(rule)).toThrow(expect.objectContaining({ code: 'SLUICE_CEL_UNSUPPORTED' }))
+  })
+})
+
+describe('every rule of the schemas', () => {
+  interface Site {
+    readonly rule: string
+    readonly properties: Readonly<Record<string, { readonly type?: string }>>
+  }
+
+  function* rulesIn(schema: unknown): Generator<Site> {
+    if (typeof schema !== 'object' || schema === null) return
+    const rules: unknown = Reflect.get(schema, 'x-kubernetes-validations')
+    const properties = Reflect.get(schema, 'properties') as Site['properties']
+    if (Array.isArray(rules)) for (const { rule } of rules as { rule: string }[]) yield { rule, properties }
+    for (const child of Object.values(schema)) yield* rulesIn(child)
+  }
+
+  const arbitraryOf = (type: string | undefined): fc.Arbitrary<unknown> => {
+    if (type === 'integer') return fc.integer({ min: -1, max: 300 }).map(BigInt)
+    if (type === 'number') return fc.constantFrom(-1.5, 0, 0.5, 3)
+    if (type === 'string') return fc.constantFrom('', 'string', 'bytes', 'uint16')
+    return fc.constant({})
+  }
+
+  const plain = (self: Readonly<Record<string, unknown>>) =>
+    Object.fromEntries(
+      Object.entries(self).map(([key, value]) => [key, typeof value === 'bigint' ? Number(value) : value]),
+    )
+
+  const sites = [...new Map([...rulesIn(schemas)].map((site) => [site.rule, site])).values()]
+
+  test.each(sites)('means offline what it means to a CEL evaluator: $rule', ({ rule, properties }) => {
+    const fields = [...new Set([...rule.matchAll(/self\.(\w+)/g)].map(([, field]) => field!))]
+    const offline = new Function('self', 'equal', 'isIn', 'size', `return ${celToJs(rule)}`)
+    const record = Object.fromEntries(fields.map((field) => [field, arbitraryOf(properties[field]?.type)]))
+    fc.assert(
+      fc.property(fc.record(record, { requiredKeys: [] }), (self) => {
+        expect(offline(plain(self), equal, isIn, size)).toBe(evaluate(rule, { self }))
+      }),
+    )
   })
 })
