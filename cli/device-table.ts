@@ -47,7 +47,10 @@ export const stateMark = (device: Pick<DeviceView, 'state'>, style: Style): stri
 /** Numbers right-aligned in front of their units, words left-aligned. */
 function alignValues(twins: readonly TwinView[]): string[] {
   const texts = twins.map((twin) => formatValue(twin.value))
-  const widest = Math.min(12, Math.max(0, ...texts.filter((_, i) => typeof twins[i]!.value === 'number').map((t) => t.length)))
+  const widest = Math.min(
+    12,
+    Math.max(0, ...texts.filter((_, i) => typeof twins[i]!.value === 'number').map((t) => t.length)),
+  )
   return twins.map((twin, index) => {
     if (typeof twin.value !== 'number') return withUnit(twin)
     return `${padStart(texts[index]!, widest)}${twin.unit === undefined ? '' : ` ${printable(twin.unit)}`}`
@@ -82,7 +85,10 @@ export function deviceDetails(device: DeviceView, nowMs: number, style: Style, w
   const facts: [string, string][] = [
     ['model', printable(device.model)],
     ['gateway', printable(device.gateway ?? '–')],
-    ['state', `${stateMark(device, style)} ${device.state}${device.reason === undefined ? '' : `, ${printable(device.reason)}`}`],
+    [
+      'state',
+      `${stateMark(device, style)} ${device.state}${device.reason === undefined ? '' : `, ${printable(device.reason)}`}`,
+    ],
   ]
   if (device.lastSeen !== undefined) facts.push(['last seen', `${age(nowMs - Date.parse(device.lastSeen))} ago`])
   if (device.staleSince !== undefined) facts.push(['stale since', printable(device.staleSince)])

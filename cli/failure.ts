@@ -4,8 +4,7 @@ import { printable } from './text.ts'
 import { EXIT, type ExitCode } from './verb.ts'
 
 const UNREACHABLE = /_(UNREACHABLE|OFFLINE|NOT_RUNNING|NO_ANSWER|TIMED_OUT|TIMEOUT)$/
-const REFUSED =
-  /_(REFUSED|FORBIDDEN|UNAUTHORIZED|REJECTED|DENIED|REPLAYED|REVOKED|EXPIRED|USED|READ_ONLY|PERMISSION)$/
+const REFUSED = /_(REFUSED|FORBIDDEN|UNAUTHORIZED|REJECTED|DENIED|REPLAYED|REVOKED|EXPIRED|USED|READ_ONLY|PERMISSION)$/
 const USAGE = /^SLUICE_(CLI|YAML|INVALID|MODEL|DEVICE|SCHEMA|LINT|MODBUS_LINT)_|_(INVALID|MALFORMED|NOT_FOUND|UNKNOWN)$/
 
 /** The exit code that goes with an error; the classes are the ones `sluice help` lists. */
@@ -19,9 +18,7 @@ export function exitCodeOf(error: SluiceError): ExitCode {
 /** `error CODE: message`, where it was and what to do, in at most a few lines. */
 export function describeError(error: SluiceError, style: Style): string {
   const where =
-    error.position === undefined
-      ? ''
-      : `${error.position.file}:${error.position.line}:${error.position.column}: `
+    error.position === undefined ? '' : `${error.position.file}:${error.position.line}:${error.position.column}: `
   const field = error.field === undefined ? '' : `\n  field: ${printable(error.field)}`
   const hint = error.hint === undefined ? '' : `\n  ${style.dim('hint:')} ${printable(error.hint)}`
   return `${style.red('error')} ${style.bold(error.code)}: ${printable(where + error.message)}${field}${hint}`

@@ -5,7 +5,7 @@ import type { Device, DeviceModel, DeviceModelSpec, ObjectKey } from '../api/res
 import { asResource, isOurs, type SluiceResource, validateResource } from '../api/validate.ts'
 import { keyOf, protocolOf, validateSet } from '../api/validate-set.ts'
 import type { Finding } from '../api/yaml/findings.ts'
-import { MAX_YAML_LENGTH, type LocatedFinding, readYaml, type SourceDocument } from '../api/yaml/read.ts'
+import { type LocatedFinding, MAX_YAML_LENGTH, readYaml, type SourceDocument } from '../api/yaml/read.ts'
 import { protocols } from '../mappers/registry.ts'
 
 /** What a set of YAML files says, and everything that is wrong with it. */
@@ -42,7 +42,8 @@ function expand(path: string): string[] {
 function unreadable(path: string, cause: unknown): SluiceError {
   const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause)
   return new SluiceError('SLUICE_CLI_FILE', `'${path}' cannot be read (${reason})`, {
-    hint: reason === 'EACCES' ? `Make it readable: chmod u+r '${path}'.` : 'Check the name; paths are relative to here.',
+    hint:
+      reason === 'EACCES' ? `Make it readable: chmod u+r '${path}'.` : 'Check the name; paths are relative to here.',
     cause,
   })
 }
@@ -100,7 +101,9 @@ async function protocolFindings(placed: readonly Placed[]): Promise<LocatedFindi
   for (const { document, resource } of placed) {
     if (resource.kind !== 'DeviceModel') continue
     const model = resource as DeviceModel
-    const users = placed.filter((each) => each.resource.kind === 'Device' && modelKeyOf(each.resource as Device) === keyOf(model))
+    const users = placed.filter(
+      (each) => each.resource.kind === 'Device' && modelKeyOf(each.resource as Device) === keyOf(model),
+    )
     for (const protocol of protocols) {
       if (!mentions(model.spec, protocol.name)) continue
       const lint = await protocol.lint()
@@ -122,10 +125,12 @@ const specPath = (path: Finding['path']): Finding['path'] => (path[0] === 'spec'
 const mentions = (model: DeviceModelSpec, protocol: string): boolean =>
   model[protocol] !== undefined || model.properties.some((property) => property[protocol] !== undefined)
 
-export const modelKeyOf = (device: Device): ObjectKey => `${device.metadata.namespace ?? 'default'}/${device.spec.model}`
+export const modelKeyOf = (device: Device): ObjectKey =>
+  `${device.metadata.namespace ?? 'default'}/${device.spec.model}`
 
 function locate(document: SourceDocument, finding: Finding): LocatedFinding {
-  const object = document.kind === undefined || document.name === undefined ? undefined : `${document.kind} ${document.name}`
+  const object =
+    document.kind === undefined || document.name === undefined ? undefined : `${document.kind} ${document.name}`
   const unknownField = finding.code === 'SLUICE_UNKNOWN_FIELD'
   return {
     ...finding,

@@ -1,6 +1,6 @@
 import type { PlanExplanation, PlannedRequest } from '../mappers/sdk/mapper.ts'
 import type { Style } from './output.ts'
-import { padEnd, padStart, printable, wrap } from './text.ts'
+import { displayWidth, padEnd, padStart, printable, wrap } from './text.ts'
 
 /** Where one property lies in the protocol's address space. */
 export interface PropertyPlace {
@@ -138,9 +138,11 @@ const hex = (address: number): string => `0x${address.toString(16).toUpperCase()
 function legend(plan: PlanExplanation, { style, places, width }: PictureOptions): string[] {
   if (!plan.requests.some((request) => request.length !== undefined)) return []
   const filler = plan.requests.some((request) => (request.filler ?? 0) > 0)
-  const words = filler
-    ? `${USED[0]}${USED[1]} asked for, a shade a property   ${FILLER} read along, because asking twice takes longer`
-    : `${USED[0]}${USED[1]} asked for, a shade a property`
-  const scaled = places === undefined && filler ? ' (read along is drawn at the end)' : ''
-  return ['', ...wrap(words + scaled, width - 2, '  ').map((line) => style.dim(line))]
+  const words = [
+    `${USED.join('')} asked for, a shade a property`,
+    ...(filler ? [`${FILLER} read along, because asking twice takes longer`] : []),
+    ...(filler && places === undefined ? ['(drawn at the end, whatever its place)'] : []),
+  ]
+  const line = `  ${words.join('   ')}`
+  return ['', ...(displayWidth(line) <= width ? [line] : words.map((each) => `  ${each}`)).map(style.dim)]
 }

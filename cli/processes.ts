@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { SluiceError } from '../api/errors.ts'
+import { dataFolder } from './device-api.ts'
+import { EXIT, type ExitCode } from './verb.ts'
 
 /** What runs as a process of its own. */
 export type Part = 'agent' | 'cloud' | 'plant'
@@ -38,3 +41,26 @@ export function launchOf(part: Part, args: readonly string[]): Launch {
 
 /** The demo's YAML files; they lie beside the sources and in the package alike. */
 export const demoFolder = (): string => fileURLToPath(new URL('../demo/', import.meta.url))
+
+/**
+ * Turns this process into a part, so that a service manager sees one process and its signals reach the part itself.
+ * Where a process cannot be replaced (not on Linux or macOS), a child is started and waited for.
+ */
+export async function becomePart(
+  part: Part,
+  data: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+  args: readonly string[],
+): Promise<ExitCode> {
+  const { command, args: all } = launchOf(part, ['--data', dataFolder(data, env), ...args])
+  const clean = Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  )
+  if (process.platform !== 'win32') process.execve?.(command, [command, ...all], clean)
+  const child = spawn(command, all, { stdio: 'inherit', env: clean })
+  const code = await new Promise<number>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (exitCode) => resolve(exitCode ?? EXIT.failure))
+  })
+  return code === 0 ? EXIT.ok : EXIT.failure
+}

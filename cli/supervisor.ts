@@ -157,7 +157,11 @@ export function childError(name: string, why: string, lines: readonly string[]):
     }
   }
   const last = lines.filter((line) => line.trim() !== '').at(-1)
-  return new SluiceError('SLUICE_CLI_PART_FAILED', `The ${name} ${why}${last === undefined ? '' : `; its last words: ${last}`}`, {
-    hint: "'sluice doctor' checks ports, rights and disk.",
-  })
+  return new SluiceError(
+    'SLUICE_CLI_PART_FAILED',
+    `The ${name} ${why}${last === undefined ? '' : `; its last words: ${last}`}`,
+    {
+      hint: "'sluice doctor' checks ports, rights and disk.",
+    },
+  )
 }

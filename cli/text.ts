@@ -8,7 +8,6 @@ const INVISIBLE = /^(?:\p{Mn}|\p{Me}|\p{Cf})+$/u
 /** Columns a terminal needs for `text`; colour codes count nothing. */
 export function displayWidth(text: string): number {
   const clean = stripVTControlCharacters(text)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the quick path is about exactly those characters
   if (/^[\x20-\x7e]*$/.test(clean)) return clean.length
   let width = 0
   for (const { segment } of segmenter.segment(clean)) {
@@ -142,7 +141,8 @@ function editDistance(a: string, b: string): number {
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1
       let best = Math.min(rows[i - 1]![j]! + 1, row[j - 1]! + 1, rows[i - 1]![j - 1]! + same)
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) best = Math.min(best, rows[i - 2]![j - 2]! + 1)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        best = Math.min(best, rows[i - 2]![j - 2]! + 1)
       row.push(best)
     }
     rows.push(row)

@@ -98,16 +98,6 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/token-create.ts')).tokenCreate,
       },
       {
-        name: 'token ls',
-        summary: 'Join tokens that are still good',
-        load: async () => (await import('./verbs/token-ls.ts')).tokenLs,
-      },
-      {
-        name: 'token revoke',
-        summary: 'Make a join token worthless',
-        load: async () => (await import('./verbs/token-revoke.ts')).tokenRevoke,
-      },
-      {
         name: 'join',
         summary: 'Give this gateway its certificate, by a token',
         load: async () => (await import('./verbs/join.ts')).join,

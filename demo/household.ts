@@ -12,7 +12,8 @@ const DAY_S = 86_400
 
 /** Watts by the hour of the day, from midnight: quiet at night, a hill in the morning and a higher one in the evening. */
 const LOAD_BY_HOUR = [
-  210, 190, 180, 180, 190, 260, 520, 780, 690, 540, 480, 520, 640, 560, 470, 450, 510, 720, 980, 1150, 1020, 760, 480, 300,
+  210, 190, 180, 180, 190, 260, 520, 780, 690, 540, 480, 520, 640, 560, 470, 450, 510, 720, 980, 1150, 1020, 760, 480,
+  300,
 ]
 
 /** The load curve at a time of day, straight between the full hours. `second` counts from midnight. */

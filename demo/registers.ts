@@ -15,6 +15,8 @@ const METER_FLOATS: ReadonlyMap<number, (reading: MeterReading) => number> = new
   [0x0000, (reading) => reading.voltage],
   [0x0006, (reading) => reading.current],
   [0x000c, (reading) => reading.power],
+  [0x0012, (reading) => reading.power / reading.factor],
+  [0x0018, (reading) => Math.sqrt((reading.power / reading.factor) ** 2 - reading.power ** 2)],
   [0x001e, (reading) => reading.factor],
   [0x0046, (reading) => reading.frequency],
   [0x0156, (reading) => reading.energyKWh],

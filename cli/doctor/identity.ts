@@ -30,7 +30,9 @@ export const checkDataFolder: Check = async (patient) => {
   return [
     folder,
     ...pems.flatMap(({ path, text }) => keyMode(path, text, data)),
-    ...certificates.filter(({ certificate }) => !certificate.ca).map((each) => checkCertificate(each, certificates, patient)),
+    ...certificates
+      .filter(({ certificate }) => !certificate.ca)
+      .map((each) => checkCertificate(each, certificates, patient)),
     ...(certificates.length === 0 ? [report.skip('certificates', 'none yet')] : []),
   ]
 }
@@ -44,7 +46,12 @@ function writableParent(data: string): CheckResult {
     } catch (error) {
       const gone = error instanceof Error && 'code' in error && error.code === 'ENOENT'
       if (gone && dirname(parent) !== parent) parent = dirname(parent)
-      else return report.fail('folder', `${data} cannot be made`, `mkdir -p ${data} with the rights it takes, or --data DIR.`)
+      else
+        return report.fail(
+          'folder',
+          `${data} cannot be made`,
+          `mkdir -p ${data} with the rights it takes, or --data DIR.`,
+        )
     }
   }
 }
@@ -106,16 +113,24 @@ function checkCertificate(
   const subject = certificate.subject.replaceAll('\n', ', ')
   const expiresMs = Date.parse(certificate.validTo)
   if (Date.parse(certificate.validFrom) > nowMs) {
-    return report.fail(name, `${subject} is not valid before ${certificate.validFrom}`, 'Set the clock: timedatectl set-ntp true.')
+    return report.fail(
+      name,
+      `${subject} is not valid before ${certificate.validFrom}`,
+      'Set the clock: timedatectl set-ntp true.',
+    )
   }
   if (expiresMs <= nowMs) {
-    const fix = "Start the agent: it renews up to 90 days after. Later, join again: sluice join --token-file FILE."
+    const fix = 'Start the agent: it renews up to 90 days after. Later, join again: sluice join --token-file FILE.'
     return report.fail(name, `${subject} expired on ${certificate.validTo}`, fix)
   }
   const issuers = all.filter(({ certificate: other }) => other.ca && certificate.checkIssued(other))
   const signed = issuers.some(({ certificate: issuer }) => certificate.verify(issuer.publicKey))
   if (issuers.length > 0 && !signed) {
-    return report.fail(name, `${subject} is not signed by the authority beside it`, 'Join again: sluice join --token-file FILE.')
+    return report.fail(
+      name,
+      `${subject} is not signed by the authority beside it`,
+      'Join again: sluice join --token-file FILE.',
+    )
   }
   const days = Math.floor((expiresMs - nowMs) / DAY_MS)
   const says = `${subject}, ${days} days left${signed ? ', chain is right' : ''}`

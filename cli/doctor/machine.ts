@@ -35,13 +35,21 @@ export const checkMachine: Check = async (patient) => [
 function checkNode(version: string): CheckResult {
   const major = Number(version.split('.')[0])
   if (major >= 24) return report.ok('Node', version)
-  return report.fail('Node', `${version} is too old`, 'Install Node 24 or newer, or run through npm, which brings it along.')
+  return report.fail(
+    'Node',
+    `${version} is too old`,
+    'Install Node 24 or newer, or run through npm, which brings it along.',
+  )
 }
 
 function checkPlatform(root: string, platform: string): CheckResult {
   const release = readText(join(root, 'proc/sys/kernel/osrelease'))?.trim()
   if (platform !== 'linux') {
-    return report.warn('system', `${platform}: the command and the cloud core work here`, 'Run the agent on Linux for serial lines and pods.')
+    return report.warn(
+      'system',
+      `${platform}: the command and the cloud core work here`,
+      'Run the agent on Linux for serial lines and pods.',
+    )
   }
   return report.ok('system', `Linux ${release ?? ''}`.trim())
 }
@@ -81,7 +89,11 @@ function checkOpenFiles(root: string): CheckResult {
   if (match === null) return report.skip('open files', 'this system does not say its limit')
   const limit = match[1] === 'unlimited' ? Number.POSITIVE_INFINITY : Number(match[1])
   if (limit >= FILES_WARN) return report.ok('open files', `limit ${match[1]}`)
-  return report.warn('open files', `limit ${limit}: few for many devices`, 'Raise it: ulimit -n 4096, or LimitNOFILE=4096 in the unit.')
+  return report.warn(
+    'open files',
+    `limit ${limit}: few for many devices`,
+    'Raise it: ulimit -n 4096, or LimitNOFILE=4096 in the unit.',
+  )
 }
 
 function checkCgroups(root: string, platform: string): CheckResult {
@@ -98,7 +110,8 @@ function checkCgroups(root: string, platform: string): CheckResult {
 function checkClock(root: string, nowMs: number): CheckResult[] {
   const now = new Date(nowMs).toISOString()
   if (nowMs < CLOCK_EARLIEST_MS) {
-    const fix = "Set it: timedatectl set-ntp true, or date -s '2026-01-31 12:00'. Certificates do not verify with a wrong clock."
+    const fix =
+      "Set it: timedatectl set-ntp true, or date -s '2026-01-31 12:00'. Certificates do not verify with a wrong clock."
     return [report.fail('clock', `says ${now}, which cannot be`, fix)]
   }
   const timesync = readText(join(root, 'run/systemd/timesync/synchronized')) !== undefined

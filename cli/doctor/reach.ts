@@ -33,7 +33,13 @@ async function checkAgent(patient: Patient): Promise<CheckResult[]> {
   try {
     const { status } = await ask({ kind: 'socket', path }, patient)
     if (status < 300) return [report.ok('agent', `answers at ${path}`)]
-    return [report.warn('agent', `answers, but is not well (status ${status})`, `curl --unix-socket ${path} http://localhost/healthz`)]
+    return [
+      report.warn(
+        'agent',
+        `answers, but is not well (status ${status})`,
+        `curl --unix-socket ${path} http://localhost/healthz`,
+      ),
+    ]
   } catch (thrown) {
     const { message } = toSluiceError(thrown)
     return [report.fail('agent', message, `If it has crashed, start it again: sluice agent --data ${patient.data}`)]

@@ -46,9 +46,12 @@ function adapterChecks({ device, byId }: Adapter, patient: Patient): CheckResult
   const results: CheckResult[] = []
   const name = byId ?? device
   const path = join(patient.root, device)
-  results.push(permission(name, path, patient) ?? report.ok(name, byId === undefined ? 'usable' : `usable, now ${device}`))
+  results.push(
+    permission(name, path, patient) ?? report.ok(name, byId === undefined ? 'usable' : `usable, now ${device}`),
+  )
   if (byId === undefined && /USB|ACM/.test(device)) {
-    const fix = 'If there are several, name each by /dev/serial/by-path/..., which follows the socket it is plugged into.'
+    const fix =
+      'If there are several, name each by /dev/serial/by-path/..., which follows the socket it is plugged into.'
     results.push(report.warn(name, 'has no /dev/serial/by-id name, so its number may change', fix))
   }
   const owner = whoHolds(device, patient.root)
@@ -125,7 +128,11 @@ function rivals(root: string): CheckResult[] {
     .map((pid) => readText(join(root, 'proc', pid, 'comm'))?.trim() ?? '')
     .filter((name, index, all) => known.has(name) && all.indexOf(name) === index)
     .map((name) =>
-      report.warn(name, 'is running: it may open serial adapters that are not its own', `sudo systemctl disable --now ${name}`),
+      report.warn(
+        name,
+        'is running: it may open serial adapters that are not its own',
+        `sudo systemctl disable --now ${name}`,
+      ),
     )
 }
 

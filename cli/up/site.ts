@@ -15,7 +15,8 @@ export interface LineChoice {
 
 type Binding = Readonly<Record<string, unknown>>
 
-const isBinding = (value: unknown): value is Binding => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isBinding = (value: unknown): value is Binding =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Devices without a place are served by this gateway; those of other gateways keep theirs. */
 export function adopt(device: Device, gateway: string): Device {
@@ -27,7 +28,10 @@ export function adopt(device: Device, gateway: string): Device {
 function readdress(device: Device, transport: string, fields: Binding): Device {
   const modbus = device.spec['modbus']
   if (!isBinding(modbus) || !isBinding(modbus[transport])) return device
-  return { ...device, spec: { ...device.spec, modbus: { ...modbus, [transport]: { ...modbus[transport], ...fields } } } }
+  return {
+    ...device,
+    spec: { ...device.spec, modbus: { ...modbus, [transport]: { ...modbus[transport], ...fields } } },
+  }
 }
 
 /** Puts every device on a serial line onto the one the user named. */

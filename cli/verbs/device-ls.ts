@@ -16,7 +16,7 @@ export const deviceLs = defineVerb({
     { command: 'sluice device ls', says: 'Everything this gateway serves' },
     { command: 'sluice device ls --cloud -n plant', says: 'What the cloud core knows of one namespace' },
     {
-      command: "sluice device ls --json | jq -r '.items[] | .name + \" \" + .state'",
+      command: 'sluice device ls --json | jq -r \'.items[] | .name + " " + .state\'',
       says: 'The same for a script',
     },
   ],
@@ -29,7 +29,9 @@ export const deviceLs = defineVerb({
       return EXIT.ok
     }
     if (items.length === 0) {
-      out.note("No devices yet. Apply a DeviceModel and a Device with kubectl; 'sluice model lint FILE' checks them first.")
+      out.note(
+        "No devices yet. Apply a DeviceModel and a Device with kubectl; 'sluice model lint FILE' checks them first.",
+      )
       return EXIT.ok
     }
     for (const line of deviceTable(items, Date.now(), out.style, out.width)) out.line(line)

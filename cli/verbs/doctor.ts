@@ -20,11 +20,16 @@ export const doctor = defineVerb({
     'warnings alone exit with 0.',
   options: {
     data: { kind: 'text', value: 'DIR', help: 'Folder of the agent or cloud core (also: SLUICE_DATA).' },
-    root: { kind: 'text', value: 'DIR', default: '/', help: 'Look at the file tree below DIR, for an image or a backup.' },
+    root: {
+      kind: 'text',
+      value: 'DIR',
+      default: '/',
+      help: 'Look at the file tree below DIR, for an image or a backup.',
+    },
   },
   examples: [
     { command: 'sluice doctor', says: 'Everything, one line a check' },
-    { command: "sluice doctor --json | jq '.checks[] | select(.status != \"ok\")'", says: 'Only what needs attention' },
+    { command: 'sluice doctor --json | jq \'.checks[] | select(.status != "ok")\'', says: 'Only what needs attention' },
   ],
   async run({ options, out, signal, env }) {
     const patient: Patient = {

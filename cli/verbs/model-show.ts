@@ -15,7 +15,13 @@ export const modelShow = defineVerb({
   positionals: { usage: 'FILE|NAME...', min: 1, max: 100 },
   options: {
     data: { kind: 'text', value: 'DIR', help: `Folder of the cloud core. Default ${DEFAULT_DATA}.` },
-    namespace: { kind: 'text', short: 'n', value: 'NAME', default: 'default', help: 'Namespace of a model asked by name.' },
+    namespace: {
+      kind: 'text',
+      short: 'n',
+      value: 'NAME',
+      default: 'default',
+      help: 'Namespace of a model asked by name.',
+    },
   },
   examples: [
     { command: 'sluice model show demo/meter.yaml', says: 'Addresses, types, units, access, limits, poll' },
@@ -81,7 +87,19 @@ export function modelLines(model: DeviceModel, style: Style, width: number): str
 }
 
 const FRAME = new Set([
-  'name', 'description', 'type', 'unit', 'access', 'min', 'max', 'enum', 'precision', 'role', 'poll', 'report', 'write',
+  'name',
+  'description',
+  'type',
+  'unit',
+  'access',
+  'min',
+  'max',
+  'enum',
+  'precision',
+  'role',
+  'poll',
+  'report',
+  'write',
 ])
 
 /**

@@ -3,7 +3,7 @@ import { SluiceError } from '../../api/errors.ts'
 import type { Device, DeviceModel } from '../../api/resources.ts'
 import type { DeviceBinding, PlanExplanation } from '../../mappers/sdk/mapper.ts'
 import { deviceKey, openDeviceApi, TARGET_OPTIONS } from '../device-api.ts'
-import { planPicture, type PropertyPlace } from '../plan-picture.ts'
+import { type PropertyPlace, planPicture } from '../plan-picture.ts'
 import { defineVerb, EXIT } from '../verb.ts'
 
 interface Drawn {

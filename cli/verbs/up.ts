@@ -4,7 +4,11 @@ import { defineVerb } from '../verb.ts'
 const OPTIONS = {
   data: { kind: 'text', value: 'DIR', help: 'Folder for everything it keeps (also: SLUICE_DATA). Default ./.sluice.' },
   demo: { kind: 'flag', help: 'Start a plant to play with: a meter on a serial line, a drive on TCP.' },
-  serial: { kind: 'text', value: 'PORT', help: 'Your own serial line; devices on a line use it instead of the port in their file.' },
+  serial: {
+    kind: 'text',
+    value: 'PORT',
+    help: 'Your own serial line; devices on a line use it instead of the port in their file.',
+  },
   baud: { kind: 'count', value: 'BPS', help: 'Speed of --serial, when it differs from the device file.' },
   model: { kind: 'text', value: 'FILE', repeatable: true, help: 'Models to apply.' },
   device: { kind: 'text', value: 'FILE', repeatable: true, help: 'Devices (and models) to apply.' },
@@ -29,7 +33,10 @@ export const up = defineVerb({
   options: OPTIONS,
   examples: [
     { command: 'sluice up --demo', says: 'A whole plant on this machine, to play with' },
-    { command: 'sluice up --serial /dev/serial/by-id/usb-FTDI_...-port0', says: 'Read the energy meter on your own RS-485 line' },
+    {
+      command: 'sluice up --serial /dev/serial/by-id/usb-FTDI_...-port0',
+      says: 'Read the energy meter on your own RS-485 line',
+    },
     { command: 'sluice up --device site.yaml --model meter.yaml', says: 'Your own devices' },
     { command: 'sluice up --demo --for 20s --json', says: 'A check that ends by itself, for a script' },
   ],

@@ -1,0 +1,206 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../../api/clock.ts'
+import { SluiceError } from '../../api/errors.ts'
+import type { Device, DeviceModel } from '../../api/resources.ts'
+import type { SluiceResource } from '../../api/validate.ts'
+import { ConsoleApi } from '../console-api.ts'
+import { cloudEndpoint, DeviceApi, socketPath } from '../device-api.ts'
+import { openRequest, readBody } from '../http.ts'
+import { applyObject, openKube } from '../kube.ts'
+import { requireSoundFiles } from '../model-files.ts'
+import { launchOf, type Part } from '../processes.ts'
+import { type Ready, Supervised } from '../supervisor.ts'
+import type { Progress } from './progress.ts'
+import { adopt, atPlant, inApplyOrder, type LineChoice, onLine, type PlantEndpoints } from './site.ts'
+
+export interface HouseOptions {
+  readonly data: string
+  readonly gateway: string
+  readonly demo: boolean
+  readonly files: readonly string[]
+  readonly line: { readonly port: string; readonly baud: number | undefined } | undefined
+  /** Of the files, only devices on a serial line are meant. */
+  readonly onlySerial: boolean
+  readonly apiPort: number | undefined
+  readonly hubPort: number | undefined
+  readonly kubeconfig: string | undefined
+  readonly verbose: boolean
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly clock: Clock
+  readonly say: Progress
+  readonly signal: AbortSignal
+}
+
+/** Everything that runs for `sluice up`. */
+export interface House extends AsyncDisposable {
+  readonly data: string
+  readonly cloud: DeviceApi
+  readonly restarts: number
+  /** `namespace/name property=value`: something that may be written, for the examples on the screen. */
+  readonly writable: string | undefined
+  /** Values that the gateway's outbox had to drop since its start. */
+  drops(): Promise<number>
+}
+
+/** Starts plant, cloud core and agent in this order, and applies what the files say. Cleans up when a step fails. */
+export async function startHouse(options: HouseOptions): Promise<House> {
+  const { data, gateway, say, signal } = options
+  const children: Supervised[] = []
+  // The agent goes first, so that it says good-bye to a cloud core that still listens.
+  const stop = async () => {
+    for (const child of children.toReversed()) await child.stop()
+  }
+  const start = (part: Part, args: readonly string[], input?: string): Promise<Ready> => {
+    const child = new Supervised(childOptions(options, part, args, input))
+    children.push(child)
+    return child.start(signal)
+  }
+  try {
+    const files = options.files.length === 0 ? undefined : await requireSoundFiles(options.files)
+    const plant = options.demo ? readPlant(await start('plant', [])) : undefined
+    if (plant !== undefined) {
+      const { meter, drive } = plant
+      say.step(
+        `Plant: a meter on ${meter.port} (Modbus RTU, ${meter.baud} baud), a drive on ${drive.host}:${drive.port} (Modbus TCP)`,
+      )
+    }
+    say.step('Starting the cloud core ...')
+    await start('cloud', cloudArguments(options))
+    const endpoint = cloudEndpoint(data)
+    const where = endpoint.kind === 'https' ? endpoint.url : endpoint.path
+    say.step(`Cloud core is up at ${where}`)
+    const token = hasIdentity(data) ? undefined : await new ConsoleApi(endpoint).createToken(gateway, 600_000, signal)
+    await start(
+      'agent',
+      ['--data', data, ...(token === undefined ? [] : ['--join-token-stdin'])],
+      token && `${token.token}\n`,
+    )
+    say.step(
+      token === undefined ? `Gateway ${gateway} is back` : `Gateway ${gateway} has joined with a token of its own`,
+    )
+    const resources = files === undefined ? [] : placeAll(files.resources, options, plant)
+    await applyAll(resources, options)
+    const cloud = new DeviceApi(endpoint)
+    return {
+      data,
+      cloud,
+      writable: writableOf(resources),
+      get restarts() {
+        return children.reduce((sum, child) => sum + child.restarts, 0)
+      },
+      drops: () => droppedValues(data),
+      [Symbol.asyncDispose]: stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+function childOptions(options: HouseOptions, part: Part, args: readonly string[], input: string | undefined) {
+  const { say, clock, env, verbose } = options
+  return {
+    name: part === 'cloud' ? 'cloud core' : part,
+    launch: launchOf(part, args),
+    env,
+    clock,
+    random: Math.random,
+    ...(input === undefined ? {} : { input }),
+    onLine: (line: string) => {
+      if (verbose) say.step(`${part}: ${line}`)
+    },
+    onRestart: (inMs: number, why: string) =>
+      say.warn(`The ${part} ${why}; starting it again in ${(inMs / 1000).toFixed(1)} s`),
+  }
+}
+
+const cloudArguments = ({ data, apiPort, hubPort, kubeconfig }: HouseOptions): string[] => [
+  '--data',
+  data,
+  ...(apiPort === undefined ? [] : ['--api-port', String(apiPort)]),
+  ...(hubPort === undefined ? [] : ['--hub-port', String(hubPort)]),
+  ...(kubeconfig === undefined ? [] : ['--kubeconfig', kubeconfig]),
+]
+
+function readPlant(ready: Ready): PlantEndpoints {
+  const { meter, drive } = ready as Partial<PlantEndpoints>
+  if (meter === undefined || drive === undefined) {
+    throw new SluiceError('SLUICE_CLI_PART_FAILED', 'The plant does not say where its devices are')
+  }
+  return { meter, drive }
+}
+
+/** Whether the gateway joined before: then its certificate lies in the folder. */
+function hasIdentity(data: string): boolean {
+  const folder = join(data, 'identity')
+  return existsSync(folder) && readdirSync(folder).some((name) => name.endsWith('.crt') || name.endsWith('.pem'))
+}
+
+function placeAll(
+  resources: readonly SluiceResource[],
+  options: HouseOptions,
+  plant: PlantEndpoints | undefined,
+): SluiceResource[] {
+  const { gateway, line } = options
+  const choice: LineChoice | undefined =
+    line === undefined ? undefined : { port: line.port, ...(line.baud === undefined ? {} : { baud: line.baud }) }
+  const devices = resources
+    .filter((each): each is Device => each.kind === 'Device')
+    .filter((device) => {
+      return !options.onlySerial || onLine(device, { port: '' }) !== device
+    })
+  const models = new Set(devices.map((device) => device.spec.model))
+  const placed = devices.map((device) => {
+    const here =
+      plant === undefined || options.files.length !== 1 ? adopt(device, gateway) : atPlant(device, plant, gateway)
+    return choice === undefined ? here : onLine(here, choice)
+  })
+  const rest = resources.filter(
+    (each) => each.kind !== 'Device' && (!options.onlySerial || models.has(each.metadata.name)),
+  )
+  return inApplyOrder([...rest, ...placed])
+}
+
+async function applyAll(resources: readonly SluiceResource[], { data, say, signal }: HouseOptions): Promise<void> {
+  if (resources.length === 0) {
+    say.step('Nothing to apply; kubectl apply -f FILE adds devices at any time')
+    return
+  }
+  await using kube = openKube(data)
+  for (const resource of resources) await applyObject(kube, resource, signal)
+  const names = resources.map((resource) => `${resource.kind.toLowerCase()}/${resource.metadata.name}`)
+  say.step(`Applied ${names.join(', ')}`)
+}
+
+/** The first number that may be written, with a value inside its limits that is not what is wanted already. */
+export function writableOf(resources: readonly SluiceResource[]): string | undefined {
+  const models = new Map(
+    resources
+      .filter((each): each is DeviceModel => each.kind === 'DeviceModel')
+      .map((model) => [model.metadata.name, model]),
+  )
+  for (const device of resources.filter((each): each is Device => each.kind === 'Device')) {
+    for (const property of models.get(device.spec.model)?.spec.properties ?? []) {
+      if (property.access !== 'readwrite' || (property.type !== 'int' && property.type !== 'float')) continue
+      const { min = 0, max = 100 } = property
+      const value = property.enum?.[0] ?? Math.round(min + (max - min) * 0.4)
+      return `${device.metadata.namespace ?? 'default'}/${device.metadata.name} ${property.name}=${String(value)}`
+    }
+  }
+  return undefined
+}
+
+async function droppedValues(data: string): Promise<number> {
+  try {
+    const signal = AbortSignal.timeout(2_000)
+    const answer = await openRequest({ kind: 'socket', path: socketPath(data) }, { path: '/metrics', signal })
+    const text = await readBody(answer)
+    return [...text.matchAll(/^sluice_outbox_dropped_values_total(?:\{[^}]*\})? (\d+)/gm)].reduce(
+      (sum, match) => sum + Number(match[1]),
+      0,
+    )
+  } catch {
+    return 0
+  }
+}

@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs'
+import { SluiceError } from '../../api/errors.ts'
+import { dataFolder } from '../device-api.ts'
+import { defineVerb, EXIT } from '../verb.ts'
+
+export const join = defineVerb({
+  name: 'join',
+  summary: 'Give this gateway its certificate, by a token',
+  description:
+    'Makes a key that never leaves this machine, proves with the token who it is, and stores the certificate it gets. ' +
+    'The token comes from a file or standard input, never from the command line, where every user could read it.',
+  options: {
+    data: { kind: 'text', value: 'DIR', help: 'Folder of the agent (also: SLUICE_DATA).' },
+    'token-file': { kind: 'text', value: 'FILE', help: 'File with the token; - or nothing means standard input.' },
+  },
+  examples: [
+    { command: 'sluice join --token-file gw-2.token', says: 'Then: sluice agent' },
+    { command: 'sluice token create -g gw-2 | ssh gw-2 sluice join', says: 'Without a file in between' },
+  ],
+  async run({ options, out, signal, env }) {
+    const token = readToken(options['token-file'])
+    const data = dataFolder(options.data, env)
+    void [token, data, signal]
+    out.line('joined')
+    return EXIT.ok
+  },
+})
+
+function readToken(file: string | undefined): string {
+  if (file === undefined && process.stdin.isTTY) {
+    throw new SluiceError('SLUICE_CLI_ARGUMENTS', "'sluice join' needs a token", {
+      hint: 'Give --token-file FILE, or pipe the token in.',
+    })
+  }
+  try {
+    return readFileSync(file === undefined || file === '-' ? 0 : file, 'utf8').trim()
+  } catch (cause) {
+    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause)
+    throw new SluiceError('SLUICE_CLI_FILE', `'${file ?? 'standard input'}' cannot be read (${reason})`, {
+      hint: 'Check the name and its rights.',
+      cause,
+    })
+  }
+}

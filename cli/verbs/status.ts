@@ -1,0 +1,99 @@
+import { existsSync } from 'node:fs'
+import { toSluiceError } from '../../api/errors.ts'
+import type { DeviceView } from '../../api/views.ts'
+import type { LinkStats } from '../../mappers/sdk/mapper.ts'
+import { cloudEndpoint, cloudFile, DeviceApi, dataFolder, socketPath } from '../device-api.ts'
+import type { Style } from '../output.ts'
+import { percent } from '../plan-picture.ts'
+import { padEnd, printable } from '../text.ts'
+import { defineVerb, EXIT } from '../verb.ts'
+
+interface Side {
+  readonly reachable: boolean
+  readonly where: string
+  readonly trouble?: string
+  readonly devices: readonly DeviceView[]
+}
+
+export const status = defineVerb({
+  name: 'status',
+  summary: 'Agent, cloud, links and devices in a few lines',
+  description: 'Exits with 3 when neither the agent nor the cloud core of the folder answers.',
+  options: { data: { kind: 'text', value: 'DIR', help: 'Folder of the agent or cloud core (also: SLUICE_DATA).' } },
+  examples: [
+    { command: 'sluice status', says: 'Is everything well?' },
+    { command: 'sluice status --json | jq .links', says: 'How busy each line is' },
+  ],
+  async run({ options, out, signal, env }) {
+    const data = dataFolder(options.data, env)
+    const agentApi = existsSync(socketPath(data))
+      ? new DeviceApi({ kind: 'socket', path: socketPath(data) })
+      : undefined
+    const [agent, cloud, links] = await Promise.all([
+      look(agentApi, socketPath(data), signal),
+      look(cloudApi(data), cloudFile(data), signal),
+      agentApi?.links(signal).catch(() => []) ?? [],
+    ])
+    if (out.json) out.value({ data, agent: brief(agent), cloud: brief(cloud), links })
+    else for (const line of statusLines(agent, cloud, links, out.style)) out.line(line)
+    return agent?.reachable === true || cloud?.reachable === true ? EXIT.ok : EXIT.unreachable
+  },
+})
+
+function cloudApi(data: string): DeviceApi | undefined {
+  try {
+    return existsSync(cloudFile(data)) ? new DeviceApi(cloudEndpoint(data)) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function look(api: DeviceApi | undefined, where: string, signal: AbortSignal): Promise<Side | undefined> {
+  if (api === undefined) return undefined
+  const place = api.endpoint.kind === 'https' ? api.endpoint.url : where
+  try {
+    return { reachable: true, where: place, devices: await api.devices(signal) }
+  } catch (thrown) {
+    if (signal.aborted) throw thrown
+    return { reachable: false, where: place, trouble: toSluiceError(thrown).message, devices: [] }
+  }
+}
+
+const brief = (side: Side | undefined) =>
+  side === undefined
+    ? null
+    : {
+        reachable: side.reachable,
+        where: side.where,
+        ...(side.trouble === undefined ? {} : { trouble: side.trouble }),
+        devices: side.devices.length,
+        online: side.devices.filter(({ state }) => state === 'online').length,
+      }
+
+function statusLines(
+  agent: Side | undefined,
+  cloud: Side | undefined,
+  links: readonly LinkStats[],
+  style: Style,
+): string[] {
+  const side = (name: string, value: Side | undefined): string => {
+    const label = padEnd(name, 12)
+    if (value === undefined) return `${style.dim('○')} ${label}not kept in this folder`
+    if (!value.reachable) return `${style.red('●')} ${label}${printable(value.trouble ?? 'not reachable')}`
+    const online = value.devices.filter(({ state }) => state === 'online').length
+    return `${style.green('●')} ${label}${printable(value.where)}, ${online} of ${value.devices.length} devices online`
+  }
+  return [
+    side('agent', agent),
+    side('cloud core', cloud),
+    ...links.map((link) => {
+      const mark = link.state === 'up' ? style.green('●') : link.state === 'idle' ? style.dim('○') : style.red('●')
+      const errors = Object.entries(link.errors).filter(([, count]) => count > 0)
+      const trouble =
+        errors.length === 0 ? '' : `, errors: ${errors.map(([kind, count]) => `${kind} ${count}`).join(', ')}`
+      const why = link.reason === undefined ? '' : `, ${link.reason}`
+      const devices = `${link.devices} device${link.devices === 1 ? '' : 's'}`
+      return `${mark} ${printable(`${link.link}: ${link.state}, ${devices}, ${percent(link.use)} busy${why}${trouble}`)}`
+    }),
+  ]
+}
