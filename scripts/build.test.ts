@@ -30,13 +30,16 @@ const project = {
   'cli/main.ts': `import { common } from '../api/common.ts'
 import { big } from 'dependency'
 const lazy = async () => (await import('./lazy.ts')).lazy
-if (import.meta.main) console.log(common, big, await lazy(), process.argv.slice(2).join(' '))
+const { later } = await import('later')
+if (import.meta.main) console.log(common, big, await lazy(), later(), process.argv.slice(2).join(' '))
 `,
   'cli/lazy.ts': `export const lazy = await import('serial').then(() => 'there', () => 'absent')\n`,
   'agent/main.ts': `import { common } from '../api/common.ts'\nif (import.meta.main) console.log('agent', common)\n`,
   'node_modules/dependency/package.json':
     '{"name": "dependency", "version": "2.1.0", "license": "MIT", "main": "index.js"}',
   'node_modules/dependency/index.js': "exports.big = require('os').EOL === '\\n' ? 'bundled' : ''\n",
+  'node_modules/later/package.json': '{"name": "later", "version": "3.0.0", "main": "index.js"}',
+  'node_modules/later/index.js': "exports.later = () => 'later'\n",
   'node_modules/dependency/LICENSE': 'Do as you like.\n',
 }
 
@@ -47,7 +50,7 @@ describe('buildPrograms', () => {
     expect(programs).toEqual({ sluice: 'sluice.js', agent: 'agent.js' })
     await rm(join(root, 'node_modules'), { recursive: true })
     const { stdout } = await run(process.execPath, [join(root, 'dist/sluice.js'), 'a b', 'c'])
-    expect(stdout).toBe('common bundled absent a b c\n')
+    expect(stdout).toBe('common bundled absent later a b c\n')
     expect((await run(process.execPath, [join(root, 'dist/agent.js')])).stdout).toBe('agent common\n')
     expect((await readdir(join(root, 'dist'))).filter((name) => /-\w+\.js$/.test(name)).length).toBeGreaterThan(0)
     expect(await readFile(join(root, 'dist/LICENSES.txt'), 'utf8')).toContain(

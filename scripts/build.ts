@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire, isBuiltin } from 'node:module'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type BuildOptions, type BuildResult, build, type Metafile, type Plugin } from 'esbuild'
 import { SluiceError } from '../api/errors.ts'
 
@@ -34,6 +35,32 @@ const markEntries = (entries: readonly string[]): Plugin => ({
       if (!entries.includes(path)) return undefined
       const source = await readFile(path, 'utf8')
       return { contents: source.replaceAll('import.meta.main', 'true'), loader: 'ts' }
+    })
+  },
+})
+
+/**
+ * `await import('yaml')` gives the names of a CommonJS package in Node, but only `default` in a bundle, whose names
+ * have to be known when it is made. So they are asked for, and written down in a module between the two.
+ */
+const nameDynamicImports = (root: string, external: readonly string[]): Plugin => ({
+  name: 'name-dynamic-imports',
+  setup(context) {
+    context.onResolve({ filter: /^[^./]/ }, ({ path, kind, resolveDir }) => {
+      if (kind !== 'dynamic-import' || isBuiltin(path) || external.includes(path)) return undefined
+      return { path, namespace: 'named', pluginData: resolveDir }
+    })
+    context.onLoad({ filter: /.*/, namespace: 'named' }, async ({ path, pluginData }) => {
+      const file = createRequire(join(String(pluginData ?? root), 'index.js')).resolve(path)
+      const names = Object.keys((await import(pathToFileURL(file).href)) as object).filter(
+        (name) => name !== 'default' && /^[A-Za-z_$][\w$]*$/.test(name),
+      )
+      const contents = [
+        `import * as all from ${JSON.stringify(path)}`,
+        'export default all.default ?? all',
+        ...names.map((name) => `export const ${name} = all.${name}`),
+      ]
+      return { contents: contents.join('\n'), resolveDir: String(pluginData ?? root) }
     })
   },
 })
@@ -73,6 +100,7 @@ export async function buildPrograms(root: string, folder: string): Promise<Built
       hint: 'Build in a complete checkout.',
     })
   }
+  const external = [...Object.keys(optionalDependencies), ...NOT_INSTALLED]
   const { metafile, outputFiles } = await bundle(root, {
     entryPoints: Object.fromEntries(present),
     outdir: folder,
@@ -83,8 +111,8 @@ export async function buildPrograms(root: string, folder: string): Promise<Built
     format: 'esm',
     platform: 'node',
     target: 'node24',
-    external: [...Object.keys(optionalDependencies), ...NOT_INSTALLED],
-    plugins: [markEntries(present.map(([, source]) => join(root, source)))],
+    external,
+    plugins: [markEntries(present.map(([, source]) => join(root, source))), nameDynamicImports(root, external)],
     banner: { js: REQUIRE },
     legalComments: 'none',
     treeShaking: true,

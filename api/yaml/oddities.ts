@@ -3,12 +3,12 @@ import {
   type Document,
   isAlias,
   isCollection,
-  isNode,
   isPair,
   isScalar,
-  type Node,
   type Pair,
   type Scalar,
+  type YAMLMap,
+  type YAMLSeq,
 } from 'yaml'
 import type { Finding } from './findings.ts'
 
@@ -107,10 +107,10 @@ class Walk {
 
   visit(node: unknown, path: Finding['path']): void {
     if (isAlias(node)) this.alias(node, path)
-    else if (isNode(node)) this.written(node, path)
+    else if (isScalar(node) || isCollection(node)) this.written(node, path)
   }
 
-  private written(node: Exclude<Node, Alias>, path: Finding['path']): void {
+  private written(node: Scalar | YAMLMap | YAMLSeq, path: Finding['path']): void {
     if (!isCollection(node)) {
       if (node.anchor !== undefined) this.anchors.set(node.anchor, node)
       const oddity = isScalar(node) ? scalarOddity(node) : undefined
