@@ -66,7 +66,7 @@ export const customResourceDefinitionKind = builtin({
     if (at(object, 'spec', 'conversion') === undefined) result = withField(result, ['spec', 'conversion'], { strategy: 'None' })
     if (old !== undefined) return result
     const stored = versions(object).filter((item) => item['storage'] === true).map((item) => stringAt(item, 'name'))
-    return { ...result, status: { conditions: null, acceptedNames: { plural: '', kind: '' }, storedVersions: stored } }
+    return { ...result, status: { conditions: [], acceptedNames: { plural: '', kind: '' }, storedVersions: stored } }
   },
   validate: (object, old) => [...specProblems(object), ...(old === undefined ? [] : changeProblems(object, old))],
 })
