@@ -18,6 +18,11 @@ interface Expectation {
   readonly requestEndMs: number
 }
 
+interface Cut {
+  readonly frame: Uint8Array
+  readonly decoded: DecodedResponse
+}
+
 /** Finds answers in what a half-duplex line delivers: cut anywhere, echoed, repeated, late, or between garbage. */
 export class LineReceiver {
   readonly #framing: LineFraming
@@ -31,7 +36,8 @@ export class LineReceiver {
   #previous: Expectation | undefined
   #lastByteAtMs = Number.NEGATIVE_INFINITY
   #noiseSinceMs = 0
-  #answerLength = 0
+  #answer: Uint8Array | undefined
+  #ambiguous = false
   #echo: boolean
   #echoDone = false
   #firstByteAtMs: number | undefined
@@ -59,6 +65,11 @@ export class LineReceiver {
     return this.#damaged
   }
 
+  /** Before the line fell silent a second, different answer to the same request came: either may be the late one. */
+  get ambiguous(): boolean {
+    return this.#ambiguous
+  }
+
   get lastByteAtMs(): number {
     return this.#lastByteAtMs
   }
@@ -75,6 +86,8 @@ export class LineReceiver {
     this.#echoDone = false
     this.#earlyDropped = false
     this.#firstByteAtMs = undefined
+    this.#answer = undefined
+    this.#ambiguous = false
   }
 
   /** The transaction is over; what still comes is late, repeated or noise. */
@@ -102,7 +115,7 @@ export class LineReceiver {
     return nowMs - this.#noiseSinceMs > babbleMs ? nowMs : nowMs + this.#timing.silenceMs
   }
 
-  /** Takes in bytes; returns the answer to the expected request once it is there. */
+  /** Takes in bytes; returns the answer to the expected request once it is there, and compares what follows with it. */
   push(chunk: Uint8Array, nowMs: number, guard: QuietGuard): DecodedResponse | undefined {
     this.#stats.bytesIn += chunk.length
     const pauseMs = nowMs - this.#lastByteAtMs
@@ -124,22 +137,39 @@ export class LineReceiver {
       if (this.#previous !== undefined && this.#cut(this.#previous) !== undefined) this.#stats.lateFramesDropped++
       return undefined
     }
-    const answer = this.#cut(expected)
+    const answer = this.#answer === undefined ? this.#firstAnswer(expected, nowMs) : undefined
+    while (this.#answer !== undefined && this.#length > 0 && this.#isRepeated(expected, this.#answer)) {}
     if (answer === undefined) this.#dropLate(nowMs, guard)
-    else this.#learnPace(expected, nowMs)
     return answer
   }
 
+  #firstAnswer(expected: Expectation, nowMs: number): DecodedResponse | undefined {
+    const cut = this.#cut(expected)
+    if (cut === undefined) return undefined
+    this.#answer = cut.frame
+    this.#learnPace(expected, nowMs)
+    return cut.decoded
+  }
+
+  /** Takes one more answer to the same request away, if there is one. */
+  #isRepeated(expected: Expectation, answer: Uint8Array): boolean {
+    const cut = this.#cut(expected)
+    if (cut === undefined) return false
+    this.#stats.lateFramesDropped++
+    if (Buffer.compare(cut.frame, answer) !== 0) this.#ambiguous = true
+    return true
+  }
+
   /** Removes the answer to `expectation` and what stood before it. */
-  #cut(expectation: { readonly unit: number; readonly request: ModbusRequest }): DecodedResponse | undefined {
+  #cut(expectation: { readonly unit: number; readonly request: ModbusRequest }): Cut | undefined {
     const scan = this.#framing.scan(this.#bytes, this.#length, expectation.unit, expectation.request)
     this.#damaged = scan.kind === 'damaged'
     if (scan.kind !== 'answer') return undefined
     this.#count(scan.start)
-    this.#answerLength = scan.end - scan.start
+    const frame = this.#bytes.slice(scan.start, scan.end)
     this.#bytes.copyWithin(0, scan.end, this.#length)
     this.#length -= scan.end
-    return scan.decoded
+    return { frame, decoded: scan.decoded }
   }
 
   #dropLate(nowMs: number, guard: QuietGuard): void {
@@ -160,7 +190,7 @@ export class LineReceiver {
 
   #learnPace(expected: Expectation, nowMs: number): void {
     this.#earlyMisses = 0
-    const firstSeenMs = this.#firstByteAtMs ?? nowMs - this.#answerLength * this.#timing.charMs
+    const firstSeenMs = this.#firstByteAtMs ?? nowMs
     if (firstSeenMs < expected.requestEndMs - 2 * this.#timing.charMs) this.#unpaced = true
     else this.#pacedAnswers++
   }

@@ -2,7 +2,9 @@
 export interface LineTiming {
   /** One character; 0 where there is no baud rate, as through a TCP gateway. */
   readonly charMs: number
-  /** Silence that ends a frame and must pass before the next one. */
+  /** Silence that ends a frame and confirms an answer: t3.5; 0 through a TCP gateway, which has none. */
+  readonly judgeMs: number
+  /** Silence before the next request, never less than that. */
   readonly silenceMs: number
   /** Longest pause inside one frame that is still taken for the same frame. */
   readonly maxGapMs: number
@@ -24,5 +26,5 @@ export function serialTiming(
     (serial.stopBits ?? 1)
   const t35Ms = serial.baud > 19_200 ? 1.75 : (3.5 * 11 * 1000) / serial.baud
   const silenceMs = Math.max(t35Ms + (silence.turnaroundMs ?? 0), silence.pauseBetweenRequestsMs ?? 0)
-  return { charMs: (bits * 1000) / serial.baud, silenceMs, maxGapMs: Math.max(silence.maxGapMs, t35Ms) }
+  return { charMs: (bits * 1000) / serial.baud, judgeMs: t35Ms, silenceMs, maxGapMs: Math.max(silence.maxGapMs, t35Ms) }
 }

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { LineFaults } from '../../hil/line-faults.ts'
+import { type TestBus, type TestBusOptions, testBus } from '../../hil/modbus-bus.ts'
 import { registerValue, rtuFrame } from '../../hil/modbus-unit.ts'
 import { seededRandom } from '../../hil/random.ts'
 import { exceptionOf, type ModbusSession } from './session.ts'
-import { type TestBus, type TestBusOptions, testBus } from './test-bus.ts'
 
 const read = { fc: 3, address: 0, count: 2 } as const
 const patience = { timeoutMs: 100 }
@@ -197,6 +197,14 @@ describe('a serial line', () => {
     const shape = rtuFrame(1, Uint8Array.of(3, 2, 9, 9))
     const bus = testBus({ answer: (_, frame) => [stray, shape, frame] })
     expect(await bus.run(registers(bus.session, 1, 50))).toEqual(holds(1, 50))
+  })
+
+  it('believes neither of two different answers that come in one go, and either of two equal ones', async () => {
+    const other = rtuFrame(1, Uint8Array.of(3, 4, 9, 9, 9, 9))
+    const two = testBus({ answer: (_, frame) => [other, frame] })
+    await expect(two.run(registers(two.session, 1, 50))).rejects.toEqual(code('SLUICE_MODBUS_BAD_RESPONSE'))
+    const same = testBus({ answer: (_, frame) => [frame, frame] })
+    expect(await same.run(registers(same.session, 1, 50))).toEqual(holds(1, 50))
   })
 
   it('drops what came before it asked', async () => {

@@ -47,6 +47,8 @@ interface Transaction {
   /** When the last character of the request has left, by the baud rate. */
   readonly requestEndMs: number
   readonly deadlineMs: number
+  /** The answer, until silence confirms it. */
+  answer?: { readonly decoded: DecodedResponse; readonly atMs: number }
 }
 
 /**
@@ -63,8 +65,10 @@ interface Transaction {
  *    to 1.5 times the latest answer seen, up to `quietMaxMs` (2000 ms). An answer later than that bound can be mistaken
  *    only for one of the same unit, function and length. With `quietScope: 'unit'` other units, whose answers cannot be
  *    confused with it, are asked meanwhile.
- * 3. Repeated answers are dropped: nothing is sent before t3.5 of silence, and on a line seen to keep its baud rate
- *    bytes that come while the request is still leaving are no answer either.
+ * 3. An answer counts once t3.5 of silence followed it. What repeats it before that is dropped; if another answer that
+ *    fits but differs comes, neither is believed. On a line seen to keep its baud rate bytes that come while the
+ *    request is still leaving are no answer either. (A unit that repeats an old answer after the silence, in just the
+ *    time of the next request of the same shape, cannot be found out by anybody.)
  */
 export class LineSession implements ModbusSession {
   readonly #setup: LineSetup
@@ -230,21 +234,38 @@ export class LineSession implements ModbusSession {
       if (this.#queue.length > 0) this.#pump()
       return
     }
-    if (found !== undefined) this.#answered(transaction, found, nowMs)
+    if (found !== undefined) transaction.answer = { decoded: found, atMs: nowMs }
+    if (transaction.answer !== undefined) this.#confirm(transaction, transaction.answer.atMs)
     // A damaged answer is given up at the silence after it, which may well be long before the deadline.
     else if (this.#receiver.damaged) this.#watch(nowMs + this.#setup.timing.maxGapMs)
   }
 
-  #answered(transaction: Transaction, decoded: DecodedResponse, nowMs: number): void {
-    const { job } = transaction
-    const wireMs = nowMs - transaction.sentAtMs
+  /** The silence that must pass before the next request also judges the answer: nothing else may come in it. */
+  #confirm(transaction: Transaction, answeredAtMs: number): void {
+    const { judgeMs, maxGapMs } = this.#setup.timing
+    const quietAtMs = Math.min(this.#receiver.lastByteAtMs + judgeMs, answeredAtMs + maxGapMs)
+    const silentMs = quietAtMs - this.#clock.monotonic()
+    this.#timer?.cancel()
+    this.#timer = undefined
+    if (silentMs > 0) this.#timer = this.#lineClock.after(silentMs, () => this.#answered(transaction))
+    else this.#answered(transaction)
+  }
+
+  #answered(transaction: Transaction): void {
+    const { job, answer } = transaction
+    if (answer === undefined) return
+    const { decoded } = answer
+    const wireMs = answer.atMs - transaction.sentAtMs
     const turnaroundMs = Math.max(0, this.#receiver.firstByteAtMs - transaction.requestEndMs)
+    const { ambiguous } = this.#receiver
     this.#guard.answered(job.unit)
     this.#stats.learnTurnaround(job.unit, turnaroundMs)
     this.#link.proven()
     this.#asked.add(job.unit)
     this.#finish()
-    if (decoded.fc === 0) {
+    if (ambiguous) {
+      this.#reject(job, ambiguousError(job))
+    } else if (decoded.fc === 0) {
       this.#stats.exceptions++
       this.#reject(job, exceptionError(job.unit, job.request.fc, decoded.exception))
     } else if (decoded.fc !== -1) {
@@ -318,7 +339,7 @@ export class LineSession implements ModbusSession {
     this.#timer?.cancel()
     this.#timer = undefined
     this.#current = undefined
-    this.#stats.busyMs += nowMs - transaction.sentAtMs
+    this.#stats.busyMs += (transaction.answer?.atMs ?? nowMs) - transaction.sentAtMs
     this.#readyAtMs = Math.max(this.#readyAtMs, nowMs)
     this.#receiver.rest()
   }
@@ -339,6 +360,14 @@ function checkUnit(unit: number, request: ModbusRequest): number {
     })
   }
   return unit
+}
+
+function ambiguousError(job: Job): SluiceError {
+  return new SluiceError(
+    'SLUICE_MODBUS_BAD_RESPONSE',
+    `two different answers came to one request to unit ${job.unit}, function ${job.request.fc}`,
+    { hint: 'One of them is late or repeated: allow more time, or look for two units with one number.' },
+  )
 }
 
 function crcError(job: Job): SluiceError {

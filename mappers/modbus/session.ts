@@ -31,7 +31,8 @@ export interface ModbusSession extends AsyncDisposable {
    * - `SLUICE_MODBUS_TIMEOUT`: no answer in time
    * - `SLUICE_MODBUS_EXCEPTION`: the unit refused; the exception code is had with `exceptionOf(error)`
    * - `SLUICE_MODBUS_CRC`: the answer came damaged (serial framings only)
-   * - `SLUICE_MODBUS_BAD_RESPONSE`: an answer that does not fit the request (TCP; on a line it is waited past)
+   * - `SLUICE_MODBUS_BAD_RESPONSE`: an answer that does not fit the request (TCP; on a line it is waited past),
+   *   or two different ones at once (line)
    * - `SLUICE_MODBUS_LINK_DOWN`: not connected, or the connection was lost before the answer
    * - `SLUICE_MODBUS_BUSY`: too many requests wait already
    * - `SLUICE_MODBUS_CLOSED`: the session is disposed
@@ -185,7 +186,7 @@ export function openTcpSession(options: TcpSessionOptions, deps: SessionDeps): M
   if (options.framing === 'tcp') return new TcpSession(options, open, { clock, random })
   const framing = options.framing === 'rtu' ? rtuFraming : asciiFraming
   const silenceMs = options.pauseBetweenRequestsMs ?? 0
-  const timing = { charMs: 0, silenceMs, maxGapMs: options.maxGapMs ?? gatewayGapMs }
+  const timing = { charMs: 0, judgeMs: 0, silenceMs, maxGapMs: options.maxGapMs ?? gatewayGapMs }
   const where = `${options.host}:${options.port}`
   return new LineSession({ where, open, framing, timing, options }, { clock, lineClock: clock, random })
 }

@@ -1,11 +1,11 @@
-import { VirtualClock } from '../../api/virtual-clock.ts'
-import { RtuUnits } from '../../hil/modbus-unit.ts'
-import { PacedWire, type PacedWireOptions } from '../../hil/paced-wire.ts'
-import { rtuFraming } from './line-framing.ts'
-import { serialTiming } from './line-timing.ts'
-import type { LineOptions, ModbusSession } from './session.ts'
-import { LineSession } from './session-line.ts'
-import type { ByteTransport } from './transport.ts'
+import { VirtualClock } from '../api/virtual-clock.ts'
+import { rtuFraming } from '../mappers/modbus/line-framing.ts'
+import { serialTiming } from '../mappers/modbus/line-timing.ts'
+import type { LineOptions, ModbusSession } from '../mappers/modbus/session.ts'
+import { LineSession } from '../mappers/modbus/session-line.ts'
+import type { ByteTransport } from '../mappers/modbus/transport.ts'
+import { RtuUnits } from './modbus-unit.ts'
+import { PacedWire, type PacedWireOptions } from './paced-wire.ts'
 
 export interface TestBusOptions extends Partial<PacedWireOptions> {
   readonly units?: readonly number[]
