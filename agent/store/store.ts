@@ -19,6 +19,13 @@ export interface StoreOptions {
   readonly maxOutboxAgeMs?: number
 }
 
+export interface OutboxRow {
+  readonly seq: number
+  readonly bytes: number
+  /** JSON text of a `BatchBody`. */
+  readonly body: string
+}
+
 export interface StoredTwin {
   readonly uid: string
   readonly property: string
@@ -165,13 +172,19 @@ export class Store implements Disposable {
     this.transact('telemetry', (writer) => writer.appendGap(values))
   }
 
-  /** Batches after `after` up to `through`, oldest first, at most `limit`. */
-  batches(after: number, through: number, limit: number): { seq: number; bytes: number; body: string }[] {
-    return this.#read(() =>
-      this.#reads.batches
-        .all(after, through, limit)
-        .map((row) => ({ seq: Number(row['seq']), bytes: Number(row['bytes']), body: String(row['body']) })),
-    )
+  /** Batches after `after` up to `through`, oldest first: at most `limit`, and no more once they have `maxBytes`. */
+  batches(after: number, through: number, limit: number, maxBytes = Number.POSITIVE_INFINITY): OutboxRow[] {
+    return this.#read(() => {
+      const rows: OutboxRow[] = []
+      let total = 0
+      for (const row of this.#reads.batches.iterate(after, through, limit)) {
+        const bytes = Number(row['bytes'])
+        rows.push({ seq: Number(row['seq']), bytes, body: String(row['body']) })
+        total += bytes
+        if (total >= maxBytes) break
+      }
+      return rows
+    })
   }
 
   acknowledge(ranges: readonly SeqRange[]): void {

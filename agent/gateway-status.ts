@@ -1,0 +1,86 @@
+import type { Clock } from '../api/clock.ts'
+import type { GatewayStatus } from '../api/resources.ts'
+import type { AgentCore } from './core.ts'
+import type { LinkStatus } from './link/status.ts'
+import { deviceState } from './twin/views.ts'
+
+export interface HealthSources {
+  readonly core: AgentCore
+  readonly clock: Clock
+  readonly startedMonotonicMs: number
+  readonly link: () => LinkStatus | undefined
+}
+
+type Condition = NonNullable<GatewayStatus['conditions']>[number]
+
+const MAX_CLOCK_OFFSET_MS = 60_000
+/** Names of refused objects that fit a message a person reads. */
+const MAX_NAMED = 5
+
+/** What a person has to know about this gateway, as Kubernetes conditions. */
+export function gatewayConditions({ core, clock, link }: HealthSources): Condition[] {
+  const at = new Date(clock.now()).toISOString()
+  const condition = (type: string, ok: boolean, reason: string, message: string): Condition => ({
+    type,
+    status: ok ? 'True' : 'False',
+    reason,
+    message,
+    lastTransitionTime: at,
+  })
+  const { failure, setAside } = core.store
+  const refused = [...core.objects.refused.values()]
+  const conditions = [
+    failure !== undefined
+      ? condition('StoreHealthy', false, failure.code, failure.message)
+      : setAside !== undefined
+        ? condition('StoreHealthy', true, 'SetAside', `A damaged file was set aside as ${setAside}`)
+        : condition('StoreHealthy', true, 'Ready', ''),
+    condition(
+      'ObjectsValid',
+      refused.length === 0,
+      refused.length === 0 ? 'Valid' : 'Invalid',
+      refused
+        .slice(0, MAX_NAMED)
+        .map(({ kind, key, message }) => `${kind} ${key}: ${message}`)
+        .join('; '),
+    ),
+  ]
+  const offsetMs = link()?.clockOffsetMs
+  if (offsetMs !== undefined && Math.abs(offsetMs) > MAX_CLOCK_OFFSET_MS) {
+    const message = `The gateway's clock differs from the hub's by ${Math.round(offsetMs / 1000)} s`
+    conditions.push(condition('ClockCorrect', false, 'Differs', message))
+  }
+  return conditions
+}
+
+/** What the agent itself knows of `Gateway.status`. */
+export function gatewayStatus(sources: HealthSources): GatewayStatus {
+  const { core, clock, startedMonotonicMs } = sources
+  const devices = { total: 0, online: 0, offline: 0 }
+  for (const device of core.engine.devices.values()) {
+    devices.total++
+    const state = deviceState(device)
+    if (state === 'online') devices.online++
+    else if (state === 'offline' || state === 'invalid') devices.offline++
+  }
+  const { totals, oldestAtMs } = core.store
+  const link = sources.link()
+  return {
+    conditions: gatewayConditions(sources),
+    devices,
+    outbox: {
+      batches: totals.batches,
+      bytes: totals.bytes,
+      droppedValues: totals.droppedValues + core.batcher.lostValues,
+      ...(oldestAtMs === undefined ? {} : { oldestAt: new Date(oldestAtMs).toISOString() }),
+    },
+    link: {
+      ...(link?.roundTripMs === undefined ? {} : { roundTripMs: Math.round(link.roundTripMs * 100) / 100 }),
+      reconnects: Math.max(0, link?.reconnects ?? 0),
+    },
+    agent: {
+      rssBytes: process.memoryUsage.rss(),
+      uptimeS: Math.round((clock.monotonic() - startedMonotonicMs) / 1000),
+    },
+  }
+}

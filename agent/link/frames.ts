@@ -1,0 +1,92 @@
+import { SluiceError } from '../../api/errors.ts'
+import { type HubFrame, LINK_VERSION, MAX_FRAME_BYTES, type SeqRange } from '../../api/link/messages.ts'
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Reads a frame of the hub; throws `SLUICE_LINK_FRAME` or `SLUICE_LINK_VERSION`. */
+export function parseHubFrame(text: string | undefined): HubFrame {
+  if (text === undefined) throw broken('is binary')
+  if (text.length > MAX_FRAME_BYTES)
+    throw broken(`has ${text.length} characters, at most ${MAX_FRAME_BYTES} are allowed`)
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch {
+    throw broken('is not JSON')
+  }
+  const frame = isMap(parsed) ? parsed : {}
+  if (typeof frame['t'] !== 'string') throw broken('has no type')
+  const check = Object.hasOwn(CHECKS, frame['t']) ? CHECKS[frame['t'] as HubFrame['t']] : undefined
+  if (check === undefined) throw broken(`has the unknown type '${frame['t'].slice(0, 32)}'`)
+  if (frame['t'] === 'welcome' && frame['v'] !== LINK_VERSION) {
+    throw new SluiceError(
+      'SLUICE_LINK_VERSION',
+      `The hub speaks link version ${String(frame['v'])}, this agent ${LINK_VERSION}`,
+      {
+        hint: 'Bring the agent and the cloud core to releases that fit together.',
+      },
+    )
+  }
+  if (!check(frame)) throw broken(`of type '${frame['t']}' lacks a field or has a wrong one`)
+  return parsed as HubFrame
+}
+
+const CHECKS: Readonly<Record<HubFrame['t'], (frame: Fields) => boolean>> = {
+  welcome: ({ session, nowMs, heartbeatMs, received, window }) =>
+    typeof session === 'string' &&
+    isCount(nowMs) &&
+    isCount(heartbeatMs) &&
+    heartbeatMs >= 100 &&
+    isRanges(received) &&
+    isMap(window) &&
+    isCount(window['batches']) &&
+    isCount(window['bytes']) &&
+    window['batches'] > 0 &&
+    window['bytes'] > 0,
+  objects: ({ upserts, deletes }) => isListOf(upserts, isObject) && isListOf(deletes, isDelete),
+  ack: ({ received }) => isRanges(received),
+  desireResult: ({ id, ok }) => typeof id === 'string' && typeof ok === 'boolean',
+  pong: ({ id }) => isCount(id),
+  error: ({ code, message }) => typeof code === 'string' && typeof message === 'string',
+}
+
+const isMap = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+const isListOf = (value: unknown, item: (value: unknown) => boolean): boolean =>
+  Array.isArray(value) && value.every(item)
+
+const isRanges = (value: unknown): value is SeqRange[] =>
+  isListOf(value, (range) => {
+    if (!Array.isArray(range) || range.length !== 2) return false
+    const [first, last]: unknown[] = range
+    return isCount(first) && isCount(last) && first <= last
+  })
+
+const isKind = (value: unknown): boolean => value === 'Device' || value === 'DeviceModel'
+
+const isKey = (value: unknown): boolean => typeof value === 'string' && /^[^/]+\/[^/]+$/.test(value)
+
+const isDelete = (value: unknown): boolean => isMap(value) && isKind(value['kind']) && isKey(value['key'])
+
+function isObject(value: unknown): boolean {
+  if (!isMap(value) || !isKind(value['kind']) || !isKey(value['key']) || typeof value['rev'] !== 'string') return false
+  const object = value['object']
+  if (!isMap(object) || typeof object['uid'] !== 'string' || !isMap(object['spec'])) return false
+  if (value['kind'] === 'DeviceModel') return Array.isArray(object['spec']['properties'])
+  return (
+    typeof object['spec']['model'] === 'string' &&
+    isMap(object['desired']) &&
+    Object.values(object['desired']).every(
+      (item) => isMap(item) && 'value' in item && isCount(item['version']) && isCount(item['atMs']),
+    ) &&
+    (object['removed'] === undefined || (isMap(object['removed']) && Object.values(object['removed']).every(isCount)))
+  )
+}
+
+function broken(what: string): SluiceError {
+  return new SluiceError('SLUICE_LINK_FRAME', `A frame of the hub ${what}`, {
+    hint: 'Check that the address is that of a Sluice hub and that no proxy changes WebSocket frames.',
+  })
+}

@@ -1,0 +1,65 @@
+import { parseArgs } from 'node:util'
+import { toSluiceError } from '../api/errors.ts'
+import { createLog, type LogLevel } from './log.ts'
+import { type AgentOptions, runAgent } from './run.ts'
+
+const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'] satisfies LogLevel[]
+
+function isLevel(text: string): text is LogLevel {
+  return LEVELS.includes(text)
+}
+
+/** The agent as a process of its own: one JSON line on stdout when it is ready, everything else on stderr. */
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      data: { type: 'string' },
+      gateway: { type: 'string' },
+      'token-file': { type: 'string' },
+      hub: { type: 'string' },
+      'local-port': { type: 'string' },
+      objects: { type: 'string', multiple: true },
+      'log-level': { type: 'string', default: 'info' },
+      'log-format': { type: 'string', default: 'text' },
+    },
+  })
+  const level = values['log-level']
+  const log = createLog({
+    level: isLevel(level) ? level : 'info',
+    format: values['log-format'] === 'json' ? 'json' : 'text',
+  })
+  const options: AgentOptions = {
+    dataDir: values.data ?? 'sluice-data',
+    ...(values.gateway === undefined ? {} : { gateway: values.gateway }),
+    ...(values['token-file'] === undefined ? {} : { joinTokenFile: values['token-file'] }),
+    ...(values.hub === undefined ? {} : { hubUrl: values.hub }),
+    ...(values['local-port'] === undefined ? {} : { localPort: Number(values['local-port']) }),
+    ...(values.objects === undefined ? {} : { manifests: values.objects }),
+  }
+  try {
+    const agent = await runAgent(options, { log })
+    const { gateway, socketPath, port } = agent
+    process.stdout.write(`${JSON.stringify({ event: 'ready', gateway, socket: socketPath, port, pid: process.pid })}\n`)
+    let stopping = false
+    const stop = (signal: string) => {
+      if (stopping) return
+      stopping = true
+      log('info', `Stopping on ${signal}`)
+      agent[Symbol.asyncDispose]().then(
+        () => process.exit(0),
+        (error: unknown) => {
+          log('error', toSluiceError(error).message)
+          process.exit(1)
+        },
+      )
+    }
+    process.on('SIGTERM', () => stop('SIGTERM'))
+    process.on('SIGINT', () => stop('SIGINT'))
+  } catch (thrown) {
+    const { code, message, hint } = toSluiceError(thrown)
+    log('error', message, { code, hint: hint ?? '' })
+    process.exit(1)
+  }
+}
+
+await main()

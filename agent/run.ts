@@ -1,0 +1,215 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { type Clock, systemClock } from '../api/clock.ts'
+import { SluiceError, toSluiceError } from '../api/errors.ts'
+import type { LinkObject } from '../api/link/messages.ts'
+import type { StreamEvent } from '../api/views.ts'
+import { protocols as allProtocols } from '../mappers/registry.ts'
+import type { Protocol } from '../mappers/sdk/mapper.ts'
+import { AgentCore } from './core.ts'
+import type { CheckObject } from './desired/check-object.ts'
+import { gatewayConditions, gatewayStatus } from './gateway-status.ts'
+import { type HubLink, openHubLink } from './link/hub-link.ts'
+import { loadIdentity } from './link/identity.ts'
+import { EventStream } from './local-api/event-stream.ts'
+import { localRoutes } from './local-api/routes.ts'
+import { LocalApi } from './local-api/server.ts'
+import { createLog, type Log } from './log.ts'
+import { metricsPage } from './metrics/page.ts'
+import { Store } from './store/store.ts'
+import { AGENT_VERSION } from './version.ts'
+
+export interface AgentOptions {
+  /** Everything the agent keeps is in here; made when missing. */
+  readonly dataDir: string
+  /** Name of this gateway; the join token's name wins. Default the host's name. */
+  readonly gateway?: string
+  /** File with a join token, read when this gateway has no identity yet. */
+  readonly joinTokenFile?: string
+  /** `wss://host:port`, instead of the address the hub gave when the gateway joined. */
+  readonly hubUrl?: string
+  /** Loopback TCP port of the local API beside its socket; 0 picks a free one. */
+  readonly localPort?: number
+  /** JSON files, each with a list of objects as the link carries them: for a gateway without a cloud. */
+  readonly manifests?: readonly string[]
+  readonly maxOutboxBytes?: number
+  readonly maxOutboxAgeMs?: number
+}
+
+export interface AgentDeps {
+  readonly clock?: Clock
+  readonly random?: () => number
+  readonly log?: Log
+  readonly protocols?: readonly Protocol[]
+  readonly check?: CheckObject
+  /** Objects as from a manifest file. */
+  readonly objects?: readonly LinkObject[]
+  /** Sees every change, as a subscriber of the local API does. */
+  readonly onEvent?: (event: StreamEvent) => void
+}
+
+export interface RunningAgent extends AsyncDisposable {
+  readonly gateway: string
+  readonly socketPath: string
+  /** Loopback port of the local API, when one was asked for. */
+  readonly port: number | undefined
+  readonly core: AgentCore
+  readonly link: HubLink | undefined
+  /** Replaces the objects given by manifests. */
+  apply(objects: readonly LinkObject[]): Promise<void>
+}
+
+/** Starts an agent; resolves when its local API answers. Disposing it ends it cleanly. */
+export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Promise<RunningAgent> {
+  const { clock = systemClock, random = Math.random, log = createLog(), protocols = allProtocols } = deps
+  const startedMonotonicMs = clock.monotonic()
+  makeDirectory(options.dataDir)
+  const identity = loadIdentity(options.dataDir)
+  const joins = identity !== undefined || options.joinTokenFile !== undefined
+  const gateway = identity?.gateway ?? options.gateway ?? hostname().toLowerCase()
+  const store = new Store({
+    directory: options.dataDir,
+    clock,
+    log,
+    ...(options.maxOutboxBytes === undefined ? {} : { maxOutboxBytes: options.maxOutboxBytes }),
+    ...(options.maxOutboxAgeMs === undefined ? {} : { maxOutboxAgeMs: options.maxOutboxAgeMs }),
+  })
+  await using cleanup = new AsyncDisposableStack()
+  cleanup.use(store)
+  const events = new EventStream(clock, randomBytes(6).toString('hex'))
+  const { onEvent } = deps
+  const core = cleanup.use(
+    new AgentCore({
+      store,
+      clock,
+      random,
+      log,
+      protocols,
+      ...(deps.check === undefined ? {} : { check: deps.check }),
+      listening: () => events.listening || onEvent !== undefined,
+      onEvent: (event) => {
+        if (events.listening) events.push(event)
+        onEvent?.(event)
+      },
+      offersDesires: joins,
+    }),
+  )
+  core.start()
+  let link: HubLink | undefined
+  const health = { core, clock, startedMonotonicMs, link: () => link?.status }
+  const api = cleanup.use(
+    new LocalApi({
+      directory: options.dataDir,
+      ...(options.localPort === undefined ? {} : { port: options.localPort }),
+      log,
+      handler: localRoutes({
+        clock,
+        gateway,
+        devices: core.engine.devices,
+        events,
+        desire: (key, property, value, by) => core.desire(key, property, value, by),
+        onEnded: (key, property, wake) => core.engine.onEnded(key, property, wake),
+        links: () => core.mappers.links(),
+        explain: (key) => core.mappers.explain(key),
+        health: () => ({
+          ok: store.failure === undefined,
+          gateway,
+          version: AGENT_VERSION,
+          conditions: [...gatewayConditions(health)],
+        }),
+        metrics: () =>
+          metricsPage({
+            core,
+            clock,
+            version: AGENT_VERSION,
+            gateway,
+            startedMonotonicMs,
+            link: () => link?.status,
+            subscribers: () => events.subscribers,
+          }),
+      }),
+    }),
+  )
+  await api.listen()
+  cleanup.defer(() => events.close())
+  const given = [...(deps.objects ?? []), ...(options.manifests ?? []).flatMap(readObjects)]
+  const apply = (objects: readonly LinkObject[]) => applyManifests(core, objects)
+  if (given.length > 0) await apply(given)
+  if (joins) {
+    link = cleanup.use(
+      openHubLink({
+        core,
+        clock,
+        random,
+        log,
+        gateway,
+        agentVersion: AGENT_VERSION,
+        dataDir: options.dataDir,
+        identity,
+        joinTokenFile: options.joinTokenFile,
+        hubUrl: options.hubUrl,
+        gatewayStatus: () => gatewayStatus(health),
+      }),
+    )
+  }
+  const resources = cleanup.move()
+  return {
+    gateway,
+    socketPath: api.socketPath,
+    port: api.port,
+    core,
+    link,
+    apply,
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  }
+}
+
+/** Makes the given objects the only ones; refuses all of them when one is invalid. */
+async function applyManifests(core: AgentCore, objects: readonly LinkObject[]): Promise<void> {
+  const wanted = new Set(objects.map(({ kind, key }) => `${kind} ${key}`))
+  const deletes = core.objects.holds
+    .filter(([kind, key]) => !wanted.has(`${kind} ${key}`))
+    .map(([kind, key]) => ({ kind, key }))
+  const acks = await core.objects.apply({ upserts: objects, deletes })
+  const refused = acks.find(({ ok }) => !ok)
+  if (refused !== undefined) {
+    throw new SluiceError(
+      'SLUICE_MANIFEST_REFUSED',
+      `${refused.kind} ${refused.key}: ${refused.message ?? 'refused'}`,
+      {
+        hint: 'Check the manifest with `sluice model lint`; what was in force before stays.',
+      },
+    )
+  }
+}
+
+function readObjects(path: string): LinkObject[] {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as LinkObject[]
+  } catch (cause) {
+    throw new SluiceError(
+      'SLUICE_MANIFEST_UNREADABLE',
+      `The manifest ${path} cannot be read: ${toSluiceError(cause).message}`,
+      {
+        hint: 'Give a JSON file with a list of objects, as `sluice agent` makes it from YAML.',
+        cause,
+      },
+    )
+  }
+}
+
+function makeDirectory(path: string): void {
+  try {
+    if (!existsSync(path)) mkdirSync(path, { recursive: true, mode: 0o750 })
+  } catch (cause) {
+    throw new SluiceError(
+      'SLUICE_AGENT_DATA_DIR',
+      `The data directory ${path} cannot be made: ${toSluiceError(cause).message}`,
+      {
+        hint: 'Give a directory this user may write to with --data.',
+        cause,
+      },
+    )
+  }
+}
