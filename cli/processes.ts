@@ -26,7 +26,20 @@ const SOURCES: Readonly<Record<Part, string>> = {
  */
 const AGENT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
 
-/** Command line of a part; `nodeFlags` and `args` come before and after its file. */
+/**
+ * Makes a child end when its standard input closes, which it does when its parent dies of anything at all. Given as an
+ * import, so that no part has to know that it is somebody's child.
+ */
+const END_WITH_PARENT =
+  "data:text/javascript,process.stdin.once('close',()=>process.kill(process.pid,'SIGTERM')).resume()"
+
+/** Command line of a child that ends with this process. */
+export function childLaunchOf(part: Part, args: readonly string[]): Launch {
+  const { command, args: all } = launchOf(part, args)
+  return { command, args: ['--import', END_WITH_PARENT, ...all] }
+}
+
+/** Command line of a part. */
 export function launchOf(part: Part, args: readonly string[]): Launch {
   const inPackage = !import.meta.url.endsWith('.ts')
   const file = fileURLToPath(new URL(inPackage ? `./${part}.js` : SOURCES[part], import.meta.url))

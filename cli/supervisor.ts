@@ -70,7 +70,6 @@ export class Supervised {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
     const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
     child.kill('SIGTERM')
-    child.stdin?.end()
     const hard = this.#options.clock.after(STOP_MS, () => child.kill('SIGKILL'))
     await ended
     hard.cancel()

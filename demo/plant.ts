@@ -41,7 +41,7 @@ async function main(): Promise<void> {
     await line[Symbol.asyncDispose]()
     process.exit(0)
   }
-  process.stdin.on('end', stop).on('close', stop).resume()
+  process.stdin.on('close', stop).resume()
   process.on('SIGTERM', stop)
   // Ctrl-C reaches the whole group; who started the plant decides when it ends.
   process.on('SIGINT', () => {})

@@ -71,9 +71,11 @@ function pemFiles(folder: string, depth: number): PemFile[] {
   return entries.flatMap((entry) => {
     const path = join(folder, entry.name)
     if (entry.isDirectory()) return depth > 1 ? pemFiles(path, depth - 1) : []
-    if (!/\.(crt|pem|key|cert)$/.test(entry.name)) return []
+    if (!/\.(crt|pem|key|cert|json)$/.test(entry.name)) return []
     try {
-      return statSync(path).size > MAX_PEM_BYTES ? [] : [{ path, text: readFileSync(path, 'utf8') }]
+      return statSync(path).size > MAX_PEM_BYTES
+        ? []
+        : [{ path, text: readFileSync(path, 'utf8').replaceAll('\\n', '\n') }]
     } catch {
       return []
     }

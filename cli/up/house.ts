@@ -1,15 +1,13 @@
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { Device, DeviceModel } from '../../api/resources.ts'
 import type { SluiceResource } from '../../api/validate.ts'
 import { ConsoleApi } from '../console-api.ts'
 import { cloudEndpoint, DeviceApi, socketPath } from '../device-api.ts'
-import { openRequest, readBody } from '../http.ts'
+import { type Endpoint, openRequest, readBody } from '../http.ts'
 import { applyObject, openKube } from '../kube.ts'
 import { requireSoundFiles } from '../model-files.ts'
-import { launchOf, type Part } from '../processes.ts'
+import { childLaunchOf, type Part } from '../processes.ts'
 import { type Ready, Supervised } from '../supervisor.ts'
 import type { Progress } from './progress.ts'
 import { adopt, atPlant, inApplyOrder, type LineChoice, onLine, type PlantEndpoints } from './site.ts'
@@ -32,6 +30,8 @@ export interface HouseOptions {
   readonly signal: AbortSignal
 }
 
+const TOKEN_TTL_MS = 600_000
+
 /** Everything that runs for `sluice up`. */
 export interface House extends AsyncDisposable {
   readonly data: string
@@ -51,8 +51,8 @@ export async function startHouse(options: HouseOptions): Promise<House> {
   const stop = async () => {
     for (const child of children.toReversed()) await child.stop()
   }
-  const start = (part: Part, args: readonly string[], input?: string): Promise<Ready> => {
-    const child = new Supervised(childOptions(options, part, args, input))
+  const start = (part: Part, args: readonly string[]): Promise<Ready> => {
+    const child = new Supervised(childOptions(options, part, args))
     children.push(child)
     return child.start(signal)
   }
@@ -66,19 +66,12 @@ export async function startHouse(options: HouseOptions): Promise<House> {
       )
     }
     say.step('Starting the cloud core ...')
-    await start('cloud', cloudArguments(options))
+    const ready = await start('cloud', cloudArguments(options))
     const endpoint = cloudEndpoint(data)
     const where = endpoint.kind === 'https' ? endpoint.url : endpoint.path
     say.step(`Cloud core is up at ${where}`)
-    const token = hasIdentity(data) ? undefined : await new ConsoleApi(endpoint).createToken(gateway, 600_000, signal)
-    await start(
-      'agent',
-      ['--data', data, ...(token === undefined ? [] : ['--join-token-stdin'])],
-      token && `${token.token}\n`,
-    )
-    say.step(
-      token === undefined ? `Gateway ${gateway} is back` : `Gateway ${gateway} has joined with a token of its own`,
-    )
+    await joinOnce(endpoint, options)
+    await start('agent', ['--data', data, '--log-format', 'json', ...hubArguments(ready)])
     const resources = files === undefined ? [] : placeAll(files.resources, options, plant)
     await applyAll(resources, options)
     const cloud = new DeviceApi(endpoint)
@@ -98,15 +91,14 @@ export async function startHouse(options: HouseOptions): Promise<House> {
   }
 }
 
-function childOptions(options: HouseOptions, part: Part, args: readonly string[], input: string | undefined) {
+function childOptions(options: HouseOptions, part: Part, args: readonly string[]) {
   const { say, clock, env, verbose } = options
   return {
     name: part === 'cloud' ? 'cloud core' : part,
-    launch: launchOf(part, args),
+    launch: childLaunchOf(part, args),
     env,
     clock,
     random: Math.random,
-    ...(input === undefined ? {} : { input }),
     onLine: (line: string) => {
       if (verbose) say.step(`${part}: ${line}`)
     },
@@ -131,10 +123,30 @@ function readPlant(ready: Ready): PlantEndpoints {
   return { meter, drive }
 }
 
-/** Whether the gateway joined before: then its certificate lies in the folder. */
-function hasIdentity(data: string): boolean {
-  const folder = join(data, 'identity')
-  return existsSync(folder) && readdirSync(folder).some((name) => name.endsWith('.crt') || name.endsWith('.pem'))
+/** The hub may have another port than when the gateway joined. */
+function hubArguments(ready: Ready): string[] {
+  const hub = ready['hub']
+  return typeof hub === 'string' ? ['--hub', hub.replace(/^https:/, 'wss:')] : []
+}
+
+/** Gets the gateway its certificate, unless it has one. The token lives in this process only and is used at once. */
+async function joinOnce(endpoint: Endpoint, { data, gateway, say, signal }: HouseOptions): Promise<void> {
+  const { loadIdentity, saveIdentity } = await import('../../agent/link/identity.ts')
+  const known = loadIdentity(data)
+  if (known !== undefined) {
+    if (known.gateway === gateway) return say.step(`Gateway ${gateway} is back`)
+    throw new SluiceError(
+      'SLUICE_CLI_OTHER_GATEWAY',
+      `The agent in ${data} is gateway ${known.gateway}, not ${gateway}`,
+      {
+        hint: `Start with --gateway ${known.gateway}, or give another folder: --data DIR.`,
+      },
+    )
+  }
+  const { join } = await import('../../agent/link/enrol.ts')
+  const { token } = await new ConsoleApi(endpoint).createToken(gateway, TOKEN_TTL_MS, signal)
+  saveIdentity(data, await join(token, signal))
+  say.step(`Gateway ${gateway} has joined with a token of its own`)
 }
 
 function placeAll(

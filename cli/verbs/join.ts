@@ -18,10 +18,20 @@ export const join = defineVerb({
     { command: 'sluice token create -g gw-2 | ssh gw-2 sluice join', says: 'Without a file in between' },
   ],
   async run({ options, out, signal, env }) {
-    const token = readToken(options['token-file'])
     const data = dataFolder(options.data, env)
-    void [token, data, signal]
-    out.line('joined')
+    const [{ join: enrol }, { loadIdentity, saveIdentity }] = await Promise.all([
+      import('../../agent/link/enrol.ts'),
+      import('../../agent/link/identity.ts'),
+    ])
+    const before = loadIdentity(data)
+    const identity = await enrol(readToken(options['token-file']), signal)
+    saveIdentity(data, identity)
+    const { gateway, hubUrl } = identity
+    if (out.json) out.value({ gateway, hubUrl, data, replaced: before?.gateway ?? null })
+    else {
+      out.line(`Joined as gateway ${gateway}; the hub is ${hubUrl}`)
+      out.note(`Start it: sluice agent --data ${data}`)
+    }
     return EXIT.ok
   },
 })
