@@ -145,7 +145,12 @@ function bitField(binding: ModbusProperty): { first: number; count: number } | u
 
 function extract(raw: number | bigint, field: { first: number; count: number }): number {
   if (typeof raw === 'number' && raw >= 0) return Math.floor(raw / 2 ** field.first) % 2 ** field.count
-  return Number(BigInt.asUintN(field.count, BigInt.asUintN(64, BigInt(raw)) >> BigInt(field.first)))
+  return Number(
+    BigInt.asUintN(
+      field.count,
+      BigInt.asUintN(64, typeof raw === 'number' ? BigInt(Math.trunc(raw)) : raw) >> BigInt(field.first),
+    ),
+  )
 }
 
 function isNotImplemented(raw: number | bigint, values: readonly number[], bits: number): boolean {

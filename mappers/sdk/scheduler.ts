@@ -56,14 +56,16 @@ const SPREAD = 0.618033988749895
 /** Timers count whole milliseconds; what is due within one is due. */
 const TIMER_GRAIN_MS = 1
 const DEFAULT_WITHIN_MS = 1000
+const MAX_DEADLINE_MS = 1000
 
 /**
  * Shares one link between everybody who wants to use it.
  *
- * Reads are periodic and go by earliest deadline, a turn's deadline being the next one's due time. So on a link with
- * time to spare everybody is served in time, and on an overloaded one nobody starves: a slow task's deadline stays where
- * it is while the fast ones' move on. Due times are multiples of the period from a fixed origin (no drift); turns that
- * are missed are skipped and counted, never made up for.
+ * Reads are periodic and go by earliest deadline, a turn's deadline being the next one's due time, or a second after its
+ * own where the period is longer. So on a link with time to spare everybody is served in time, and on an overloaded one
+ * nobody starves: slow tasks take little and wait a second or so, fast ones share what is left evenly. Due times are
+ * multiples of the period from a fixed origin (no drift); turns that are missed are skipped and counted, never made up
+ * for.
  */
 export class LinkScheduler {
   readonly #clock: Clock
@@ -106,7 +108,7 @@ export class LinkScheduler {
       originMs: nowMs - lead,
       index: 0,
       dueMs: nowMs,
-      deadlineMs: nowMs - lead + task.everyMs,
+      deadlineMs: nowMs + Math.min(task.everyMs - lead, MAX_DEADLINE_MS),
       order: 0,
       cancelled: false,
     }
@@ -226,7 +228,7 @@ export class LinkScheduler {
     const { everyMs } = job.task
     job.index++
     job.dueMs = job.originMs + job.index * everyMs
-    job.deadlineMs = job.dueMs + everyMs
+    job.deadlineMs = job.dueMs + Math.min(everyMs, MAX_DEADLINE_MS)
     this.#waiting.push(job)
   }
 
