@@ -158,7 +158,8 @@ async function readRequest(csrPem: string): Promise<x509.Pkcs10CertificateReques
   } catch (cause) {
     throw refusedRequest('is not a readable PKCS#10 request', cause)
   }
-  if (!strongKey(request.publicKey)) throw refusedRequest('asks for a key that is neither P-256, Ed25519 nor RSA >= 2048')
+  if (!strongKey(request.publicKey))
+    throw refusedRequest('asks for a key that is neither P-256, Ed25519 nor RSA >= 2048')
   if (!valid) throw refusedRequest('is not signed by its own key')
   return request
 }
@@ -199,7 +200,10 @@ async function createAuthority(clock: Clock): Promise<{ keyPem: string; certPem:
 async function newKey() {
   const keys = await webcrypto.subtle.generateKey(EC, true, ['sign', 'verify'])
   const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
-  const lines = der.toString('base64').match(/.{1,64}/g)!.join('\n')
+  const lines = der
+    .toString('base64')
+    .match(/.{1,64}/g)!
+    .join('\n')
   return { keys, keyPem: `-----BEGIN PRIVATE KEY-----\n${lines}\n-----END PRIVATE KEY-----\n` }
 }
 

@@ -159,7 +159,11 @@ describe('renewing', () => {
     const { csrPem } = await request()
     expect(await code(service.renew({ csrPem }, certificate))).toBe('SLUICE_JOIN_CERT_REVOKED')
     const other = await CertificateAuthority.open(mkdtempSync(join(tmpdir(), 'sluice-ca-')), clock)
-    const foreign = await other.signGateway(csrPem, { commonName: 'sluice:gateway:gw-1', organization: 'sluice:gateways' }, 9)
+    const foreign = await other.signGateway(
+      csrPem,
+      { commonName: 'sluice:gateway:gw-1', organization: 'sluice:gateways' },
+      9,
+    )
     expect(await code(service.renew({ csrPem }, new X509Certificate(foreign.certPem)))).toBe('SLUICE_JOIN_CERT_UNKNOWN')
   })
 })

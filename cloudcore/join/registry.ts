@@ -42,9 +42,7 @@ export class JoinRegistry {
     const oldestMs = clock.now() - FORGET_AFTER_MS
     db.prepare('DELETE FROM token WHERE expires_ms < ?').run(oldestMs)
     db.prepare('DELETE FROM certificate WHERE expires_ms < ?').run(oldestMs)
-    this.#certificate = db.prepare(
-      'SELECT gateway, expires_ms, revoked_ms, reason FROM certificate WHERE serial = ?',
-    )
+    this.#certificate = db.prepare('SELECT gateway, expires_ms, revoked_ms, reason FROM certificate WHERE serial = ?')
   }
 
   /** Makes a secret of 256 bits for one gateway; only its hash is kept. */

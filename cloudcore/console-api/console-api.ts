@@ -1,0 +1,242 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Clock } from '../../api/clock.ts'
+import { SluiceError } from '../../api/errors.ts'
+import type { Json } from '../../api/resources.ts'
+import { durationMs } from '../../api/twin/duration.ts'
+import { compareDesired, writeState } from '../../api/twin/twin.ts'
+import type { DesiredAnswer, StreamEvent } from '../../api/views.ts'
+import type { HubStore } from '../hub/store.ts'
+import type { StreamFilter, StreamHub } from '../hub/stream.ts'
+import type { DesireWriter } from '../twins/desire.ts'
+import type { DeviceRecord } from '../twins/device-record.ts'
+import type { Fleet } from '../twins/fleet.ts'
+import type { TwinEngine } from '../twins/twin-engine.ts'
+import { authenticate, type Caller } from './access.ts'
+import { serveEventStream } from './event-stream.ts'
+import { readJson, sendError, sendJson } from './http.ts'
+import { deviceView } from './views.ts'
+
+export interface ConsoleApiOptions {
+  readonly fleet: Fleet
+  readonly twins: TwinEngine
+  readonly desire: DesireWriter
+  readonly store: HubStore
+  readonly stream: StreamHub
+  readonly clock: Clock
+  readonly bearerToken: () => string | undefined
+  readonly metrics: () => string
+  readonly createToken: (request: { gateway: string; ttlMs?: number }) => Promise<{
+    token: string
+    gateway: string
+    expiresAt: string
+  }>
+  readonly revoke: (gateway: string) => number
+  readonly gateways: () => readonly { readonly name: string; readonly state: string | undefined }[]
+}
+
+const MAX_BODY_BYTES = 256 * 1024
+const MAX_WAIT_MS = 120_000
+
+/** The HTTP API of the whole fleet (api/views.ts), and the administration of join tokens. */
+export class ConsoleApi {
+  readonly #options: ConsoleApiOptions
+
+  constructor(options: ConsoleApiOptions) {
+    this.#options = options
+  }
+
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      const caller = authenticate(request, this.#options.bearerToken())
+      await this.#route(request, response, caller)
+    } catch (thrown) {
+      sendError(response, thrown)
+    }
+  }
+
+  async #route(request: IncomingMessage, response: ServerResponse, caller: Caller): Promise<void> {
+    const url = new URL(request.url ?? '/', 'https://hub')
+    const parts = url.pathname.split('/').filter((part) => part !== '')
+    const path = parts.map(decode)
+    const method = request.method ?? 'GET'
+    const [first, second, third, fourth, fifth, sixth] = path
+    if (first === 'metrics' && path.length === 1) {
+      this.#only(method, 'GET')
+      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' })
+      response.end(this.#options.metrics())
+      return
+    }
+    if (first !== 'v1') throw notFound(url.pathname)
+    if (second === 'devices') {
+      if (path.length === 2) {
+        this.#only(method, 'GET')
+        return this.#devices(url, response)
+      }
+      const record = this.#record(`${third}/${fourth}`)
+      if (path.length === 4) {
+        this.#only(method, 'GET')
+        return sendJson(response, 200, deviceView(record, this.#options.twins.context(record)))
+      }
+      if (path.length === 6 && fifth === 'desired') {
+        this.#only(method, 'PUT')
+        return this.#setDesired(request, response, url, record, sixth!, caller)
+      }
+    }
+    if (second === 'events' && path.length === 2) {
+      this.#only(method, 'GET')
+      return this.#events(request, response, url)
+    }
+    if (second === 'gateways' && path.length === 2) {
+      this.#only(method, 'GET')
+      return sendJson(response, 200, { items: this.#options.gateways() })
+    }
+    if (second === 'gateways' && path.length === 4 && fourth === 'revoke') {
+      this.#only(method, 'POST')
+      return sendJson(response, 200, { gateway: third, revoked: this.#options.revoke(third!) })
+    }
+    if (second === 'tokens' && path.length === 2) {
+      this.#only(method, 'POST')
+      return this.#createToken(request, response)
+    }
+    throw notFound(url.pathname)
+  }
+
+  #devices(url: URL, response: ServerResponse): void {
+    const namespace = url.searchParams.get('namespace')
+    const gateway = url.searchParams.get('gateway')
+    const records = [...this.#options.fleet.devices.values()]
+      .filter((record) => namespace === null || record.namespace === namespace)
+      .filter((record) => gateway === null || record.gateway === gateway)
+      .sort((a, b) => (a.key < b.key ? -1 : 1))
+    const items = records.map((record) => deviceView(record, this.#options.twins.context(record)))
+    sendJson(response, 200, { items })
+  }
+
+  async #setDesired(
+    request: IncomingMessage,
+    response: ServerResponse,
+    url: URL,
+    record: DeviceRecord,
+    property: string,
+    caller: Caller,
+  ): Promise<void> {
+    const body = (await readJson(request, MAX_BODY_BYTES)) as { value?: Json; by?: unknown } | null
+    if (typeof body !== 'object' || body === null || body.value === undefined || body.value === null) {
+      throw new SluiceError('SLUICE_API_BAD_REQUEST', "the body needs a 'value' that is not null")
+    }
+    const waitText = url.searchParams.get('wait')
+    const waitMs = waitText === null ? 0 : Math.min(MAX_WAIT_MS, durationMs(waitText))
+    const model = this.#options.fleet.models.get(record.modelKey)
+    const declared = model?.spec.properties.find((candidate) => candidate.name === property)
+    if (declared === undefined) {
+      throw new SluiceError('SLUICE_API_NOT_FOUND', `device ${record.key} has no property '${property}'`, {
+        hint: `Its model '${record.spec.model}' has: ${model?.spec.properties.map((p) => p.name).join(', ') ?? 'nothing'}`,
+      })
+    }
+    if ((declared.access ?? 'read') === 'read') {
+      throw new SluiceError('SLUICE_API_BAD_REQUEST', `property '${property}' of ${record.key} can only be read`)
+    }
+    const by = typeof body.by === 'string' && body.by !== '' ? body.by : caller.name
+    await this.#options.desire.set(record, property, body.value, `sluice-console-${by}`)
+    const version = record.properties.get(property)?.twin.desired?.version ?? 0
+    const answer = await this.#outcome(record, property, body.value, version, waitMs, request)
+    sendJson(response, 200, answer)
+  }
+
+  /** The state of the write, after waiting for its end for at most `waitMs`. */
+  #outcome(
+    record: DeviceRecord,
+    property: string,
+    value: Json,
+    version: number,
+    waitMs: number,
+    request: IncomingMessage,
+  ): Promise<DesiredAnswer> {
+    const { twins, clock } = this.#options
+    const answer = (): DesiredAnswer => {
+      const base = { device: record.key, property, value }
+      const twin = record.properties.get(property)?.twin
+      if (twin?.desired === undefined || compareDesired(twin.desired, { version }) > 0) {
+        return { ...base, state: 'rejected', reason: 'a newer value was set meanwhile' }
+      }
+      const away = twins.context(record).awaySinceMs !== undefined
+      const state = writeState(twin, away) ?? 'pending'
+      const reason = state === 'pending' ? undefined : twin.write?.reason
+      return { ...base, state, ...(reason === undefined ? {} : { reason }) }
+    }
+    if (waitMs === 0 || answer().state !== 'pending') return Promise.resolve(answer())
+    return new Promise((resolve) => {
+      const finish = () => {
+        timer.cancel()
+        unwatch()
+        request.socket.off('close', finish)
+        resolve(answer())
+      }
+      const timer = clock.after(waitMs, finish)
+      const unwatch = twins.watchDevice(record.key, () => {
+        if (answer().state !== 'pending') finish()
+      })
+      request.socket.once('close', finish)
+    })
+  }
+
+  #events(request: IncomingMessage, response: ServerResponse, url: URL): void {
+    const given = request.headers['last-event-id'] ?? url.searchParams.get('after') ?? undefined
+    const after = given === undefined ? undefined : Number(given)
+    if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
+      throw new SluiceError('SLUICE_API_BAD_REQUEST', 'Last-Event-ID is not a cursor of this stream')
+    }
+    const { stream, store, clock } = this.#options
+    serveEventStream({ response, stream, store, clock, filter: filterOf(url.searchParams), after })
+  }
+
+  async #createToken(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = (await readJson(request, MAX_BODY_BYTES)) as Record<string, unknown> | null
+    const gateway = body?.['gateway']
+    if (typeof gateway !== 'string') throw new SluiceError('SLUICE_API_BAD_REQUEST', "the body needs a 'gateway'")
+    const ttl = body?.['ttl']
+    const given = body?.['ttlMs']
+    const ttlMs = typeof ttl === 'string' ? durationMs(ttl) : typeof given === 'number' ? given : undefined
+    const made = await this.#options.createToken({ gateway, ...(ttlMs === undefined ? {} : { ttlMs }) })
+    sendJson(response, 201, made)
+  }
+
+  #record(key: string): DeviceRecord {
+    const record = this.#options.fleet.devices.get(key)
+    if (record !== undefined) return record
+    throw new SluiceError('SLUICE_API_NOT_FOUND', `there is no device ${key}`, { hint: 'List them: sluice device ls' })
+  }
+
+  #only(method: string, wanted: string): void {
+    if (method === wanted || (method === 'HEAD' && wanted === 'GET')) return
+    throw new SluiceError('SLUICE_API_METHOD', `${method} is not possible here, only ${wanted}`)
+  }
+}
+
+function filterOf(query: URLSearchParams): StreamFilter {
+  const device = query.get('device')
+  const property = query.get('property')
+  const kind = query.get('kind')
+  const gateway = query.get('gateway')
+  if (kind !== null && kind !== 'reported' && kind !== 'write' && kind !== 'reach') {
+    throw new SluiceError('SLUICE_API_BAD_REQUEST', `'${kind}' is no kind of event`, {
+      hint: 'Use reported, write or reach.',
+    })
+  }
+  return {
+    ...(device === null || device === '' ? {} : { device }),
+    ...(property === null || property === '' ? {} : { property }),
+    ...(kind === null ? {} : { kind: kind satisfies StreamEvent['kind'] }),
+    ...(gateway === null || gateway === '' ? {} : { gateway }),
+  }
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch (cause) {
+    throw new SluiceError('SLUICE_API_BAD_REQUEST', 'the path is not readable', { cause })
+  }
+}
+
+const notFound = (path: string) => new SluiceError('SLUICE_API_NOT_FOUND', `there is nothing at ${path}`)

@@ -1,0 +1,63 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { SluiceError, toSluiceError } from '../../api/errors.ts'
+
+const STATUS: Readonly<Record<string, number>> = {
+  SLUICE_API_NOT_FOUND: 404,
+  SLUICE_API_METHOD: 405,
+  SLUICE_API_TOO_LARGE: 413,
+  SLUICE_API_BAD_REQUEST: 400,
+  SLUICE_API_UNAUTHENTICATED: 401,
+  SLUICE_API_FORBIDDEN: 403,
+  SLUICE_INVALID_DURATION: 400,
+  SLUICE_JOIN_BAD_REQUEST: 400,
+  SLUICE_JOIN_BAD_NAME: 400,
+  SLUICE_JOIN_BAD_TTL: 400,
+  SLUICE_JOIN_CSR_REFUSED: 400,
+  SLUICE_JOIN_TOKEN_MALFORMED: 400,
+  SLUICE_JOIN_TOO_MANY: 429,
+  SLUICE_KUBE_NOT_FOUND: 404,
+  SLUICE_KUBE_CONFLICT: 409,
+  SLUICE_KUBE_REFUSED: 422,
+  SLUICE_KUBE_FORBIDDEN: 403,
+  SLUICE_KUBE_UNAVAILABLE: 503,
+  SLUICE_KUBE_UNREACHABLE: 503,
+  SLUICE_HUB_NOT_READY: 503,
+}
+
+export function httpStatusOf(code: string): number {
+  return STATUS[code] ?? (code.startsWith('SLUICE_JOIN_') ? 403 : 500)
+}
+
+export function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  if (response.headersSent) return void response.destroy()
+  const text = `${JSON.stringify(body)}\n`
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+  })
+  response.end(text)
+}
+
+export function sendError(response: ServerResponse, thrown: unknown): void {
+  const { code, message, hint } = toSluiceError(thrown)
+  sendJson(response, httpStatusOf(code), { code, message, ...(hint === undefined ? {} : { hint }) })
+}
+
+/** Reads a JSON body of at most `maxBytes`. Throws SLUICE_API_TOO_LARGE or SLUICE_API_BAD_REQUEST. */
+export async function readJson(request: IncomingMessage, maxBytes: number): Promise<unknown> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > maxBytes) {
+      throw new SluiceError('SLUICE_API_TOO_LARGE', `the body is larger than ${maxBytes} bytes`)
+    }
+    chunks.push(chunk)
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown
+  } catch (cause) {
+    throw new SluiceError('SLUICE_API_BAD_REQUEST', 'the body is not JSON', { cause })
+  }
+}

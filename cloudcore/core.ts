@@ -1,0 +1,390 @@
+import { readFileSync } from 'node:fs'
+import { type Clock, systemClock } from '../api/clock.ts'
+import { SluiceError, toSluiceError } from '../api/errors.ts'
+import { DEFAULT_HEARTBEAT_S } from '../api/link/messages.ts'
+import { API_VERSION, type Device, type DeviceModel } from '../api/resources.ts'
+import { kubeconfigFor } from './apiserver/kubeconfig.ts'
+import { startApiServer } from './apiserver/server.ts'
+import { ConsoleApi } from './console-api/console-api.ts'
+import { renderMetrics } from './console-api/metrics.ts'
+import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
+import { EventRecorder } from './gateways/event-recorder.ts'
+import { GatewayController } from './gateways/gateway-controller.ts'
+import { NodeKeeper } from './gateways/node-keeper.ts'
+import { openDurable } from './hub/database.ts'
+import { Hub } from './hub/hub.ts'
+import { connectMqtt, MqttPublisher } from './hub/mqtt-publisher.ts'
+import { type HubServer, startHubServer } from './hub/server.ts'
+import { HubStore } from './hub/store.ts'
+import { StreamHub } from './hub/stream.ts'
+import { installCrds } from './install-crds.ts'
+import { CertificateAuthority, writeSecretFile } from './join/authority.ts'
+import { ADMIN_GROUP } from './join/identity.ts'
+import { JoinService } from './join/join-service.ts'
+import { JoinRegistry } from './join/registry.ts'
+import { KubeClient } from './kube/client.ts'
+import { loadKubeconfig } from './kube/config.ts'
+import { collectionPath, DEVICE_MODELS, DEVICES } from './kube/paths.ts'
+import { watchResource } from './kube/watch.ts'
+import { DesireWriter } from './twins/desire.ts'
+import { Fleet } from './twins/fleet.ts'
+import { PresenceBoard } from './twins/presence.ts'
+import { type DeviceNotice, TwinEngine } from './twins/twin-engine.ts'
+
+export interface CloudCoreOptions {
+  readonly dataDir: string
+  /** Where to listen. Default 127.0.0.1. */
+  readonly host?: string
+  /** Name or address that gateways use; default the host. */
+  readonly advertise?: string
+  /** Default: the last run's, else 7443, else any free one. */
+  readonly hubPort?: number
+  readonly apiPort?: number
+  /** A cluster to use instead of the embedded API. */
+  readonly kubeconfig?: string
+  readonly mqttUrl?: string
+  /** Silence after which a gateway counts as away; default 40 s, as long as a node's lease. */
+  readonly graceMs?: number
+  readonly heartbeatMs?: number
+  readonly version?: string
+  readonly signal?: AbortSignal
+}
+
+export type CloudLog = (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
+
+export interface CloudCoreDeps {
+  readonly clock?: Clock
+  readonly log?: CloudLog
+}
+
+export interface CloudCore extends AsyncDisposable {
+  readonly info: CloudFile
+  readonly fleet: Fleet
+  readonly hub: Hub
+  createToken(request: {
+    gateway: string
+    ttlMs?: number
+  }): Promise<{ token: string; gateway: string; expiresAt: string }>
+}
+
+const DEFAULT_HUB_PORT = 7443
+const DEFAULT_API_PORT = 6443
+const SERVER_DAYS = 397
+const RENEW_SERVER_MS = 30 * 86_400_000
+
+/**
+ * Starts a whole cloud core: the Kubernetes API (embedded, or yours), the hub, the twins, the gateways' nodes, joining
+ * and the fleet's API. Resolves when all of it serves. Everything it keeps is under `dataDir`.
+ */
+export async function runCloudCore(options: CloudCoreOptions, deps: CloudCoreDeps = {}): Promise<CloudCore> {
+  const clock = deps.clock ?? systemClock
+  const log = deps.log ?? (() => {})
+  const stack = new AsyncDisposableStack()
+  const stopping = new AbortController()
+  try {
+    return await assemble(options, clock, log, stack, stopping)
+  } catch (thrown) {
+    stopping.abort()
+    await stack.disposeAsync()
+    throw thrown
+  }
+}
+
+async function assemble(
+  options: CloudCoreOptions,
+  clock: Clock,
+  log: CloudLog,
+  stack: AsyncDisposableStack,
+  stopping: AbortController,
+): Promise<CloudCore> {
+  const { signal } = stopping
+  const host = options.host ?? '127.0.0.1'
+  const folder = openDataFolder(options.dataDir)
+  const last = lastPorts(folder)
+  const authority = await CertificateAuthority.open(folder.pki, clock)
+  const names = serverNames([host, options.advertise ?? ''])
+  const trouble = (what: string, error: SluiceError) => log('warn', what, { code: error.code, message: error.message })
+
+  const api = await openApi(options, { clock, log, stack, folder, authority, host, lastPort: last.apiPort, names })
+  const client = stack.use(new KubeClient(loadKubeconfig(api.kubeconfig)))
+  await installCrds(client, clock, signal)
+
+  const stream = new StreamHub()
+  const store = new HubStore({
+    path: folder.hubDatabase,
+    clock,
+    onStreamRow: (row) => stream.publish(row),
+    onTrouble: (error) => trouble('hub store', error),
+  })
+  stack.defer(() => store[Symbol.dispose]())
+  const joined = openDurable(folder.joinDatabase, '', clock.now())
+  stack.defer(() => joined.db.close())
+  for (const damaged of [store.setAside, joined.setAside]) {
+    if (damaged !== undefined) log('error', 'a damaged database was set aside', { file: damaged })
+  }
+  const registry = new JoinRegistry(joined.db, clock)
+  const presence = new PresenceBoard(clock, options.graceMs ?? 40_000)
+  stack.defer(() => presence.close())
+  const fleet = new Fleet()
+  const events = new EventRecorder({ client, clock, signal, onTrouble: (error) => trouble('event', error) })
+  const twins = new TwinEngine({
+    fleet,
+    presence,
+    client,
+    clock,
+    signal,
+    log: (message, error) => log('warn', message, { code: error?.code, message: error?.message }),
+    onNotice: (notice) => noteDevice(events, notice),
+  })
+  const version = options.version ?? '0.1.0'
+  const nodes = new NodeKeeper({ client, clock, signal, version, onTrouble: trouble })
+  const gateways = new GatewayController({ client, clock, signal, presence, nodes, events, store, onTrouble: trouble })
+  const audit = (gateway: string | undefined, code: string, message: string) => {
+    log('warn', message, { code, gateway })
+    if (gateway === undefined || fleetKnows(gateways, gateway) === false) return
+    events.record({ subject: gateways.subject(gateway), type: 'Warning', reason: eventReason(code), message })
+  }
+  const desire = new DesireWriter({ client, fleet, clock })
+  const hub = new Hub({
+    clock,
+    store,
+    fleet,
+    presence,
+    heartbeatMs: options.heartbeatMs ?? DEFAULT_HEARTBEAT_S * 1000,
+    window: { batches: 256, bytes: 1024 * 1024 },
+    ingest: (body, origin) => twins.ingest(body, origin),
+    onObjectAck: (gateway, kind, key, refusal) => twins.acknowledged(gateway, kind, key, refusal),
+    onStatus: (gateway, status) => gateways.told(gateway, status),
+    onConnected: (session, agentVersion) => {
+      log('info', 'gateway connected', { gateway: session.gateway, epoch: session.epoch?.epoch })
+      gateways.connected(session.gateway, agentVersion, session.epoch?.epoch, session.certificateExpiresMs)
+    },
+    onDisconnected: (session) => {
+      log('info', 'gateway disconnected', { gateway: session.gateway })
+      gateways.disconnected(session.gateway, session.lastHeardWallMs)
+    },
+    desire: (gateway, frame) => desire.offer(gateway, frame),
+    audit,
+  })
+  stack.defer(() => hub[Symbol.dispose]())
+  const synced = followFleet(client, fleet, clock, signal, trouble)
+  let ready = false
+  let server: HubServer | undefined
+  const hubHost = reachableHost(host, options.advertise)
+  const hubUrl = () => `https://${hubHost}:${server?.port ?? 0}`
+  const join = new JoinService({
+    authority,
+    registry,
+    clock,
+    hubUrl,
+    audit: (entry) => {
+      const { action, gateway, detail, code } = entry
+      if (action === 'refused') return audit(gateway, code ?? 'SLUICE_JOIN_REFUSED', detail)
+      log('info', `gateway ${action}`, { gateway, detail })
+    },
+    onJoined: (gateway) => {
+      hub.disconnect(gateway, new SluiceError('SLUICE_LINK_REPLACED', 'the gateway joined again'))
+      gateways.ensure(gateway).catch((thrown: unknown) => trouble(`gateway ${gateway}`, toSluiceError(thrown)))
+    },
+  })
+  const createToken = async (request: { gateway: string; ttlMs?: number }) => {
+    const made = join.createToken(request)
+    await gateways.ensure(request.gateway)
+    return made
+  }
+  let mqtt: MqttPublisher | undefined
+  const consoleApi = new ConsoleApi({
+    fleet,
+    twins,
+    desire,
+    store,
+    stream,
+    clock,
+    bearerToken: () => readFileSync(folder.tokenFile, 'utf8').trim(),
+    metrics: () => renderMetrics({ hub, store, stream, fleet, twins, mqtt: () => mqtt }),
+    createToken,
+    revoke: (gateway) => {
+      const count = join.revoke(gateway)
+      hub.disconnect(gateway, new SluiceError('SLUICE_JOIN_CERT_REVOKED', 'the certificate was revoked'))
+      return count
+    },
+    gateways: () => [...gateways.watch.cache.keys()].map((name) => ({ name, state: gateways.stateOf(name) })),
+  })
+  const serverKey = await authority.issueServer('sluice-hub', names, SERVER_DAYS)
+  server = await onPort(options.hubPort, [last.hubPort, DEFAULT_HUB_PORT], 'SLUICE_HUB_PORT_BUSY', (port) =>
+    startHubServer({
+      host,
+      port,
+      tls: { key: serverKey.keyPem, cert: serverKey.certPem, ca: authority.caPem },
+      hub,
+      join,
+      registry,
+      console: (request, response) => consoleApi.handle(request, response),
+      ready: () => ready,
+      audit,
+    }),
+  )
+  const running = stack.use(server)
+  keepServerCertificate(clock, signal, authority, names, running, trouble)
+  if (options.mqttUrl !== undefined) {
+    mqtt = stack.use(new MqttPublisher({ stream, client: await connectMqtt(options.mqttUrl) }))
+  }
+  await Promise.race([synced, aborted(options.signal)])
+  ready = true
+  const info: CloudFile = {
+    pid: process.pid,
+    consoleUrl: hubUrl(),
+    hubUrl: hubUrl(),
+    hubPort: running.port,
+    apiUrl: client.server,
+    ...(api.port === undefined ? {} : { apiPort: api.port }),
+    kubeconfig: api.kubeconfig,
+    tokenFile: 'console-token',
+    caFile: 'pki/ca.crt',
+  }
+  writeCloudFile(folder, info)
+  let stopped: Promise<void> | undefined
+  const stop = async () => {
+    // What gateways last reported goes into the API before everything ends; two seconds have to do.
+    hub[Symbol.dispose]()
+    store.commit()
+    await twins.drained(AbortSignal.timeout(2_000))
+    stopping.abort()
+    await stack.disposeAsync()
+  }
+  return { info, fleet, hub, createToken, [Symbol.asyncDispose]: () => (stopped ??= stop()) }
+}
+
+interface ApiParts {
+  readonly clock: Clock
+  readonly log: CloudLog
+  readonly stack: AsyncDisposableStack
+  readonly folder: ReturnType<typeof openDataFolder>
+  readonly authority: CertificateAuthority
+  readonly host: string
+  readonly lastPort: number | undefined
+  readonly names: { dns: string[]; ips: string[] }
+}
+
+async function openApi(options: CloudCoreOptions, parts: ApiParts): Promise<{ kubeconfig: string; port?: number }> {
+  if (options.kubeconfig !== undefined) {
+    writeSecretFile(parts.folder.kubeconfig, readFileSync(options.kubeconfig, 'utf8'))
+    return { kubeconfig: options.kubeconfig }
+  }
+  const { clock, log, stack, folder, authority, host, names } = parts
+  const serverKey = await authority.issueServer('sluice-api', names, 825)
+  const server = await onPort(options.apiPort, [parts.lastPort, DEFAULT_API_PORT], 'SLUICE_API_PORT_BUSY', (port) =>
+    startApiServer({
+      dataDir: folder.api,
+      host,
+      port,
+      clock,
+      tls: { key: serverKey.keyPem, cert: serverKey.certPem, ca: authority.caPem },
+      onError: (error) => log('warn', 'api server', { message: toSluiceError(error).message }),
+    }),
+  )
+  stack.use(server)
+  if (server.setAside !== undefined) log('error', 'a damaged database was set aside', { file: server.setAside })
+  const admin = await authority.issueClient({ commonName: 'admin', organization: ADMIN_GROUP }, 3650)
+  const url = `https://${reachableHost(host, options.advertise)}:${server.port}`
+  const { certPem, keyPem } = admin
+  writeSecretFile(folder.kubeconfig, kubeconfigFor({ url, caPem: authority.caPem, certPem, keyPem }))
+  return { kubeconfig: folder.kubeconfig, port: server.port }
+}
+
+/** Devices wait for the models, so that nothing is called invalid only because its model is still on its way. */
+async function followFleet(
+  client: KubeClient,
+  fleet: Fleet,
+  clock: Clock,
+  signal: AbortSignal,
+  trouble: (what: string, error: SluiceError) => void,
+): Promise<void> {
+  const models = watchResource<DeviceModel, true>(
+    client,
+    collectionPath(DEVICE_MODELS),
+    {
+      upsert: (model) => fleet.upsertModel(model),
+      remove: (key) => fleet.removeModel(key),
+      trouble: (error) => trouble('watch of device models', error),
+    },
+    { clock, signal, keep: () => true },
+  )
+  await models.synced
+  const devices = watchResource<Device, true>(
+    client,
+    collectionPath(DEVICES),
+    {
+      upsert: (device) => fleet.upsertDevice(device, clock.now()),
+      remove: (key) => fleet.removeDevice(key),
+      trouble: (error) => trouble('watch of devices', error),
+    },
+    { clock, signal, keep: () => true },
+  )
+  await devices.synced
+}
+
+/** The port asked for, or else the first free one of the preferred, or else any. */
+async function onPort<T>(
+  wanted: number | undefined,
+  preferred: readonly (number | undefined)[],
+  busyCode: string,
+  start: (port: number) => Promise<T>,
+): Promise<T> {
+  if (wanted !== undefined) return start(wanted)
+  for (const port of preferred) {
+    if (port === undefined) continue
+    try {
+      return await start(port)
+    } catch (thrown) {
+      if (toSluiceError(thrown).code !== busyCode) throw thrown
+    }
+  }
+  return start(0)
+}
+
+function keepServerCertificate(
+  clock: Clock,
+  signal: AbortSignal,
+  authority: CertificateAuthority,
+  names: { dns: string[]; ips: string[] },
+  server: HubServer,
+  trouble: (what: string, error: SluiceError) => void,
+): void {
+  const arm = () => {
+    const timer = clock.after(RENEW_SERVER_MS / 2, () => void renew(), true)
+    signal.addEventListener('abort', () => timer.cancel(), { once: true })
+  }
+  const renew = async () => {
+    try {
+      const { keyPem, certPem } = await authority.issueServer('sluice-hub', names, SERVER_DAYS)
+      server.renewTls({ key: keyPem, cert: certPem })
+    } catch (thrown) {
+      trouble('certificate of the hub', toSluiceError(thrown))
+    }
+    if (!signal.aborted) arm()
+  }
+  arm()
+}
+
+function noteDevice(events: EventRecorder, { record, reason, message }: DeviceNotice): void {
+  const { namespace, name, uid } = record
+  const subject = { apiVersion: API_VERSION, kind: 'Device', namespace, name, uid }
+  events.record({ subject, type: reason === 'DeviceOnline' ? 'Normal' : 'Warning', reason, message })
+}
+
+const fleetKnows = (gateways: GatewayController, name: string) => gateways.watch.cache.has(name)
+
+/** SLUICE_LINK_NOT_OWNED becomes LinkNotOwned. */
+const eventReason = (code: string) =>
+  code
+    .replace(/^SLUICE_/, '')
+    .split('_')
+    .map((word) => word.charAt(0) + word.slice(1).toLowerCase())
+    .join('')
+
+const aborted = (signal: AbortSignal | undefined): Promise<never> =>
+  new Promise((_, reject) => {
+    if (signal?.aborted) reject(signal.reason)
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })

@@ -1,0 +1,272 @@
+import type { Clock } from '../../api/clock.ts'
+import { type SluiceError, toSluiceError } from '../../api/errors.ts'
+import { API_VERSION, type Gateway, type GatewayStatus } from '../../api/resources.ts'
+import type { HubStore } from '../hub/store.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { collectionPath, GATEWAYS, objectPath } from '../kube/paths.ts'
+import { type Watch, watchResource } from '../kube/watch.ts'
+import { Coalescer } from '../twins/coalescer.ts'
+import type { PresenceBoard } from '../twins/presence.ts'
+import { iso } from '../twins/render.ts'
+import type { EventRecorder, EventSubject } from './event-recorder.ts'
+import type { NodeKeeper } from './node-keeper.ts'
+
+export interface GatewayControllerOptions {
+  readonly client: KubeClient
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  readonly presence: PresenceBoard
+  readonly nodes: NodeKeeper
+  readonly events: EventRecorder
+  readonly store: HubStore
+  readonly onTrouble: (what: string, error: SluiceError) => void
+}
+
+interface GatewayState {
+  uid: string | undefined
+  /** As the agent sent it last. */
+  told: GatewayStatus
+  state: NonNullable<GatewayStatus['state']>
+  agentVersion: string | undefined
+  epoch: string | undefined
+  lastSeenMs: number | undefined
+  connectedSinceMs: number | undefined
+  certificateExpiresMs: number | undefined
+  transitionMs: number
+  written: string
+  writtenMs: number
+  seenDropped: number
+}
+
+const STATUS_EVERY_MS = 10_000
+/** Figures that always move (memory, round trip) are refreshed this often when nothing else changed. */
+const REFRESH_EVERY_MS = 60_000
+
+/** Keeps Gateway objects: one for every gateway that has a token or joined, with what its agent says of itself. */
+export class GatewayController {
+  readonly #options: GatewayControllerOptions
+  readonly #gateways = new Map<string, GatewayState>()
+  readonly #writer: Coalescer
+  readonly watch: Watch<string>
+
+  constructor(options: GatewayControllerOptions) {
+    this.#options = options
+    const { client, clock, signal, presence, nodes } = options
+    this.#writer = new Coalescer({
+      clock,
+      signal,
+      intervalMs: STATUS_EVERY_MS,
+      parallel: 4,
+      write: (name) => this.#write(name),
+      onRefused: (name, error) => options.onTrouble(`status of gateway ${name}`, error),
+    })
+    presence.listen({
+      away: (name, sinceMs) => {
+        this.#transition(name, 'offline', sinceMs)
+        nodes.away(name, sinceMs)
+        const message = `the gateway is silent since ${iso(sinceMs)}; its twins are marked stale`
+        this.#event(name, 'Warning', 'GatewayOffline', message)
+      },
+    })
+    this.watch = watchResource<Gateway, string>(
+      client,
+      collectionPath(GATEWAYS),
+      {
+        upsert: (gateway) => this.#seen(gateway),
+        remove: (name) => this.#gone(name),
+        trouble: (error) => options.onTrouble('watch of gateways', error),
+      },
+      { clock, signal, keep: (gateway) => gateway.metadata.uid ?? '' },
+    )
+  }
+
+  /** Makes the Gateway object if there is none; `neverJoined` until its agent connects. */
+  async ensure(name: string): Promise<void> {
+    try {
+      const body = { apiVersion: API_VERSION, kind: 'Gateway', metadata: { name }, spec: {} }
+      await this.#options.client.create<Gateway>(collectionPath(GATEWAYS), body)
+      this.#writer.markDirty(name)
+      this.#state(name)
+    } catch (thrown) {
+      if (toSluiceError(thrown).code !== 'SLUICE_KUBE_EXISTS') throw thrown
+    }
+  }
+
+  connected(name: string, agentVersion: string, epoch: string | undefined, certificateExpiresMs: number): void {
+    const state = this.#state(name)
+    const nowMs = this.#options.clock.now()
+    const wasOnline = state.state === 'online'
+    state.agentVersion = agentVersion
+    state.epoch = epoch
+    state.certificateExpiresMs = certificateExpiresMs
+    state.connectedSinceMs = nowMs
+    state.lastSeenMs = nowMs
+    this.#options.nodes.online(name, agentVersion)
+    this.#transition(name, 'online', nowMs)
+    if (!wasOnline) this.#event(name, 'Normal', 'GatewayOnline', 'the gateway is connected')
+  }
+
+  disconnected(name: string, lastHeardMs: number): void {
+    this.#state(name).lastSeenMs = lastHeardMs
+    this.#options.nodes.lost(name)
+  }
+
+  /** What the agent says of itself; only known figures are taken over. */
+  told(name: string, status: GatewayStatus): void {
+    const state = this.#state(name)
+    state.told = status
+    state.lastSeenMs = this.#options.clock.now()
+    const dropped = status.outbox?.droppedValues ?? 0
+    if (dropped > state.seenDropped) {
+      const more = dropped - state.seenDropped
+      this.#event(name, 'Warning', 'DataDropped', `the gateway's outbox is full: ${more} more value(s) were dropped`)
+    }
+    state.seenDropped = dropped
+    this.#writer.markDirty(name)
+  }
+
+  subject(name: string): EventSubject {
+    const uid = this.#gateways.get(name)?.uid
+    return { apiVersion: API_VERSION, kind: 'Gateway', name, ...(uid === undefined ? {} : { uid }) }
+  }
+
+  stateOf(name: string): GatewayStatus['state'] {
+    return this.#gateways.get(name)?.state
+  }
+
+  drained(signal: AbortSignal): Promise<void> {
+    return this.#writer.drained(signal)
+  }
+
+  #event(name: string, type: 'Normal' | 'Warning', reason: string, message: string): void {
+    this.#options.events.record({ subject: this.subject(name), type, reason, message })
+  }
+
+  #state(name: string): GatewayState {
+    let state = this.#gateways.get(name)
+    if (state === undefined) {
+      state = {
+        uid: undefined,
+        told: {},
+        state: 'neverJoined',
+        agentVersion: undefined,
+        epoch: undefined,
+        lastSeenMs: undefined,
+        connectedSinceMs: undefined,
+        certificateExpiresMs: undefined,
+        transitionMs: this.#options.clock.now(),
+        written: '',
+        writtenMs: Number.NEGATIVE_INFINITY,
+        seenDropped: 0,
+      }
+      this.#gateways.set(name, state)
+    }
+    return state
+  }
+
+  #seen(gateway: Gateway): void {
+    const { name, uid } = gateway.metadata
+    const known = this.#gateways.has(name)
+    const state = this.#state(name)
+    if (known && state.uid === uid) return
+    const recreated = state.uid !== undefined && state.uid !== uid
+    state.uid = uid
+    if (recreated) {
+      state.written = ''
+      state.writtenMs = Number.NEGATIVE_INFINITY
+      return this.#writer.hurry(name)
+    }
+    const status = gateway.status ?? {}
+    const lastSeenMs = status.lastSeen === undefined ? undefined : Date.parse(status.lastSeen)
+    state.lastSeenMs ??= lastSeenMs
+    state.agentVersion ??= status.agentVersion
+    state.epoch ??= status.epoch
+    state.seenDropped ||= status.outbox?.droppedValues ?? 0
+    if (!known && status.state !== undefined) state.state = status.state
+    if (status.state === undefined) this.#writer.markDirty(name)
+    if (
+      this.#options.presence.state(name) === undefined &&
+      status.state !== 'neverJoined' &&
+      lastSeenMs !== undefined
+    ) {
+      // After a restart of the hub every gateway gets the grace period to come back before anything turns stale.
+      const alreadyAway = status.state === 'offline'
+      this.#options.presence.expect(name, lastSeenMs, alreadyAway)
+    }
+  }
+
+  #gone(name: string): void {
+    const state = this.#gateways.get(name)
+    if (state === undefined) return
+    state.uid = undefined
+    if (this.#options.presence.state(name) === 'online') {
+      // Somebody deleted the object of a living gateway: it is made again.
+      this.ensure(name).catch((thrown: unknown) => this.#options.onTrouble(`gateway ${name}`, toSluiceError(thrown)))
+      return
+    }
+    this.#gateways.delete(name)
+    this.#writer.forget(name)
+    this.#options.nodes.forget(name)
+    this.#options.presence.forget(name)
+  }
+
+  #transition(name: string, to: GatewayState['state'], atMs: number): void {
+    const state = this.#state(name)
+    if (state.state !== to) state.transitionMs = atMs
+    state.state = to
+    this.#writer.hurry(name)
+  }
+
+  async #write(name: string): Promise<void> {
+    const state = this.#gateways.get(name)
+    if (state === undefined) return
+    const nowMs = this.#options.clock.now()
+    const status = this.#render(name, state)
+    const { lastSeen, agent, link, ...steady } = status
+    const digest = JSON.stringify([steady, link?.gapsSeen, link?.reconnects])
+    if (digest === state.written && nowMs - state.writtenMs < REFRESH_EVERY_MS) return
+    const path = objectPath(GATEWAYS, name, undefined, 'status')
+    try {
+      await this.#options.client.patch(path, 'merge', { status }, { query: { fieldManager: 'sluice-cloudcore' } })
+    } catch (thrown) {
+      if (toSluiceError(thrown).code !== 'SLUICE_KUBE_NOT_FOUND') throw thrown
+      if (state.state !== 'online') return
+      await this.ensure(name)
+      return
+    }
+    state.written = digest
+    state.writtenMs = nowMs
+  }
+
+  #render(name: string, state: GatewayState): GatewayStatus {
+    const { devices, outbox, agent, link } = state.told
+    const counters = this.#options.store.counters(name)
+    const time = (ms: number | undefined, field: string) => (ms === undefined ? {} : { [field]: iso(ms) })
+    const online = state.state === 'online'
+    return {
+      state: state.state,
+      ...time(state.lastSeenMs, 'lastSeen'),
+      ...time(state.connectedSinceMs, 'connectedSince'),
+      ...time(state.certificateExpiresMs, 'certificateExpires'),
+      ...(state.agentVersion === undefined ? {} : { agentVersion: state.agentVersion }),
+      ...(state.epoch === undefined ? {} : { epoch: state.epoch }),
+      ...(devices === undefined ? {} : { devices }),
+      ...(outbox === undefined ? {} : { outbox }),
+      ...(agent === undefined ? {} : { agent }),
+      link: { ...link, gapsSeen: counters.gaps + counters.unexplained },
+      conditions: [
+        {
+          type: 'Connected',
+          status: online ? 'True' : state.state === 'neverJoined' ? 'Unknown' : 'False',
+          reason: online ? 'LinkUp' : state.state === 'neverJoined' ? 'NeverJoined' : 'Silent',
+          message: online
+            ? 'the gateway is connected'
+            : state.state === 'neverJoined'
+              ? `make a token with: sluice token create --gateway ${name}`
+              : 'the gateway is silent; check its power and its network',
+          lastTransitionTime: iso(state.transitionMs),
+        },
+      ],
+    }
+  }
+}

@@ -1,0 +1,330 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../../api/clock.ts'
+import { SluiceError, toSluiceError } from '../../api/errors.ts'
+import {
+  type AgentFrame,
+  type BatchBody,
+  type BatchFrame,
+  type DesireFrame,
+  type GapFrame,
+  type HelloFrame,
+  type HubFrame,
+  LINK_VERSION,
+  type LinkObjectKind,
+  type SeqRange,
+} from '../../api/link/messages.ts'
+import { addRange, missing } from '../../api/link/ranges.ts'
+import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
+import type { Fleet } from '../twins/fleet.ts'
+import type { BatchOrigin } from '../twins/twin-engine.ts'
+import { readAgentFrame } from './frames.ts'
+import type { LinkSocket } from './link-socket.ts'
+import { ownedRows } from './ownership.ts'
+import { Replication } from './replication.ts'
+import type { EpochState, HubStore } from './store.ts'
+
+/** What all sessions of a hub share. */
+export interface SessionContext {
+  readonly clock: Clock
+  readonly store: HubStore
+  readonly fleet: Fleet
+  readonly heartbeatMs: number
+  readonly window: { readonly batches: number; readonly bytes: number }
+  readonly ingest: (body: BatchBody, origin: BatchOrigin) => void
+  readonly onObjectAck: (
+    gateway: string,
+    kind: LinkObjectKind,
+    key: ObjectKey,
+    refusal: { code: string; message: string } | undefined,
+  ) => void
+  readonly onHello: (session: Session, hello: HelloFrame) => void
+  readonly onStatus: (gateway: string, status: GatewayStatus) => void
+  readonly desire: (gateway: string, frame: DesireFrame) => Promise<{ ok: boolean; code?: string; message?: string }>
+  /** Something refused or lost that somebody should know. */
+  readonly audit: (gateway: string, code: string, message: string) => void
+}
+
+const HELLO_WITHIN_MS = 10_000
+
+/** One connection of one gateway, from its hello to its end. Whatever arrives, it answers or closes; it never throws. */
+export class Session {
+  readonly gateway: string
+  readonly id: string = randomUUID()
+  readonly certificateExpiresMs: number
+  epoch: EpochState | undefined
+  lastHeardMs: number
+  /** Wall clock of the last frame. */
+  lastHeardWallMs: number
+  readonly #context: SessionContext
+  readonly #socket: LinkSocket
+  #replication: Replication | undefined
+  #assigned: Map<string, string> | undefined
+  #closed = false
+  #liveSeq = 0
+  #backfillSeq = 0
+  #unackedBytes = 0
+  #paused = false
+  #acks: readonly SeqRange[] = []
+
+  constructor(context: SessionContext, gateway: string, socket: LinkSocket, certificateExpiresMs: number) {
+    this.#context = context
+    this.gateway = gateway
+    this.#socket = socket
+    this.certificateExpiresMs = certificateExpiresMs
+    this.lastHeardMs = context.clock.monotonic()
+    this.lastHeardWallMs = context.clock.now()
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Objects this gateway has not acknowledged yet. */
+  get behind(): number {
+    return this.#replication?.behind ?? 0
+  }
+
+  receive(text: string): void {
+    if (this.#closed) return
+    this.lastHeardMs = this.#context.clock.monotonic()
+    this.lastHeardWallMs = this.#context.clock.now()
+    try {
+      this.#handle(readAgentFrame(text), text)
+    } catch (thrown) {
+      this.fail(toSluiceError(thrown))
+    }
+  }
+
+  /** Says why and closes. */
+  fail(error: SluiceError, audited = true): void {
+    if (this.#closed) return
+    if (audited) this.#context.audit(this.gateway, error.code, error.message)
+    const { code, message, hint } = error
+    this.#send({ t: 'error', code, message, ...(hint === undefined ? {} : { hint }) })
+    this.#closed = true
+    this.#socket.close(error.code === 'SLUICE_LINK_REPLACED' ? 4001 : 1008, code)
+  }
+
+  /** The connection is gone. */
+  ended(): void {
+    this.#closed = true
+  }
+
+  objectsChanged(objects: readonly (readonly [LinkObjectKind, ObjectKey])[]): void {
+    if (!this.#closed) this.#replication?.changed(objects)
+  }
+
+  /** Call every few seconds: resends, and ends a connection that is silent or whose certificate ran out. */
+  sweep(): void {
+    if (this.#closed) return
+    const silentMs = this.#context.clock.monotonic() - this.lastHeardMs
+    if (this.#replication === undefined && silentMs > HELLO_WITHIN_MS) {
+      return this.fail(new SluiceError('SLUICE_LINK_NO_HELLO', 'no hello came in time'))
+    }
+    if (silentMs > 2.5 * this.#context.heartbeatMs) {
+      const heardSeconds = Math.round(silentMs / 1000)
+      return this.fail(new SluiceError('SLUICE_LINK_SILENT', `nothing was heard for ${heardSeconds} s`))
+    }
+    if (this.certificateExpiresMs < this.#context.clock.now()) {
+      return this.fail(new SluiceError('SLUICE_LINK_CERT_EXPIRED', 'the certificate of this connection has expired'))
+    }
+    this.#replication?.sweep()
+  }
+
+  #handle(frame: AgentFrame, text: string): void {
+    if (frame.t === 'hello') return this.#hello(frame)
+    if (this.#replication === undefined || this.epoch === undefined) {
+      throw new SluiceError('SLUICE_LINK_NO_HELLO', `'${frame.t}' came before hello`)
+    }
+    switch (frame.t) {
+      case 'batch':
+        return this.#batch(frame, text, this.epoch)
+      case 'ping':
+        return this.#send({ t: 'pong', id: frame.id })
+      case 'objectsAck':
+        return this.#replication.acknowledged(frame.items)
+      case 'snapshot':
+        return this.#context.ingest(this.#owned(frame.body), this.#origin(this.epoch, frame.seq, false))
+      case 'status':
+        return this.#context.onStatus(this.gateway, frame.status)
+      case 'gap':
+        return this.#gap(frame, this.epoch)
+      case 'desire':
+        return void this.#desire(frame)
+      case 'error':
+        this.#context.audit(this.gateway, frame.code, frame.message)
+        this.#closed = true
+        return this.#socket.close(1000, 'told')
+    }
+  }
+
+  #hello(hello: HelloFrame): void {
+    const { store, clock, fleet, heartbeatMs, window } = this.#context
+    if (this.#replication !== undefined) throw new SluiceError('SLUICE_LINK_BAD_FRAME', 'a second hello')
+    if (hello.v !== LINK_VERSION) {
+      throw new SluiceError(
+        'SLUICE_LINK_VERSION',
+        `the agent speaks version ${hello.v} of the link, this hub ${LINK_VERSION}`,
+        {
+          hint: 'Update the older of the two.',
+        },
+      )
+    }
+    if (hello.gateway !== this.gateway) {
+      throw new SluiceError(
+        'SLUICE_LINK_WRONG_GATEWAY',
+        `the agent calls itself '${hello.gateway}', its certificate is for '${this.gateway}'`,
+        { hint: 'Start the agent with the name it joined with, or join again.' },
+      )
+    }
+    const epoch = store.openEpoch(this.gateway, hello.epoch)
+    this.epoch = epoch
+    this.#assigned = store.assignmentsOf(this.gateway)
+    this.#liveSeq = hello.lastSeq
+    this.#backfillSeq = hello.firstSeq - 1
+    this.#replication = new Replication({
+      gateway: this.gateway,
+      fleet,
+      socket: this.#socket,
+      clock,
+      onAssign: (uid, key) => this.#assign(uid, key),
+      onAck: (kind, key, refusal) => this.#context.onObjectAck(this.gateway, kind, key, refusal),
+      onSilence: (kind, key) =>
+        this.#context.audit(this.gateway, 'SLUICE_LINK_NO_ACK', `${kind} ${key} was sent and never acknowledged`),
+    })
+    const welcome = { v: LINK_VERSION, session: this.id, nowMs: clock.now(), heartbeatMs, window }
+    this.#send({ t: 'welcome', ...welcome, received: epoch.received })
+    this.#context.onHello(this, hello)
+    this.#replication.start(hello.holds)
+  }
+
+  #batch(frame: BatchFrame, text: string, epoch: EpochState): void {
+    const { store, clock } = this.#context
+    const { seq, lane } = frame
+    const range: SeqRange = [seq, seq]
+    const known = store.has(epoch, seq)
+    if (known !== undefined) {
+      store.count(this.gateway, 'duplicates')
+      if (known === 'durable') this.#ack(range)
+      // Its first copy came over an earlier connection: acknowledge here once the commit that holds it is through.
+      else store.add({ epoch, range, backfill: false, receivedMs: 0, done: (_, error) => this.#done(range, 0, error) })
+      return
+    }
+    this.#watchForHoles(frame, epoch)
+    const body = this.#owned(frame.body)
+    const origin = this.#origin(epoch, seq, lane === 'backfill')
+    store.count(this.gateway, 'batches')
+    this.#unackedBytes += text.length
+    if (!this.#paused && this.#unackedBytes > 2 * this.#context.window.bytes) {
+      this.#paused = true
+      this.#socket.pause()
+    }
+    store.add({
+      epoch,
+      range,
+      backfill: origin.backfill,
+      receivedMs: clock.now(),
+      body,
+      frame: body === frame.body ? text : JSON.stringify({ ...frame, body }),
+      done: (_, error) => this.#done(range, text.length, error),
+    })
+    this.#context.ingest(body, origin)
+  }
+
+  #gap(frame: GapFrame, epoch: EpochState): void {
+    const { store, clock } = this.#context
+    const untold = missing(epoch.received, frame.range)
+    for (const range of untold) {
+      store.add({ epoch, range, backfill: true, receivedMs: clock.now(), done: (_, e) => this.#done(range, 0, e) })
+    }
+    if (untold.length === 0) return this.#ack(frame.range)
+    store.count(this.gateway, 'gaps')
+    store.count(this.gateway, 'lostValues', frame.values)
+    const [first, last] = frame.range
+    const message = `the gateway had to drop batches ${first} to ${last} with ${frame.values} values`
+    this.#context.audit(this.gateway, 'SLUICE_LINK_GAP', message)
+  }
+
+  /** Within a lane numbers only skip what is here already or was told as a gap. */
+  #watchForHoles(frame: BatchFrame, epoch: EpochState): void {
+    const last = frame.lane === 'live' ? this.#liveSeq : this.#backfillSeq
+    if (frame.seq > last + 1) {
+      let skipped = 0
+      for (const [first, end] of missing(epoch.received, [last + 1, frame.seq - 1])) {
+        skipped += end - first + 1
+        for (const seq of epoch.pending) if (seq >= first && seq <= end) skipped--
+      }
+      if (skipped > 0) {
+        this.#context.store.count(this.gateway, 'unexplained', skipped)
+        const message = `${skipped} batch(es) before ${frame.seq} are missing and nobody said why`
+        this.#context.audit(this.gateway, 'SLUICE_LINK_HOLE', message)
+      }
+    }
+    if (frame.lane === 'live') this.#liveSeq = Math.max(last, frame.seq)
+    else this.#backfillSeq = Math.max(last, frame.seq)
+  }
+
+  #owned(body: BatchBody): BatchBody {
+    const { fleet, store } = this.#context
+    const owned = ownedRows(body, (key, uid) => {
+      if (this.#assigned?.get(uid) === key) return true
+      const record = fleet.devices.get(key)
+      if (record === undefined || record.uid !== uid || record.gateway !== this.gateway) return false
+      this.#assign(uid, key)
+      return true
+    })
+    if (owned.refused > 0) {
+      store.count(this.gateway, 'refusedRows', owned.refused)
+      const names = owned.strangers.slice(0, 3).join(', ')
+      const message = `${owned.refused} row(s) for devices that are not this gateway's were refused: ${names}`
+      this.#context.audit(this.gateway, 'SLUICE_LINK_NOT_OWNED', message)
+    }
+    return owned.body
+  }
+
+  #assign(uid: string, key: ObjectKey): void {
+    if (this.#assigned?.get(uid) === key) return
+    this.#assigned?.set(uid, key)
+    this.#context.store.assign(this.gateway, uid, key)
+  }
+
+  #origin(epoch: EpochState, seq: number, backfill: boolean): BatchOrigin {
+    const order = { epoch: epoch.ordinal, seq }
+    return { gateway: this.gateway, order, receivedMs: this.#context.clock.now(), backfill }
+  }
+
+  async #desire(frame: DesireFrame): Promise<void> {
+    const result = await this.#context.desire(this.gateway, frame).catch((thrown: unknown) => {
+      const { code, message } = toSluiceError(thrown)
+      return { ok: false, code, message }
+    })
+    this.#send({ t: 'desireResult', id: frame.id, ...result })
+  }
+
+  #done(range: SeqRange, bytes: number, error: SluiceError | undefined): void {
+    this.#unackedBytes -= bytes
+    if (this.#closed) return
+    if (error !== undefined) return this.fail(error, false)
+    if (this.#paused && this.#unackedBytes < this.#context.window.bytes) {
+      this.#paused = false
+      this.#socket.resume()
+    }
+    this.#ack(range)
+  }
+
+  /** One frame acknowledges everything that one commit made durable. */
+  #ack(range: SeqRange): void {
+    if (this.#acks.length === 0) queueMicrotask(() => this.#flushAcks())
+    this.#acks = addRange(this.#acks, range)
+  }
+
+  #flushAcks(): void {
+    const received = this.#acks
+    this.#acks = []
+    if (!this.#closed) this.#send({ t: 'ack', received })
+  }
+
+  #send(frame: HubFrame): void {
+    if (!this.#closed) this.#socket.send(JSON.stringify(frame))
+  }
+}

@@ -1,0 +1,76 @@
+import { fstatSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { SluiceError, toSluiceError } from '../api/errors.ts'
+import { type CloudCoreOptions, type CloudLog, runCloudCore } from './core.ts'
+
+export { type CloudCore, type CloudCoreDeps, type CloudCoreOptions, runCloudCore } from './core.ts'
+
+/** One JSON object a line on stderr; stdout carries only the ready line. */
+const log: CloudLog = (level, message, fields) => {
+  process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), level, message, ...fields })}\n`)
+}
+
+function readOptions(args: readonly string[]): CloudCoreOptions {
+  let values: Record<string, string | undefined>
+  try {
+    values = parseArgs({
+      args: [...args],
+      options: {
+        data: { type: 'string' },
+        host: { type: 'string' },
+        advertise: { type: 'string' },
+        'hub-port': { type: 'string' },
+        'api-port': { type: 'string' },
+        kubeconfig: { type: 'string' },
+        'mqtt-url': { type: 'string' },
+      },
+    }).values
+  } catch (cause) {
+    throw new SluiceError('SLUICE_CLOUD_ARGUMENTS', cause instanceof Error ? cause.message : String(cause), { cause })
+  }
+  const { data, host, advertise, kubeconfig } = values
+  const port = (name: string) => {
+    const text = values[name]
+    if (text === undefined) return undefined
+    const number = Number(text)
+    if (Number.isInteger(number) && number >= 0 && number <= 65_535) return number
+    throw new SluiceError('SLUICE_CLOUD_ARGUMENTS', `--${name} needs a port number, not '${text}'`)
+  }
+  const hubPort = port('hub-port')
+  const apiPort = port('api-port')
+  const mqttUrl = values['mqtt-url']
+  return {
+    dataDir: data ?? '.sluice',
+    ...(host === undefined ? {} : { host }),
+    ...(advertise === undefined ? {} : { advertise }),
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
+    ...(mqttUrl === undefined ? {} : { mqttUrl }),
+    ...(hubPort === undefined ? {} : { hubPort }),
+    ...(apiPort === undefined ? {} : { apiPort }),
+  }
+}
+
+async function main(): Promise<void> {
+  const stopping = new AbortController()
+  const stopped = new Promise<void>((resolve) => stopping.signal.addEventListener('abort', () => resolve()))
+  const stop = () => stopping.abort(new SluiceError('SLUICE_CLOUD_STOPPED', 'stopped before it was ready'))
+  process.once('SIGTERM', stop)
+  process.once('SIGINT', stop)
+  // Started by another process with a socket as its input (as Node does it), it ends when that process does.
+  if (fstatSync(0).isSocket()) process.stdin.on('end', stop).on('error', stop).resume()
+  const core = await runCloudCore({ ...readOptions(process.argv.slice(2)), signal: stopping.signal }, { log })
+  process.stdout.write(`${JSON.stringify({ event: 'ready', ...core.info })}\n`)
+  await stopped
+  await core[Symbol.asyncDispose]()
+}
+
+if (import.meta.main) {
+  main().then(
+    () => process.exit(0),
+    (thrown: unknown) => {
+      const error = toSluiceError(thrown)
+      process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), level: 'error', ...error.toJSON() })}\n`)
+      process.exit(1)
+    },
+  )
+}

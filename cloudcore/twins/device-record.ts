@@ -1,0 +1,65 @@
+import type { DeviceModelSpec, DeviceSpec, DeviceStatus, ObjectKey } from '../../api/resources.ts'
+import { emptyTwin, type Order, type Twin } from '../../api/twin/twin.ts'
+
+/** Reach of a device as its gateway last told. */
+export interface Reach {
+  readonly online: boolean
+  readonly atMs: number
+  readonly order: Order
+  readonly reason?: string
+  readonly errorRate?: number
+  readonly latencyMs?: number
+}
+
+/** Why the gateway does not use an object, in its own words. */
+export interface Refusal {
+  readonly code: string
+  readonly message: string
+}
+
+export interface PropertyState {
+  twin: Twin
+  /** When the hub received the newest report. */
+  receivedMs: number
+  backfill: boolean
+}
+
+/** Everything the cloud core keeps in memory of one Device. */
+export interface DeviceRecord {
+  readonly key: ObjectKey
+  readonly namespace: string
+  readonly name: string
+  readonly uid: string
+  generation: number
+  resourceVersion: string
+  spec: DeviceSpec
+  modelKey: ObjectKey
+  gateway: string | undefined
+  /** Names the replicated content; computed when first asked for after a change. */
+  rev: string | undefined
+  readonly properties: Map<string, PropertyState>
+  reach: Reach | undefined
+  lastSeenMs: number | undefined
+  staleSinceMs: number | undefined
+  refusal: Refusal | undefined
+  conditions: NonNullable<DeviceStatus['conditions']>
+  /** Digest of each status field as the API has it. */
+  readonly written: Map<string, string>
+}
+
+export interface ModelRecord {
+  readonly key: ObjectKey
+  readonly uid: string
+  readonly generation: number
+  readonly spec: DeviceModelSpec
+  readonly rev: string
+}
+
+export function propertyOf(record: DeviceRecord, name: string): PropertyState {
+  let state = record.properties.get(name)
+  if (state === undefined) {
+    state = { twin: emptyTwin, receivedMs: 0, backfill: false }
+    record.properties.set(name, state)
+  }
+  return state
+}

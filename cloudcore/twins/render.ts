@@ -1,0 +1,240 @@
+import { createHash } from 'node:crypto'
+import type { DeviceStatus, DeviceTwin, Json, ModelProperty } from '../../api/resources.ts'
+import { isBad, type Quality } from '../../api/twin/quality.ts'
+import { type Twin, writeState } from '../../api/twin/twin.ts'
+import type { DeviceRecord, ModelRecord, PropertyState } from './device-record.ts'
+
+export interface RenderContext {
+  readonly model: ModelRecord | undefined
+  readonly nowMs: number
+  /** Set when the gateway is away: since when. */
+  readonly awaySinceMs: number | undefined
+}
+
+type Condition = NonNullable<DeviceStatus['conditions']>[number]
+
+/** Every field of a Device's status that the cloud core writes; a field that is undefined is removed. */
+export type RenderedStatus = { readonly [K in keyof DeviceStatus]-?: DeviceStatus[K] | undefined }
+
+/** The status a person reads, from what is in memory. Pure but for `record.conditions`, which keeps transition times. */
+export function renderStatus(record: DeviceRecord, context: RenderContext): RenderedStatus {
+  const silent = context.awaySinceMs !== undefined
+  const properties = new Map<string, ModelProperty>()
+  for (const property of context.model?.spec.properties ?? []) properties.set(property.name, property)
+  const state = stateOf(record, context)
+  const twins = renderTwins(record, properties, silent || state === 'offline', silent)
+  record.conditions = renderConditions(record, context)
+  return {
+    observedGeneration: record.generation,
+    state,
+    gateway: record.gateway,
+    lastSeen: record.lastSeenMs === undefined ? undefined : iso(record.lastSeenMs),
+    staleSince: context.awaySinceMs === undefined ? undefined : iso(context.awaySinceMs),
+    summary: summaryOf(record, context.model),
+    conditions: record.conditions,
+    twins: twins.length === 0 ? undefined : twins,
+    link: linkOf(record, properties),
+    battery: batteryOf(record, properties),
+  }
+}
+
+export function stateOf(record: DeviceRecord, context: RenderContext): NonNullable<DeviceStatus['state']> {
+  if (record.spec.paused === true) return 'paused'
+  if (context.model === undefined || record.refusal !== undefined) return 'invalid'
+  if (record.gateway === undefined || context.awaySinceMs !== undefined) return 'unknown'
+  if (record.reach !== undefined) return record.reach.online ? 'online' : 'offline'
+  for (const { twin } of record.properties.values()) if (twin.known !== undefined) return 'online'
+  return 'unknown'
+}
+
+function renderTwins(
+  record: DeviceRecord,
+  properties: ReadonlyMap<string, ModelProperty>,
+  sourceSilent: boolean,
+  gatewayAway: boolean,
+): DeviceTwin[] {
+  const twins: DeviceTwin[] = []
+  const add = (name: string, state: PropertyState | undefined) => {
+    if (state !== undefined) twins.push(renderTwin(name, state, properties.get(name), sourceSilent, gatewayAway))
+  }
+  for (const name of properties.keys()) add(name, record.properties.get(name))
+  for (const [name, state] of record.properties) if (!properties.has(name)) add(name, state)
+  return twins
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+function renderTwin(
+  name: string,
+  { twin, receivedMs, backfill }: PropertyState,
+  property: ModelProperty | undefined,
+  sourceSilent: boolean,
+  gatewayAway: boolean,
+): DeviceTwin {
+  const out: Mutable<DeviceTwin> = { name }
+  if (twin.desired !== undefined) {
+    const { value, version, atMs, by } = twin.desired
+    out.desired = { value, version, at: iso(atMs), ...(by === undefined ? {} : { by }) }
+  } else if (twin.removedVersion !== undefined) {
+    out.desired = { version: twin.removedVersion, at: iso(0) }
+  }
+  const seen = visible(twin)
+  if (seen !== undefined) {
+    out.reported = {
+      ...(seen.value === undefined ? {} : { value: seen.value }),
+      ...(property?.unit === undefined ? {} : { unit: property.unit }),
+      at: iso(seen.atMs),
+      receivedAt: iso(receivedMs),
+      quality: gatewayAway && !isBad(seen.quality) ? 'stale' : seen.quality,
+      ...(seen.reason === undefined ? {} : { reason: seen.reason.slice(0, 1024) }),
+      ...(backfill ? { backfill } : {}),
+    }
+  }
+  const state = writeState(twin, sourceSilent, property?.write?.tolerance ?? 0)
+  if (state !== undefined) {
+    out.state = state
+    const end = twin.write
+    if (state !== 'pending' && end !== undefined) {
+      out.stateVersion = end.version
+      out.stateAt = iso(end.atMs)
+      if (end.reason !== undefined) out.reason = end.reason.slice(0, 1024)
+    } else if (state === 'pending' && gatewayAway) out.reason = 'the gateway is away; it is written when it is back'
+  }
+  return out
+}
+
+/** What a person sees of a property: the last known value with the quality of the newest reading. */
+export function visible(twin: Twin): { value?: Json; atMs: number; quality: Quality; reason?: string } | undefined {
+  const { reported, known } = twin
+  if (reported === undefined) return undefined
+  const value = reported.value ?? known?.value
+  return {
+    ...(value === undefined ? {} : { value }),
+    atMs: reported.value === undefined && known !== undefined ? known.atMs : reported.atMs,
+    quality: reported.quality,
+    ...(reported.reason === undefined ? {} : { reason: reported.reason }),
+  }
+}
+
+function summaryOf(record: DeviceRecord, model: ModelRecord | undefined): string | undefined {
+  const parts: string[] = []
+  for (const property of model?.spec.properties ?? []) {
+    const value = record.properties.get(property.name)?.twin.known?.value
+    if (value === undefined) continue
+    parts.push(`${property.name} ${shown(value)}${property.unit === undefined ? '' : ` ${property.unit}`}`)
+    if (parts.length === 3) break
+  }
+  return parts.length === 0 ? undefined : parts.join(', ').slice(0, 256)
+}
+
+function shown(value: Json): string {
+  if (typeof value === 'number') return Number.isInteger(value) ? `${value}` : `${Number(value.toPrecision(5))}`
+  if (typeof value === 'string') return value.slice(0, 40)
+  return JSON.stringify(value).slice(0, 40)
+}
+
+function numberWithRole(record: DeviceRecord, properties: ReadonlyMap<string, ModelProperty>, role: string) {
+  for (const [name, property] of properties) {
+    if (property.role !== role) continue
+    const known = record.properties.get(name)?.twin.known
+    if (typeof known?.value === 'number') return { value: known.value, atMs: known.atMs }
+  }
+  return undefined
+}
+
+function linkOf(record: DeviceRecord, properties: ReadonlyMap<string, ModelProperty>): DeviceStatus['link'] {
+  const rssi = numberWithRole(record, properties, 'rssi')
+  const snr = numberWithRole(record, properties, 'snr')
+  const { errorRate, latencyMs } = record.reach ?? {}
+  const link = {
+    ...(errorRate === undefined ? {} : { errorRate: Math.min(1, Math.max(0, Math.round(errorRate * 1000) / 1000)) }),
+    ...(latencyMs === undefined ? {} : { latencyMs: Math.max(0, Math.round(latencyMs * 10) / 10) }),
+    ...(rssi === undefined ? {} : { rssiDbm: rssi.value }),
+    ...(snr === undefined ? {} : { snrDb: snr.value }),
+  }
+  return Object.keys(link).length === 0 ? undefined : link
+}
+
+function batteryOf(record: DeviceRecord, properties: ReadonlyMap<string, ModelProperty>): DeviceStatus['battery'] {
+  const battery = numberWithRole(record, properties, 'battery')
+  if (battery === undefined) return undefined
+  return { percent: Math.min(100, Math.max(0, battery.value)), at: iso(battery.atMs) }
+}
+
+function renderConditions(record: DeviceRecord, context: RenderContext): Condition[] {
+  const { refusal, reach } = record
+  const modelValid: Pick<Condition, 'status' | 'reason' | 'message'> =
+    context.model === undefined
+      ? {
+          status: 'False',
+          reason: 'ModelNotFound',
+          message: `there is no DeviceModel '${record.spec.model}' in namespace '${record.namespace}'; create it or correct spec.model`,
+        }
+      : refusal !== undefined
+        ? { status: 'False', reason: conditionReason(refusal.code), message: refusal.message.slice(0, 4096) }
+        : { status: 'True', reason: 'Accepted', message: `model '${record.spec.model}'` }
+  const reachable: Pick<Condition, 'status' | 'reason' | 'message'> =
+    record.gateway === undefined
+      ? { status: 'Unknown', reason: 'NoGateway', message: 'set spec.nodeName to the gateway that serves this device' }
+      : context.awaySinceMs !== undefined
+        ? {
+            status: 'Unknown',
+            reason: 'GatewayAway',
+            message: `gateway '${record.gateway}' is silent since ${iso(context.awaySinceMs)}`,
+          }
+        : reach === undefined
+          ? { status: 'Unknown', reason: 'NotYetReported', message: `waiting for gateway '${record.gateway}'` }
+          : reach.online
+            ? { status: 'True', reason: 'Answering', message: 'the device answers' }
+            : { status: 'False', reason: 'NotAnswering', message: reach.reason ?? 'the device does not answer' }
+  return [
+    condition(record, 'ModelValid', modelValid, context.nowMs),
+    condition(record, 'Reachable', reachable, context.nowMs),
+  ]
+}
+
+function condition(
+  record: DeviceRecord,
+  type: string,
+  now: Pick<Condition, 'status' | 'reason' | 'message'>,
+  nowMs: number,
+): Condition {
+  const held = record.conditions.find((item) => item.type === type)
+  const lastTransitionTime = held !== undefined && held.status === now.status ? held.lastTransitionTime : iso(nowMs)
+  return { type, ...now, lastTransitionTime }
+}
+
+/** Kubernetes wants reasons in CamelCase: SLUICE_MODEL_INVALID becomes ModelInvalid. */
+export function conditionReason(code: string): string {
+  const words = code.replace(/^SLUICE_/, '').split(/[^A-Za-z0-9]+/)
+  const joined = words.map((word) => word.charAt(0).toUpperCase() + word.slice(1).toLowerCase()).join('')
+  return /^[A-Za-z]/.test(joined) ? joined.slice(0, 128) : 'Refused'
+}
+
+/** The merge patch that brings the API from what was last written to `status`; undefined when nothing differs. */
+export function statusPatch(
+  record: DeviceRecord,
+  status: RenderedStatus,
+): { readonly patch: Record<string, unknown>; readonly digests: ReadonlyMap<string, string> } | undefined {
+  const patch: Record<string, unknown> = {}
+  const digests = new Map<string, string>()
+  for (const [field, value] of Object.entries(status)) {
+    const digest = digestOf(value)
+    if ((record.written.get(field) ?? '') === digest) continue
+    patch[field] = value ?? null
+    digests.set(field, digest)
+  }
+  return digests.size === 0 ? undefined : { patch, digests }
+}
+
+export function rememberWritten(record: DeviceRecord, status: DeviceStatus): void {
+  for (const [field, value] of Object.entries(status)) record.written.set(field, digestOf(value))
+}
+
+function digestOf(value: unknown): string {
+  if (value === undefined) return ''
+  const text = JSON.stringify(value)
+  return text.length <= 40 ? text : createHash('sha1').update(text).digest('base64url')
+}
+
+export const iso = (ms: number): string => new Date(Math.min(Math.max(ms, 0), 253_402_300_799_000)).toISOString()
