@@ -4,8 +4,22 @@ import type { AgentCore } from './core.ts'
 import type { LinkStatus } from './link/status.ts'
 import { deviceState } from './twin/views.ts'
 
+/** Remembers since when each condition is as it is. */
+export class Transitions {
+  readonly #since = new Map<string, { readonly status: string; readonly at: string }>()
+
+  since(type: string, status: string, nowMs: number): string {
+    const before = this.#since.get(type)
+    if (before?.status === status) return before.at
+    const at = new Date(nowMs).toISOString()
+    this.#since.set(type, { status, at })
+    return at
+  }
+}
+
 export interface HealthSources {
   readonly core: AgentCore
+  readonly transitions: Transitions
   readonly clock: Clock
   readonly startedMonotonicMs: number
   readonly link: () => LinkStatus | undefined
@@ -18,14 +32,13 @@ const MAX_CLOCK_OFFSET_MS = 60_000
 const MAX_NAMED = 5
 
 /** What a person has to know about this gateway, as Kubernetes conditions. */
-export function gatewayConditions({ core, clock, link }: HealthSources): Condition[] {
-  const at = new Date(clock.now()).toISOString()
+export function gatewayConditions({ core, clock, transitions, link }: HealthSources): Condition[] {
   const condition = (type: string, ok: boolean, reason: string, message: string): Condition => ({
     type,
     status: ok ? 'True' : 'False',
     reason,
     message,
-    lastTransitionTime: at,
+    lastTransitionTime: transitions.since(type, ok ? 'True' : 'False', clock.now()),
   })
   const { failure, setAside } = core.store
   const refused = [...core.objects.refused.values()]

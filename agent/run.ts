@@ -9,7 +9,7 @@ import { protocols as allProtocols } from '../mappers/registry.ts'
 import type { Protocol } from '../mappers/sdk/mapper.ts'
 import { AgentCore } from './core.ts'
 import type { CheckObject } from './desired/check-object.ts'
-import { gatewayConditions, gatewayStatus } from './gateway-status.ts'
+import { gatewayConditions, gatewayStatus, Transitions } from './gateway-status.ts'
 import { type HubLink, openHubLink } from './link/hub-link.ts'
 import { loadIdentity } from './link/identity.ts'
 import { EventStream } from './local-api/event-stream.ts'
@@ -97,7 +97,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
   )
   core.start()
   let link: HubLink | undefined
-  const health = { core, clock, startedMonotonicMs, link: () => link?.status }
+  const health = { core, transitions: new Transitions(), clock, startedMonotonicMs, link: () => link?.status }
   const api = cleanup.use(
     new LocalApi({
       directory: options.dataDir,
@@ -171,7 +171,9 @@ async function applyManifests(core: AgentCore, objects: readonly LinkObject[]): 
   const deletes = core.objects.holds
     .filter(([kind, key]) => !wanted.has(`${kind} ${key}`))
     .map(([kind, key]) => ({ kind, key }))
-  const acks = await core.objects.apply({ upserts: objects, deletes })
+  const held = new Set(core.objects.holds.map(([kind, key, rev]) => `${kind} ${key} ${rev}`))
+  const upserts = objects.filter(({ kind, key, rev }) => !held.has(`${kind} ${key} ${rev}`))
+  const acks = await core.objects.apply({ upserts, deletes })
   const refused = acks.find(({ ok }) => !ok)
   if (refused !== undefined) {
     throw new SluiceError(

@@ -44,6 +44,7 @@ const valuesAt = (hub: ModelHub) =>
   hub.stored
     .toSorted((a, b) => a.frame.seq - b.frame.seq)
     .flatMap(({ frame }) => frame.body.r ?? [])
+    .filter((row) => row[1] === 'level' && row[4] === undefined)
     .map((row) => row[2])
 
 describe('a link', () => {
@@ -139,7 +140,12 @@ describe('a link', () => {
     const { client } = linked(plant, hub)
     await plant.clock.advance(500)
     expect(hub.gaps.reduce((sum, { values }) => sum + values, 0)).toBe(dropped)
-    expect(valuesAt(hub)).toHaveLength(plant.core.engine.counters.reports - dropped)
+    expect(valuesAt(hub)).toEqual(
+      Array.from({ length: valuesAt(hub).length }, (_, i) => 101 - valuesAt(hub).length + i),
+    )
+    expect(hub.stored.flatMap(({ frame }) => frame.body.r ?? [])).toHaveLength(
+      plant.core.engine.counters.reports - dropped,
+    )
     expect(hub.received).toEqual([[1, plant.store.lastSeq]])
     expect(plant.store.gaps()).toEqual([])
     client[Symbol.dispose]()
