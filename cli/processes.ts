@@ -27,8 +27,8 @@ const SOURCES: Readonly<Record<Part, string>> = {
 const AGENT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
 
 /**
- * Makes a child end when its standard input closes, which it does when its parent dies of anything at all. Given as an
- * import, so that no part has to know that it is somebody's child.
+ * Makes the agent end when its standard input closes, which it does when its parent dies of anything at all. Given as
+ * an import, since a gateway's own agent must not care about its input. The other parts look after that themselves.
  */
 const END_WITH_PARENT =
   "data:text/javascript,process.stdin.once('close',()=>process.kill(process.pid,'SIGTERM')).resume()"
@@ -36,7 +36,7 @@ const END_WITH_PARENT =
 /** Command line of a child that ends with this process. */
 export function childLaunchOf(part: Part, args: readonly string[]): Launch {
   const { command, args: all } = launchOf(part, args)
-  return { command, args: ['--import', END_WITH_PARENT, ...all] }
+  return part === 'agent' ? { command, args: ['--import', END_WITH_PARENT, ...all] } : { command, args: all }
 }
 
 /** Command line of a part. */

@@ -45,7 +45,7 @@ export interface House extends AsyncDisposable {
 
 /** Starts plant, cloud core and agent in this order, and applies what the files say. Cleans up when a step fails. */
 export async function startHouse(options: HouseOptions): Promise<House> {
-  const { data, gateway, say, signal } = options
+  const { data, say, signal } = options
   const children: Supervised[] = []
   // The agent goes first, so that it says good-bye to a cloud core that still listens.
   const stop = async () => {
@@ -125,7 +125,7 @@ function readPlant(ready: Ready): PlantEndpoints {
 
 /** The hub may have another port than when the gateway joined. */
 function hubArguments(ready: Ready): string[] {
-  const hub = ready['hub']
+  const hub = ready['hubUrl']
   return typeof hub === 'string' ? ['--hub', hub.replace(/^https:/, 'wss:')] : []
 }
 
