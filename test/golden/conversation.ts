@@ -39,8 +39,23 @@ const loose = data<readonly string[]>('loose.json').map(loosePattern)
 /** Holds the whole conversation with a server and returns what it answered, in the form that answers.json has. */
 export async function converse(client: ApiClient): Promise<Record<string, Json>> {
   const heard: Record<string, Json> = {}
-  for (const step of steps) heard[step.id] = await ask(client, step)
+  for (const step of steps) {
+    if (step.id === 'w-list-after-crd-delete') await gone(client, 'customresourcedefinitions', 'widgets.golden.example.dev')
+    heard[step.id] = await ask(client, step)
+  }
   return heard
+}
+
+/** A deleted definition lingers until its objects are gone: waits for the event that says so. */
+async function gone(client: ApiClient, plural: string, name: string): Promise<void> {
+  const path = `/apis/apiextensions.k8s.io/v1/${plural}`
+  const answer = await client.call({ path: `${path}?fieldSelector=metadata.name%3D${name}` })
+  const listed: Json = JSON.parse(answer.text)
+  if (list(field(listed, 'items')).length === 0) return
+  const from = String(field(listed, 'metadata', 'resourceVersion'))
+  for await (const { type } of client.watch(`${path}?watch=1&fieldSelector=metadata.name%3D${name}&resourceVersion=${from}`)) {
+    if (type === 'DELETED') return
+  }
 }
 
 async function ask(client: ApiClient, step: Step): Promise<Json> {
