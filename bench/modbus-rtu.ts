@@ -13,7 +13,7 @@ const least = 0.95
 export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   const figures: Figure[] = []
   for (const baud of [9600, 115_200]) {
-    await using line = await startFarSide('rtu-line.ts', [String(baud)])
+    await using line = await startFarSide(new URL('./far-side/rtu-line.ts', import.meta.url), [String(baud)])
     const path = String(line.ready['path'])
     for (const registers of [1, 10, 125]) figures.push(await measure(path, baud, registers, quick ? 3000 : 12_000))
   }

@@ -20,7 +20,7 @@ type Client = (port: number, durationMs: number) => Promise<number>
  * times over; the median counts. The bare socket checks nothing but lengths: it is the most a client in Node can do.
  */
 export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
-  await using server = await startFarSide('tcp-server.ts')
+  await using server = await startFarSide(new URL('./far-side/tcp-server.ts', import.meta.url))
   const port = Number(server.ready['port'])
   const durationMs = quick ? 600 : 2000
   const rounds = quick ? 5 : 9

@@ -124,7 +124,7 @@ async function serialLibrary(path: string): Promise<{ read: Read; close(): Promi
 }
 
 async function overTcp(count: number): Promise<Tally> {
-  await using server = await startFarSide('tcp-faulty.ts')
+  await using server = await startFarSide(new URL('./far-side/tcp-faulty.ts', import.meta.url))
   const options = { host: '127.0.0.1', port: Number(server.ready['port']), framing: 'tcp' } as const
   await using session = openTcpSession(options, { clock: systemClock })
   const tally: Tally = { reads: 0, wrong: 0, failed: 0 }

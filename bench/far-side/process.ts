@@ -9,8 +9,8 @@ export interface FarSide extends AsyncDisposable {
   ask(message: Record<string, unknown>): Promise<Record<string, unknown>>
 }
 
-/** Starts `file` of this folder; it sends one message when it is ready and ends when its parent goes. */
-export async function startFarSide(file: string, args: readonly string[] = []): Promise<FarSide> {
+/** Starts `file`, a script of this folder or anywhere; it sends one message when it is ready and ends when its parent goes. */
+export async function startFarSide(file: string | URL, args: readonly string[] = []): Promise<FarSide> {
   const child: ChildProcess = fork(new URL(file, import.meta.url), args, {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })

@@ -4,7 +4,7 @@
  */
 
 /** Object categories of function 43/14 (section 6.21): basic 1, regular 2, extended 3, one object by its id 4. */
-export type DeviceIdCategory = 1 | 2 | 3 | 4
+type DeviceIdCategory = 1 | 2 | 3 | 4
 
 /** One request PDU. Bounds are the specification's and are checked before anything reaches the wire. */
 export type ModbusRequest =

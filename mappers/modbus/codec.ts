@@ -1,10 +1,10 @@
 import { SluiceError } from '../../api/errors.ts'
 import type { DeviceIdObject, ModbusRequest, ModbusResponse } from './codec-types.ts'
 
-export type { DeviceIdCategory, DeviceIdObject, ModbusRequest, ModbusResponse } from './codec-types.ts'
+export type { ModbusRequest, ModbusResponse } from './codec-types.ts'
 
 /** Most items one request may carry (MODBUS Application Protocol V1.1b3, sections 6.1 to 6.17). */
-export const modbusLimits = {
+const modbusLimits = {
   readBits: 2000,
   readRegisters: 125,
   writeBits: 1968,

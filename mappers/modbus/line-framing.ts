@@ -3,10 +3,10 @@ import type { DecodedResponse, ModbusRequest } from './codec.ts'
 import { checkRequest, couldAnswer, decodeResponse, encodeRequest, requestLength, responseLength } from './codec.ts'
 
 /** Longest serial frame, in bytes (serial line specification V1.02, section 2.3). */
-export const maxRtuFrame = 256
+const maxRtuFrame = 256
 
 /** What `scan` found in the bytes that came. */
-export type Scan =
+type Scan =
   /** A whole, undamaged answer to the request lies in [start, end). */
   | { readonly kind: 'answer'; readonly start: number; readonly end: number; readonly decoded: DecodedResponse }
   /** Bytes that begin like the answer and lack their end. */

@@ -10,7 +10,7 @@ import { TcpSession } from './session-tcp.ts'
 import { openSerialTransport } from './transport-serial.ts'
 import { openTcpTransport } from './transport-tcp.ts'
 
-export type { DeviceIdObject, ModbusRequest, ModbusResponse } from './codec-types.ts'
+export type { ModbusRequest, ModbusResponse } from './codec-types.ts'
 
 /** USB adapters and converters break answers up by 20 ms and more; ASCII allows a second (section 2.5.2.1). */
 const rtuGapMs = 50
