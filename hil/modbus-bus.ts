@@ -14,6 +14,8 @@ export interface TestBusOptions extends Partial<PacedWireOptions> {
   /** How long the units think, in milliseconds, given the number of the request. Default 3. */
   readonly turnaroundMs?: (request: number) => number
   readonly line?: LineOptions
+  /** Told when the master turns its transceiver round. */
+  readonly direction?: ByteTransport['direction']
   /** Replaces what the units say: given the request's number and their answer, what to put on the wire. */
   readonly answer?: (request: number, frame: Uint8Array) => readonly Uint8Array[]
 }
@@ -58,6 +60,7 @@ export function testBus(options: TestBusOptions = {}): TestBus {
       onData: (listener) => void (toMaster = listener),
       onClose: (listener) => void (hangUp = () => listener(undefined)),
       close: () => void (toMaster = undefined),
+      ...(options.direction === undefined ? {} : { direction: options.direction }),
     }
   }
   const timing = serialTiming({ baud, stopBits: 2 }, { maxGapMs: options.line?.maxGapMs ?? 50, ...options.line })

@@ -254,6 +254,21 @@ describe('a serial line', () => {
     await expect(bus.run(registers(bus.session, 1, 3))).rejects.toEqual(code('SLUICE_MODBUS_TIMEOUT'))
   })
 
+  it('turns an RS-485 transceiver round before it writes and after', async () => {
+    const events: string[] = []
+    const turn = (name: string) => async () => void events.push(name)
+    const bus = testBus({
+      direction: { send: turn('send'), receive: turn('receive') },
+      answer: (_, frame) => {
+        events.push('answer')
+        return [frame]
+      },
+    })
+    expect(await bus.run(registers(bus.session, 1, 1))).toEqual(holds(1, 1))
+    expect(await bus.run(registers(bus.session, 1, 2))).toEqual(holds(1, 2))
+    expect(events).toEqual(['send', 'receive', 'answer', 'send', 'receive', 'answer'])
+  })
+
   it('broadcasts writes and gives the units time to act', async () => {
     const bus = testBus()
     await bus.run(registers(bus.session, 1, 0))
