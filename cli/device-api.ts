@@ -21,6 +21,14 @@ export const dataFolder = (given: string | undefined, env: Readonly<Record<strin
 export const socketPath = (data: string): string => join(data, 'agent.sock')
 export const cloudFile = (data: string): string => join(data, 'cloud.json')
 
+/** Changes of a stream; `missed` says that some before them were lost because this reader was away or too slow. */
+export interface ChangeBatch {
+  /** Cursor to resume after. */
+  readonly id: string | undefined
+  readonly missed: boolean
+  readonly events: readonly StreamEvent[]
+}
+
 /** The `/v1` API, which the agent and the cloud core answer alike. Times are RFC 3339. */
 export class DeviceApi {
   readonly endpoint: Endpoint
@@ -67,14 +75,17 @@ export class DeviceApi {
     filter: { device?: string; property?: string; kind?: string },
     signal: AbortSignal,
     after?: string,
-  ): AsyncGenerator<{ readonly id: string | undefined; readonly events: readonly StreamEvent[] }> {
+  ): AsyncGenerator<ChangeBatch> {
     const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value !== undefined))
     const stream = requestEvents<StreamEvent | StreamEvent[]>(this.endpoint, {
       path: `/v1/events${query.size === 0 ? '' : `?${query}`}`,
       signal,
       ...(after === undefined ? {} : { headers: { 'last-event-id': after } }),
     })
-    for await (const { id, data } of stream) yield { id, events: Array.isArray(data) ? data : [data] }
+    for await (const { id, type, data } of stream) {
+      if (type === undefined) yield { id, missed: false, events: Array.isArray(data) ? data : [data] }
+      else yield { id, missed: type !== 'open', events: [] }
+    }
   }
 }
 

@@ -13,9 +13,15 @@ const COLUMNS: readonly Column[] = [
 ]
 
 /** Twins as an aligned table, one line a property; the device's name stands on its first line only. */
-export function deviceTable(devices: readonly DeviceView[], nowMs: number, style: Style, width: number): string[] {
+export function deviceTable(
+  devices: readonly DeviceView[],
+  nowMs: number,
+  style: Style,
+  width: number,
+  floor?: number[],
+): string[] {
   const rows = devices.flatMap((device) => deviceRows(device, nowMs, style))
-  return table(COLUMNS, rows, width, style.dim)
+  return table(COLUMNS, rows, width, style.dim, floor)
 }
 
 function deviceRows(device: DeviceView, nowMs: number, style: Style): string[][] {

@@ -133,11 +133,15 @@ export async function requestJson<T>(endpoint: Endpoint, call: HttpCall): Promis
   }
 }
 
-/** The `data:` payloads of a `text/event-stream`, parsed, with their `id:`. Ends when the server or the signal ends it. */
-export async function* requestEvents<T>(
-  endpoint: Endpoint,
-  call: HttpCall,
-): AsyncGenerator<{ readonly id: string | undefined; readonly data: T }> {
+/** One block of a `text/event-stream`; `type` is its `event:` field, absent for ordinary data. */
+export interface ServerEvent<T> {
+  readonly id: string | undefined
+  readonly type: string | undefined
+  readonly data: T
+}
+
+/** The events of a `text/event-stream`, data parsed as JSON. Ends when the server or the signal ends it. */
+export async function* requestEvents<T>(endpoint: Endpoint, call: HttpCall): AsyncGenerator<ServerEvent<T>> {
   const answer = await openRequest(endpoint, {
     ...call,
     headers: { ...call.headers, accept: 'text/event-stream' },
@@ -166,12 +170,14 @@ export async function* requestEvents<T>(
   }
 }
 
-function parseEvent<T>(block: string): { readonly id: string | undefined; readonly data: T } | undefined {
+function parseEvent<T>(block: string): ServerEvent<T> | undefined {
   let id: string | undefined
+  let type: string | undefined
   const data: string[] = []
   for (const line of block.split(/\r?\n/)) {
     if (line.startsWith('data:')) data.push(line.slice(5).trimStart())
     else if (line.startsWith('id:')) id = line.slice(3).trim()
+    else if (line.startsWith('event:')) type = line.slice(6).trim()
   }
-  return data.length === 0 ? undefined : { id, data: JSON.parse(data.join('\n')) as T }
+  return data.length === 0 ? undefined : { id, type, data: JSON.parse(data.join('\n')) as T }
 }

@@ -57,19 +57,24 @@ export interface Column {
 
 const GUTTER = 2
 
-/** Rows as aligned lines, header first. A line is never wider than `width`. */
+/**
+ * Rows as aligned lines, header first. A line is never wider than `width`. `floor` is where a table that is drawn again
+ * and again remembers its column widths, so that columns do not jump with every value.
+ */
 export function table(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
   width: number,
   header: (text: string) => string = (text) => text,
+  floor: number[] = [],
 ): string[] {
   const widths = columns.map((column, index) =>
     Math.min(
       column.max ?? Number.POSITIVE_INFINITY,
-      Math.max(displayWidth(column.title), ...rows.map((row) => displayWidth(row[index] ?? ''))),
+      Math.max(floor[index] ?? 0, displayWidth(column.title), ...rows.map((row) => displayWidth(row[index] ?? ''))),
     ),
   )
+  floor.splice(0, floor.length, ...widths)
   let excess = widths.reduce((sum, each) => sum + each + GUTTER, -GUTTER) - width
   for (const [index, column] of columns.entries()) {
     if (excess <= 0) break

@@ -26,13 +26,14 @@ export function dailyLoad(second: number): number {
 
 /** A meter in front of a small site: the daily curve, a fridge that comes and goes, noise, and whatever else it feeds. */
 export class SiteMeter {
-  #energyKWh = 1284.7
+  #energyKWh: number
   #drift = 0
   #reading: MeterReading
   readonly #random: () => number
 
-  constructor(random: () => number) {
+  constructor(random: () => number, energyKWh = 1284.7) {
     this.#random = random
+    this.#energyKWh = energyKWh
     this.#reading = { voltage: 230, current: 0, power: 0, factor: 1, frequency: 50, energyKWh: this.#energyKWh }
   }
 

@@ -2,10 +2,13 @@
  * The plant that `sluice up --demo` talks to: an energy meter on Modbus RTU and a variable-speed drive on Modbus TCP,
  * both answered by a Modbus server that is not ours. A process of its own, like real devices: it prints one JSON line
  * with its endpoints, `{"event":"ready","meter":{"port","baud"},"drive":{"host","port"}}`, and ends when its standard
- * input closes.
+ * input closes. With `--memory FILE` the drive keeps its parameters and the meter its count over a restart, as real ones
+ * do.
  */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
+import { parseArgs } from 'node:util'
 import type { IServiceVector, ServerSerial as SerialServer, ServerTCP as TcpServer } from 'modbus-serial'
 import { systemClock } from '../api/clock.ts'
 import { serialLine } from '../hil/serial-line.ts'
@@ -25,8 +28,10 @@ const STEP_MS = 100
 const FRAME_GAP_MS = 12
 
 async function main(): Promise<void> {
-  const motor = createMotor()
-  const meter = new SiteMeter(Math.random)
+  const { values } = parseArgs({ options: { memory: { type: 'string' } } })
+  const memory = values.memory === undefined ? {} : recall(values.memory)
+  const motor: Motor = { ...createMotor(), ...memory.drive }
+  const meter = new SiteMeter(Math.random, memory.energyKWh)
   const advance = (seconds: number) => {
     const now = new Date()
     stepMotor(motor, seconds)
@@ -36,8 +41,12 @@ async function main(): Promise<void> {
   advance(0)
   const ticker = setInterval(() => advance(STEP_MS / 1000), STEP_MS)
   const line = serialLine({ baud: BAUD }, systemClock)
+  let stopping = false
   const stop = async () => {
+    if (stopping) return
+    stopping = true
     clearInterval(ticker)
+    if (values.memory !== undefined) remember(values.memory, motor, meter)
     await line[Symbol.asyncDispose]()
     process.exit(0)
   }
@@ -49,6 +58,25 @@ async function main(): Promise<void> {
   const port = await serveDrive(motor)
   const ready = { event: 'ready', meter: { port: line.paths[0], baud: BAUD }, drive: { host: '127.0.0.1', port } }
   process.stdout.write(`${JSON.stringify(ready)}\n`)
+}
+
+interface Memory {
+  readonly drive?: Pick<Motor, 'enabled' | 'setpoint' | 'rampS'>
+  readonly energyKWh?: number
+}
+
+function recall(file: string): Memory {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Memory
+  } catch {
+    // A plant that was never there, or whose memory was lost: everything as it left the factory.
+    return {}
+  }
+}
+
+function remember(file: string, { enabled, setpoint, rampS }: Motor, meter: SiteMeter): void {
+  const memory: Memory = { drive: { enabled, setpoint, rampS }, energyKWh: meter.reading.energyKWh }
+  writeFileSync(file, JSON.stringify(memory))
 }
 
 function serveMeter(meter: SiteMeter, path: string): Promise<void> {

@@ -14,7 +14,29 @@ const SKEW_FAIL_MS = 3_600_000
 const MAX_SOCKET_PATH = 107
 
 /** Whether the agent and the cloud core of this folder answer. */
-export const checkReach: Check = async (patient) => [...(await checkAgent(patient)), ...(await checkCloud(patient))]
+export const checkReach: Check = async (patient) => [
+  ...(await checkAgent(patient)),
+  ...(await checkCloud(patient)),
+  ...(existsSync(cloudFile(patient.data)) ? [] : await checkPorts()),
+]
+
+/** The cloud core's ports where nobody chose others. */
+const PORTS = [
+  { port: 6443, use: 'Kubernetes API', option: '--api-port' },
+  { port: 7443, use: 'hub', option: '--hub-port' },
+] as const
+
+async function checkPorts(): Promise<CheckResult[]> {
+  return Promise.all(
+    PORTS.map(async ({ port, use, option }) => {
+      const trouble = await portTrouble(port, '127.0.0.1')
+      const name = `port ${port}`
+      if (trouble === undefined) return report.ok(name, `free for the ${use}`)
+      const says = `${trouble === 'EADDRINUSE' ? 'taken by another program' : trouble}; the ${use} will take another one`
+      return report.warn(name, says, `See who has it: ss -ltnp 'sport = :${port}'; or choose: ${option} PORT.`)
+    }),
+  )
+}
 
 async function ask(endpoint: Endpoint, patient: Patient): Promise<{ status: number; date: string | undefined }> {
   const signal = AbortSignal.any([patient.signal, AbortSignal.timeout(ANSWER_MS)])
@@ -80,7 +102,7 @@ function clockSkew(date: string | undefined, nowMs: number): CheckResult[] {
 }
 
 /** Whether a TCP port could be opened; `undefined` when it could, else the system's code. */
-export function portTrouble(port: number, host: string): Promise<string | undefined> {
+function portTrouble(port: number, host: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const probe = createServer()
     probe.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'EUNKNOWN'))

@@ -1,4 +1,4 @@
-import { accessSync, constants, readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { readdirSync, readlinkSync, realpathSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { type Check, type CheckResult, type Patient, reporter } from './check.ts'
 import { readText } from './machine.ts'
@@ -134,14 +134,4 @@ function rivals(root: string): CheckResult[] {
         `sudo systemctl disable --now ${name}`,
       ),
     )
-}
-
-/** Whether this user could open a path for reading and writing; for paths outside the made-up tree of a test. */
-export function canOpen(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
 }

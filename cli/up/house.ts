@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { Device, DeviceModel } from '../../api/resources.ts'
@@ -58,7 +59,7 @@ export async function startHouse(options: HouseOptions): Promise<House> {
   }
   try {
     const files = options.files.length === 0 ? undefined : await requireSoundFiles(options.files)
-    const plant = options.demo ? readPlant(await start('plant', [])) : undefined
+    const plant = options.demo ? readPlant(await start('plant', ['--memory', join(data, 'plant.json')])) : undefined
     if (plant !== undefined) {
       const { meter, drive } = plant
       say.step(
@@ -143,9 +144,9 @@ async function joinOnce(endpoint: Endpoint, { data, gateway, say, signal }: Hous
       },
     )
   }
-  const { join } = await import('../../agent/link/enrol.ts')
+  const { join: enrol } = await import('../../agent/link/enrol.ts')
   const { token } = await new ConsoleApi(endpoint).createToken(gateway, TOKEN_TTL_MS, signal)
-  saveIdentity(data, await join(token, signal))
+  saveIdentity(data, await enrol(token, signal))
   say.step(`Gateway ${gateway} has joined with a token of its own`)
 }
 

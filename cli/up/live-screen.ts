@@ -24,6 +24,7 @@ export class LiveScreen {
   #height = 0
   #drawnMs = Number.NEGATIVE_INFINITY
   #last = ''
+  readonly #widths: number[] = []
 
   constructor(out: Output) {
     this.#out = out
@@ -33,7 +34,7 @@ export class LiveScreen {
   /** Draws, unless it did so less than 200 ms ago or nothing changed. */
   draw(screen: Screen, nowMs: number): void {
     if (nowMs - this.#drawnMs < REDRAW_MS) return
-    const lines = compose(screen, nowMs, this.#out)
+    const lines = compose(screen, nowMs, this.#out, this.#widths)
     const text = lines.map((line) => `\x1b[2K${line}\n`).join('')
     if (text === this.#last) return
     this.#drawnMs = nowMs
@@ -50,10 +51,15 @@ export class LiveScreen {
 }
 
 /** The lines of one picture, never more than the terminal is high. */
-export function compose(screen: Screen, nowMs: number, out: Pick<Output, 'style' | 'width' | 'height'>): string[] {
+export function compose(
+  screen: Screen,
+  nowMs: number,
+  out: Pick<Output, 'style' | 'width' | 'height'>,
+  widths?: number[],
+): string[] {
   const width = Math.min(out.width, 130)
   const room = out.height - 1
-  const table = deviceTable(screen.devices, nowMs, out.style, width)
+  const table = deviceTable(screen.devices, nowMs, out.style, width, widths)
   const around = screen.head.length + screen.foot.length + 2
   const shown = Math.max(4, room - around)
   const body =

@@ -29,7 +29,8 @@ export const deviceWatch = defineVerb({
     }
     let left = options.count ?? Number.POSITIVE_INFINITY
     try {
-      for await (const { events } of api.events(filter, until)) {
+      for await (const { events, missed } of api.events(filter, until)) {
+        if (missed) out.note('Some changes were missed: this reader was too slow.')
         for (const event of events) {
           if (out.json) out.value(event)
           else out.line(eventLine(event, out.style))
