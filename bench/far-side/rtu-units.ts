@@ -4,9 +4,11 @@ import { openPtyPair } from '../../hil/pty.ts'
 import { preciseClock } from '../../mappers/modbus/precise-clock.ts'
 
 // A line paced at the baud rate given, with units 1 to n that answer t3.5 after the request's last byte.
-// `{silent: [5]}` takes units off the line.
+// One of them falls silent for good after a while, or never (Infinity).
 const baud = Number(process.argv[2])
 const count = Number(process.argv[3])
+const deadUnit = Number(process.argv[4])
+const diesAfterMs = Number(process.argv[5])
 const t35Ms = baud > 19_200 ? 1.75 : 38_500 / baud
 const units = new RtuUnits(Array.from({ length: count }, (_, index) => index + 1))
 const silent = new Set<number>()
@@ -21,10 +23,6 @@ const wire = new PacedWire({ baud }, 2, preciseClock, (to, bytes) => {
   }
 })
 pty.onData((chunk) => wire.transmit(0, chunk))
-process.on('message', (message: { silent?: number[] }) => {
-  silent.clear()
-  for (const unit of message.silent ?? []) silent.add(unit)
-  process.send?.({ silent: [...silent] })
-})
+if (Number.isFinite(diesAfterMs)) setTimeout(() => silent.add(deadUnit), diesAfterMs)
 process.send?.({ path: pty.path })
 process.once('disconnect', () => process.exit(0))

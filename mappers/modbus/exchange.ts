@@ -13,7 +13,7 @@ export type Exchanged =
 export interface ExchangeOptions {
   /** How many readings a good answer serves; for the statistics. */
   readonly serves: number
-  /** Repeats after silence or noise while the device counts as healthy. */
+  /** Repeats at once after a damaged answer. Silence is not repeated at once: it would keep the neighbours waiting twice. */
   readonly retries: number
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
@@ -72,8 +72,7 @@ export class UnitExchange {
   async request(request: ModbusRequest, options: ExchangeOptions): Promise<Exchanged> {
     for (let attempt = 0; ; attempt++) {
       const result = await this.#once(request, options)
-      if (result.ok || attempt >= options.retries || !this.breaker.closed) return result
-      if (result.failure.kind !== 'silent' && result.failure.kind !== 'noise') return result
+      if (result.ok || attempt >= options.retries || result.failure.kind !== 'noise') return result
     }
   }
 

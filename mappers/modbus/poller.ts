@@ -26,6 +26,17 @@ const REVIEW_LEAST_MS = 1
 /** How often properties that cannot be read say so again. */
 const REPEAT_UNREADABLE_MS = 5000
 
+interface Asked {
+  readonly group: PlanGroup<Point>
+  readonly points: readonly Point[]
+  readonly range: ReadRange
+}
+
+interface RepeatsLeft {
+  readonly busy: number
+  readonly silent: number
+}
+
 /** Reads one device by its plan, leaves it alone while it is silent, and learns what it refuses. */
 export class UnitPoller implements LinkUser {
   readonly config: DeviceConfig
@@ -34,7 +45,8 @@ export class UnitPoller implements LinkUser {
   readonly #host: MapperHost
   readonly #points: readonly Point[]
   readonly #holes = new Holes()
-  readonly #narrowing = new Set<PlanGroup<Point>>()
+  /** Groups that take no turn, because something about them is under way already. */
+  readonly #held = new Set<PlanGroup<Point>>()
   #cost: ReadCost
   #plannedTurnaroundMs: number
   #plan: Plan<Point>
@@ -167,7 +179,7 @@ export class UnitPoller implements LinkUser {
 
   /** `nextAt[n]`: the turn from which step n is due. */
   async #turn(group: PlanGroup<Point>, nextAt: number[], beat: Beat): Promise<void> {
-    if (this.#narrowing.has(group)) return
+    if (this.#held.has(group)) return
     const due = group.steps.filter((_, step) => beat.index >= nextAt[step]!)
     const widest = due.at(-1)
     if (widest === undefined) return
@@ -180,30 +192,29 @@ export class UnitPoller implements LinkUser {
         if (beat.index >= nextAt[index]!) nextAt[index] = (Math.floor(beat.index / turns) + 1) * turns
       })
     }
-    this.#conclude(group, points, range, result, this.config.busyRetries)
+    this.#conclude({ group, points, range }, result, { busy: this.config.busyRetries, silent: this.config.retries })
   }
 
-  #conclude(
-    group: PlanGroup<Point>,
-    points: readonly Point[],
-    range: ReadRange,
-    result: Exchanged,
-    busyLeft: number,
-  ): void {
+  #conclude(asked: Asked, result: Exchanged, left: RepeatsLeft): void {
     if (this.#disposed) return
+    const { group, points, range } = asked
     if (result.ok) {
       this.deliver(points, range, result)
       return
     }
     const { failure } = result
-    if (failure.kind === 'busy' && busyLeft > 0) {
-      this.#narrowing.add(group)
-      this.#host.clock.after(this.config.busyWaitMs, () => this.#readAgain(group, points, range, busyLeft - 1))
+    if (failure.kind === 'busy' && left.busy > 0) {
+      this.#held.add(group)
+      const again = () => void this.#readAgain(asked, { ...left, busy: left.busy - 1 })
+      this.#host.clock.after(this.config.busyWaitMs, again)
+    } else if (failure.kind === 'silent' && left.silent > 0 && this.exchange.breaker.closed) {
+      this.#held.add(group)
+      void this.#readAgain(asked, { ...left, silent: left.silent - 1 })
     } else if (failure.exception === 1) {
       this.#holes.learn({ table: range.table, start: 0, end: 65536 }, 1, this.#host.clock.monotonic())
       this.#replan()
     } else if (failure.exception === 2 || failure.exception === 3) {
-      this.#narrowing.add(group)
+      this.#held.add(group)
       void this.#narrow(group, points, range, failure)
     } else if (failure.kind !== 'linkDown' && failure.kind !== 'given up' && this.exchange.breaker.closed) {
       // A broken link and an opened breaker have told about all properties already.
@@ -211,17 +222,13 @@ export class UnitPoller implements LinkUser {
     }
   }
 
-  async #readAgain(
-    group: PlanGroup<Point>,
-    points: readonly Point[],
-    range: ReadRange,
-    busyLeft: number,
-  ): Promise<void> {
-    if (this.#disposed) return
+  /** Once more, but after everybody who waits already. */
+  async #readAgain(asked: Asked, left: RepeatsLeft): Promise<void> {
+    if (this.#disposed || this.#link.closing.aborted) return
     const { retries } = this.config
-    const result = await this.#link.scheduler.once('read', () => this.#read(range, points.length, retries))
-    this.#narrowing.delete(group)
-    this.#conclude(group, points, range, result, busyLeft)
+    const result = await this.#link.scheduler.once('read', () => this.#read(asked.range, asked.points.length, retries))
+    this.#held.delete(asked.group)
+    this.#conclude(asked, result, left)
   }
 
   /** Finds out which addresses the device refuses, telling the readings it gets on the way, and plans around them. */
@@ -237,7 +244,7 @@ export class UnitPoller implements LinkUser {
       },
       rangeOf: (part) => rangeOf(part, bitsFromZero),
     })
-    this.#narrowing.delete(group)
+    this.#held.delete(group)
     if (this.#disposed || learnt.length === 0) return
     const nowMs = this.#host.clock.monotonic()
     for (const hole of learnt) this.#holes.learn(hole, failure.exception ?? 2, nowMs)
