@@ -313,7 +313,7 @@ export class Session {
   #fail(error: SluiceError): void {
     if (this.#phase === 'closed') return
     const { code, message, hint } = error
-    this.#send({ t: 'error', code, message, ...(hint === undefined ? {} : { hint }) })
+    this.#send({ t: 'error', code, message: message.slice(0, 1024), ...(hint === undefined ? {} : { hint }) })
     this.#refused(error)
   }
 

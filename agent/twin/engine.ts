@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Clock, Timer } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { DesireFrame, LinkDevice } from '../../api/link/messages.ts'
@@ -150,7 +151,7 @@ export class TwinEngine {
     }
     this.#accept(device, property, desired, false)
     return {
-      id: `${device.uid}/${name}/${desired.version}.${desired.local}`,
+      id: randomUUID(),
       device: key,
       property: name,
       value,
