@@ -133,13 +133,17 @@ describe('a cloud core with its embedded API', () => {
     expect(held.status).toMatchObject({ state: 'online', gateway: 'gw-a', summary: 'voltage 230.13 V' })
     expect(twin(held, 'voltage')?.reported).toMatchObject({ unit: 'V', quality: 'good' })
     const answer = await httpsCall(`${core.info.consoleUrl}/v1/devices/${key}`, { caPem, headers: bearer() })
-    expect((JSON.parse(answer.body) as DeviceView).twins[0]).toMatchObject({ name: 'voltage', value: 230.125, unit: 'V' })
+    expect((JSON.parse(answer.body) as DeviceView).twins[0]).toMatchObject({
+      name: 'voltage',
+      value: 230.125,
+      unit: 'V',
+    })
     agent.cut()
   })
 
   it('numbers desired values by the resourceVersion they came with, and never goes back', async () => {
     const { agent, key, uid } = await connected('gw-b', 'meter-b', { baud: 9600 })
-    const desired = () => (agent.objects.get(`Device ${key}`)?.object as LinkDevice).desired['baud']
+    const desired = () => (agent.objects.get(`Device ${key}`)!.object as LinkDevice).desired['baud']
     const first = desired()!
     expect(first.value).toBe(9600)
     const patched = await kube.patch<Device>(
@@ -349,7 +353,10 @@ describe('a cloud core with its embedded API', () => {
   it('knows everything again after a restart, and nothing goes back', async () => {
     const { agent, report, key } = await connected('gw-l', 'meter-l', { baud: 9600 })
     await agent.batch(report(10))
-    const before = await deviceUntil('meter-l', (d) => twin(d, 'voltage')?.reported?.value === 10 && twin(d, 'baud') !== undefined)
+    const before = await deviceUntil(
+      'meter-l',
+      (d) => twin(d, 'voltage')?.reported?.value === 10 && twin(d, 'baud') !== undefined,
+    )
     await kube[Symbol.asyncDispose]()
     await core[Symbol.asyncDispose]()
     await start()

@@ -74,7 +74,11 @@ class EventStream {
       this.#response.write(`event: gap\nid: ${this.#cursor}\ndata: ${gap}\n\n`)
     }
     const rows = store.read(this.#cursor, PAGE)
-    for (const row of rows) if (!this.#send(row, sharedRow(row))) return this.#wait()
+    for (const row of rows)
+      if (!this.#send(row, sharedRow(row))) {
+        this.#wait()
+        return
+      }
     if (rows.length === 0) this.#live = true
     // One page a turn: a long replay must not hold up the hub.
     else setImmediate(() => this.#closed || this.#catchUp())

@@ -174,7 +174,8 @@ export class GatewayController {
     if (recreated) {
       state.written = ''
       state.writtenMs = Number.NEGATIVE_INFINITY
-      return this.#writer.hurry(name)
+      this.#writer.hurry(name)
+      return
     }
     const status = gateway.status ?? {}
     const lastSeenMs = status.lastSeen === undefined ? undefined : Date.parse(status.lastSeen)

@@ -22,37 +22,46 @@ function check(frame: Record<string, unknown>): void {
     case 'batch':
       need(isCount(frame['seq']) && frame['seq'] > 0, 'batch.seq')
       need(frame['lane'] === 'live' || frame['lane'] === 'backfill', 'batch.lane')
-      return checkBody(frame['body'])
+      checkBody(frame['body'])
+      return
     case 'snapshot':
       need(isCount(frame['seq']), 'snapshot.seq')
       need(typeof frame['last'] === 'boolean', 'snapshot.last')
-      return checkBody(frame['body'])
+      checkBody(frame['body'])
+      return
     case 'ping':
-      return need(isCount(frame['id']), 'ping.id')
+      need(isCount(frame['id']), 'ping.id')
+      return
     case 'objectsAck':
-      return checkAcks(frame['items'])
+      checkAcks(frame['items'])
+      return
     case 'status':
-      return need(isRecord(frame['status']), 'status.status')
+      need(isRecord(frame['status']), 'status.status')
+      return
     case 'gap': {
       const range = frame['range']
       need(Array.isArray(range) && range.length === 2 && isCount(range[0]) && isCount(range[1]), 'gap.range')
       need(range[0] > 0 && range[0] <= range[1], 'gap.range')
-      return need(isCount(frame['values']), 'gap.values')
+      need(isCount(frame['values']), 'gap.values')
+      return
     }
     case 'desire':
       need(isText(frame['id'], 128) && isText(frame['device'], 320) && isText(frame['property'], 63), 'desire')
       need(frame['device'].includes('/') && 'value' in frame && frame['value'] !== null, 'desire')
       need(isCount(frame['version']) && isCount(frame['local']) && isTime(frame['atMs']), 'desire')
-      return need(frame['by'] === undefined || isText(frame['by'], 256), 'desire.by')
+      need(frame['by'] === undefined || isText(frame['by'], 256), 'desire.by')
+      return
     case 'hello':
       need(isCount(frame['v']), 'hello.v')
       // Whatever another version says, the answer about the version has to be possible.
       if (frame['v'] !== 1) return
       need(isText(frame['gateway'], 253) && isText(frame['epoch'], 64) && isText(frame['agentVersion'], 64), 'hello')
       need(isCount(frame['lastSeq']) && isCount(frame['firstSeq']), 'hello.lastSeq')
-      return checkHolds(frame['holds'])
+      checkHolds(frame['holds'])
+      return
     case 'error':
-      return need(isText(frame['code'], 128) && isText(frame['message'], 4096), 'error')
+      need(isText(frame['code'], 128) && isText(frame['message'], 4096), 'error')
+      return
     default:
       throw bad(`a frame is of an unknown kind '${String(frame['t']).slice(0, 40)}'`)
   }

@@ -116,7 +116,8 @@ function upgrade(
   } catch (thrown) {
     const error = toSluiceError(thrown)
     if (error.code !== 'SLUICE_HUB_NOT_READY') options.audit(gatewayShown(request), error.code, error.message)
-    return refuse(socket, error)
+    refuse(socket, error)
+    return
   }
   links.handleUpgrade(request, socket, head, (ws) => attach(options.hub, ws, admitted))
 }
@@ -168,7 +169,8 @@ function attach(hub: Hub, ws: WebSocket, admitted: { gateway: string; expiresMs:
   const session = hub.accept(admitted.gateway, socket, admitted.expiresMs)
   ws.on('message', (data, isBinary) => {
     if (isBinary) {
-      return session.fail(new SluiceError('SLUICE_LINK_BAD_FRAME', 'frames are text, a binary one came'))
+      session.fail(new SluiceError('SLUICE_LINK_BAD_FRAME', 'frames are text, a binary one came'))
+      return
     }
     session.receive(data.toString())
   })

@@ -119,42 +119,56 @@ export class Session {
     if (this.#closed) return
     const silentMs = this.#context.clock.monotonic() - this.lastHeardMs
     if (this.#replication === undefined && silentMs > HELLO_WITHIN_MS) {
-      return this.fail(new SluiceError('SLUICE_LINK_NO_HELLO', 'no hello came in time'))
+      this.fail(new SluiceError('SLUICE_LINK_NO_HELLO', 'no hello came in time'))
+      return
     }
     if (silentMs > 2.5 * this.#context.heartbeatMs) {
       const heardSeconds = Math.round(silentMs / 1000)
-      return this.fail(new SluiceError('SLUICE_LINK_SILENT', `nothing was heard for ${heardSeconds} s`))
+      this.fail(new SluiceError('SLUICE_LINK_SILENT', `nothing was heard for ${heardSeconds} s`))
+      return
     }
     if (this.certificateExpiresMs < this.#context.clock.now()) {
-      return this.fail(new SluiceError('SLUICE_LINK_CERT_EXPIRED', 'the certificate of this connection has expired'))
+      this.fail(new SluiceError('SLUICE_LINK_CERT_EXPIRED', 'the certificate of this connection has expired'))
+      return
     }
     this.#replication?.sweep()
   }
 
   #handle(frame: AgentFrame, text: string): void {
-    if (frame.t === 'hello') return this.#hello(frame)
+    if (frame.t === 'hello') {
+      this.#hello(frame)
+      return
+    }
     if (this.#replication === undefined || this.epoch === undefined) {
       throw new SluiceError('SLUICE_LINK_NO_HELLO', `'${frame.t}' came before hello`)
     }
     switch (frame.t) {
       case 'batch':
-        return this.#batch(frame, text, this.epoch)
+        this.#batch(frame, text, this.epoch)
+        return
       case 'ping':
-        return this.#send({ t: 'pong', id: frame.id })
+        this.#send({ t: 'pong', id: frame.id })
+        return
       case 'objectsAck':
-        return this.#replication.acknowledged(frame.items)
+        this.#replication.acknowledged(frame.items)
+        return
       case 'snapshot':
-        return this.#context.ingest(this.#owned(frame.body), this.#origin(this.epoch, frame.seq, false))
+        this.#context.ingest(this.#owned(frame.body), this.#origin(this.epoch, frame.seq, false))
+        return
       case 'status':
-        return this.#context.onStatus(this.gateway, frame.status)
+        this.#context.onStatus(this.gateway, frame.status)
+        return
       case 'gap':
-        return this.#gap(frame, this.epoch)
+        this.#gap(frame, this.epoch)
+        return
       case 'desire':
-        return void this.#desire(frame)
+        void this.#desire(frame)
+        return
       case 'error':
         this.#context.audit(this.gateway, frame.code, frame.message)
         this.#closed = true
-        return this.#socket.close(1000, 'told')
+        this.#socket.close(1000, 'told')
+        return
     }
   }
 
@@ -237,7 +251,10 @@ export class Session {
     for (const range of untold) {
       store.add({ epoch, range, backfill: true, receivedMs: clock.now(), done: (_, e) => this.#done(range, 0, e) })
     }
-    if (untold.length === 0) return this.#ack(frame.range)
+    if (untold.length === 0) {
+      this.#ack(frame.range)
+      return
+    }
     store.count(this.gateway, 'gaps')
     store.count(this.gateway, 'lostValues', frame.values)
     const [first, last] = frame.range
@@ -304,7 +321,10 @@ export class Session {
   #done(range: SeqRange, bytes: number, error: SluiceError | undefined): void {
     this.#unackedBytes -= bytes
     if (this.#closed) return
-    if (error !== undefined) return this.fail(error, false)
+    if (error !== undefined) {
+      this.fail(error, false)
+      return
+    }
     if (this.#paused && this.#unackedBytes < this.#context.window.bytes) {
       this.#paused = false
       this.#socket.resume()

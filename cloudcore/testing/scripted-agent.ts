@@ -71,7 +71,11 @@ export function httpsCall(
 export async function newRequest(): Promise<{ csrPem: string; keyPem: string }> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
-  const csr = await x509.Pkcs10CertificateRequestGenerator.create({ name: 'CN=gateway', keys, signingAlgorithm: algorithm })
+  const csr = await x509.Pkcs10CertificateRequestGenerator.create({
+    name: 'CN=gateway',
+    keys,
+    signingAlgorithm: algorithm,
+  })
   const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64')
   return {
     csrPem: csr.toString('pem'),

@@ -42,7 +42,10 @@ export class Fleet {
     const { metadata: meta, spec } = device
     const key = objectKey(meta.namespace ?? 'default', meta.name)
     const held = this.devices.get(key)
-    if (held !== undefined && held.uid === meta.uid) return this.#update(held, device, nowMs)
+    if (held !== undefined && held.uid === meta.uid) {
+      this.#update(held, device, nowMs)
+      return
+    }
     if (held !== undefined) this.removeDevice(key)
     const record: DeviceRecord = {
       key,
