@@ -19,6 +19,9 @@ describe('exitCodeOf', () => {
     ['SLUICE_TWIN_READ_ONLY', 4],
     ['SLUICE_TWIN_VALUE_REFUSED', 4],
     ['SLUICE_API_IN_USE', 1],
+    ['SLUICE_CLI_ALREADY_RUNNING', 1],
+    ['SLUICE_CLI_PART_FAILED', 1],
+    ['SLUICE_HUB_PORT_BUSY', 1],
     ['SLUICE_INTERNAL', 1],
   ])('of %s is %i', (code, exit) => {
     expect(exitCodeOf(new SluiceError(code, ''))).toBe(exit)

@@ -8,7 +8,8 @@ export type Ready = Readonly<Record<string, unknown>>
 
 export interface SupervisedOptions {
   readonly name: string
-  readonly launch: Launch
+  /** How to start it: for the first time, and again after it ended. */
+  readonly launch: (again: boolean) => Launch
   readonly env: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
   readonly random: () => number
@@ -78,7 +79,8 @@ export class Supervised {
   #spawn(): void {
     const { launch, env, clock, input } = this.#options
     const startedMs = clock.monotonic()
-    const child = spawn(launch.command, launch.args, { env, stdio: ['pipe', 'pipe', 'pipe'] })
+    const { command, args } = launch(this.#wasReady)
+    const child = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'pipe'] })
     this.#child = child
     child.stdin.on('error', () => {})
     if (input !== undefined) child.stdin.write(input)

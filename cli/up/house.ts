@@ -31,6 +31,8 @@ export interface HouseOptions {
   readonly signal: AbortSignal
 }
 
+/** Whatever ports it got, a cloud core that is started again takes the same ones: the gateway knows them by now. */
+const KEEP_PORTS = { apiPort: undefined, hubPort: undefined }
 const TOKEN_TTL_MS = 600_000
 
 /** Everything that runs for `sluice up`. */
@@ -52,8 +54,8 @@ export async function startHouse(options: HouseOptions): Promise<House> {
   const stop = async () => {
     for (const child of children.toReversed()) await child.stop()
   }
-  const start = (part: Part, args: readonly string[]): Promise<Ready> => {
-    const child = new Supervised(childOptions(options, part, args))
+  const start = (part: Part, args: readonly string[], argsAgain = args): Promise<Ready> => {
+    const child = new Supervised(childOptions(options, part, args, argsAgain))
     children.push(child)
     return child.start(signal)
   }
@@ -67,7 +69,7 @@ export async function startHouse(options: HouseOptions): Promise<House> {
       )
     }
     say.step('Starting the cloud core ...')
-    const ready = await start('cloud', cloudArguments(options))
+    const ready = await start('cloud', cloudArguments(options), cloudArguments({ ...options, ...KEEP_PORTS }))
     const endpoint = cloudEndpoint(data)
     const where = endpoint.kind === 'https' ? endpoint.url : endpoint.path
     say.step(`Cloud core is up at ${where}`)
@@ -92,11 +94,12 @@ export async function startHouse(options: HouseOptions): Promise<House> {
   }
 }
 
-function childOptions(options: HouseOptions, part: Part, args: readonly string[]) {
+function childOptions(options: HouseOptions, part: Part, args: readonly string[], argsAgain: readonly string[]) {
   const { say, clock, env, verbose } = options
+  const name = part === 'cloud' ? 'cloud core' : part
   return {
-    name: part === 'cloud' ? 'cloud core' : part,
-    launch: childLaunchOf(part, args),
+    name,
+    launch: (again: boolean) => childLaunchOf(part, again ? argsAgain : args),
     env,
     clock,
     random: Math.random,
@@ -104,7 +107,7 @@ function childOptions(options: HouseOptions, part: Part, args: readonly string[]
       if (verbose) say.step(`${part}: ${line}`)
     },
     onRestart: (inMs: number, why: string) =>
-      say.warn(`The ${part} ${why}; starting it again in ${(inMs / 1000).toFixed(1)} s`),
+      say.warn(`The ${name} ${why}; starting it again in ${(inMs / 1000).toFixed(1)} s`),
   }
 }
 
