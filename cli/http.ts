@@ -24,7 +24,9 @@ const MAX_ANSWER_BYTES = 64 * 1024 * 1024
 const GONE = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTFOUND'])
 
 /** Sends one request; resolves when the headers of the answer are there. Errors say which endpoint and what to do. */
-export function openRequest(endpoint: Endpoint, call: HttpCall): Promise<IncomingMessage> {
+export async function openRequest(endpoint: Endpoint, call: HttpCall): Promise<IncomingMessage> {
+  // TLS takes a while to load, and a gateway's own socket does without.
+  const { request: send } = endpoint.kind === 'socket' ? await import('node:http') : await import('node:https')
   const payload = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body))
   const headers: Record<string, string | number> = {
     accept: 'application/json',
@@ -36,8 +38,8 @@ export function openRequest(endpoint: Endpoint, call: HttpCall): Promise<Incomin
   return new Promise((resolve, reject) => {
     const request =
       endpoint.kind === 'socket'
-        ? httpRequest({ ...options, socketPath: endpoint.path, path: call.path, host: 'localhost' }, resolve)
-        : httpsRequest(
+        ? send({ ...options, socketPath: endpoint.path, path: call.path, host: 'localhost' }, resolve)
+        : send(
             new URL(call.path, endpoint.url),
             { ...options, ...(endpoint.caPem === undefined ? {} : { ca: endpoint.caPem }) },
             resolve,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { SluiceError } from '../api/errors.ts'
 import type { Device, DeviceModel, DeviceModelSpec, ObjectKey } from '../api/resources.ts'
 import { asResource, isOurs, type SluiceResource, validateResource } from '../api/validate.ts'
-import { keyOf, protocolOf, validateSet } from '../api/validate-set.ts'
+import { keyOf, validateSet } from '../api/validate-set.ts'
 import type { Finding } from '../api/yaml/findings.ts'
 import { type LocatedFinding, MAX_YAML_LENGTH, readYaml, type SourceDocument } from '../api/yaml/read.ts'
 import { protocols } from '../mappers/registry.ts'
@@ -154,4 +154,4 @@ export async function requireSoundFiles(paths: readonly string[]): Promise<ReadF
   })
 }
 
-export { keyOf, protocolOf }
+export { keyOf }
