@@ -172,6 +172,14 @@ describe('a Modbus TCP session', () => {
     expect(far.sockets.length).toBe(2)
   })
 
+  it('counts requests that were under way together as one time-out', async () => {
+    const far = open()
+    const outcomes = [1, 2, 3, 4].map((i) => expect(far.read(i)).rejects.toEqual(code('SLUICE_MODBUS_TIMEOUT')))
+    await far.clock.advance(101)
+    await Promise.all(outcomes)
+    expect(far.session.state.phase).toBe('up')
+  })
+
   it('backs off between tries, longer each time and up to a bound', async () => {
     const far = open({ reconnectMinMs: 100, reconnectMaxMs: 1000 })
     far.refuse(true)

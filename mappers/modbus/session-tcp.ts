@@ -69,6 +69,7 @@ export class TcpSession implements ModbusSession {
   #windowFull = false
   #busySinceMs = -1
   #timeoutsInRow = 0
+  #lastTimeoutMs = Number.NEGATIVE_INFINITY
   #closed = false
   readonly #oneByOne: boolean
   readonly #flush = () => this.#doFlush()
@@ -336,7 +337,11 @@ export class TcpSession implements ModbusSession {
     if (late.length === 0) return
     if (this.#pending.size === 0) this.#idleFrom(nowMs)
     this.#stats.timeouts += late.length
-    this.#timeoutsInRow += late.length
+    // Requests that were under way together say no more than one of them.
+    if (late.some((job) => job.sentAtMs >= this.#lastTimeoutMs)) {
+      this.#timeoutsInRow++
+      this.#lastTimeoutMs = nowMs
+    }
     this.#window.refused(nowMs)
     for (const job of late) this.#reject(job, timeoutError(job.unit, job.request.fc, job.timeoutMs))
     this.#reconnectIfHopeless()
@@ -349,7 +354,7 @@ export class TcpSession implements ModbusSession {
     this.#link.fail(
       new SluiceError(
         'SLUICE_MODBUS_TIMEOUT',
-        `${this.#where} left ${this.#timeoutsInRow} requests in a row unanswered`,
+        `${this.#where} left requests unanswered ${this.#timeoutsInRow} times in a row`,
         {
           hint: 'It is connected anew; if that does not help, check the unit number and whether another master holds it.',
         },

@@ -144,7 +144,10 @@ export interface TcpSessionOptions extends LineOptions {
   readonly initialWindow?: number
   /** Default 5000. */
   readonly connectTimeoutMs?: number
-  /** Time-outs in a row after which the connection is taken for half-open and made anew. Default 3. */
+  /**
+   * Time-outs in a row after which the connection is taken for half-open and made anew; requests under way together
+   * count as one. Default 3.
+   */
   readonly reconnectAfterTimeouts?: number
   /** For gateways that answer every request with transaction id 0. One request at a time, reconnect after a time-out. */
   readonly transactionIdZero?: boolean
