@@ -1,5 +1,4 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
+import type { IncomingMessage } from 'node:http'
 import { SluiceError } from '../api/errors.ts'
 
 /** Where an API answers: a Unix socket, or an https address with the authority that signed its certificate. */

@@ -24,7 +24,7 @@ const SOURCES: Readonly<Record<Part, string>> = {
  * V8 settings for the gateway's process: a small young generation and code kept small rather than fast to the last per
  * cent. The agent is bound by the wire, not by the processor.
  */
-const AGENT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size']
+export const AGENT_FLAGS: readonly string[] = ['--max-semi-space-size=1', '--optimize-for-size']
 
 /**
  * Makes the agent end when its standard input closes, which it does when its parent dies of anything at all. Given as
