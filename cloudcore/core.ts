@@ -135,6 +135,8 @@ async function assemble(
     signal,
     log: (message, error) => log('warn', message, { code: error?.code, message: error?.message }),
     onNotice: (notice) => noteDevice(events, notice),
+    // An API in this very process must not hold up the links with a burst of writes.
+    parallelWrites: options.kubeconfig === undefined ? 4 : 16,
   })
   const version = options.version ?? '0.1.0'
   const nodes = new NodeKeeper({ client, clock, signal, version, onTrouble: trouble })
