@@ -1,5 +1,5 @@
 import { SluiceError } from '../../api/errors.ts'
-import type { DeviceSpec, ObjectKey } from '../../api/resources.ts'
+import type { DeviceModelSpec, DeviceSpec, ObjectKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import type { DeviceBinding } from '../sdk/mapper.ts'
 import { compilePoint, modelOf, type Point } from './point.ts'
@@ -86,11 +86,6 @@ export function compileDevice(binding: DeviceBinding): DeviceConfig {
     })
   }
   const model = modelOf(binding.model)
-  const points: Point[] = []
-  for (const property of binding.model.properties) {
-    const point = compilePoint(property, model, binding.device)
-    if (point !== undefined) points.push(point)
-  }
   return {
     key: binding.key,
     revision: binding.revision,
@@ -107,8 +102,26 @@ export function compileDevice(binding: DeviceBinding): DeviceConfig {
       multipleOnly: model.writeMultiple ?? false,
       maskWrite: model.maskWrite ?? false,
     },
-    points,
+    points: pointsOf(binding),
   }
+}
+
+/** Compiled points by model and poll period: the many devices of one model share them. */
+const compiled = new WeakMap<DeviceModelSpec, Map<string, readonly Point[]>>()
+
+function pointsOf({ model, device }: DeviceBinding): readonly Point[] {
+  const byPeriod = compiled.get(model) ?? new Map<string, readonly Point[]>()
+  compiled.set(model, byPeriod)
+  const period = device.poll?.every ?? ''
+  const known = byPeriod.get(period)
+  if (known !== undefined) return known
+  const points: Point[] = []
+  for (const property of model.properties) {
+    const point = compilePoint(property, modelOf(model), device)
+    if (point !== undefined) points.push(point)
+  }
+  byPeriod.set(period, points)
+  return points
 }
 
 export function readLimits(model: ModbusModel): ReadLimits {

@@ -289,7 +289,8 @@ export class UnitPoller implements LinkUser {
     const nowMs = this.#host.clock.monotonic()
     const full = this.#probes % FULL_PROBE_EVERY === FULL_PROBE_EVERY - 1
     const timeoutMs = full ? this.config.timeoutMs : this.exchange.suspectTimeoutMs
-    const costMs = this.config.link.line.kind === 'tcp' ? 0 : timeoutMs + QUIET_AFTER_TIMEOUT_MS
+    const tcp = this.config.link.line.kind === 'tcp'
+    const costMs = tcp ? timeoutMs / this.#link.session.stats.window : timeoutMs + QUIET_AFTER_TIMEOUT_MS
     const waitMs = this.#link.budget.take(costMs, this.#link.use, nowMs)
     if (waitMs > 0) {
       this.#probeTimer = this.#host.clock.after(waitMs, () => this.#maybeProbe())

@@ -250,8 +250,6 @@ export const modelOptions = () =>
       maskWrite: optional(
         flag({ description: 'The device knows function 22, which changes bits of a register at once. Default false.' }),
       ),
-      readWriteMultiple: optional(flag({ description: 'The device knows function 23. Default false.' })),
-      identification: optional(flag({ description: 'The device knows function 43/14. Default false.' })),
     },
     { description: 'What holds for every device of this model on Modbus.' },
   )
