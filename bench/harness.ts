@@ -40,3 +40,20 @@ export async function residentMiB(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) / 1024
 }
+
+/** Seconds of processor time a process has used, from /proc (in ticks of a hundredth of a second). */
+export async function processorSeconds(pid: number): Promise<number> {
+  const { readFile } = await import('node:fs/promises')
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+/** Monotonic milliseconds that every process of this machine counts alike. */
+export const machineMs = (): number => Number(process.hrtime.bigint() / 1000n) / 1000
+
+/** How long ago the lowest 16 bits of `machineMs` were `stamp`, milliseconds; up to one too much, for ages below a minute. */
+export function ageOf(stamp: number, nowMs: number): number {
+  const age = (nowMs - stamp) % 65_536
+  return age < 0 ? age + 65_536 : age
+}

@@ -7,6 +7,8 @@ export interface FarSide extends AsyncDisposable {
   readonly ready: Record<string, unknown>
   /** Asks it something and waits for the next thing it says. */
   ask(message: Record<string, unknown>): Promise<Record<string, unknown>>
+  /** The next thing it says by itself that `wants` accepts. */
+  next(wants: (message: Record<string, unknown>) => boolean, withinMs: number): Promise<Record<string, unknown>>
 }
 
 /** Starts `file`, a script of this folder or anywhere; it sends one message when it is ready and ends when its parent goes. */
@@ -25,6 +27,21 @@ export async function startFarSide(file: string | URL, args: readonly string[] =
       const answer = heard()
       child.send(message)
       return answer
+    },
+    next(wants, withinMs) {
+      return new Promise((resolve, reject) => {
+        const listen = (message: unknown) => {
+          if (!isRecord(message) || !wants(message)) return
+          clearTimeout(timer)
+          child.off('message', listen)
+          resolve(message)
+        }
+        const timer = setTimeout(() => {
+          child.off('message', listen)
+          reject(new Error(`the far side ${String(file)} did not say in ${withinMs} ms what was expected`))
+        }, withinMs)
+        child.on('message', listen)
+      })
     },
     async [Symbol.asyncDispose]() {
       if (child.exitCode !== null) return
