@@ -67,9 +67,6 @@ export interface DeviceConfig {
 
 const DEFAULT_BAUD = 9600
 export const DEFAULT_TURNAROUND_MS = 5
-const BYTE_ON_TCP_MS = 0.0001
-
-export { BYTE_ON_TCP_MS }
 
 const ms = (text: string | undefined, fallback: number) => (text === undefined ? fallback : durationMs(text))
 
