@@ -97,6 +97,7 @@ const tasks = {
   start: () => ['cli/main.ts', 'up', '--demo', ...args],
   test: () => [join(modules, 'vitest', 'vitest.mjs'), 'run', ...args],
   bench: () => ['bench/main.ts', ...args],
+  fuzz: () => ['scripts/fuzz.ts', ...args],
 }
 
 if (!(task in tasks)) {
