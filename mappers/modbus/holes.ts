@@ -26,6 +26,11 @@ export class Holes {
     return this.#holes.find((hole) => hole.table === table && hole.start < start + size && hole.end > start)?.exception
   }
 
+  /** When the next of them is forgotten, monotonic milliseconds; undefined when there are none. */
+  get nextExpiryMs(): number | undefined {
+    return this.#holes.length === 0 ? undefined : Math.min(...this.#holes.map((hole) => hole.untilMs))
+  }
+
   /** Forgets what is a day old. True when there was something. */
   expire(nowMs: number): boolean {
     const kept = this.#holes.filter((hole) => hole.untilMs > nowMs)

@@ -127,10 +127,12 @@ describe('a device that refuses addresses', () => {
   it('does not ask for a table the device does not have', async () => {
     const b = bench()
     b.line.unit(1).exceptions.push(1)
-    b.mapper.configure([device('ns/a', 1)])
-    await b.clock.advance(10_000)
+    b.mapper.configure([device('ns/a', 1, undefined, { poll: '10s' })])
+    await b.clock.advance(30_000)
     expect(b.line.log).toHaveLength(1)
     expect(b.values('ns/a', 'voltage').at(-1)).toMatchObject({ quality: 'bad(modbus-exception-1)' })
+    await b.clock.advance(86_400_000)
+    expect(b.values('ns/a', 'voltage').at(-1)).toMatchObject({ quality: 'good' })
   })
 })
 

@@ -53,6 +53,7 @@ export class UnitPoller implements LinkUser {
   #idealLoad = 0
   #tasks: ScheduledTask[] = []
   #probeTimer: Timer | undefined
+  #expiryTimer: Timer | undefined
   #probes = 0
   #reviewAtMs: number
   #repeatAtMs = 0
@@ -93,6 +94,7 @@ export class UnitPoller implements LinkUser {
     this.#link.users.delete(this)
     this.#stopTasks()
     this.#probeTimer?.cancel()
+    this.#expiryTimer?.cancel()
   }
 
   explain(): PlanExplanation {
@@ -174,7 +176,19 @@ export class UnitPoller implements LinkUser {
 
   #replan(): void {
     this.#plan = this.#makePlan()
+    this.#armExpiry()
     if (this.exchange.breaker.closed && this.#link.downReason === undefined) this.#schedule()
+  }
+
+  /** What was refused is tried again in time, even when nothing else is left to read. */
+  #armExpiry(): void {
+    this.#expiryTimer?.cancel()
+    const atMs = this.#holes.nextExpiryMs
+    if (atMs === undefined || this.#disposed) return
+    this.#expiryTimer = this.#host.clock.after(atMs - this.#host.clock.monotonic(), () => {
+      this.#holes.expire(this.#host.clock.monotonic())
+      this.#replan()
+    })
   }
 
   /** `nextAt[n]`: the turn from which step n is due. */
@@ -322,8 +336,7 @@ export class UnitPoller implements LinkUser {
     const turnaroundMs = this.#turnaroundMs()
     const factor = Math.max(turnaroundMs, 0.01) / Math.max(this.#plannedTurnaroundMs, 0.01)
     const differs = Math.abs(turnaroundMs - this.#plannedTurnaroundMs) >= REVIEW_LEAST_MS
-    const expired = this.#holes.expire(nowMs)
-    if (!expired && !(differs && (factor > REVIEW_FACTOR || factor < 1 / REVIEW_FACTOR))) return
+    if (!differs || (factor <= REVIEW_FACTOR && factor >= 1 / REVIEW_FACTOR)) return
     this.#plannedTurnaroundMs = turnaroundMs
     this.#cost = readCost(this.config.link.line, turnaroundMs)
     const before = shapeOf(this.#plan)
