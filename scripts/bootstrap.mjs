@@ -19,14 +19,12 @@ function installPackages() {
   const stamp = createHash('sha256').update(lock).digest('hex')
   if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return
   say('installing the packages named in package-lock.json (once, about a minute) ...')
-  // Install scripts are not needed: every native part ships prebuilt inside its package.
-  const npm = spawnSync('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-    shell: platform() === 'win32',
-  })
+  // Install scripts are not needed: every native part ships prebuilt inside its package. `npm ci` would refuse where a
+  // registry does not carry some other platform's optional package; this installs the locked versions all the same.
+  const argv = ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+  const npm = spawnSync('npm', argv, { cwd: root, stdio: ['ignore', 2, 2] })
   if (npm.error || npm.status !== 0) {
-    say(`npm ci failed${npm.error ? `: ${npm.error.message}` : ` with exit code ${npm.status}`}.`)
+    say(`npm install failed${npm.error ? `: ${npm.error.message}` : ` with exit code ${npm.status}`}.`)
     say('Is npm installed and the package registry reachable? Fix that and run the same command again.')
     process.exit(1)
   }
