@@ -4,10 +4,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { AGENT_ENVIRONMENT, AGENT_FLAGS } from '../../agent/launch.ts'
 import type { Json } from '../../api/resources.ts'
-
-/** What the launcher of the package gives the agent. */
-export const AGENT_FLAGS = ['--max-semi-space-size=1', '--optimize-for-size'] as const
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -48,7 +46,7 @@ export class AgentProcess implements AsyncDisposable {
   ): Promise<AgentProcess> {
     const child = spawn(process.execPath, [...AGENT_FLAGS, file, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, ...env },
+      env: { ...process.env, ...AGENT_ENVIRONMENT, ...env },
     })
     const lines = createInterface({ input: child.stdout })
     const [line] = (await Promise.race([
