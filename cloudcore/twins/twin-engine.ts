@@ -59,7 +59,7 @@ export class TwinEngine {
       clock: options.clock,
       signal: options.signal,
       intervalMs: options.statusIntervalMs ?? 1000,
-      parallel: options.parallelWrites ?? 16,
+      parallel: options.parallelWrites ?? 4,
       write: (key) => this.#write(key),
       onRefused: (key, error) => {
         if (error.code !== 'SLUICE_KUBE_NOT_FOUND') options.log(`status of ${key} was refused`, error)
