@@ -8,6 +8,10 @@ export type ValueLimits = Pick<ModelProperty, 'type' | 'min' | 'max' | 'enum' | 
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
+/** Integers that a JSON number cannot hold exactly travel as decimal strings. */
+const isLongInteger = (value: unknown): boolean =>
+  typeof value === 'string' && /^-?[1-9][0-9]{15,19}$/.test(value) && !Number.isSafeInteger(Number(value))
+
 const isMap = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 const refuse = (code: string, message: string, hint: string): Finding => ({
@@ -21,7 +25,7 @@ const refuse = (code: string, message: string, hint: string): Finding => ({
 function typeHint(type: ModelProperty['type'], value: unknown): string {
   if (type === 'int' && typeof value === 'number' && Number.isFinite(value)) {
     return Number.isInteger(value)
-      ? 'Whole numbers are exact up to 9007199254740991; use a string property for longer ones.'
+      ? 'Whole numbers are exact up to 9007199254740991; put longer ones in quotes.'
       : `Write ${Math.round(value)}, for example.`
   }
   if ((type === 'int' || type === 'float') && typeof value === 'string' && Number.isFinite(Number(value))) {
@@ -38,7 +42,7 @@ function typeHint(type: ModelProperty['type'], value: unknown): string {
 }
 
 const TYPES: Readonly<Record<ModelProperty['type'], { readonly what: string; fits(value: unknown): boolean }>> = {
-  int: { what: 'a whole number', fits: Number.isSafeInteger },
+  int: { what: 'a whole number', fits: (value) => Number.isSafeInteger(value) || isLongInteger(value) },
   float: { what: 'a number', fits: Number.isFinite },
   bool: { what: 'true or false', fits: (value) => typeof value === 'boolean' },
   string: { what: 'text', fits: (value) => typeof value === 'string' },
@@ -91,6 +95,7 @@ export function checkValue(property: ValueLimits, value: unknown): Finding | und
     const hint = meant === undefined ? `Choose one of ${listed(allowed)}.` : `Did you mean '${meant}'?`
     return refuse('SLUICE_VALUE_ENUM', `${shown(value)} is not one of ${listed(allowed)}`, hint)
   }
+  if (property.type === 'int' && typeof value === 'string') return checkRange(property, Number(value))
   if (typeof value !== 'number') return undefined
   return checkRange(property, value) ?? checkStep(property, value)
 }

@@ -67,17 +67,17 @@ describe('a bound property', () => {
   })
 
   it('refuses to encode what its registers cannot hold', () => {
-    expect(point({ holding: 0 }).encode(65536)).toMatchObject({ code: 'SLUICE_WRITE_OUT_OF_RANGE' })
+    expect(point({ holding: 0 }).encode(65536)).toMatchObject({ code: 'SLUICE_VALUE_RANGE' })
     expect(point({ holding: 0, bits: { first: 0, count: 3 } }).encode(8)).toMatchObject({
-      code: 'SLUICE_WRITE_OUT_OF_RANGE',
+      code: 'SLUICE_VALUE_RANGE',
     })
     expect(point({ holding: 0, as: 'string', length: 2 }, { type: 'string' }).encode('12345')).toMatchObject({
-      code: 'SLUICE_WRITE_OUT_OF_RANGE',
+      code: 'SLUICE_VALUE_RANGE',
     })
     expect(point({ holding: 0, map: { 1: 'on' } }, { type: 'string' }).encode('off')).toMatchObject({
-      code: 'SLUICE_WRITE_NOT_IN_ENUM',
+      code: 'SLUICE_VALUE_ENUM',
     })
-    expect(point({ coil: 0 }).encode(2)).toMatchObject({ code: 'SLUICE_WRITE_OUT_OF_RANGE' })
+    expect(point({ coil: 0 }).encode(2)).toMatchObject({ code: 'SLUICE_VALUE_RANGE' })
   })
 
   it('reads back what it encodes, for whole numbers at any scale and order', () => {

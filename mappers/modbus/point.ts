@@ -221,7 +221,7 @@ function compileEncode(
     const raw = toRaw(value)
     if (raw === undefined) {
       return {
-        code: 'SLUICE_WRITE_NOT_IN_ENUM',
+        code: 'SLUICE_VALUE_ENUM',
         reason: `${property.name} has no raw value for ${JSON.stringify(value)}`,
       }
     }
@@ -257,7 +257,7 @@ function encodeField(
 }
 
 const outOfRange = (property: ModelProperty, reason: string): WriteProblem => ({
-  code: 'SLUICE_WRITE_OUT_OF_RANGE',
+  code: 'SLUICE_VALUE_RANGE',
   reason: `${property.name}: ${reason}`,
 })
 

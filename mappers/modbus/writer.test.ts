@@ -24,9 +24,9 @@ describe('writing', () => {
   it('refuses what is out of limits before the wire', async () => {
     const b = await start()
     for (const [value, code] of [
-      [1001, 'SLUICE_WRITE_OUT_OF_RANGE'],
-      ['x', 'SLUICE_WRITE_TYPE'],
-      [1.5, 'SLUICE_WRITE_TYPE'],
+      [1001, 'SLUICE_VALUE_RANGE'],
+      ['x', 'SLUICE_VALUE_TYPE'],
+      [1.5, 'SLUICE_VALUE_TYPE'],
     ] as const) {
       const result = write(b, 'setpoint', value)
       await b.clock.advance(0)

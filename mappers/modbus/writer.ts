@@ -1,6 +1,6 @@
 import { delay } from '../../api/clock.ts'
 import type { Json } from '../../api/resources.ts'
-import { agrees } from '../sdk/convert.ts'
+import { matchesDesired } from '../../api/twin/twin.ts'
 import type { MapperHost, WriteCommand, WriteOutcome } from '../sdk/mapper.ts'
 import type { DeviceConfig } from './device-config.ts'
 import type { Exchanged } from './exchange.ts'
@@ -150,7 +150,7 @@ export class UnitWriter {
   }
 
   #confirms(point: Point, encoded: Encoded, wanted: Json, got: Json): boolean {
-    if (agrees(wanted, got, point.tolerance)) return true
+    if (matchesDesired(wanted, got, point.tolerance)) return true
     // A value between two steps of the device's resolution comes back as the step it became.
     const again = point.encode(got)
     return 'kind' in again && again.kind === encoded.kind && sameBits(again, encoded)
