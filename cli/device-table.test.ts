@@ -45,11 +45,11 @@ const drive: DeviceView = {
 describe('deviceTable', () => {
   it('shows value, unit, quality, desired state and age of every twin', () => {
     expect(deviceTable([drive], now, colorless, 120)).toEqual([
-      'DEVICE     PROPERTY  VALUE       QUALITY                   DESIRED                           AGE',
-      '● drive-1  speed     1200 1/min  good                      1200 synced                        2s',
-      '           ramp       2.5 s      good                      90 rejected: 90 is above the ma…   2s',
-      '           fault     none        stale no answer for 12 s                                     2s',
-      '           label     –           waiting                   writable                            –',
+      'DEVICE     PROPERTY  VALUE       QUALITY                    DESIRED                           AGE',
+      '● drive-1  speed     1200 1/min  good                       1200 synced                        2s',
+      '           ramp       2.5 s      good                       90 rejected: 90 is above the ma…   2s',
+      '           fault     none        stale: no answer for 12 s                                     2s',
+      '           label     –           waiting                    writable                            –',
     ])
   })
 

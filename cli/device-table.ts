@@ -7,7 +7,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'DEVICE', max: 28 },
   { title: 'PROPERTY', max: 24 },
   { title: 'VALUE', max: 28, flexible: true },
-  { title: 'QUALITY', max: 24, flexible: true },
+  { title: 'QUALITY', max: 26, flexible: true },
   { title: 'DESIRED', max: 32, flexible: true },
   { title: 'AGE', align: 'right' },
 ]
@@ -66,7 +66,8 @@ function alignValues(twins: readonly TwinView[]): string[] {
 function quality(twin: TwinView, style: Style): string {
   if (twin.quality === undefined) return style.dim('waiting')
   if (twin.quality === 'good') return style.green('good')
-  const words = printable(twin.reason === undefined ? twin.quality : `${twin.quality} ${twin.reason}`)
+  const code = twin.quality.replace(/^bad\((.*)\)$/, '$1')
+  const words = printable(twin.reason === undefined ? code : `${code}: ${twin.reason}`)
   return twin.quality === 'stale' || twin.quality === 'uncertain' ? style.yellow(words) : style.red(words)
 }
 

@@ -63,6 +63,11 @@ export class Supervised {
     })
   }
 
+  /** Writes to the child's standard input; lost when it is not running. */
+  send(text: string): void {
+    this.#child?.stdin?.write(text)
+  }
+
   /** Asks the child to end, and ends it after 8 s. */
   async stop(): Promise<void> {
     this.#stopping = true

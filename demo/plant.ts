@@ -2,12 +2,13 @@
  * The plant that `sluice up --demo` talks to: an energy meter on Modbus RTU and a variable-speed drive on Modbus TCP,
  * both answered by a Modbus server that is not ours. A process of its own, like real devices: it prints one JSON line
  * with its endpoints, `{"event":"ready","meter":{"port","baud"},"drive":{"host","port"}}`, and ends when its standard
- * input closes. With `--memory FILE` the drive keeps its parameters and the meter its count over a restart, as real ones
+ * input closes. The lines `unplug` and `plug` on standard input pull the serial adapter out and put it back. With `--memory FILE` the drive keeps its parameters and the meter its count over a restart, as real ones
  * do.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
+import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import type { IServiceVector, ServerSerial as SerialServer, ServerTCP as TcpServer } from 'modbus-serial'
 import { systemClock } from '../api/clock.ts'
@@ -50,7 +51,11 @@ async function main(): Promise<void> {
     await line[Symbol.asyncDispose]()
     process.exit(0)
   }
-  process.stdin.on('close', stop).resume()
+  process.stdin.on('close', stop)
+  createInterface({ input: process.stdin }).on('line', (command) => {
+    if (command === 'unplug') void line.unplug(0)
+    else if (command === 'plug') line.plug(0)
+  })
   process.on('SIGTERM', stop)
   // Ctrl-C reaches the whole group; who started the plant decides when it ends.
   process.on('SIGINT', () => {})

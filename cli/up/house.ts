@@ -42,6 +42,8 @@ export interface House extends AsyncDisposable {
   readonly restarts: number
   /** `namespace/name property=value`: something that may be written, for the examples on the screen. */
   readonly writable: string | undefined
+  /** Pulls the plant's serial adapter out, or plugs it back; says whether it is in now. Only with the demo plant. */
+  readonly toggleCable: (() => boolean) | undefined
   /** Values that the gateway's outbox had to drop since its start. */
   drops(): Promise<number>
 }
@@ -85,12 +87,22 @@ export async function startHouse(options: HouseOptions): Promise<House> {
       get restarts() {
         return children.reduce((sum, child) => sum + child.restarts, 0)
       },
+      toggleCable: plant === undefined ? undefined : cableOf(children[0]!),
       drops: () => droppedValues(data),
       [Symbol.asyncDispose]: stop,
     }
   } catch (error) {
     await stop()
     throw error
+  }
+}
+
+function cableOf(plant: Supervised): () => boolean {
+  let plugged = true
+  return () => {
+    plugged = !plugged
+    plant.send(plugged ? 'plug\n' : 'unplug\n')
+    return plugged
   }
 }
 

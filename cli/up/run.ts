@@ -11,6 +11,7 @@ import { type Call, EXIT, type ExitCode } from '../verb.ts'
 import type { UpOptions } from '../verbs/up.ts'
 import { DemoWrites } from './demo-writes.ts'
 import { type House, startHouse } from './house.ts'
+import { listenForKeys } from './keys.ts'
 import { LiveScreen } from './live-screen.ts'
 import { Observer } from './observer.ts'
 import { type Progress, progress } from './progress.ts'
@@ -55,7 +56,7 @@ export async function runUp(call: Call<UpOptions>): Promise<ExitCode> {
     options.demo && !out.interactive ? new DemoWrites({ api: house.cloud, clock, observer, say, signal }) : undefined
   writes?.start()
   if (options.for !== undefined) clock.after(options.for, () => over.abort(), true)
-  if (out.interactive && !out.json) await showLive(call, house, observer, startedMs, signal)
+  if (out.interactive && !out.json) await showLive(call, house, observer, startedMs, signal, () => over.abort())
   else await showLines(call, house, observer, say, startedMs, signal)
   const summary = await summarize(house, observer, clock.monotonic() - startedMs, data)
   say.step('Stopping; everything is kept for the next start')
@@ -90,8 +91,14 @@ async function showLive(
   observer: Observer,
   startedMs: number,
   signal: AbortSignal,
+  quit: () => void,
 ): Promise<void> {
-  const { bold, dim, cyan } = out.style
+  const { bold, dim, cyan, red } = out.style
+  let plugged = true
+  const { toggleCable } = house
+  using _keys = listenForKeys(process.stdin, quit, {
+    ...(toggleCable === undefined ? {} : { u: () => void (plugged = toggleCable()) }),
+  })
   const screen = new LiveScreen(out)
   const kubeconfig = kubeconfigPath(house.data)
   const sample = house.writable ?? 'default/drive-1 speed=1200'
@@ -123,7 +130,14 @@ async function showLive(
                 ...(observer.trouble === undefined ? [] : [observer.trouble]),
               ].join(' · '),
             ),
-            `${bold('Ctrl-C')} ${dim('stops everything in order')}`,
+            [
+              `${bold('Ctrl-C')} ${dim('stops everything in order')}`,
+              ...(toggleCable === undefined
+                ? []
+                : plugged
+                  ? [`${bold('u')} ${dim("unplugs the meter's adapter")}`]
+                  : [red("the meter's adapter is unplugged"), `${bold('u')} ${dim('plugs it back')}`]),
+            ].join(dim(' · ')),
           ],
         },
         nowMs,
