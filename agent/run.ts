@@ -17,6 +17,7 @@ import { localRoutes } from './local-api/routes.ts'
 import { LocalApi } from './local-api/server.ts'
 import { createLog, type Log } from './log.ts'
 import { metricsPage } from './metrics/page.ts'
+import { lockDirectory } from './store/lock.ts'
 import { Store } from './store/store.ts'
 import { AGENT_VERSION } from './version.ts'
 
@@ -65,6 +66,8 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
   const { clock = systemClock, random = Math.random, log = createLog(), protocols = allProtocols } = deps
   const startedMonotonicMs = clock.monotonic()
   makeDirectory(options.dataDir)
+  await using cleanup = new AsyncDisposableStack()
+  cleanup.use(lockDirectory(options.dataDir))
   const identity = loadIdentity(options.dataDir)
   const joins = identity !== undefined || options.joinTokenFile !== undefined
   const gateway = identity?.gateway ?? options.gateway ?? hostname().toLowerCase()
@@ -75,7 +78,6 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     ...(options.maxOutboxBytes === undefined ? {} : { maxOutboxBytes: options.maxOutboxBytes }),
     ...(options.maxOutboxAgeMs === undefined ? {} : { maxOutboxAgeMs: options.maxOutboxAgeMs }),
   })
-  await using cleanup = new AsyncDisposableStack()
   cleanup.use(store)
   const events = new EventStream(clock, randomBytes(6).toString('hex'))
   const { onEvent } = deps

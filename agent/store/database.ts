@@ -55,6 +55,8 @@ function open(path: string, mode: 'cautious' | 'fresh'): { state: DatabaseSync; 
 }
 
 function connect(path: string, synchronous: 'FULL' | 'NORMAL'): DatabaseSync {
+  // The log and its index get the mode of the file: other users have no business with readings.
+  closeSync(openSync(path, 'a', 0o600))
   const database = new DatabaseSync(path, { timeout: 5000 })
   try {
     // auto_vacuum has to be chosen before the first table exists; it gives space back after a long outage.

@@ -234,6 +234,13 @@ export class Store implements Disposable {
     if (free > 1024) this.#connections.telemetry.exec('PRAGMA incremental_vacuum(512)')
   }
 
+  /** Lets the file grow to this many pages of 4 KiB, never below what it has; for tests of a full disk. */
+  limitPages(pages: number): void {
+    for (const connection of [this.#connections.state, this.#connections.telemetry]) {
+      connection.exec(`PRAGMA max_page_count=${pages}`)
+    }
+  }
+
   [Symbol.dispose](): void {
     if (this.#closed) return
     this.#closed = true
