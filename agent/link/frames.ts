@@ -3,7 +3,7 @@ import { type HubFrame, LINK_VERSION, MAX_FRAME_BYTES, type SeqRange } from '../
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Reads a frame of the hub; throws `SLUICE_LINK_FRAME` or `SLUICE_LINK_VERSION`. */
+/** Reads a frame of the hub; throws `SLUICE_LINK_BAD_FRAME` or `SLUICE_LINK_VERSION`. */
 export function parseHubFrame(text: string | undefined): HubFrame {
   if (text === undefined) throw broken('is binary')
   if (text.length > MAX_FRAME_BYTES)
@@ -86,7 +86,7 @@ function isObject(value: unknown): boolean {
 }
 
 function broken(what: string): SluiceError {
-  return new SluiceError('SLUICE_LINK_FRAME', `A frame of the hub ${what}`, {
+  return new SluiceError('SLUICE_LINK_BAD_FRAME', `A frame of the hub ${what}`, {
     hint: 'Check that the address is that of a Sluice hub and that no proxy changes WebSocket frames.',
   })
 }

@@ -329,7 +329,7 @@ export class Session {
 }
 
 function unexpected(type: string, when: string): SluiceError {
-  return new SluiceError('SLUICE_LINK_FRAME', `A frame of the hub came unexpectedly: '${type}' ${when}`, {
+  return new SluiceError('SLUICE_LINK_BAD_FRAME', `A frame of the hub came unexpectedly: '${type}' ${when}`, {
     hint: 'Bring the agent and the cloud core to releases that fit together.',
   })
 }

@@ -123,7 +123,7 @@ async function readDesire(request: IncomingMessage): Promise<{ value: Json; by: 
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > MAX_BODY_BYTES) {
-      throw new SluiceError('SLUICE_API_BODY_TOO_LARGE', `The request has more than ${MAX_BODY_BYTES} bytes`, {
+      throw new SluiceError('SLUICE_API_TOO_LARGE', `The request has more than ${MAX_BODY_BYTES} bytes`, {
         hint: 'Send a smaller value.',
       })
     }
@@ -142,7 +142,7 @@ async function readDesire(request: IncomingMessage): Promise<{ value: Json; by: 
 }
 
 function badBody(what: string, cause?: unknown): SluiceError {
-  return new SluiceError('SLUICE_API_BODY', `The request body ${what}`, {
+  return new SluiceError('SLUICE_API_BAD_REQUEST', `The request body ${what}`, {
     hint: 'Send {"value": 21.5} with an optional "by".',
     cause,
   })

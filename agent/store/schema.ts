@@ -24,6 +24,12 @@ const STEPS: readonly string[] = [
   CREATE TABLE gaps (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, vals INTEGER NOT NULL);
   CREATE TABLE desires (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE mapper_storage (
+    protocol TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (protocol, key)
+  ) WITHOUT ROWID;
+  `,
 ]
 
 /** Brings the file to the newest version; throws `SLUICE_STORE_NEWER` for a file a later release wrote. */
