@@ -103,7 +103,7 @@ async function assemble(
   const last = lastPorts(folder)
   const authority = await CertificateAuthority.open(folder.pki, clock)
   const names = serverNames([host, options.advertise ?? ''])
-  const trouble = (what: string, error: SluiceError) => log('warn', what, { code: error.code, message: error.message })
+  const trouble = (what: string, { code, message }: SluiceError) => log('warn', `${what}: ${message}`, { code })
 
   const api = await openApi(options, { clock, log, stack, folder, authority, host, lastPort: last.apiPort, names })
   const client = stack.use(new KubeClient(loadKubeconfig(api.kubeconfig)))
@@ -133,7 +133,8 @@ async function assemble(
     client,
     clock,
     signal,
-    log: (message, error) => log('warn', message, { code: error?.code, message: error?.message }),
+    log: (message, error) =>
+      log('warn', error === undefined ? message : `${message}: ${error.message}`, { code: error?.code }),
     onNotice: (notice) => noteDevice(events, notice),
     // An API in this very process must not hold up the links with a burst of writes.
     parallelWrites: options.kubeconfig === undefined ? 4 : 16,
@@ -282,7 +283,7 @@ async function openApi(options: CloudCoreOptions, parts: ApiParts): Promise<{ ku
       port,
       clock,
       tls: { key: serverKey.keyPem, cert: serverKey.certPem, ca: authority.caPem },
-      onError: (error) => log('warn', 'api server', { message: toSluiceError(error).message }),
+      onError: (error) => log('warn', `api server: ${toSluiceError(error).message}`),
     }),
   )
   stack.use(server)

@@ -62,6 +62,8 @@ export class Session {
   #closed = false
   #liveSeq = 0
   #backfillSeq = 0
+  /** Numbers this connection said will never come; what they cost may not be durable yet. */
+  #told: readonly SeqRange[] = []
   #unackedBytes = 0
   #paused = false
   #acks: readonly SeqRange[] = []
@@ -247,6 +249,7 @@ export class Session {
 
   #gap(frame: GapFrame, epoch: EpochState): void {
     const { store, clock } = this.#context
+    this.#told = addRange(this.#told, frame.range)
     const untold = missing(epoch.received, frame.range)
     for (const range of untold) {
       store.add({ epoch, range, backfill: true, receivedMs: clock.now(), done: (_, e) => this.#done(range, 0, e) })
@@ -256,6 +259,8 @@ export class Session {
       return
     }
     store.count(this.gateway, 'gaps')
+    // After an unclean end an agent leaves numbers out on purpose: nothing was lost, nobody has to know.
+    if (frame.values === 0) return
     store.count(this.gateway, 'lostValues', frame.values)
     const [first, last] = frame.range
     const message = `the gateway had to drop batches ${first} to ${last} with ${frame.values} values`
@@ -267,7 +272,8 @@ export class Session {
     const last = frame.lane === 'live' ? this.#liveSeq : this.#backfillSeq
     if (frame.seq > last + 1) {
       let skipped = 0
-      for (const [first, end] of missing(epoch.received, [last + 1, frame.seq - 1])) {
+      const absent = missing(this.#told, [last + 1, frame.seq - 1])
+      for (const [first, end] of absent.flatMap((range) => missing(epoch.received, range))) {
         skipped += end - first + 1
         for (const seq of epoch.pending) if (seq >= first && seq <= end) skipped--
       }
