@@ -49,6 +49,8 @@ export class Replication {
   readonly #held = new Map<Id, string>()
   readonly #behind = new Set<Id>()
   readonly #inFlight = new Map<Id, InFlight>()
+  /** In flight for so long that they are sent once more. */
+  readonly #overdue = new Set<Id>()
   #inFlightBytes = 0
 
   constructor(options: ReplicationOptions) {
@@ -104,7 +106,10 @@ export class Replication {
         this.#land(id, sent)
         const { kind, key } = splitId(id)
         this.#options.onSilence(kind, key)
-      } else this.#behind.add(id)
+      } else {
+        this.#overdue.add(id)
+        this.#behind.add(id)
+      }
     }
     this.pump()
   }
@@ -133,7 +138,8 @@ export class Replication {
         continue
       }
       const rev = fleet.rev(kind, key)!
-      if (this.#held.get(id) === rev) continue
+      const again = this.#overdue.delete(id)
+      if (this.#held.get(id) === rev || (this.#inFlight.get(id)?.rev === rev && !again)) continue
       const text = JSON.stringify(fleet.linkObject(kind, key))
       if (kind === 'Device') this.#options.onAssign(fleet.devices.get(key)!.uid, key)
       upserts.push(text)
@@ -161,6 +167,7 @@ export class Replication {
 
   #land(id: Id, sent: InFlight): void {
     this.#inFlight.delete(id)
+    this.#overdue.delete(id)
     this.#inFlightBytes -= sent.bytes
   }
 }
