@@ -1,12 +1,14 @@
 import type { Clock, Timer } from '../api/clock.ts'
+import { SluiceError } from '../api/errors.ts'
 import type { Json } from '../api/resources.ts'
 import { checkValue } from '../api/twin/limits.ts'
 import type { StreamEvent } from '../api/views.ts'
-import type { Protocol } from '../mappers/sdk/mapper.ts'
+import type { LocalBroker, Protocol, Sighting } from '../mappers/sdk/mapper.ts'
 import { type CheckObject, objectChecker } from './desired/check-object.ts'
 import { DesiredObjects } from './desired/objects.ts'
 import type { Log } from './log.ts'
 import { Mappers } from './mappers/host.ts'
+import { mapperStorage } from './mappers/storage.ts'
 import { Histogram } from './metrics/histogram.ts'
 import type { Store } from './store/store.ts'
 import { type NewDesire, TwinEngine, takeChangedValues } from './twin/engine.ts'
@@ -17,6 +19,8 @@ export interface CoreOptions {
   readonly store: Store
   readonly clock: Clock
   readonly random: () => number
+  readonly onSighted?: (protocol: string, sightings: readonly Sighting[]) => void
+  readonly broker?: () => Promise<LocalBroker>
   readonly log: Log
   readonly protocols: readonly Protocol[]
   readonly check?: CheckObject
@@ -33,6 +37,9 @@ export interface CoreListener {
   onStored(): void
   onDesire(): void
 }
+
+const brokerDisabled = (): Promise<LocalBroker> =>
+  Promise.reject(new SluiceError('SLUICE_BROKER_DISABLED', 'This agent runs without an MQTT broker of its own'))
 
 /** Values that the local API shows after a restart are saved this often, and at the end. */
 const SAVE_VALUES_MS = 60_000
@@ -84,6 +91,9 @@ export class AgentCore implements AsyncDisposable {
       log,
       onReadings: (batch) => this.engine.readings(batch),
       onReachability: (news) => this.engine.reachability(news),
+      onSighted: options.onSighted ?? (() => {}),
+      storage: (protocol) => mapperStorage(store, protocol),
+      broker: options.broker ?? brokerDisabled,
     })
     this.objects = new DesiredObjects({
       store,

@@ -4,10 +4,13 @@ import type {
   DeviceBinding,
   DeviceReachability,
   LinkStats,
+  LocalBroker,
   Mapper,
+  MapperStorage,
   PlanExplanation,
   Protocol,
   Reading,
+  Sighting,
   WriteCommand,
   WriteOutcome,
 } from '../../mappers/sdk/mapper.ts'
@@ -20,6 +23,9 @@ export interface MappersOptions {
   readonly log: Log
   readonly onReadings: (batch: readonly Reading[]) => void
   readonly onReachability: (news: readonly DeviceReachability[]) => void
+  readonly onSighted: (protocol: string, sightings: readonly Sighting[]) => void
+  readonly storage: (protocol: string) => MapperStorage
+  readonly broker: () => Promise<LocalBroker>
 }
 
 interface Running {
@@ -109,7 +115,7 @@ export class Mappers implements AsyncDisposable {
   }
 
   #start(protocol: Protocol): Running {
-    const { clock, random, log, onReadings, onReachability } = this.#options
+    const { clock, random, log, onReadings, onReachability, onSighted, storage, broker } = this.#options
     const load = async (): Promise<Mapper | undefined> => {
       try {
         const create = await protocol.load()
@@ -118,6 +124,9 @@ export class Mappers implements AsyncDisposable {
           random,
           readings: onReadings,
           reachability: onReachability,
+          sighted: (sightings) => onSighted(protocol.name, sightings),
+          storage: storage(protocol.name),
+          broker,
           log: (level, message, fields) => log(level, message, { protocol: protocol.name, ...fields }),
         })
         running.mapper = mapper

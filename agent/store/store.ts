@@ -216,6 +216,13 @@ export class Store implements Disposable {
     }))
   }
 
+  mapperValues(protocol: string): Map<string, string> {
+    const rows = this.#read(() =>
+      this.#connections.state.prepare('SELECT key, value FROM mapper_storage WHERE protocol = ?').all(protocol),
+    )
+    return new Map(rows.map((row) => [String(row['key']), String(row['value'])]))
+  }
+
   desires(): string[] {
     return this.#rows('SELECT body FROM desires').map((row) => String(row['body']))
   }

@@ -158,6 +158,11 @@ export class Writer {
     this.#run('DELETE FROM twins WHERE uid = ?', uid)
   }
 
+  putMapperValue(protocol: string, key: string, value: string | undefined): void {
+    if (value === undefined) this.#run('DELETE FROM mapper_storage WHERE protocol = ? AND key = ?', protocol, key)
+    else this.#run('INSERT OR REPLACE INTO mapper_storage VALUES (?, ?, ?)', protocol, key, value)
+  }
+
   putDesire(id: string, body: string): void {
     this.#run('INSERT OR REPLACE INTO desires VALUES (?, ?)', id, body)
   }

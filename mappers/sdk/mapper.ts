@@ -35,6 +35,45 @@ export interface DeviceReachability {
   /** Share of failed requests, 0 to 1, exponentially weighted. */
   readonly errorRate?: number
   readonly latencyMs?: number
+  /** Received signal strength, smoothed. */
+  readonly rssiDbm?: number
+  readonly snrDb?: number
+  /** What the device says of its battery by the protocol's own means, 0 to 100. */
+  readonly batteryPercent?: number
+}
+
+/** A device that was seen and is not configured; what becomes a DiscoveredDevice for a person to approve. */
+export interface Sighting {
+  /** Unique and stable within the protocol: a MAC address, a DevEUI, host and unit. */
+  readonly id: string
+  /** What would be written under `Device.spec.<protocol>` to reach it. */
+  readonly address: Json
+  /** What the device calls itself. */
+  readonly name?: string
+  /** Models it resembles, best first, each with the reason. */
+  readonly candidates: readonly { readonly model: string; readonly score: number; readonly why: string }[]
+  /** A few facts for a person: vendor, firmware, last payload. */
+  readonly facts: Readonly<Record<string, string>>
+  readonly rssiDbm?: number
+  readonly atMs: number
+}
+
+/** What a mapper keeps across restarts: small values under short keys, its own for each protocol. */
+export interface MapperStorage {
+  get(key: string): string | undefined
+  keys(prefix: string): readonly string[]
+  /**
+   * Writes all entries or none; undefined removes. `now`: on the disk when it returns (frame counters, session keys);
+   * `soon`: within a second. Throws SLUICE_STORE_FULL and the like, and then has changed nothing.
+   */
+  put(entries: Readonly<Record<string, string | undefined>>, durability: 'now' | 'soon'): void
+}
+
+/** The gateway's own MQTT broker, spoken to without a socket. */
+export interface LocalBroker {
+  publish(topic: string, payload: Uint8Array, options?: { readonly retain?: boolean; readonly qos?: 0 | 1 }): void
+  /** Calls `listener` for every message that matches, retained ones first; ends when disposed. */
+  subscribe(filter: string, listener: (topic: string, payload: Uint8Array, retained: boolean) => void): Disposable
 }
 
 export interface WriteCommand {
@@ -107,6 +146,16 @@ export interface MapperHost {
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, Json>>): void
 }
 
+/** What the gateway offers to protocols that need more than a wire. */
+export interface GatewayHost extends MapperHost {
+  /** Devices that were seen and are nobody's yet; repeated sightings of one id are welcome and cheap. */
+  sighted(sightings: readonly Sighting[]): void
+  /** Kept across restarts; empty at the first start. */
+  readonly storage: MapperStorage
+  /** The embedded broker, started by the first call. Rejects with SLUICE_BROKER_DISABLED where it is switched off. */
+  broker(): Promise<LocalBroker>
+}
+
 /** A running protocol. */
 export interface Mapper extends AsyncDisposable {
   /**
@@ -129,5 +178,5 @@ export interface Protocol {
   lint(): Promise<(model: DeviceModelSpec, devices: readonly DeviceSpec[]) => readonly Finding[]>
   /** Plan without a connection, from the model and address alone. */
   explain(): Promise<(binding: DeviceBinding) => PlanExplanation>
-  load(): Promise<(host: MapperHost) => Mapper>
+  load(): Promise<(host: GatewayHost) => Mapper>
 }
