@@ -22,6 +22,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal
   /** The whole exchange, connecting included. Default 30 s. */
   readonly timeoutMs?: number
+  /** Answer with the object's metadata alone: a large object need not travel back to whoever wrote it. */
+  readonly metadataOnly?: boolean
 }
 
 export interface KubeList<T> {
@@ -30,6 +32,7 @@ export interface KubeList<T> {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
+const METADATA_ONLY = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json'
 /** Answers beyond this are refused: a list page of 500 large objects stays well below. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -110,7 +113,8 @@ export class KubeClient implements AsyncDisposable {
   ): Promise<T> {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
     const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout])
-    const answer = await this.#send(method, path, body, contentType, options.query, signal)
+    const accept = options.metadataOnly === true ? METADATA_ONLY : 'application/json'
+    const answer = await this.#send(method, path, body, contentType, options.query, signal, undefined, accept)
     let text: string
     try {
       text = await readAll(answer, MAX_ANSWER_BYTES)
@@ -135,6 +139,7 @@ export class KubeClient implements AsyncDisposable {
     query: KubeQuery | undefined,
     signal: AbortSignal,
     headersTimeoutMs?: number,
+    accept = 'application/json',
   ): Promise<IncomingMessage> {
     const token = this.#config.token?.()
     const options: RequestOptions = {
@@ -145,7 +150,7 @@ export class KubeClient implements AsyncDisposable {
       agent: this.#agent,
       signal,
       headers: {
-        accept: 'application/json',
+        accept,
         'user-agent': 'sluice-cloudcore',
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         // Without a length Node sends DELETE bodies in a way that corrupts the next request on the connection.

@@ -222,6 +222,7 @@ export class TwinEngine {
     const body = { metadata: { uid }, status: change.patch }
     await this.#options.client.patch(objectPath(DEVICES, name, namespace, 'status'), 'merge', body, {
       query: { fieldManager: 'sluice-cloudcore' },
+      metadataOnly: true,
     })
     for (const [field, digest] of change.digests) record.written.set(field, digest)
   }
