@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { SluiceError } from '../api/errors.ts'
-import { API_VERSION } from '../api/resources.ts'
+import { API_VERSION, type Device } from '../api/resources.ts'
 import type { SluiceResource } from '../api/validate.ts'
 import { KubeClient } from '../cloudcore/kube/client.ts'
 import { loadKubeconfig } from '../cloudcore/kube/config.ts'
@@ -40,14 +40,34 @@ export async function kubeObject<T>(
   return await kube.get<T>(objectPath(resource, name, namespace), { signal })
 }
 
+const pathOf = ({ kind, metadata }: SluiceResource): string =>
+  objectPath(
+    RESOURCES[kind] ?? DEVICES,
+    metadata.name,
+    kind === 'Gateway' ? undefined : (metadata.namespace ?? 'default'),
+  )
+
 /** Creates or updates an object by server-side apply, as `kubectl apply --server-side` does. */
 export async function applyObject(kube: KubeClient, resource: SluiceResource, signal: AbortSignal): Promise<void> {
-  const { kind, metadata } = resource
-  const namespace = kind === 'Gateway' ? undefined : (metadata.namespace ?? 'default')
-  const path = objectPath(RESOURCES[kind] ?? DEVICES, metadata.name, namespace)
   const { status: _, ...written } = resource
-  const body = { ...written, apiVersion: API_VERSION, kind }
-  await kube.patch(path, 'apply', body, { query: { fieldManager: 'sluice-up', force: true }, signal })
+  const body = { ...written, apiVersion: API_VERSION }
+  await kube.patch(pathOf(resource), 'apply', body, { query: { fieldManager: 'sluice-up', force: true }, signal })
+}
+
+/** Makes a device what the file says, but leaves what somebody asked of it since: a restart undoes nobody's writes. */
+export async function applyKeepingDesired(kube: KubeClient, device: Device, signal: AbortSignal): Promise<void> {
+  const path = pathOf(device)
+  let found: Device
+  try {
+    found = await kube.get<Device>(path, { signal })
+  } catch (thrown) {
+    if (thrown instanceof SluiceError && thrown.code === 'SLUICE_KUBE_NOT_FOUND') {
+      return applyObject(kube, device, signal)
+    }
+    throw thrown
+  }
+  const desired = { ...device.spec.desired, ...found.spec.desired }
+  await kube.replace(path, { ...found, spec: { ...device.spec, desired } }, { signal })
 }
 
 export { DEVICE_MODELS }

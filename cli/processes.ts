@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SluiceError } from '../api/errors.ts'
 import { dataFolder } from './device-api.ts'
+import { findOnPath } from './find-on-path.ts'
 import { EXIT, type ExitCode } from './verb.ts'
 
 /** What runs as a process of its own. */
@@ -76,4 +78,11 @@ export async function becomePart(
     child.once('exit', (exitCode) => resolve(exitCode ?? EXIT.failure))
   })
   return code === 0 ? EXIT.ok : EXIT.failure
+}
+
+/** How a user can type this command here: by its name where the shell finds it, else by the path of its file. */
+export function commandName(env: Readonly<Record<string, string | undefined>>): string {
+  if (findOnPath('sluice', env['PATH'] ?? '') !== undefined) return 'sluice'
+  const file = relative(process.cwd(), fileURLToPath(new URL('../bin/sluice.mjs', import.meta.url)))
+  return file.startsWith('..') ? 'npx sluice' : file
 }

@@ -2,10 +2,10 @@
  * The plant that `sluice up --demo` talks to: an energy meter on Modbus RTU and a variable-speed drive on Modbus TCP,
  * both answered by a Modbus server that is not ours. A process of its own, like real devices: it prints one JSON line
  * with its endpoints, `{"event":"ready","meter":{"port","baud"},"drive":{"host","port"}}`, and ends when its standard
- * input closes. The lines `unplug` and `plug` on standard input pull the serial adapter out and put it back. With `--memory FILE` the drive keeps its parameters and the meter its count over a restart, as real ones
- * do.
+ * input closes. The lines `unplug` and `plug` on standard input pull the serial adapter out and put it back. With `--memory FILE` the drive keeps its parameters and its port and the meter its count over a restart, as
+ * real ones do; `--link PATH` gives the serial adapter a name that stays the same.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
@@ -23,13 +23,14 @@ const { ServerSerial, ServerTCP } = createRequire(import.meta.url)('modbus-seria
   ServerTCP: typeof TcpServer
 }
 
+const HOST = '127.0.0.1'
 const BAUD = 9600
 const STEP_MS = 100
 /** The server takes this much silence for the end of a request; a real meter answers in about the same time. */
 const FRAME_GAP_MS = 12
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { memory: { type: 'string' } } })
+  const { values } = parseArgs({ options: { memory: { type: 'string' }, link: { type: 'string' } } })
   const memory = values.memory === undefined ? {} : recall(values.memory)
   const motor: Motor = { ...createMotor(), ...memory.drive }
   const meter = new SiteMeter(Math.random, memory.energyKWh)
@@ -43,11 +44,13 @@ async function main(): Promise<void> {
   const ticker = setInterval(() => advance(STEP_MS / 1000), STEP_MS)
   const line = serialLine({ baud: BAUD }, systemClock)
   let stopping = false
+  let port = 0
   const stop = async () => {
     if (stopping) return
     stopping = true
     clearInterval(ticker)
-    if (values.memory !== undefined) remember(values.memory, motor, meter)
+    if (values.memory !== undefined) remember(values.memory, motor, meter, port)
+    if (values.link !== undefined) rmSync(values.link, { force: true })
     await line[Symbol.asyncDispose]()
     process.exit(0)
   }
@@ -60,14 +63,20 @@ async function main(): Promise<void> {
   // Ctrl-C reaches the whole group; who started the plant decides when it ends.
   process.on('SIGINT', () => {})
   await serveMeter(meter, line.paths[1]!)
-  const port = await serveDrive(motor)
-  const ready = { event: 'ready', meter: { port: line.paths[0], baud: BAUD }, drive: { host: '127.0.0.1', port } }
+  port = await serveDrive(motor, memory.port)
+  const { link = line.paths[0]! } = values
+  if (values.link !== undefined) {
+    rmSync(link, { force: true })
+    symlinkSync(line.paths[0]!, link)
+  }
+  const ready = { event: 'ready', meter: { port: link, baud: BAUD }, drive: { host: HOST, port } }
   process.stdout.write(`${JSON.stringify(ready)}\n`)
 }
 
 interface Memory {
   readonly drive?: Pick<Motor, 'enabled' | 'setpoint' | 'rampS'>
   readonly energyKWh?: number
+  readonly port?: number
 }
 
 function recall(file: string): Memory {
@@ -79,8 +88,8 @@ function recall(file: string): Memory {
   }
 }
 
-function remember(file: string, { enabled, setpoint, rampS }: Motor, meter: SiteMeter): void {
-  const memory: Memory = { drive: { enabled, setpoint, rampS }, energyKWh: meter.reading.energyKWh }
+function remember(file: string, { enabled, setpoint, rampS }: Motor, meter: SiteMeter, port: number): void {
+  const memory: Memory = { drive: { enabled, setpoint, rampS }, energyKWh: meter.reading.energyKWh, port }
   writeFileSync(file, JSON.stringify(memory))
 }
 
@@ -101,26 +110,27 @@ function serveMeter(meter: SiteMeter, path: string): Promise<void> {
   })
 }
 
-async function serveDrive(motor: Motor): Promise<number> {
+async function serveDrive(motor: Motor, wanted: number | undefined): Promise<number> {
   const vector: IServiceVector = {
     getHoldingRegister: (address: number) => driveRegister(motor, address),
     setRegister: (address: number, value: number) => writeDriveRegister(motor, address, value),
   }
   // The library takes port 0 for its default, so a free one is found beforehand.
-  const port = await freePort()
+  const port = await freePort(wanted ?? 0)
   return new Promise((resolve, reject) => {
-    const server = new ServerTCP(vector, { host: '127.0.0.1', port, unitID: 1 })
+    const server = new ServerTCP(vector, { host: HOST, port, unitID: 1 })
     server.on('serverError', reject)
     server.on('socketError', () => {})
     server.on('initialized', () => resolve(port))
   })
 }
 
-function freePort(): Promise<number> {
+/** The wanted port when it is free, else any free one. */
+function freePort(wanted: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()
-    probe.on('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
+    probe.on('error', (error) => (wanted === 0 ? reject(error) : resolve(freePort(0))))
+    probe.listen(wanted, HOST, () => {
       const address = probe.address()
       probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
     })

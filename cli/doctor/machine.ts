@@ -1,5 +1,6 @@
-import { accessSync, constants, readFileSync, statfsSync } from 'node:fs'
-import { delimiter, dirname, join } from 'node:path'
+import { accessSync, readFileSync, statfsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { findOnPath } from '../find-on-path.ts'
 import { type Check, type CheckResult, reporter } from './check.ts'
 
 const report = reporter('machine')
@@ -118,21 +119,6 @@ function checkClock(root: string, nowMs: number): CheckResult[] {
   const chrony = readText(join(root, 'run/chrony/chronyd.pid')) !== undefined
   const how = timesync ? ', synchronized' : chrony ? ', kept by chrony' : ''
   return [report.ok('clock', `${now}${how}`)]
-}
-
-export function findOnPath(command: string, path: string): string | undefined {
-  return path
-    .split(delimiter)
-    .filter((folder) => folder !== '')
-    .map((folder) => join(folder, command))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK)
-        return true
-      } catch {
-        return false
-      }
-    })
 }
 
 function checkKubectl(path: string): CheckResult {

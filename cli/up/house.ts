@@ -6,7 +6,7 @@ import type { SluiceResource } from '../../api/validate.ts'
 import { ConsoleApi } from '../console-api.ts'
 import { cloudEndpoint, DeviceApi, socketPath } from '../device-api.ts'
 import { type Endpoint, openRequest, readBody } from '../http.ts'
-import { applyObject, openKube } from '../kube.ts'
+import { applyKeepingDesired, applyObject, openKube } from '../kube.ts'
 import { requireSoundFiles } from '../model-files.ts'
 import { childLaunchOf, type Part } from '../processes.ts'
 import { type Ready, Supervised } from '../supervisor.ts'
@@ -63,7 +63,9 @@ export async function startHouse(options: HouseOptions): Promise<House> {
   }
   try {
     const files = options.files.length === 0 ? undefined : await requireSoundFiles(options.files)
-    const plant = options.demo ? readPlant(await start('plant', ['--memory', join(data, 'plant.json')])) : undefined
+    const plant = options.demo
+      ? readPlant(await start('plant', ['--memory', join(data, 'plant.json'), '--link', join(data, 'demo-serial')]))
+      : undefined
     if (plant !== undefined) {
       const { meter, drive } = plant
       say.step(
@@ -75,10 +77,10 @@ export async function startHouse(options: HouseOptions): Promise<House> {
     const endpoint = cloudEndpoint(data)
     const where = endpoint.kind === 'https' ? endpoint.url : endpoint.path
     say.step(`Cloud core is up at ${where}`)
-    await joinOnce(endpoint, options)
-    await start('agent', ['--data', data, '--log-format', 'json', ...hubArguments(ready)])
     const resources = files === undefined ? [] : placeAll(files.resources, options, plant)
     await applyAll(resources, options)
+    await joinOnce(endpoint, options)
+    await start('agent', ['--data', data, '--log-format', 'json', ...hubArguments(ready)])
     const cloud = new DeviceApi(endpoint)
     return {
       data,
@@ -190,13 +192,19 @@ function placeAll(
   return inApplyOrder([...rest, ...placed])
 }
 
-async function applyAll(resources: readonly SluiceResource[], { data, say, signal }: HouseOptions): Promise<void> {
+async function applyAll(
+  resources: readonly SluiceResource[],
+  { data, demo, say, signal }: HouseOptions,
+): Promise<void> {
   if (resources.length === 0) {
     say.step('Nothing to apply; kubectl apply -f FILE adds devices at any time')
     return
   }
   await using kube = openKube(data)
-  for (const resource of resources) await applyObject(kube, resource, signal)
+  for (const resource of resources) {
+    if (demo && resource.kind === 'Device') await applyKeepingDesired(kube, resource as Device, signal)
+    else await applyObject(kube, resource, signal)
+  }
   const names = resources.map((resource) => `${resource.kind.toLowerCase()}/${resource.metadata.name}`)
   say.step(`Applied ${names.join(', ')}`)
 }

@@ -5,7 +5,7 @@ import type { DeviceView } from '../../api/views.ts'
 import { dataFolder, socketPath } from '../device-api.ts'
 import { requestJson } from '../http.ts'
 import { kubeconfigPath } from '../kube.ts'
-import { demoFolder } from '../processes.ts'
+import { commandName, demoFolder } from '../processes.ts'
 import { age } from '../text.ts'
 import { type Call, EXIT, type ExitCode } from '../verb.ts'
 import type { UpOptions } from '../verbs/up.ts'
@@ -86,7 +86,7 @@ async function refuseSecond(data: string, signal: AbortSignal): Promise<void> {
 }
 
 async function showLive(
-  { out }: Call<UpOptions>,
+  { out, env }: Call<UpOptions>,
   house: House,
   observer: Observer,
   startedMs: number,
@@ -101,6 +101,7 @@ async function showLive(
   })
   const screen = new LiveScreen(out)
   const kubeconfig = kubeconfigPath(house.data)
+  const command = commandName(env)
   const sample = house.writable ?? 'default/drive-1 speed=1200'
   const where = house.data.endsWith('/.sluice') ? '' : ` --data ${house.data}`
   try {
@@ -116,7 +117,7 @@ async function showLive(
             `  ${cyan(`export KUBECONFIG=${kubeconfig}`)}`,
             `  ${cyan('kubectl get devices')}          ${dim('every device, its state and first values')}`,
             `  ${cyan(patchCommand(sample))}   ${dim('write a value')}`,
-            `  ${cyan(`sluice plan ${sample.split(' ')[0]!.replace(/^default\//, '')}${where}`)}   ${dim('how it is read, and why')}`,
+            `  ${cyan(`${command} plan ${sample.split(' ')[0]!.replace(/^default\//, '')}${where}`)}   ${dim('how it is read, and why')}`,
           ],
           devices,
           foot: [
