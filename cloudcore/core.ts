@@ -5,6 +5,7 @@ import { DEFAULT_HEARTBEAT_S } from '../api/link/messages.ts'
 import { API_VERSION, type Device, type DeviceModel } from '../api/resources.ts'
 import { kubeconfigFor } from './apiserver/kubeconfig.ts'
 import { startApiServer } from './apiserver/server.ts'
+import { startApiThread } from './apiserver/thread.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
 import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
@@ -214,7 +215,8 @@ async function assemble(
     gateways: () => [...gateways.watch.cache.keys()].map((name) => ({ name, state: gateways.stateOf(name) })),
   })
   const serverKey = await authority.issueServer('sluice-hub', names, SERVER_DAYS)
-  server = await onPort(options.hubPort, [last.hubPort, DEFAULT_HUB_PORT], 'SLUICE_HUB_PORT_BUSY', (port) =>
+  const moved = portMoved(log)
+  server = await onPort(options.hubPort, [last.hubPort, DEFAULT_HUB_PORT], 'SLUICE_HUB_PORT_BUSY', moved, (port) =>
     startHubServer({
       host,
       port,
@@ -276,15 +278,18 @@ async function openApi(options: CloudCoreOptions, parts: ApiParts): Promise<{ ku
   }
   const { clock, log, stack, folder, authority, host, names } = parts
   const serverKey = await authority.issueServer('sluice-api', names, 825)
-  const server = await onPort(options.apiPort, [parts.lastPort, DEFAULT_API_PORT], 'SLUICE_API_PORT_BUSY', (port) =>
-    startApiServer({
-      dataDir: folder.api,
-      host,
-      port,
-      clock,
-      tls: { key: serverKey.keyPem, cert: serverKey.certPem, ca: authority.caPem },
-      onError: (error) => log('warn', `api server: ${toSluiceError(error).message}`),
-    }),
+  const server = await onPort(
+    options.apiPort,
+    [parts.lastPort, DEFAULT_API_PORT],
+    'SLUICE_API_PORT_BUSY',
+    portMoved(log),
+    (port) => {
+      const tls = { key: serverKey.keyPem, cert: serverKey.certPem, ca: authority.caPem }
+      const onError = (error: unknown) => log('warn', `api server: ${toSluiceError(error).message}`)
+      const api = { dataDir: folder.api, host, port, tls, onError }
+      // Another clock cannot be handed to another thread.
+      return clock === systemClock ? startApiThread(api) : startApiServer({ ...api, clock })
+    },
   )
   stack.use(server)
   if (server.setAside !== undefined) log('error', 'a damaged database was set aside', { file: server.setAside })
@@ -327,11 +332,15 @@ async function followFleet(
   await devices.synced
 }
 
+const portMoved = (log: CloudLog) => (error: SluiceError) =>
+  log('warn', `${error.message}; another port is taken`, { code: error.code })
+
 /** The port asked for, or else the first free one of the preferred, or else any. */
 async function onPort<T>(
   wanted: number | undefined,
   preferred: readonly (number | undefined)[],
   busyCode: string,
+  moved: (error: SluiceError) => void,
   start: (port: number) => Promise<T>,
 ): Promise<T> {
   if (wanted !== undefined) return start(wanted)
@@ -340,7 +349,9 @@ async function onPort<T>(
     try {
       return await start(port)
     } catch (thrown) {
-      if (toSluiceError(thrown).code !== busyCode) throw thrown
+      const error = toSluiceError(thrown)
+      if (error.code !== busyCode) throw thrown
+      moved(error)
     }
   }
   return start(0)
