@@ -21,7 +21,13 @@ import { CertificateAuthority } from '../../cloudcore/join/authority.ts'
 export class AckingHub implements AsyncDisposable {
   values = 0
   batches = 0
+  /** Values that came in the lane of the backlog. */
+  backfilled = 0
+  /** Batches that came after a later one of their lane. */
+  outOfOrder = 0
   connections = 0
+  /** Every number that came, as a batch or as a gap. */
+  received: readonly SeqRange[] = []
   readonly #server: ReturnType<typeof createServer>
   readonly #identity: Identity
 
@@ -70,6 +76,7 @@ export class AckingHub implements AsyncDisposable {
     sockets.on('connection', (socket) => {
       this.connections++
       const send = (frame: HubFrame) => socket.send(JSON.stringify(frame))
+      const last = { live: 0, backfill: 0 }
       let acks: readonly SeqRange[] = []
       socket.on('message', (data) => {
         const frame = JSON.parse(data.toString()) as AgentFrame
@@ -89,6 +96,9 @@ export class AckingHub implements AsyncDisposable {
           if (frame.t === 'batch') {
             this.batches++
             this.values += valuesIn(frame.body)
+            if (frame.lane === 'backfill') this.backfilled += valuesIn(frame.body)
+            if (frame.seq <= last[frame.lane]) this.outOfOrder++
+            last[frame.lane] = frame.seq
           }
           if (acks.length === 0) {
             setImmediate(() => {
@@ -96,7 +106,9 @@ export class AckingHub implements AsyncDisposable {
               acks = []
             })
           }
-          acks = addRange(acks, frame.t === 'batch' ? [frame.seq, frame.seq] : frame.range)
+          const range: SeqRange = frame.t === 'batch' ? [frame.seq, frame.seq] : frame.range
+          this.received = addRange(this.received, range)
+          acks = addRange(acks, range)
         }
       })
       socket.on('error', () => {})
