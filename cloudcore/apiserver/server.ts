@@ -1,6 +1,6 @@
 import { once } from 'node:events'
-import { createServer } from 'node:https'
 import type { Server } from 'node:https'
+import { createServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Clock, Timer } from '../../api/clock.ts'
 import { systemClock } from '../../api/clock.ts'
@@ -16,6 +16,7 @@ import { Namespaces } from './background/namespaces.ts'
 import { WorkQueue } from './background/work-queue.ts'
 import { Handler } from './http/handler.ts'
 import { OpenApi } from './openapi/document.ts'
+import type { WriteOptions } from './registry/admission.ts'
 import { builtinKinds } from './registry/builtins.ts'
 import { Catalog } from './registry/catalog.ts'
 import { namespaceKind } from './registry/kinds/namespace.ts'
@@ -74,7 +75,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const opened = openDatabase(options.dataDir, clock.now(), onError)
   const store = new ObjectStore(opened.database, clock, options.compaction)
   const registry = new Registry(store, new Catalog(builtinKinds(authorize)), clock)
-  const controllers = [new Definitions(registry, onError), new Namespaces(registry, onError), new GarbageCollector(registry, onError)]
+  const controllers = [
+    new Definitions(registry, onError),
+    new Namespaces(registry, onError),
+    new GarbageCollector(registry, onError),
+  ]
   const stopping = new AbortController()
   const handler = new Handler({
     registry,
@@ -147,7 +152,12 @@ function running(
   options.signal?.addEventListener('abort', () => void stop().catch(onError), { once: true })
   const { port } = address(server)
   const host = options.host ?? '127.0.0.1'
-  return { url: `https://${host.includes(':') ? `[${host}]` : host}:${port}`, port, setAside, [Symbol.asyncDispose]: stop }
+  return {
+    url: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    port,
+    setAside,
+    [Symbol.asyncDispose]: stop,
+  }
 }
 
 function everySoOften(clock: Clock, everyMs: number, work: () => void): Timer {
@@ -163,7 +173,13 @@ function everySoOften(clock: Clock, everyMs: number, work: () => void): Timer {
 /** The namespaces a cluster is born with. History begins after them: no client can have seen anything earlier. */
 async function bootstrap(registry: Registry): Promise<void> {
   const { store } = registry
-  const options = { manager: 'kube-apiserver', dryRun: false, fieldValidation: 'Ignore', force: false, warnings: [] } as const
+  const options: WriteOptions = {
+    manager: 'kube-apiserver',
+    dryRun: false,
+    fieldValidation: 'Ignore',
+    force: false,
+    warnings: [],
+  }
   const fresh = store.revision === 0
   for (const name of FIRST_NAMESPACES) {
     if (store.get({ resource: namespaceKind.resource, namespace: '', name }) !== undefined) continue
@@ -197,10 +213,14 @@ function createTlsServer(options: ApiServerOptions, handler: Handler): Server {
     })
     return server
   } catch (error) {
-    throw new SluiceError('SLUICE_API_TLS', `the API server's key or certificate cannot be used: ${error instanceof Error ? error.message : String(error)}`, {
-      hint: 'Give PEM texts of a key and the certificate made for it.',
-      cause: error,
-    })
+    throw new SluiceError(
+      'SLUICE_API_TLS',
+      `the API server's key or certificate cannot be used: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        hint: 'Give PEM texts of a key and the certificate made for it.',
+        cause: error,
+      },
+    )
   }
 }
 
@@ -215,12 +235,17 @@ async function listen(server: Server, host: string, port: number): Promise<void>
         cause: error,
       })
     }
-    throw new SluiceError('SLUICE_API_LISTEN', `cannot listen on ${host}:${port}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new SluiceError(
+      'SLUICE_API_LISTEN',
+      `cannot listen on ${host}:${port}: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    )
   }
 }
 
 function address(server: Server): AddressInfo {
   const found = server.address()
-  if (found === null || typeof found === 'string') throw new SluiceError('SLUICE_API_LISTEN', 'the API server has no address')
+  if (found === null || typeof found === 'string')
+    throw new SluiceError('SLUICE_API_LISTEN', 'the API server has no address')
   return found
 }

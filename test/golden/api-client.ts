@@ -1,5 +1,5 @@
-import { Agent, request } from 'node:https'
 import type { IncomingMessage } from 'node:http'
+import { Agent, request } from 'node:https'
 
 export interface ApiRequest {
   readonly method?: string
@@ -25,12 +25,12 @@ export interface WatchEvent {
 
 /** A plain HTTPS client, so that tests see what is really on the wire. */
 export class ApiClient {
-  readonly #base: string
+  readonly #base: URL
   readonly #agent: Agent
 
   constructor(base: string, tls: { readonly ca: string; readonly cert?: string; readonly key?: string }) {
-    this.#base = base
-    this.#agent = new Agent({ keepAlive: true, ...tls })
+    this.#base = new URL(base)
+    this.#agent = new Agent({ keepAlive: true, maxSockets: 64, ...tls })
   }
 
   close(): void {
@@ -38,15 +38,33 @@ export class ApiClient {
   }
 
   /** Opens a request and resolves with its answer's head; the caller reads the body. */
-  open({ method = 'GET', path, accept = 'application/json', contentType = 'application/json', body, headers = {} }: ApiRequest): Promise<IncomingMessage> {
-    const data = body === undefined ? undefined : Buffer.isBuffer(body) ? body : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+  open({
+    method = 'GET',
+    path,
+    accept = 'application/json',
+    contentType = 'application/json',
+    body,
+    headers = {},
+  }: ApiRequest): Promise<IncomingMessage> {
+    const data =
+      body === undefined
+        ? undefined
+        : Buffer.isBuffer(body)
+          ? body
+          : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
     return new Promise((resolve, reject) => {
       const call = request(
-        new URL(path, this.#base),
         {
+          hostname: this.#base.hostname,
+          port: this.#base.port,
+          path,
           method,
           agent: this.#agent,
-          headers: { accept, ...headers, ...(data === undefined ? {} : { 'content-type': contentType, 'content-length': String(data.length) }) },
+          headers: {
+            accept,
+            ...headers,
+            ...(data === undefined ? {} : { 'content-type': contentType, 'content-length': String(data.length) }),
+          },
         },
         resolve,
       )
@@ -70,7 +88,8 @@ export class ApiClient {
   /** Calls and parses; throws when the status is not one of the 2xx. */
   async json<T = Record<string, unknown>>(options: ApiRequest): Promise<T> {
     const answer = await this.call(options)
-    if (answer.status >= 300) throw new Error(`${options.method ?? 'GET'} ${options.path}: ${answer.status} ${answer.text}`)
+    if (answer.status >= 300)
+      throw new Error(`${options.method ?? 'GET'} ${options.path}: ${answer.status} ${answer.text}`)
     return JSON.parse(answer.text)
   }
 

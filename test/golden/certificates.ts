@@ -2,7 +2,7 @@ import 'reflect-metadata'
 import { webcrypto } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 
-x509.cryptoProvider.set(webcrypto as Crypto)
+x509.cryptoProvider.set(webcrypto)
 
 const EC = { name: 'ECDSA', namedCurve: 'P-256' }
 const SIGN = { name: 'ECDSA', hash: 'SHA-256' }
@@ -30,7 +30,10 @@ export async function makeAuthority(name = 'golden test CA'): Promise<TestAuthor
     ...validity,
     signingAlgorithm: SIGN,
     keys,
-    extensions: [new x509.BasicConstraintsExtension(true, undefined, true), new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true)],
+    extensions: [
+      new x509.BasicConstraintsExtension(true, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
+    ],
   })
   let serial = 2
   const issue = async (subject: x509.JsonName, extensions: x509.Extension[]): Promise<Identity> => {
@@ -51,14 +54,21 @@ export async function makeAuthority(name = 'golden test CA'): Promise<TestAuthor
   }
   return {
     ca: ca.toString('pem'),
-    client: (user, groups = []) => issue([{ CN: [user] }, ...groups.map((group) => ({ O: [group] }))], [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])]),
+    client: (user, groups = []) =>
+      issue(
+        [{ CN: [user] }, ...groups.map((group) => ({ O: [group] }))],
+        [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])],
+      ),
     server: () =>
-      issue([{ CN: ['kube-apiserver'] }], [
-        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-        new x509.SubjectAlternativeNameExtension([
-          { type: 'ip', value: '127.0.0.1' },
-          { type: 'dns', value: 'localhost' },
-        ]),
-      ]),
+      issue(
+        [{ CN: ['kube-apiserver'] }],
+        [
+          new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+          new x509.SubjectAlternativeNameExtension([
+            { type: 'ip', value: '127.0.0.1' },
+            { type: 'dns', value: 'localhost' },
+          ]),
+        ],
+      ),
   }
 }

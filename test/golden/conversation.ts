@@ -40,7 +40,8 @@ const loose = data<readonly string[]>('loose.json').map(loosePattern)
 export async function converse(client: ApiClient): Promise<Record<string, Json>> {
   const heard: Record<string, Json> = {}
   for (const step of steps) {
-    if (step.id === 'w-list-after-crd-delete') await gone(client, 'customresourcedefinitions', 'widgets.golden.example.dev')
+    if (step.id === 'w-list-after-crd-delete')
+      await gone(client, 'customresourcedefinitions', 'widgets.golden.example.dev')
     heard[step.id] = await ask(client, step)
   }
   return heard
@@ -53,7 +54,9 @@ async function gone(client: ApiClient, plural: string, name: string): Promise<vo
   const listed: Json = JSON.parse(answer.text)
   if (list(field(listed, 'items')).length === 0) return
   const from = String(field(listed, 'metadata', 'resourceVersion'))
-  for await (const { type } of client.watch(`${path}?watch=1&fieldSelector=metadata.name%3D${name}&resourceVersion=${from}`)) {
+  for await (const { type } of client.watch(
+    `${path}?watch=1&fieldSelector=metadata.name%3D${name}&resourceVersion=${from}`,
+  )) {
     if (type === 'DELETED') return
   }
 }
@@ -67,17 +70,36 @@ async function ask(client: ApiClient, step: Step): Promise<Json> {
     body = { ...body, metadata: { ...metadata, ...(rv === undefined ? {} : { resourceVersion: rv }) } }
   }
   const { method, path, accept, contentType } = step
-  const asked = { path, body, ...(method === undefined ? {} : { method }), ...(accept === undefined ? {} : { accept }), ...(contentType === undefined ? {} : { contentType }) }
+  const asked = {
+    path,
+    body,
+    ...(method === undefined ? {} : { method }),
+    ...(accept === undefined ? {} : { accept }),
+    ...(contentType === undefined ? {} : { contentType }),
+  }
   const answer = await client.call(asked)
-  const head = { status: answer.status, type: answer.type, ...(answer.warning === undefined ? {} : { warning: answer.warning }) }
+  const head = {
+    status: answer.status,
+    type: answer.type,
+    ...(answer.warning === undefined ? {} : { warning: answer.warning }),
+  }
   if (step.watch === true) {
     const events = answer.text.split('\n').filter((line) => line !== '')
-    return { ...head, events: events.map((line) => (step.id === 'watch-table' ? tableEvent(JSON.parse(line)) : normal(JSON.parse(line)))) }
+    return {
+      ...head,
+      events: events.map((line) =>
+        step.id === 'watch-table' ? tableEvent(JSON.parse(line)) : normal(JSON.parse(line)),
+      ),
+    }
   }
   const parsed = parse(answer.text)
   if (parsed === undefined) return { ...head, body: answer.text.slice(0, 200) }
   const whole = normal(step.pick === undefined ? parsed : pick(step.pick, parsed))
-  return { ...head, body: isFields(whole) && Array.isArray(whole['items']) ? { ...whole, items: whole['items'].toSorted(byName) } : whole }
+  return {
+    ...head,
+    body:
+      isFields(whole) && Array.isArray(whole['items']) ? { ...whole, items: whole['items'].toSorted(byName) } : whole,
+  }
 }
 
 function parse(text: string): Json | undefined {
@@ -111,7 +133,12 @@ function byName(left: Json, right: Json): number {
 
 function tableEvent(event: Json): Json {
   const cells = list(field(event, 'object', 'rows', 0, 'cells')).length
-  return { type: field(event, 'type') ?? null, kind: field(event, 'object', 'kind') ?? null, columns: list(field(event, 'object', 'columnDefinitions')).length, cells }
+  return {
+    type: field(event, 'type') ?? null,
+    kind: field(event, 'object', 'kind') ?? null,
+    columns: list(field(event, 'object', 'columnDefinitions')).length,
+    cells,
+  }
 }
 
 /** Some answers hold the server's other content too; only what the conversation is about is compared. */
@@ -120,12 +147,23 @@ function pick(what: NonNullable<Step['pick']>, body: Json): Json {
   switch (what) {
     case 'onlyGolden': {
       const row = list(field(body, 'rows')).find((item) => field(item, 'cells', 0) === 'widgets.golden.example.dev')
-      return { kind, columns: list(field(body, 'columnDefinitions')).map((column) => field(column, 'name') ?? null), row: list(field(row, 'cells')).length }
+      return {
+        kind,
+        columns: list(field(body, 'columnDefinitions')).map((column) => field(column, 'name') ?? null),
+        row: list(field(row, 'cells')).length,
+      }
     }
     case 'openapiIndex':
-      return { hasGroup: isFields(field(body, 'paths')) && field(body, 'paths', 'apis/golden.example.dev/v1') !== undefined }
+      return {
+        hasGroup: isFields(field(body, 'paths')) && field(body, 'paths', 'apis/golden.example.dev/v1') !== undefined,
+      }
     case 'names':
-      return { kind, names: list(field(body, 'items')).map((item) => String(field(item, 'metadata', 'name'))).sort() }
+      return {
+        kind,
+        names: list(field(body, 'items'))
+          .map((item) => String(field(item, 'metadata', 'name')))
+          .sort(),
+      }
     case 'page':
       return {
         kind,
@@ -166,7 +204,9 @@ function normalText(value: string, key: string): string {
   if (TIME.test(value) && !value.startsWith('2026-01-01')) return '<time>'
   return value
     .replace(/\bgen-[a-z0-9]{5}\b/g, 'gen-<rand>')
-    .replace(/[Tt]oo (old|large) resource version: \d+( \(\d+\))?(, current: \d+)?/g, (match) => match.replace(/\d+/g, '<n>'))
+    .replace(/[Tt]oo (old|large) resource version: \d+( \(\d+\))?(, current: \d+)?/g, (match) =>
+      match.replace(/\d+/g, '<n>'),
+    )
     .replace(/^\d+[smh](\d+s)?$/, '<age>')
 }
 
@@ -183,9 +223,11 @@ export function differences(id: string, got: Json | undefined): Difference[] {
     if (loose.some((pattern) => pattern.test(`${id}: ${path}`))) return
     const below = (name: string | number) => (path === '' ? String(name) : `${path}.${name}`)
     if (Array.isArray(left) && Array.isArray(right)) {
-      for (let index = 0; index < Math.max(left.length, right.length); index++) compare(below(index), left[index], right[index])
+      for (let index = 0; index < Math.max(left.length, right.length); index++)
+        compare(below(index), left[index], right[index])
     } else if (isFields(left) && isFields(right)) {
-      for (const name of new Set([...Object.keys(left), ...Object.keys(right)])) compare(below(name), left[name], right[name])
+      for (const name of new Set([...Object.keys(left), ...Object.keys(right)]))
+        compare(below(name), left[name], right[name])
     } else if (JSON.stringify(left) !== JSON.stringify(right)) found.push({ path, want: left, got: right })
   }
   compare('', answers[id], got)

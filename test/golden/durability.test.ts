@@ -12,7 +12,7 @@ import { startTestServer } from './test-server.ts'
 const MAPS = '/api/v1/namespaces/default/configmaps'
 const MERGE = 'application/merge-patch+json'
 const MAIN = new URL('main.ts', import.meta.url).pathname
-const ROUNDS = 6
+const ROUNDS = 4
 const WRITERS = 8
 
 interface Running extends AsyncDisposable {
@@ -40,7 +40,11 @@ describe('what was answered', () => {
     const pem = (text: string) => Buffer.from(text, 'base64').toString('utf8')
     const { cluster } = config.clusters[0]
     const { user } = config.users[0]
-    const client = new ApiClient(cluster.server, { ca: pem(cluster['certificate-authority-data']), cert: pem(user['client-certificate-data']), key: pem(user['client-key-data']) })
+    const client = new ApiClient(cluster.server, {
+      ca: pem(cluster['certificate-authority-data']),
+      cert: pem(user['client-certificate-data']),
+      key: pem(user['client-key-data']),
+    })
     const kill = async () => {
       child.kill('SIGKILL')
       await exited
@@ -55,8 +59,15 @@ describe('what was answered', () => {
     let newest = 0
     for (let round = 0; round < ROUNDS; round++) {
       const running = await start()
-      const { items } = await running.client.json<{ items: { metadata: { name: string; resourceVersion: string }; data?: { value?: string } }[] }>({ path: MAPS })
-      const found = new Map(items.map((item) => [item.metadata.name, { value: Number(item.data?.value), rv: Number(item.metadata.resourceVersion) }]))
+      const { items } = await running.client.json<{
+        items: { metadata: { name: string; resourceVersion: string }; data?: { value?: string } }[]
+      }>({ path: MAPS })
+      const found = new Map(
+        items.map((item) => [
+          item.metadata.name,
+          { value: Number(item.data?.value), rv: Number(item.metadata.resourceVersion) },
+        ]),
+      )
       for (const [name, { value, rv }] of acknowledged) {
         const now = found.get(name)
         // The last write may have been stored without its answer getting out, never the other way round.
@@ -72,7 +83,11 @@ describe('what was answered', () => {
           const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data: { value: String(value) } }
           const exists = found.has(name) || acknowledged.has(name)
           const answer = await running.client
-            .call(exists ? { method: 'PATCH', path: `${MAPS}/${name}`, contentType: MERGE, body } : { method: 'POST', path: MAPS, body })
+            .call(
+              exists
+                ? { method: 'PATCH', path: `${MAPS}/${name}`, contentType: MERGE, body }
+                : { method: 'POST', path: MAPS, body },
+            )
             .catch(() => undefined)
           if (answer === undefined || answer.status >= 300) return
           const rv = Number(JSON.parse(answer.text).metadata.resourceVersion)
@@ -86,7 +101,11 @@ describe('what was answered', () => {
       await running.kill()
     }
     await using last = await start()
-    const created = await last.client.json<{ metadata: { resourceVersion: string } }>({ method: 'POST', path: MAPS, body: { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'after' } } })
+    const created = await last.client.json<{ metadata: { resourceVersion: string } }>({
+      method: 'POST',
+      path: MAPS,
+      body: { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'after' } },
+    })
     expect(Number(created.metadata.resourceVersion)).toBeGreaterThan(newest)
   })
 
@@ -95,15 +114,40 @@ describe('what was answered', () => {
       apiVersion: 'apiextensions.k8s.io/v1',
       kind: 'CustomResourceDefinition',
       metadata: { name: 'things.example.dev' },
-      spec: { group: 'example.dev', scope: 'Namespaced', names: { plural: 'things', kind: 'Thing' }, versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } } }] },
+      spec: {
+        group: 'example.dev',
+        scope: 'Namespaced',
+        names: { plural: 'things', kind: 'Thing' },
+        versions: [
+          {
+            name: 'v1',
+            served: true,
+            storage: true,
+            schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+          },
+        ],
+      },
     }
     const THINGS = '/apis/example.dev/v1/namespaces/default/things'
-    const thing = (name: string) => ({ apiVersion: 'example.dev/v1', kind: 'Thing', metadata: { name }, spec: { n: 1 } })
+    const thing = (name: string) => ({
+      apiVersion: 'example.dev/v1',
+      kind: 'Thing',
+      metadata: { name },
+      spec: { n: 1 },
+    })
     let from = ''
     {
       await using first = await startTestServer({ dataDir })
-      await first.admin.json({ method: 'POST', path: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', body: definition })
-      const { metadata } = await first.admin.json<{ metadata: { resourceVersion: string } }>({ method: 'POST', path: THINGS, body: thing('one') })
+      await first.admin.json({
+        method: 'POST',
+        path: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
+        body: definition,
+      })
+      const { metadata } = await first.admin.json<{ metadata: { resourceVersion: string } }>({
+        method: 'POST',
+        path: THINGS,
+        body: thing('one'),
+      })
       from = metadata.resourceVersion
       await first.admin.json({ method: 'POST', path: THINGS, body: thing('two') })
     }

@@ -1,5 +1,5 @@
-import { KubeConfig, CustomObjectsApi, makeInformer } from '@kubernetes/client-node'
 import type { KubernetesObject } from '@kubernetes/client-node'
+import { CustomObjectsApi, KubeConfig, makeInformer } from '@kubernetes/client-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { steps } from './conversation.ts'
 import type { TestServer } from './test-server.ts'
@@ -13,7 +13,11 @@ describe('an informer of @kubernetes/client-node', () => {
 
   beforeAll(async () => {
     server = await startTestServer()
-    await server.admin.json({ method: 'POST', path: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', body: steps.find((step) => step.id === 'crd-create')?.body })
+    await server.admin.json({
+      method: 'POST',
+      path: '/apis/apiextensions.k8s.io/v1/customresourcedefinitions',
+      body: steps.find((step) => step.id === 'crd-create')?.body,
+    })
   })
 
   afterAll(async () => {
@@ -24,7 +28,11 @@ describe('an informer of @kubernetes/client-node', () => {
     const config = new KubeConfig()
     config.loadFromFile(server.kubeconfig)
     const custom = config.makeApiClient(CustomObjectsApi)
-    const create = (name: string) => custom.createNamespacedCustomObject({ ...GROUP, body: { apiVersion: 'golden.example.dev/v1', kind: 'Widget', metadata: { name }, spec: { size: 1 } } })
+    const create = (name: string) =>
+      custom.createNamespacedCustomObject({
+        ...GROUP,
+        body: { apiVersion: 'golden.example.dev/v1', kind: 'Widget', metadata: { name }, spec: { size: 1 } },
+      })
     await create('first')
 
     const seen: string[] = []
@@ -34,9 +42,14 @@ describe('an informer of @kubernetes/client-node', () => {
       seen.push(line)
       awaited.get(line)?.()
     }
-    const until = (line: string) => new Promise<void>((resolve) => void (seen.includes(line) ? resolve() : awaited.set(line, resolve)))
+    const until = (line: string) =>
+      new Promise<void>((resolve) => void (seen.includes(line) ? resolve() : awaited.set(line, resolve)))
 
-    const informer = makeInformer<KubernetesObject>(config, PATH, async () => await custom.listNamespacedCustomObject(GROUP))
+    const informer = makeInformer<KubernetesObject>(
+      config,
+      PATH,
+      async () => await custom.listNamespacedCustomObject(GROUP),
+    )
     informer.on('add', note('add'))
     informer.on('update', note('update'))
     informer.on('delete', note('delete'))
@@ -45,7 +58,12 @@ describe('an informer of @kubernetes/client-node', () => {
       await until('add first')
       await create('second')
       await until('add second')
-      await server.admin.json({ method: 'PATCH', path: `${PATH}/second/status`, contentType: 'application/merge-patch+json', body: { status: { phase: 'Ready' } } })
+      await server.admin.json({
+        method: 'PATCH',
+        path: `${PATH}/second/status`,
+        contentType: 'application/merge-patch+json',
+        body: { status: { phase: 'Ready' } },
+      })
       await until('update second')
       await custom.deleteNamespacedCustomObject({ ...GROUP, name: 'first' })
       await until('delete first')

@@ -25,6 +25,10 @@ const api = await startApiServer({
 })
 mkdirSync(dataDir, { recursive: true })
 const kubeconfig = join(dataDir, 'kubeconfig')
-writeFileSync(kubeconfig, kubeconfigFor({ url: api.url, caPem: authority.ca, certPem: admin.cert, keyPem: admin.key }), { mode: 0o600 })
+writeFileSync(
+  kubeconfig,
+  kubeconfigFor({ url: api.url, caPem: authority.ca, certPem: admin.cert, keyPem: admin.key }),
+  { mode: 0o600 },
+)
 console.log(`${api.url}\nexport KUBECONFIG=${kubeconfig}`)
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort())

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { kubeconfigFor } from '../../cloudcore/apiserver/kubeconfig.ts'
 import type { ApiServer, ApiServerOptions } from '../../cloudcore/apiserver/server.ts'
 import { startApiServer } from '../../cloudcore/apiserver/server.ts'
+import { ApiClient } from './api-client.ts'
 import type { Identity, TestAuthority } from './certificates.ts'
 import { makeAuthority } from './certificates.ts'
-import { ApiClient } from './api-client.ts'
 
 /** An API server of our own in a folder of its own, and an administrator who talks to it. */
 export interface TestServer extends AsyncDisposable {
@@ -24,7 +24,11 @@ export async function startTestServer(options: Partial<ApiServerOptions> = {}): 
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'sluice-api-'))
   const authority = await makeAuthority()
   const identity = await authority.server()
-  const api = await startApiServer({ ...options, dataDir, tls: { key: identity.key, cert: identity.cert, ca: authority.ca } })
+  const api = await startApiServer({
+    ...options,
+    dataDir,
+    tls: { key: identity.key, cert: identity.cert, ca: authority.ca },
+  })
   const clients: ApiClient[] = []
   const clientOf = (who: Identity): ApiClient => {
     const client = new ApiClient(api.url, { ca: authority.ca, ...who })
@@ -33,7 +37,11 @@ export async function startTestServer(options: Partial<ApiServerOptions> = {}): 
   }
   const admin = await authority.client('admin', ['system:masters'])
   const kubeconfig = join(dataDir, 'kubeconfig')
-  writeFileSync(kubeconfig, kubeconfigFor({ url: api.url, caPem: authority.ca, certPem: admin.cert, keyPem: admin.key }), { mode: 0o600 })
+  writeFileSync(
+    kubeconfig,
+    kubeconfigFor({ url: api.url, caPem: authority.ca, certPem: admin.cert, keyPem: admin.key }),
+    { mode: 0o600 },
+  )
   return {
     api,
     authority,

@@ -18,7 +18,10 @@ export class Authenticator {
   readonly #tokens: readonly { readonly digest: Buffer; readonly caller: Caller }[]
 
   constructor(tokens: Tokens = new Map()) {
-    this.#tokens = [...tokens].map(([token, { user, groups }]) => ({ digest: digest(token), caller: { user, groups: [...groups, EVERYBODY] } }))
+    this.#tokens = [...tokens].map(([token, { user, groups }]) => ({
+      digest: digest(token),
+      caller: { user, groups: [...groups, EVERYBODY] },
+    }))
   }
 
   identify(request: IncomingMessage): Caller {
@@ -48,7 +51,8 @@ export class Authenticator {
 function byCertificate(socket: TLSSocket): Caller | undefined {
   const { subject } = socket.getPeerCertificate()
   // Node's types leave out that a repeated attribute becomes a list.
-  const attribute = (value: unknown): string[] => (Array.isArray(value) ? value.filter((item) => typeof item === 'string') : typeof value === 'string' ? [value] : [])
+  const attribute = (value: unknown): string[] =>
+    Array.isArray(value) ? value.filter((item) => typeof item === 'string') : typeof value === 'string' ? [value] : []
   const [user] = attribute(subject?.CN)
   return user === undefined || user === '' ? undefined : { user, groups: [...attribute(subject.O), EVERYBODY] }
 }

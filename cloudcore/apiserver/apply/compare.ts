@@ -27,7 +27,9 @@ export function compare(before: unknown, after: unknown, schema: Schema | undefi
     if (after === undefined) return REMOVED
     return deepEqual(before, after) ? SAME : CHANGED
   }
-  return isObject(before) && isObject(after) ? compareFields(before, after, schema) : compareChildren(before, after, schema)
+  return isObject(before) && isObject(after)
+    ? compareFields(before, after, schema)
+    : compareChildren(before, after, schema)
 }
 
 /** The common case, two maps, without building anything for what did not change. */

@@ -19,13 +19,23 @@ export function jsonPatch(target: unknown, patch: unknown): unknown {
 }
 
 function readOperation(raw: unknown): Operation {
-  if (!isObject(raw) || typeof raw['op'] !== 'string') throw badRequest('error decoding patch: an operation needs op and path')
-  return { op: raw['op'], path: pointer(raw['path']), from: raw['from'] === undefined ? [] : pointer(raw['from']), value: raw['value'] }
+  if (!isObject(raw) || typeof raw['op'] !== 'string')
+    throw badRequest('error decoding patch: an operation needs op and path')
+  return {
+    op: raw['op'],
+    path: pointer(raw['path']),
+    from: raw['from'] === undefined ? [] : pointer(raw['from']),
+    value: raw['value'],
+  }
 }
 
 function pointer(text: unknown): readonly string[] {
-  if (typeof text !== 'string' || (text !== '' && !text.startsWith('/'))) throw badRequest(`error decoding patch: bad path ${JSON.stringify(text)}`)
-  const parts = text.split('/').slice(1).map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+  if (typeof text !== 'string' || (text !== '' && !text.startsWith('/')))
+    throw badRequest(`error decoding patch: bad path ${JSON.stringify(text)}`)
+  const parts = text
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
   if (parts.includes('__proto__')) throw unprocessable()
   return parts
 }

@@ -4,7 +4,17 @@ import type { KubeObject, ManagedFieldsEntry } from '../objects.ts'
 import { kubeTime, withMetadata } from '../objects.ts'
 import { compare, toFieldSet } from './compare.ts'
 import type { FieldSet } from './field-set.ts'
-import { decodeFields, difference, EMPTY, encodeFields, fieldSet, intersection, isEmpty, paths, union } from './field-set.ts'
+import {
+  decodeFields,
+  difference,
+  EMPTY,
+  encodeFields,
+  fieldSet,
+  intersection,
+  isEmpty,
+  paths,
+  union,
+} from './field-set.ts'
 import { withMetadataSchema } from './structure.ts'
 import { mergeApplied, removeGivenUp } from './structured-merge.ts'
 
@@ -66,10 +76,14 @@ export function afterUpdate(
   const removed = difference_.removed
   if (isEmpty(changed) && isEmpty(removed)) return entries
   const isOwn = (entry: ManagedFieldsEntry) =>
-    entry.operation === 'Update' && entry.manager === writer.manager && (entry.subresource ?? '') === (writer.subresource ?? '')
+    entry.operation === 'Update' &&
+    entry.manager === writer.manager &&
+    (entry.subresource ?? '') === (writer.subresource ?? '')
   const own = entries.find(isOwn)
   const taken = union(changed, removed)
-  const others = entries.filter((entry) => entry !== own).flatMap((entry) => withSet(entry, difference(decodeFields(entry.fieldsV1), taken)))
+  const others = entries
+    .filter((entry) => entry !== own)
+    .flatMap((entry) => withSet(entry, difference(decodeFields(entry.fieldsV1), taken)))
   const ownBefore = own === undefined ? EMPTY : decodeFields(own.fieldsV1)
   const ownAfter = union(difference(ownBefore, removed), changed)
   if (isEmpty(ownAfter)) return others
@@ -94,7 +108,9 @@ function withSet(entry: ManagedFieldsEntry, set: FieldSet): ManagedFieldsEntry[]
 function fold(entries: readonly ManagedFieldsEntry[]): readonly ManagedFieldsEntry[] {
   const updates = entries.filter((entry) => entry.operation === 'Update')
   if (updates.length <= MAX_UPDATE_ENTRIES) return entries
-  const oldest = updates.toSorted((a, b) => (a.time ?? '').localeCompare(b.time ?? '')).slice(0, updates.length - MAX_UPDATE_ENTRIES + 1)
+  const oldest = updates
+    .toSorted((a, b) => (a.time ?? '').localeCompare(b.time ?? ''))
+    .slice(0, updates.length - MAX_UPDATE_ENTRIES + 1)
   const last = oldest.at(-1)
   if (last === undefined) return entries
   const set = oldest.reduce((all, entry) => union(all, decodeFields(entry.fieldsV1)), EMPTY)
@@ -125,7 +141,9 @@ export function applyConfiguration(
   const entries = live?.metadata.managedFields ?? []
   const set = withoutFields(difference(toFieldSet(config, whole), UNOWNED), resetFields)
   const isOwn = (entry: ManagedFieldsEntry) =>
-    entry.operation === 'Apply' && entry.manager === writer.manager && (entry.subresource ?? '') === (writer.subresource ?? '')
+    entry.operation === 'Apply' &&
+    entry.manager === writer.manager &&
+    (entry.subresource ?? '') === (writer.subresource ?? '')
   const own = entries.find(isOwn)
   const foreign = entries.filter((entry) => entry !== own)
 
@@ -145,7 +163,10 @@ export function applyConfiguration(
   if (conflicts.length > 0 && !force) throw conflictError(conflicts)
   const taken = union(changed, removed)
   const others = foreign.flatMap((entry) => withSet(entry, difference(decodeFields(entry.fieldsV1), taken)))
-  const sameSet = own !== undefined && isEmpty(difference(set, decodeFields(own.fieldsV1))) && isEmpty(difference(decodeFields(own.fieldsV1), set))
+  const sameSet =
+    own !== undefined &&
+    isEmpty(difference(set, decodeFields(own.fieldsV1))) &&
+    isEmpty(difference(decodeFields(own.fieldsV1), set))
   const quiet = sameSet && isEmpty(changed) && isEmpty(removed) && own !== undefined
   if (quiet) return { object, entries }
   const entry: ManagedFieldsEntry = {
@@ -168,9 +189,14 @@ function restore(object: KubeObject, live: KubeObject | undefined, name: string)
   return before === undefined ? kept : { ...kept, [name]: before }
 }
 
-function conflictError(conflicts: readonly { readonly entry: ManagedFieldsEntry; readonly fields: FieldSet }[]): ApiStatusError {
+function conflictError(
+  conflicts: readonly { readonly entry: ManagedFieldsEntry; readonly fields: FieldSet }[],
+): ApiStatusError {
   const causes = conflicts.flatMap(({ entry, fields }) => {
-    const using = entry.operation === 'Update' ? ` using ${entry.apiVersion}${entry.time === undefined ? '' : ` at ${entry.time}`}` : ''
+    const using =
+      entry.operation === 'Update'
+        ? ` using ${entry.apiVersion}${entry.time === undefined ? '' : ` at ${entry.time}`}`
+        : ''
     const through = entry.subresource === undefined ? '' : ` with subresource "${entry.subresource}"`
     const who = `"${entry.manager}"${through}${using}`
     return paths(fields).map((field) => ({ reason: 'FieldManagerConflict', message: `conflict with ${who}`, field }))
@@ -181,6 +207,8 @@ function conflictError(conflicts: readonly { readonly entry: ManagedFieldsEntry;
   const text =
     causes.length === 1 && only !== undefined
       ? `${only.message}: ${only.field}`
-      : [...byOwner].map(([who, list]) => `conflicts with ${who}:\n${list.map((cause) => `- ${cause.field}`).join('\n')}`).join('\n')
+      : [...byOwner]
+          .map(([who, list]) => `conflicts with ${who}:\n${list.map((cause) => `- ${cause.field}`).join('\n')}`)
+          .join('\n')
   return new ApiStatusError(409, 'Conflict', `Apply failed with ${causes.length} ${noun}: ${text}`, { causes })
 }

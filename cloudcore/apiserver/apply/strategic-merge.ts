@@ -25,7 +25,8 @@ export function strategicMerge(target: unknown, patch: unknown, schema: Schema |
       const field = key.slice(DELETE_ITEMS.length)
       const gone = Array.isArray(value) ? value : []
       const list = result[field]
-      if (Array.isArray(list)) result = { ...result, [field]: list.filter((item) => !gone.some((other) => deepEqual(item, other))) }
+      if (Array.isArray(list))
+        result = { ...result, [field]: list.filter((item) => !gone.some((other) => deepEqual(item, other))) }
     } else if (!key.startsWith('$')) {
       result = mergeField(result, key, value, fieldSchema(schema, key), patch[ORDER + key])
     }
@@ -33,7 +34,13 @@ export function strategicMerge(target: unknown, patch: unknown, schema: Schema |
   return result
 }
 
-function mergeField(target: JsonObject, key: string, value: unknown, schema: Schema | undefined, order: unknown): JsonObject {
+function mergeField(
+  target: JsonObject,
+  key: string,
+  value: unknown,
+  schema: Schema | undefined,
+  order: unknown,
+): JsonObject {
   if (value === null) {
     const { [key]: _removed, ...rest } = target
     return rest
@@ -51,7 +58,8 @@ function mergeList(target: unknown, patch: readonly unknown[], schema: Schema | 
     return patch.filter((item) => !isObject(item) || item['$patch'] === undefined).map(withoutDirectives)
   }
   if (listType === 'set') return [...live, ...patch.filter((item) => !live.some((other) => deepEqual(item, other)))]
-  if (listType !== 'map' || key === undefined) return deepEqual(live, patch) && target !== undefined ? target : patch.map(withoutDirectives)
+  if (listType !== 'map' || key === undefined)
+    return deepEqual(live, patch) && target !== undefined ? target : patch.map(withoutDirectives)
   const idOf = (item: unknown) => JSON.stringify(isObject(item) ? item[key] : item)
   const merged = new Map(live.map((item) => [idOf(item), item]))
   const touched: string[] = []
@@ -70,14 +78,26 @@ function mergeList(target: unknown, patch: readonly unknown[], schema: Schema | 
 }
 
 /** The patch says the order of what it names; what only the server has keeps its place behind its old neighbour. */
-function arrange(merged: ReadonlyMap<string, unknown>, live: readonly string[], touched: readonly string[], order: readonly string[]): unknown[] {
+function arrange(
+  merged: ReadonlyMap<string, unknown>,
+  live: readonly string[],
+  touched: readonly string[],
+  order: readonly string[],
+): unknown[] {
   const named = new Set([...order, ...touched])
   const ids = [...new Set([...order, ...touched])].filter((id) => merged.has(id))
   for (const [index, id] of live.entries()) {
     if (named.has(id) || !merged.has(id)) continue
     const neighbour = live.slice(0, index).findLast((other) => ids.includes(other))
     const first = index === 0 && live.slice(1).some((other) => ids.includes(other))
-    const place = neighbour === undefined ? (first ? ids.length === 0 ? 0 : Math.max(0, ids.indexOf(live.slice(1).find((other) => ids.includes(other)) ?? '')) : ids.length) : ids.indexOf(neighbour) + 1
+    const place =
+      neighbour === undefined
+        ? first
+          ? ids.length === 0
+            ? 0
+            : Math.max(0, ids.indexOf(live.slice(1).find((other) => ids.includes(other)) ?? ''))
+          : ids.length
+        : ids.indexOf(neighbour) + 1
     ids.splice(place, 0, id)
   }
   return ids.map((id) => merged.get(id))
@@ -92,6 +112,12 @@ function retain(base: JsonObject, patch: JsonObject): JsonObject {
 function withoutDirectives(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutDirectives)
   if (!isObject(value)) return value
-  if (!Object.keys(value).some((key) => key.startsWith('$')) && !Object.values(value).some((child) => typeof child === 'object')) return value
-  return Object.fromEntries(Object.entries(value).flatMap(([key, child]) => (key.startsWith('$') ? [] : [[key, withoutDirectives(child)]])))
+  if (
+    !Object.keys(value).some((key) => key.startsWith('$')) &&
+    !Object.values(value).some((child) => typeof child === 'object')
+  )
+    return value
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, child]) => (key.startsWith('$') ? [] : [[key, withoutDirectives(child)]])),
+  )
 }

@@ -57,10 +57,14 @@ export function itemElement(item: unknown, schema: Schema | undefined): string {
 }
 
 /** The children of a fields- or items-shaped value by path element, with their schemas. */
-export function children(value: unknown, schema: Schema | undefined): Map<string, { value: unknown; schema: Schema | undefined; declared: boolean }> {
+export function children(
+  value: unknown,
+  schema: Schema | undefined,
+): Map<string, { value: unknown; schema: Schema | undefined; declared: boolean }> {
   const found = new Map<string, { value: unknown; schema: Schema | undefined; declared: boolean }>()
   if (Array.isArray(value)) {
-    for (const item of value) found.set(itemElement(item, schema), { value: item, schema: schema?.items, declared: false })
+    for (const item of value)
+      found.set(itemElement(item, schema), { value: item, schema: schema?.items, declared: false })
   } else if (isObject(value)) {
     for (const [key, child] of Object.entries(value)) {
       const declared = schema?.properties !== undefined && Object.hasOwn(schema.properties, key)

@@ -22,7 +22,11 @@ export function mergeApplied(live: unknown, applied: unknown, schema: Schema | u
   return result
 }
 
-function mergeItems(live: readonly unknown[], applied: readonly unknown[], schema: Schema | undefined): readonly unknown[] {
+function mergeItems(
+  live: readonly unknown[],
+  applied: readonly unknown[],
+  schema: Schema | undefined,
+): readonly unknown[] {
   const wanted = new Map(applied.map((item) => [itemElement(item, schema), item]))
   let changed = false
   const result = live.map((item) => {
@@ -61,11 +65,17 @@ export function removeGivenUp(value: unknown, gone: FieldSet, owned: FieldSet, s
   return changed ? result : value
 }
 
-function step(value: unknown, gone: FieldSet | undefined, owned: FieldSet | undefined, schema: Schema | undefined): unknown {
+function step(
+  value: unknown,
+  gone: FieldSet | undefined,
+  owned: FieldSet | undefined,
+  schema: Schema | undefined,
+): unknown {
   if (gone === undefined) return value
   const left = gone.children.size > 0 ? removeGivenUp(value, gone, owned ?? EMPTY, schema) : value
   if (owned !== undefined) return left
   if (gone.member) return undefined
-  const emptied = left !== value && (Array.isArray(left) ? left.length === 0 : isObject(left) && Object.keys(left).length === 0)
+  const emptied =
+    left !== value && (Array.isArray(left) ? left.length === 0 : isObject(left) && Object.keys(left).length === 0)
   return emptied ? undefined : left
 }

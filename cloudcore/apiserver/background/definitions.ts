@@ -1,6 +1,7 @@
 import { kindsOf } from '../crd/custom-kind.ts'
 import type { KubeObject } from '../objects.ts'
 import { deepEqual, kubeTime, listAt, stringAt, withField, withMetadata } from '../objects.ts'
+import type { WriteOptions } from '../registry/admission.ts'
 import { CRD_CLEANUP, deleteObject } from '../registry/deletion.ts'
 import { customResourceDefinitionKind } from '../registry/kinds/custom-resource-definition.ts'
 import type { Registry, Target } from '../registry/registry.ts'
@@ -48,11 +49,19 @@ export class Definitions {
     const name = definition.metadata.name
     const rival = this.#registry.catalog
       .all()
-      .find((kind) => kind.resource !== name && kind.group === stringAt(definition, 'spec', 'group') && kind.kind === stringAt(definition, 'spec', 'names', 'kind'))
+      .find(
+        (kind) =>
+          kind.resource !== name &&
+          kind.group === stringAt(definition, 'spec', 'group') &&
+          kind.kind === stringAt(definition, 'spec', 'names', 'kind'),
+      )
     const kinds = rival === undefined ? kindsOf(definition) : []
     if (definition.metadata.deletionTimestamp !== undefined) {
       this.#terminating.add(name)
-      this.#registry.catalog.setCustom(name, kinds.map((kind) => ({ ...kind, verbs: kind.verbs.filter((verb) => verb !== 'create') })))
+      this.#registry.catalog.setCustom(
+        name,
+        kinds.map((kind) => ({ ...kind, verbs: kind.verbs.filter((verb) => verb !== 'create') })),
+      )
       this.#queue.add(name)
       return
     }
@@ -64,8 +73,18 @@ export class Definitions {
   #report(definition: KubeObject, rival: string | undefined): void {
     const accepted = rival === undefined
     const conditions = [
-      condition('NamesAccepted', accepted, accepted ? 'NoConflicts' : 'KindConflict', accepted ? 'no conflicts found' : `the kind is already in use by ${rival}`),
-      condition('Established', accepted, accepted ? 'InitialNamesAccepted' : 'NotAccepted', accepted ? 'the initial names have been accepted' : 'not all names are accepted'),
+      condition(
+        'NamesAccepted',
+        accepted,
+        accepted ? 'NoConflicts' : 'KindConflict',
+        accepted ? 'no conflicts found' : `the kind is already in use by ${rival}`,
+      ),
+      condition(
+        'Established',
+        accepted,
+        accepted ? 'InitialNamesAccepted' : 'NotAccepted',
+        accepted ? 'the initial names have been accepted' : 'not all names are accepted',
+      ),
     ]
     const now = kubeTime(this.#registry.clock.now())
     const before = listAt(definition, 'status', 'conditions')
@@ -75,11 +94,26 @@ export class Definitions {
       return { ...wanted, lastTransitionTime: since || now }
     })
     const stored = definition['spec']
-    const names = withField({ status: definition['status'] }, ['status', 'acceptedNames'], accepted ? nameFields(definition) : undefined)
+    const names = withField(
+      { status: definition['status'] },
+      ['status', 'acceptedNames'],
+      accepted ? nameFields(definition) : undefined,
+    )
     const status = withField(names, ['status', 'conditions'], merged)['status']
     if (deepEqual(status, definition['status']) || stored === undefined) return
-    const target: Target = { kind: customResourceDefinitionKind, namespace: '', name: definition.metadata.name, subresource: 'status' }
-    const options = { manager: 'kube-apiserver', dryRun: false, fieldValidation: 'Ignore', force: true, warnings: [] } as const
+    const target: Target = {
+      kind: customResourceDefinitionKind,
+      namespace: '',
+      name: definition.metadata.name,
+      subresource: 'status',
+    }
+    const options: WriteOptions = {
+      manager: 'kube-apiserver',
+      dryRun: false,
+      fieldValidation: 'Ignore',
+      force: true,
+      warnings: [],
+    }
     this.#registry.patch(target, (live) => withMetadata(withField(live, ['status'], status), {}), options)
   }
 
@@ -100,7 +134,11 @@ export class Definitions {
     for (const { key, stored } of store.all(name)) {
       remaining++
       if (kind === undefined || stored.object.metadata.deletionTimestamp !== undefined) continue
-      deleteObject(this.#registry, { kind, namespace: key.namespace, name: key.name, subresource: undefined }, BACKGROUND)
+      deleteObject(
+        this.#registry,
+        { kind, namespace: key.namespace, name: key.name, subresource: undefined },
+        BACKGROUND,
+      )
       if (++deleted >= CHUNK) return true
     }
     if (remaining > 0) return deleted > 0
@@ -113,7 +151,13 @@ export class Definitions {
   }
 }
 
-const BACKGROUND = { gracePeriodSeconds: undefined, uid: undefined, resourceVersion: undefined, propagation: 'Background', dryRun: false } as const
+const BACKGROUND = {
+  gracePeriodSeconds: undefined,
+  uid: undefined,
+  resourceVersion: undefined,
+  propagation: 'Background',
+  dryRun: false,
+} as const
 
 function condition(type: string, holds: boolean, reason: string, message: string) {
   return { type, status: holds ? 'True' : 'False', reason, message }

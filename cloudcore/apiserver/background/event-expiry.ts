@@ -13,7 +13,11 @@ export function expireEvents(registry: Registry): boolean {
   let removed = 0
   for (const { key, stored } of store.all(eventKind.resource)) {
     const { object } = stored
-    const times = [object.metadata.creationTimestamp ?? '', stringAt(object, 'lastTimestamp'), stringAt(object, 'series', 'lastObservedTime')]
+    const times = [
+      object.metadata.creationTimestamp ?? '',
+      stringAt(object, 'lastTimestamp'),
+      stringAt(object, 'series', 'lastObservedTime'),
+    ]
     const newest = Math.max(...times.map((time) => Date.parse(time) || 0))
     if (newest >= oldest) continue
     store.delete(key, object, stored)

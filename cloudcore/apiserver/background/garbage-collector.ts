@@ -104,7 +104,9 @@ export class GarbageCollector {
 
   #ownerKey(owner: OwnerReference, namespace: string): ObjectKey | undefined {
     const kind = this.#registry.catalog.findKind(owner.apiVersion, owner.kind)
-    return kind === undefined ? undefined : { resource: kind.resource, namespace: kind.namespaced ? namespace : '', name: owner.name }
+    return kind === undefined
+      ? undefined
+      : { resource: kind.resource, namespace: kind.namespaced ? namespace : '', name: owner.name }
   }
 
   #deleteDependents(key: ObjectKey, owner: KubeObject): void {
@@ -117,7 +119,13 @@ export class GarbageCollector {
       if (object.metadata.deletionTimestamp === undefined) this.#delete(dependent, 'Foreground')
     }
     // Dependents that went just now are gone from the store, but not yet from the index.
-    if (waiting && [...(this.#dependents.get(owner.metadata.uid ?? '')?.values() ?? [])].some((item) => this.#registry.store.get(item) !== undefined)) return
+    if (
+      waiting &&
+      [...(this.#dependents.get(owner.metadata.uid ?? '')?.values() ?? [])].some(
+        (item) => this.#registry.store.get(item) !== undefined,
+      )
+    )
+      return
     this.#dropFinalizer(key, FOREGROUND)
   }
 
@@ -139,7 +147,10 @@ export class GarbageCollector {
     const live = this.#registry.store.get(key)
     if (live === undefined) return
     const next = withMetadata(live.object, changes)
-    const done = next.metadata.deletionTimestamp !== undefined && (next.metadata.finalizers ?? []).length === 0 && (next.metadata.deletionGracePeriodSeconds ?? 0) === 0
+    const done =
+      next.metadata.deletionTimestamp !== undefined &&
+      (next.metadata.finalizers ?? []).length === 0 &&
+      (next.metadata.deletionGracePeriodSeconds ?? 0) === 0
     if (done) this.#registry.store.delete(key, next, live)
     else this.#registry.store.update(key, next, live)
   }
@@ -147,11 +158,18 @@ export class GarbageCollector {
   #delete(key: ObjectKey, propagation: Propagation): void {
     const kind = this.#registry.catalog.byResource(key.resource)
     if (kind === undefined) return
-    const hasDependents = propagation === 'Foreground' && this.#dependents.has(this.#registry.store.get(key)?.object.metadata.uid ?? '')
+    const hasDependents =
+      propagation === 'Foreground' && this.#dependents.has(this.#registry.store.get(key)?.object.metadata.uid ?? '')
     deleteObject(
       this.#registry,
       { kind, namespace: key.namespace, name: key.name, subresource: undefined },
-      { gracePeriodSeconds: undefined, uid: undefined, resourceVersion: undefined, propagation: hasDependents ? 'Foreground' : 'Background', dryRun: false },
+      {
+        gracePeriodSeconds: undefined,
+        uid: undefined,
+        resourceVersion: undefined,
+        propagation: hasDependents ? 'Foreground' : 'Background',
+        dryRun: false,
+      },
     )
   }
 }

@@ -63,4 +63,10 @@ export class Namespaces {
   }
 }
 
-const BACKGROUND = { gracePeriodSeconds: undefined, uid: undefined, resourceVersion: undefined, propagation: 'Background', dryRun: false } as const
+const BACKGROUND = {
+  gracePeriodSeconds: undefined,
+  uid: undefined,
+  resourceVersion: undefined,
+  propagation: 'Background',
+  dryRun: false,
+} as const

@@ -19,8 +19,14 @@ export const celEnvironment = new Environment({
   .registerFunction('string.replace(string, string): string', (text: string, from: string, to: string) =>
     text.replaceAll(from, () => to),
   )
-  .registerFunction('string.find(string): string', (text: string, source: string) => new RegExp(source, 'u').exec(text)?.[0] ?? '')
-  .registerFunction('string.findAll(string): list<string>', (text: string, source: string) => text.match(new RegExp(source, 'gu')) ?? [])
+  .registerFunction(
+    'string.find(string): string',
+    (text: string, source: string) => new RegExp(source, 'u').exec(text)?.[0] ?? '',
+  )
+  .registerFunction(
+    'string.findAll(string): list<string>',
+    (text: string, source: string) => text.match(new RegExp(source, 'gu')) ?? [],
+  )
   .registerFunction('isURL(string): bool', (text: string) => URL.canParse(text))
 
 type Comparable = bigint | number | string | boolean | undefined

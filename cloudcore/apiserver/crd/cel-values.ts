@@ -14,7 +14,9 @@ export type CelValue =
 
 /** Words CEL keeps for itself; a field of that name is written `__name__` in a rule. */
 const RESERVED = new Set(
-  'true false null in as break const continue else for function if import let loop package namespace return var void while'.split(' '),
+  'true false null in as break const continue else for function if import let loop package namespace return var void while'.split(
+    ' ',
+  ),
 )
 
 /** How a field name is spelled in a rule (Kubernetes: CEL field escaping). */

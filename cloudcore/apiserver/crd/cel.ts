@@ -1,11 +1,11 @@
 import type { ASTNode } from '@marcbachmann/cel-js'
+import type { StatusCause } from '../http/status.ts'
 import { isObject } from '../objects.ts'
 import { celEnvironment } from './cel-environment.ts'
 import type { CelValue } from './cel-values.ts'
 import { CelConverter } from './cel-values.ts'
 import type { Schema, ValidationRule } from './schema.ts'
 import { fieldSchema } from './schema.ts'
-import type { StatusCause } from '../http/status.ts'
 
 /**
  * The rules of `x-kubernetes-validations`, evaluated with @marcbachmann/cel-js: no dependencies, 0.3 MB, kept up to
@@ -166,7 +166,8 @@ function compileRule(rule: ValidationRule): CompiledRule {
   const text = rule.messageExpression === undefined ? undefined : celEnvironment.parse(rule.messageExpression)
   const fixed = rule.message ?? `failed rule: ${rule.rule}`
   const size = measure(program.ast)
-  const context = (self: CelValue, oldSelf: CelValue | undefined) => (oldSelf === undefined ? { self } : { self, oldSelf })
+  const context = (self: CelValue, oldSelf: CelValue | undefined) =>
+    oldSelf === undefined ? { self } : { self, oldSelf }
   return {
     rule,
     usesOld: size.usesOld,

@@ -55,7 +55,9 @@ function columnsOf(version: JsonObject): Column[] {
       name,
       type,
       format: stringAt(column, 'format'),
-      description: stringAt(column, 'description') || `Custom resource definition column (in JSONPath format): ${stringAt(column, 'jsonPath')}`,
+      description:
+        stringAt(column, 'description') ||
+        `Custom resource definition column (in JSONPath format): ${stringAt(column, 'jsonPath')}`,
       priority: typeof priority === 'number' ? priority : 0,
       cell: (object, nowMs) => cellOf(find(object), type, nowMs),
     }
@@ -97,7 +99,11 @@ function scaleOf(version: JsonObject): ScalePaths | undefined {
   if (!isObject(scale)) return undefined
   const path = (field: string) => stringAt(scale, field).split('.').filter(Boolean)
   const selector = path('labelSelectorPath')
-  return { spec: path('specReplicasPath'), status: path('statusReplicasPath'), selector: selector.length === 0 ? undefined : selector }
+  return {
+    spec: path('specReplicasPath'),
+    status: path('statusReplicasPath'),
+    selector: selector.length === 0 ? undefined : selector,
+  }
 }
 
 function selectableField(field: unknown): [string, (object: KubeObject) => string][] {

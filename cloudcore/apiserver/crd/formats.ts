@@ -15,7 +15,8 @@ const CHECKS: Readonly<Record<string, (value: string) => boolean>> = {
     return rest.length === 0 && isIP(address ?? '') !== 0 && /^\d{1,3}$/.test(bits ?? '')
   },
   mac: (value) => /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i.test(value),
-  hostname: (value) => value.length <= 253 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/i.test(value),
+  hostname: (value) =>
+    value.length <= 253 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/i.test(value),
   email: (value) => value.length <= 320 && /^[^\s@]+@[^\s@]+$/.test(value),
   uri: (value) => URL.canParse(value),
   quantity: (value) => QUANTITY.test(value),

@@ -15,7 +15,10 @@ const TOKEN =
  * finds all matching values, or undefined when the path is not understood.
  */
 export function compileJsonPath(source: string): ((value: unknown) => unknown[]) | undefined {
-  const text = source.trim().replace(/^\{(.*)\}$/s, '$1').replace(/^\$/, '')
+  const text = source
+    .trim()
+    .replace(/^\{(.*)\}$/s, '$1')
+    .replace(/^\$/, '')
   const steps: Step[] = []
   TOKEN.lastIndex = 0
   while (TOKEN.lastIndex < text.length) {
@@ -34,7 +37,9 @@ export function compileJsonPath(source: string): ((value: unknown) => unknown[])
 }
 
 function literal(text: string): unknown {
-  return text.startsWith("'") || text.startsWith('"') ? text.slice(1, -1) : JSON.parse(/^-?[\d.]+$/.test(text) ? String(Number(text)) : text)
+  return text.startsWith("'") || text.startsWith('"')
+    ? text.slice(1, -1)
+    : JSON.parse(/^-?[\d.]+$/.test(text) ? String(Number(text)) : text)
 }
 
 function take(value: unknown, step: Step): unknown[] {

@@ -65,7 +65,11 @@ export function fieldSchema(schema: Schema | undefined, key: string): Schema | u
 }
 
 /** Calls `visit` for a schema and everything below it, with the path of fields that leads there. */
-export function walkSchema(schema: Schema, visit: (schema: Schema, path: readonly string[]) => void, path: readonly string[] = []): void {
+export function walkSchema(
+  schema: Schema,
+  visit: (schema: Schema, path: readonly string[]) => void,
+  path: readonly string[] = [],
+): void {
   visit(schema, path)
   for (const [key, child] of Object.entries(schema.properties ?? {})) walkSchema(child, visit, [...path, key])
   if (schema.items !== undefined) walkSchema(schema.items, visit, [...path, '*'])

@@ -25,13 +25,20 @@ function invalidAt(causes: StatusCause[], field: string, value: unknown, text: s
 }
 
 function visit(schema: Schema, path: string, causes: StatusCause[], root: boolean, depth: number): void {
-  if (depth > MAX_DEPTH) return invalidAt(causes, path, 'schema', `must not be nested deeper than ${MAX_DEPTH}`)
+  if (depth > MAX_DEPTH) {
+    invalidAt(causes, path, 'schema', `must not be nested deeper than ${MAX_DEPTH}`)
+    return
+  }
   const typed = schema.type !== undefined && schema.type !== ''
   const free = schema['x-kubernetes-int-or-string'] === true || schema['x-kubernetes-preserve-unknown-fields'] === true
   if (!typed && !free && !root) required(causes, `${path}.type`, 'must not be empty for specified object fields')
   if (typed && !TYPES.has(schema.type ?? '')) invalidAt(causes, `${path}.type`, schema.type, 'is no known type')
   if (schema.properties !== undefined && schema.additionalProperties !== undefined) {
-    causes.push({ reason: 'FieldValueForbidden', message: 'Forbidden: properties and additionalProperties are mutual exclusive', field: path })
+    causes.push({
+      reason: 'FieldValueForbidden',
+      message: 'Forbidden: properties and additionalProperties are mutual exclusive',
+      field: path,
+    })
   }
   if (schema.type === 'array' && schema.items === undefined) required(causes, `${path}.items`, 'must be specified')
   if (schema.pattern !== undefined && pattern(schema.pattern) === undefined) {
@@ -63,13 +70,18 @@ function listRules(schema: Schema, path: string, causes: StatusCause[]): void {
     invalidAt(causes, `${path}.x-kubernetes-list-type`, listType, 'must be one of atomic, set, map')
   }
   if (listType !== 'map') return
-  if (keys.length === 0) required(causes, `${path}.x-kubernetes-list-map-keys`, 'must not be empty if x-kubernetes-list-type is map')
+  if (keys.length === 0)
+    required(causes, `${path}.x-kubernetes-list-map-keys`, 'must not be empty if x-kubernetes-list-type is map')
   for (const key of keys) {
     const field = schema.items?.properties?.[key]
     if (field === undefined) {
       invalidAt(causes, `${path}.x-kubernetes-list-map-keys`, key, 'entries must all be names of item properties')
     } else if (field.default === undefined && schema.items?.required?.includes(key) !== true) {
-      required(causes, `${path}.items.properties[${key}].default`, `this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property`)
+      required(
+        causes,
+        `${path}.items.properties[${key}].default`,
+        `this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property`,
+      )
     }
   }
 }

@@ -19,7 +19,13 @@ export function validateSchema(value: unknown, old: unknown, schema: Schema, pat
 
 /** After one of these the CEL rules are not run: they could not rely on the shape they were written for. */
 export function blocksRules(causes: readonly StatusCause[]): boolean {
-  const blocking = ['FieldValueNotSupported', 'FieldValueRequired', 'FieldValueTooLong', 'FieldValueTooMany', 'FieldValueTypeInvalid']
+  const blocking = [
+    'FieldValueNotSupported',
+    'FieldValueRequired',
+    'FieldValueTooLong',
+    'FieldValueTooMany',
+    'FieldValueTypeInvalid',
+  ]
   return causes.some((cause) => blocking.includes(cause.reason))
 }
 
@@ -78,12 +84,16 @@ function checkString(value: string, schema: Schema, path: string, add: Add, bad:
   if (schema.maxLength !== undefined && length > schema.maxLength) {
     add('FieldValueTooLong', `Too long: may not be more than ${schema.maxLength} bytes`)
   }
-  if (schema.minLength !== undefined && length < schema.minLength) bad(`should be at least ${schema.minLength} chars long`)
+  if (schema.minLength !== undefined && length < schema.minLength)
+    bad(`should be at least ${schema.minLength} chars long`)
   if (schema.pattern !== undefined && pattern(schema.pattern)?.test(value) === false) {
     bad(`should match '${schema.pattern}'`)
   }
   if (schema.format !== undefined && !checkFormat(schema.format, value)) {
-    add('FieldValueInvalid', `Invalid value: ${show(value)}: ${path} in body must be of type ${schema.format}: ${show(value)}`)
+    add(
+      'FieldValueInvalid',
+      `Invalid value: ${show(value)}: ${path} in body must be of type ${schema.format}: ${show(value)}`,
+    )
   }
 }
 
@@ -104,12 +114,22 @@ function checkNumber(value: number, schema: Schema, bad: (text: string) => void)
   if (schema.format === 'int32' && (value < -(2 ** 31) || value >= 2 ** 31)) bad('must be of type int32')
 }
 
-function checkList(value: readonly unknown[], old: unknown, schema: Schema, path: string, causes: StatusCause[], add: Add): void {
+function checkList(
+  value: readonly unknown[],
+  old: unknown,
+  schema: Schema,
+  path: string,
+  causes: StatusCause[],
+  add: Add,
+): void {
   if (schema.maxItems !== undefined && value.length > schema.maxItems) {
     add('FieldValueTooMany', `Too many: ${value.length}: must have at most ${schema.maxItems} items`)
   }
   if (schema.minItems !== undefined && value.length < schema.minItems) {
-    add('FieldValueInvalid', `Invalid value: ${value.length}: ${path} in body should have at least ${schema.minItems} items`)
+    add(
+      'FieldValueInvalid',
+      `Invalid value: ${value.length}: ${path} in body should have at least ${schema.minItems} items`,
+    )
   }
   const listType = schema['x-kubernetes-list-type']
   const keys = schema['x-kubernetes-list-map-keys'] ?? []
@@ -133,7 +153,13 @@ function checkList(value: readonly unknown[], old: unknown, schema: Schema, path
   }
 }
 
-function checkCombinations(value: unknown, schema: Schema, path: string, causes: StatusCause[], bad: (text: string) => void): void {
+function checkCombinations(
+  value: unknown,
+  schema: Schema,
+  path: string,
+  causes: StatusCause[],
+  bad: (text: string) => void,
+): void {
   const passes = (part: Schema) => validateSchema(value, undefined, part, path).length === 0
   for (const part of schema.allOf ?? []) causes.push(...validateSchema(value, undefined, part, path))
   if (schema.anyOf !== undefined && schema['x-kubernetes-int-or-string'] !== true && !schema.anyOf.some(passes)) {
@@ -141,7 +167,8 @@ function checkCombinations(value: unknown, schema: Schema, path: string, causes:
   }
   if (schema.oneOf !== undefined) {
     const matching = schema.oneOf.filter(passes).length
-    if (matching !== 1) bad(`must validate one and only one schema (oneOf). Found ${matching === 0 ? 'none' : `${matching}`} valid`)
+    if (matching !== 1)
+      bad(`must validate one and only one schema (oneOf). Found ${matching === 0 ? 'none' : `${matching}`} valid`)
   }
   if (schema.not !== undefined && passes(schema.not)) bad('must not validate the schema (not)')
 }

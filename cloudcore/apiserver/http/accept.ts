@@ -30,9 +30,16 @@ export function negotiate(accept: string | undefined, shapes: readonly string[])
 function choose(accept: string, shapes: readonly string[]): Wanted {
   for (const clause of accept.split(',').slice(0, 20)) {
     const [media = '', ...parameters] = clause.split(';').map((part) => part.trim())
-    const options = new Map(parameters.map((text): [string, string] => [text.split('=')[0] ?? '', text.split('=')[1] ?? '']))
+    const options = new Map(
+      parameters.map((text): [string, string] => [text.split('=')[0] ?? '', text.split('=')[1] ?? '']),
+    )
     const type = media.toLowerCase()
-    const served = type === 'application/yaml' ? type : ['application/json', '*/*', 'application/*'].includes(type) ? 'application/json' : undefined
+    const served =
+      type === 'application/yaml'
+        ? type
+        : ['application/json', '*/*', 'application/*'].includes(type)
+          ? 'application/json'
+          : undefined
     const as = options.get('as')
     if (served === undefined || (as !== undefined && !shapes.includes(as))) continue
     if (as === 'Table' && options.get('v') !== 'v1') continue

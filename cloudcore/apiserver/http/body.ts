@@ -58,9 +58,13 @@ export function decodeJson(body: Buffer): unknown {
   checkDepth(text)
   try {
     const suspicious = text.includes('__proto__') || text.includes('\\u005')
-    return suspicious ? JSON.parse(text, (key, value: unknown) => (key === '__proto__' ? undefined : value)) : JSON.parse(text)
+    return suspicious
+      ? JSON.parse(text, (key, value: unknown) => (key === '__proto__' ? undefined : value))
+      : JSON.parse(text)
   } catch (error) {
-    throw badRequest(`couldn't get version/kind; json parse error: ${error instanceof Error ? error.message : String(error)}`)
+    throw badRequest(
+      `couldn't get version/kind; json parse error: ${error instanceof Error ? error.message : String(error)}`,
+    )
   }
 }
 
@@ -81,7 +85,9 @@ export function decodeYaml(body: Buffer): unknown {
     // Through JSON once: what is stored is JSON, and dates, maps with odd keys and shared parts end here.
     return decodeJson(Buffer.from(JSON.stringify(value ?? null)))
   } catch (error) {
-    throw badRequest(`error converting YAML to JSON: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`)
+    throw badRequest(
+      `error converting YAML to JSON: ${error instanceof Error ? error.message.split('\n')[0] : String(error)}`,
+    )
   }
 }
 

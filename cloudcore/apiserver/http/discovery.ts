@@ -27,12 +27,18 @@ function plainAnswer(parts: readonly string[], exchange: Exchange, catalog: Cata
   if (root === 'api') {
     if (parts.length === 1) {
       const serverAddress = exchange.request.headers.host ?? ''
-      return { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [{ clientCIDR: '0.0.0.0/0', serverAddress }] }
+      return {
+        kind: 'APIVersions',
+        versions: ['v1'],
+        serverAddressByClientCIDRs: [{ clientCIDR: '0.0.0.0/0', serverAddress }],
+      }
     }
     return parts.length === 2 && first === 'v1' ? resourceList(catalog, '', 'v1') : undefined
   }
   if (parts.length === 1) {
-    const groups = [...catalog.groups()].filter(([group]) => group !== '').map(([group, versions]) => apiGroup(group, versions))
+    const groups = [...catalog.groups()]
+      .filter(([group]) => group !== '')
+      .map(([group, versions]) => apiGroup(group, versions))
     return { kind: 'APIGroupList', apiVersion: 'v1', groups }
   }
   const versions = first === '' ? undefined : catalog.groups().get(first)

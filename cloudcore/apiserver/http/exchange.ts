@@ -21,14 +21,24 @@ export function sendText(response: ServerResponse, code: number, text: string): 
 }
 
 /** Sends JSON that is already text; `wanted` turns it into YAML where that was asked for. */
-export function sendJson(response: ServerResponse, code: number, json: string, wanted?: Wanted, contentType = 'application/json'): void {
+export function sendJson(
+  response: ServerResponse,
+  code: number,
+  json: string,
+  wanted?: Wanted,
+  contentType = 'application/json',
+): void {
   if (wanted?.type === 'application/yaml') {
     const text = toYaml(JSON.parse(json))
     response.writeHead(code, { 'Content-Type': 'application/yaml', 'Content-Length': Buffer.byteLength(text) })
     response.end(text)
     return
   }
-  response.writeHead(code, { 'Content-Type': contentType, 'Content-Length': Buffer.byteLength(json), 'Cache-Control': 'no-cache, private' })
+  response.writeHead(code, {
+    'Content-Type': contentType,
+    'Content-Length': Buffer.byteLength(json),
+    'Cache-Control': 'no-cache, private',
+  })
   response.end(json)
 }
 
@@ -42,7 +52,12 @@ export function sendError(response: ServerResponse, error: unknown): void {
     response.destroy()
     return
   }
-  const status = error instanceof ApiStatusError ? error : error instanceof RangeError ? internalError('the request is too complex') : internalError(reason(error))
+  const status =
+    error instanceof ApiStatusError
+      ? error
+      : error instanceof RangeError
+        ? internalError('the request is too complex')
+        : internalError(reason(error))
   if (status.httpCode === 413 || status.httpCode === 401) response.setHeader('Connection', 'close')
   const retry = status.details?.retryAfterSeconds
   if (retry !== undefined) response.setHeader('Retry-After', String(retry))
@@ -70,7 +85,12 @@ export function drained(response: ServerResponse): Promise<void> {
 /** Warning headers (RFC 7234, code 299) as kubectl prints them; at most a handful, each bounded. */
 export function addWarnings(response: ServerResponse, warnings: readonly string[]): void {
   if (warnings.length === 0) return
-  const texts = warnings.slice(0, 20).map((text) => text.slice(0, 256).replace(/[\\"]/g, '\\$&').replace(/[^\x20-\x7e]/g, '?'))
+  const texts = warnings.slice(0, 20).map((text) =>
+    text
+      .slice(0, 256)
+      .replace(/[\\"]/g, '\\$&')
+      .replace(/[^\x20-\x7e]/g, '?'),
+  )
   response.setHeader(
     'Warning',
     texts.map((text) => `299 - "${text}"`),

@@ -24,7 +24,17 @@ export interface HandlerOptions {
   readonly signal: AbortSignal
 }
 
-const VERSION = { major: '1', minor: '32', gitVersion: 'v1.32.0+sluice', gitCommit: '', gitTreeState: 'clean', buildDate: '2026-01-01T00:00:00Z', goVersion: '', compiler: '', platform: `${process.platform}/${process.arch}` }
+const VERSION = {
+  major: '1',
+  minor: '32',
+  gitVersion: 'v1.32.0+sluice',
+  gitCommit: '',
+  gitTreeState: 'clean',
+  buildDate: '2026-01-01T00:00:00Z',
+  goVersion: '',
+  compiler: '',
+  platform: `${process.platform}/${process.arch}`,
+}
 const NOT_FOUND = '404 page not found\n'
 
 /** The request pipeline: who, what, may they, do it. Every failure ends as a Status answer. */
@@ -55,12 +65,21 @@ export class Handler {
     if (path === '/healthz' || path === '/livez' || path === '/readyz') return sendText(response, 200, 'ok')
     if (path === '/version') return sendObject(response, 200, VERSION)
     const caller = this.#options.authenticator.identify(request)
-    const exchange: Exchange = { request, response, method, path, query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)), caller }
+    const exchange: Exchange = {
+      request,
+      response,
+      method,
+      path,
+      query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)),
+      caller,
+    }
     const resource = parseResourcePath(path)
     if (resource === undefined) return this.#plain(exchange)
     const kind = this.#options.registry.catalog.find(resource.group, resource.version, resource.plural)
-    if (kind === undefined || (resource.subresource !== undefined && !hasSubresource(kind, resource.subresource))) return sendText(response, 404, NOT_FOUND)
-    if (kind.namespaced && resource.namespace === undefined && resource.name !== undefined) return sendText(response, 404, NOT_FOUND)
+    if (kind === undefined || (resource.subresource !== undefined && !hasSubresource(kind, resource.subresource)))
+      return sendText(response, 404, NOT_FOUND)
+    if (kind.namespaced && resource.namespace === undefined && resource.name !== undefined)
+      return sendText(response, 404, NOT_FOUND)
     if (!kind.namespaced && resource.namespace !== undefined) return sendText(response, 404, NOT_FOUND)
     return this.#resource(exchange, kind, resource)
   }
@@ -71,20 +90,27 @@ export class Handler {
       throw new ApiStatusError(403, 'Forbidden', `forbidden: User "${caller.user}" cannot get path "${path}"`, {})
     }
     if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed()
-    if (path === '/openapi/v3') return sendObject(response, 200, this.#options.openApi.index())
-    if (path.startsWith('/openapi/v3/')) {
-      const document = this.#options.openApi.document(path.slice('/openapi/v3/'.length))
-      if (document !== undefined) return sendJson(response, 200, document)
-    } else if (/^\/apis?(\/|$)/.test(path) && answerDiscovery(exchange, this.#options.registry.catalog)) return
-    sendText(response, 404, NOT_FOUND)
+    if (path === '/openapi/v3') sendObject(response, 200, this.#options.openApi.index())
+    else if (path.startsWith('/openapi/v3/')) this.#openApiDocument(response, path.slice('/openapi/v3/'.length))
+    else if (!/^\/apis?(\/|$)/.test(path) || !answerDiscovery(exchange, this.#options.registry.catalog)) {
+      sendText(response, 404, NOT_FOUND)
+    }
+  }
+
+  #openApiDocument(response: ServerResponse, path: string): void {
+    const document = this.#options.openApi.document(path)
+    if (document === undefined) sendText(response, 404, NOT_FOUND)
+    else sendJson(response, 200, document)
   }
 
   async #resource(exchange: Exchange, kind: Kind, path: ResourcePath): Promise<void> {
     const { method, query } = exchange
-    const watching = method === 'GET' && path.subresource === undefined && ['1', 'true'].includes(query.get('watch') ?? '')
+    const watching =
+      method === 'GET' && path.subresource === undefined && ['1', 'true'].includes(query.get('watch') ?? '')
     const verb = watching ? 'watch' : verbOf(method, path)
     this.#admit(exchange, kind, path, verb)
-    if (!kind.verbs.includes(verb) && !(path.subresource !== undefined && ['get', 'update', 'patch'].includes(verb))) throw methodNotAllowed()
+    if (!kind.verbs.includes(verb) && !(path.subresource !== undefined && ['get', 'update', 'patch'].includes(verb)))
+      throw methodNotAllowed()
     const { registry } = this.#options
     const namespace = kind.namespaced ? path.namespace : undefined
     if (watching) return this.#watch(exchange, kind, namespace, path.name)
@@ -92,7 +118,8 @@ export class Handler {
     if (name === undefined) {
       if (method === 'GET') return answerList(exchange, registry, kind, namespace)
       if (method === 'DELETE') return answerCollectionDelete(exchange, registry, kind, namespace)
-      if (kind.namespaced && namespace === undefined) throw badRequest('an empty namespace may not be set during creation')
+      if (kind.namespaced && namespace === undefined)
+        throw badRequest('an empty namespace may not be set during creation')
       return answerCreate(exchange, registry, kind, namespace ?? '')
     }
     const subresource = path.subresource === 'status' ? 'status' : undefined
@@ -110,7 +137,8 @@ export class Handler {
   }
 
   async #watch(exchange: Exchange, kind: Kind, namespace: string | undefined, name: string | undefined): Promise<void> {
-    if (this.#watches >= this.#options.maxWatches) throw tooManyRequests(`${this.#options.maxWatches} watches are open, no more are allowed`)
+    if (this.#watches >= this.#options.maxWatches)
+      throw tooManyRequests(`${this.#options.maxWatches} watches are open, no more are allowed`)
     // Watching one object by its own path is an old way of saying metadata.name=NAME.
     if (name !== undefined) exchange.query.set('fieldSelector', `metadata.name=${name}`)
     this.#watches++
@@ -122,7 +150,13 @@ export class Handler {
   }
 
   #admit({ caller }: Exchange, kind: Kind, path: ResourcePath, verb: string): void {
-    const target = { group: kind.group, resource: kind.plural, subresource: path.subresource ?? '', namespace: path.namespace ?? '', name: path.name ?? '' }
+    const target = {
+      group: kind.group,
+      resource: kind.plural,
+      subresource: path.subresource ?? '',
+      namespace: path.namespace ?? '',
+      name: path.name ?? '',
+    }
     if (this.#options.authorize(caller, verb, target)) return
     const what = path.subresource === undefined ? kind.plural : `${kind.plural}/${path.subresource}`
     const where = path.namespace === undefined ? ' at the cluster scope' : ` in the namespace "${path.namespace}"`

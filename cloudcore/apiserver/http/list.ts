@@ -23,7 +23,10 @@ export interface Selection {
 }
 
 export function readSelection(query: URLSearchParams, kind: Kind): Selection {
-  return { labels: labelMatcher(query.get('labelSelector') ?? ''), fields: fieldMatcher(query.get('fieldSelector') ?? '', kind) }
+  return {
+    labels: labelMatcher(query.get('labelSelector') ?? ''),
+    fields: fieldMatcher(query.get('fieldSelector') ?? '', kind),
+  }
 }
 
 export function selects(selection: Selection, object: KubeObject): boolean {
@@ -50,7 +53,12 @@ interface ListPlan {
 }
 
 /** GET of a collection. */
-export async function answerList(exchange: Exchange, registry: Registry, kind: Kind, namespace: string | undefined): Promise<void> {
+export async function answerList(
+  exchange: Exchange,
+  registry: Registry,
+  kind: Kind,
+  namespace: string | undefined,
+): Promise<void> {
   const { query, response } = exchange
   const wanted = negotiate(exchange.request.headers.accept, ['Table', 'PartialObjectMetadataList'])
   const selection = readSelection(query, kind)
@@ -59,7 +67,9 @@ export async function answerList(exchange: Exchange, registry: Registry, kind: K
   const rows = new Rows(registry, kind, namespace, selection, plan)
   if (wanted.as === undefined && wanted.type === 'application/json') {
     response.writeHead(200, { 'Content-Type': 'application/json', 'Cache-Control': 'no-cache, private' })
-    response.write(`{"apiVersion":${JSON.stringify(groupVersion(kind))},"kind":${JSON.stringify(kind.listKind)},"items":[`)
+    response.write(
+      `{"apiVersion":${JSON.stringify(groupVersion(kind))},"kind":${JSON.stringify(kind.listKind)},"items":[`,
+    )
     let separator = ''
     for (const page of rows.pages()) {
       const text = page.map((stored) => bodyInVersion(registry, stored, kind)).join(',')
@@ -78,10 +88,24 @@ export async function answerList(exchange: Exchange, registry: Registry, kind: K
     const lines = objects.map((object) => tableRow(object, kind, include, nowMs))
     sendObject(response, 200, table(lines, columnDefinitions(kind), tidy(rows.metadata())), wanted)
   } else if (wanted.as === 'PartialObjectMetadataList') {
-    const items = objects.map((object) => ({ kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata: object.metadata }))
-    sendObject(response, 200, { kind: 'PartialObjectMetadataList', apiVersion: 'meta.k8s.io/v1', metadata: tidy(rows.metadata()), items }, wanted)
+    const items = objects.map((object) => ({
+      kind: 'PartialObjectMetadata',
+      apiVersion: 'meta.k8s.io/v1',
+      metadata: object.metadata,
+    }))
+    sendObject(
+      response,
+      200,
+      { kind: 'PartialObjectMetadataList', apiVersion: 'meta.k8s.io/v1', metadata: tidy(rows.metadata()), items },
+      wanted,
+    )
   } else {
-    sendObject(response, 200, { apiVersion: groupVersion(kind), kind: kind.listKind, metadata: rows.metadata(), items: objects }, wanted)
+    sendObject(
+      response,
+      200,
+      { apiVersion: groupVersion(kind), kind: kind.listKind, metadata: rows.metadata(), items: objects },
+      wanted,
+    )
   }
 }
 
@@ -113,7 +137,11 @@ class Rows {
     const { atRv, limit } = this.#plan
     const all = this.#selection.labels === undefined && this.#selection.fields === undefined
     const pinned = this.#selection.fields?.name
-    if (pinned !== undefined && (this.#namespace !== undefined || !this.#kind.namespaced) && atRv === store.committedRevision) {
+    if (
+      pinned !== undefined &&
+      (this.#namespace !== undefined || !this.#kind.namespaced) &&
+      atRv === store.committedRevision
+    ) {
       const found = store.get({ resource: this.#kind.resource, namespace: this.#namespace ?? '', name: pinned })
       if (found !== undefined && selects(this.#selection, found.object)) yield [found]
       return
@@ -147,7 +175,8 @@ class Rows {
     const next = this.#next
     const { atRv } = this.#plan
     const counted = this.#selection.labels === undefined && this.#selection.fields === undefined
-    const remaining = next !== undefined && counted ? this.#registry.store.countAfter(this.#kind.resource, this.#namespace, next) : 0
+    const remaining =
+      next !== undefined && counted ? this.#registry.store.countAfter(this.#kind.resource, this.#namespace, next) : 0
     return {
       resourceVersion: String(atRv),
       continue: next === undefined ? '' : encodeContinue(atRv, next),
@@ -160,13 +189,16 @@ function readPlan(query: URLSearchParams, registry: Registry): ListPlan {
   const { store } = registry
   const limitText = query.get('limit') ?? ''
   const limitNumber = limitText === '' ? 0 : Number(limitText)
-  if (!Number.isInteger(limitNumber) || limitNumber < 0) throw badRequest(`invalid limit ${JSON.stringify(limitText)}: must be an integer of at least 0`)
+  if (!Number.isInteger(limitNumber) || limitNumber < 0)
+    throw badRequest(`invalid limit ${JSON.stringify(limitText)}: must be an integer of at least 0`)
   const limit = limitNumber === 0 ? undefined : limitNumber
   const token = query.get('continue') ?? ''
   if (token !== '') {
     const { rv, start } = decodeContinue(token)
     if (rv < store.compactedRevision || rv > store.committedRevision) {
-      throw expired('The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.')
+      throw expired(
+        'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.',
+      )
     }
     return { atRv: rv, after: start, limit }
   }
@@ -174,7 +206,8 @@ function readPlan(query: URLSearchParams, registry: Registry): ListPlan {
   const asked = readVersion(query.get('resourceVersion') ?? '')
   if (asked !== undefined && asked > current) throw futureVersion(asked, current)
   const match = query.get('resourceVersionMatch') ?? ''
-  if (match !== '' && match !== 'Exact' && match !== 'NotOlderThan') throw badRequest(`resourceVersionMatch must be Exact or NotOlderThan: ${match}`)
+  if (match !== '' && match !== 'Exact' && match !== 'NotOlderThan')
+    throw badRequest(`resourceVersionMatch must be Exact or NotOlderThan: ${match}`)
   if (match === 'Exact' && asked !== undefined && asked > 0) {
     if (asked < store.compactedRevision) throw expired(`The resourceVersion for the provided list is too old: ${asked}`)
     return { atRv: asked, after: undefined, limit }
@@ -185,12 +218,15 @@ function readPlan(query: URLSearchParams, registry: Registry): ListPlan {
 /** A resourceVersion parameter; undefined when empty. Throws 400 when it is no number. */
 export function readVersion(text: string): number | undefined {
   if (text === '') return undefined
-  if (!/^\d{1,15}$/.test(text)) throw badRequest(`Invalid value: ${JSON.stringify(text.slice(0, 50))}: resourceVersion must be a number`)
+  if (!/^\d{1,15}$/.test(text))
+    throw badRequest(`Invalid value: ${JSON.stringify(text.slice(0, 50))}: resourceVersion must be a number`)
   return Number(text)
 }
 
 function encodeContinue(rv: number, start: ListPosition): string {
-  return Buffer.from(JSON.stringify({ v: 'meta.k8s.io/v1', rv, start: [start.namespace, start.name] })).toString('base64url')
+  return Buffer.from(JSON.stringify({ v: 'meta.k8s.io/v1', rv, start: [start.namespace, start.name] })).toString(
+    'base64url',
+  )
 }
 
 function decodeContinue(token: string): { rv: number; start: ListPosition } {
@@ -198,7 +234,8 @@ function decodeContinue(token: string): { rv: number; start: ListPosition } {
     const value: unknown = JSON.parse(Buffer.from(token, 'base64url').toString('utf8'))
     if (isObject(value) && Number.isInteger(value['rv']) && Array.isArray(value['start'])) {
       const [namespace, name] = value['start']
-      if (typeof namespace === 'string' && typeof name === 'string') return { rv: Number(value['rv']), start: { namespace, name } }
+      if (typeof namespace === 'string' && typeof name === 'string')
+        return { rv: Number(value['rv']), start: { namespace, name } }
     }
   } catch {
     // Answered below like every other token that is not ours.

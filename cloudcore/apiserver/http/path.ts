@@ -19,7 +19,10 @@ export function parseResourcePath(path: string): ResourcePath | undefined {
   if (rest.at(-1) === '') rest = rest.slice(0, -1)
   if (rest.length === 0 || rest.length > 5 || rest.some((part) => part === undefined || part === '')) return undefined
   // /namespaces/x is the namespace itself; anything behind it but its own subresources is content of it.
-  const inNamespace = rest[0] === 'namespaces' && rest.length > 2 && !(core && (rest[2] === 'status' || rest[2] === 'finalize') && rest.length === 3)
+  const inNamespace =
+    rest[0] === 'namespaces' &&
+    rest.length > 2 &&
+    !(core && (rest[2] === 'status' || rest[2] === 'finalize') && rest.length === 3)
   const [plural = '', name, subresource, ...more] = inNamespace ? rest.slice(2) : rest
   if (more.length > 0) return undefined
   return { group, version, namespace: inNamespace ? rest[1] : undefined, plural, name, subresource }

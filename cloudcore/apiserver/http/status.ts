@@ -153,11 +153,7 @@ export function expired(message: string): ApiStatusError {
 }
 
 export function tooLarge(limitBytes: number): ApiStatusError {
-  return new ApiStatusError(
-    413,
-    'RequestEntityTooLarge',
-    `Request entity too large: limit is ${limitBytes}`,
-  )
+  return new ApiStatusError(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${limitBytes}`)
 }
 
 export function tooManyRequests(message: string): ApiStatusError {
@@ -173,12 +169,7 @@ export function futureVersion(asked: number, current: number): ApiStatusError {
 
 /** What a JSON patch that cannot be applied is answered with. */
 export function unprocessable(): ApiStatusError {
-  return new ApiStatusError(
-    422,
-    'Invalid',
-    'the server rejected our request due to an error in our request',
-    {},
-  )
+  return new ApiStatusError(422, 'Invalid', 'the server rejected our request due to an error in our request', {})
 }
 
 export function internalError(text: string): ApiStatusError {

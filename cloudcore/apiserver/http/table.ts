@@ -26,7 +26,11 @@ export function partialMetadata(object: KubeObject): JsonObject {
   return { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1', metadata: object.metadata }
 }
 
-export function table(rows: readonly JsonObject[], columns: readonly JsonObject[] | undefined, metadata: JsonObject): JsonObject {
+export function table(
+  rows: readonly JsonObject[],
+  columns: readonly JsonObject[] | undefined,
+  metadata: JsonObject,
+): JsonObject {
   return {
     kind: 'Table',
     apiVersion: 'meta.k8s.io/v1',

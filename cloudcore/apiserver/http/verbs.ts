@@ -30,7 +30,12 @@ export async function answerGet(exchange: Exchange, registry: Registry, target: 
   sendStored(exchange, registry, target.kind, stored, 200)
 }
 
-export async function answerCreate(exchange: Exchange, registry: Registry, kind: Kind, namespace: string): Promise<void> {
+export async function answerCreate(
+  exchange: Exchange,
+  registry: Registry,
+  kind: Kind,
+  namespace: string,
+): Promise<void> {
   negotiate(exchange.request.headers.accept, SHAPES)
   const body = decodeBody(await readBody(exchange.request), mediaType(exchange.request))
   if (kind.review !== undefined) {
@@ -56,7 +61,9 @@ export async function answerPatch(exchange: Exchange, registry: Registry, target
   const { kind } = target
   if (type === APPLY) {
     if ((exchange.query.get('fieldManager') ?? '') === '') {
-      throw invalid({ group: 'meta.k8s.io', kind: 'PatchOptions' }, '', [{ reason: 'FieldValueRequired', message: 'Required value: is required for apply patch', field: 'fieldManager' }])
+      throw invalid({ group: 'meta.k8s.io', kind: 'PatchOptions' }, '', [
+        { reason: 'FieldValueRequired', message: 'Required value: is required for apply patch', field: 'fieldManager' },
+      ])
     }
     const applied = registry.apply(target, decodeYaml(body), options)
     return finishWrite(exchange, registry, kind, applied.stored, applied.created ? 201 : 200, options)
@@ -93,11 +100,21 @@ export async function answerDelete(exchange: Exchange, registry: Registry, targe
   await registry.store.committed()
   const { kind, name } = target
   if (!gone || kind.graceSeconds !== undefined) return sendStored(exchange, registry, kind, stored, 200)
-  const details = { name, ...(kind.group === '' ? {} : { group: kind.group }), kind: kind.plural, uid: stored.object.metadata.uid }
+  const details = {
+    name,
+    ...(kind.group === '' ? {} : { group: kind.group }),
+    kind: kind.plural,
+    uid: stored.object.metadata.uid,
+  }
   sendObject(exchange.response, 200, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', details })
 }
 
-export async function answerCollectionDelete(exchange: Exchange, registry: Registry, kind: Kind, namespace: string | undefined): Promise<void> {
+export async function answerCollectionDelete(
+  exchange: Exchange,
+  registry: Registry,
+  kind: Kind,
+  namespace: string | undefined,
+): Promise<void> {
   const body = decodeBody(await readBody(exchange.request), mediaType(exchange.request))
   const options = readDeleteOptions(body, exchange.query)
   const selection = readSelection(exchange.query, kind)
@@ -109,10 +126,22 @@ export async function answerCollectionDelete(exchange: Exchange, registry: Regis
   }
   await registry.store.committed()
   const metadata = { resourceVersion: String(registry.store.committedRevision), continue: '' }
-  sendObject(exchange.response, 200, { apiVersion: items[0]?.apiVersion ?? kind.version, kind: kind.listKind, items, metadata })
+  sendObject(exchange.response, 200, {
+    apiVersion: items[0]?.apiVersion ?? kind.version,
+    kind: kind.listKind,
+    items,
+    metadata,
+  })
 }
 
-async function finishWrite(exchange: Exchange, registry: Registry, kind: Kind, stored: StoredObject, code: number, options: WriteOptions): Promise<void> {
+async function finishWrite(
+  exchange: Exchange,
+  registry: Registry,
+  kind: Kind,
+  stored: StoredObject,
+  code: number,
+  options: WriteOptions,
+): Promise<void> {
   await registry.store.committed()
   addWarnings(exchange.response, options.warnings)
   sendStored(exchange, registry, kind, stored, code)
@@ -122,24 +151,35 @@ async function finishWrite(exchange: Exchange, registry: Registry, kind: Kind, s
 function sendStored(exchange: Exchange, registry: Registry, kind: Kind, stored: StoredObject, code: number): void {
   const wanted = negotiate(exchange.request.headers.accept, SHAPES)
   const { response } = exchange
-  if (wanted.as === undefined) return sendJson(response, code, bodyInVersion(registry, stored, kind), wanted)
+  if (wanted.as === undefined) {
+    sendJson(response, code, bodyInVersion(registry, stored, kind), wanted)
+    return
+  }
   const object = registry.inVersion(stored.object, kind)
-  if (wanted.as === 'PartialObjectMetadata') return sendObject(response, code, partialMetadata(object), wanted)
+  if (wanted.as === 'PartialObjectMetadata') {
+    sendObject(response, code, partialMetadata(object), wanted)
+    return
+  }
   const row = tableRow(object, kind, readInclude(exchange.query), registry.clock.now())
-  sendObject(response, code, table([row], columnDefinitions(kind), { resourceVersion: object.metadata.resourceVersion ?? '' }), wanted)
+  const metadata = { resourceVersion: object.metadata.resourceVersion ?? '' }
+  sendObject(response, code, table([row], columnDefinitions(kind), metadata), wanted)
 }
 
 /** The query options every write takes. */
 function writeOptions({ query, request }: Exchange): WriteOptions {
   const dryRun = query.getAll('dryRun')
-  if (dryRun.some((value) => value !== 'All' && value !== '')) throw badRequest('dryRun: Unsupported value: supported values: "All"')
+  if (dryRun.some((value) => value !== 'All' && value !== ''))
+    throw badRequest('dryRun: Unsupported value: supported values: "All"')
   const validation = query.get('fieldValidation') ?? ''
   if (!['', 'Strict', 'Warn', 'Ignore'].includes(validation)) {
-    throw badRequest(`fieldValidation: Unsupported value: ${JSON.stringify(validation)}: supported values: "Ignore", "Strict", "Warn"`)
+    throw badRequest(
+      `fieldValidation: Unsupported value: ${JSON.stringify(validation)}: supported values: "Ignore", "Strict", "Warn"`,
+    )
   }
   const agent = (request.headers['user-agent'] ?? '').split('/')[0]?.slice(0, MAX_MANAGER_CHARS) ?? ''
   const manager = query.get('fieldManager') ?? ''
-  if (manager.length > MAX_MANAGER_CHARS) throw badRequest(`fieldManager may be at most ${MAX_MANAGER_CHARS} characters long`)
+  if (manager.length > MAX_MANAGER_CHARS)
+    throw badRequest(`fieldManager may be at most ${MAX_MANAGER_CHARS} characters long`)
   return {
     manager: manager || agent || 'unknown',
     dryRun: dryRun.includes('All'),

@@ -36,7 +36,13 @@ interface WatchPlan {
 }
 
 /** GET of a collection with watch=1. Resolves when the stream has ended. */
-export async function answerWatch(exchange: Exchange, registry: Registry, kind: Kind, namespace: string | undefined, signal: AbortSignal): Promise<void> {
+export async function answerWatch(
+  exchange: Exchange,
+  registry: Registry,
+  kind: Kind,
+  namespace: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   const plan = readWatchPlan(exchange, kind, namespace, registry)
   await registry.store.committed()
   await new Watch(exchange.response, registry, plan).run(signal)
@@ -139,10 +145,14 @@ class Watch {
     if (this.#plan.from > atRv) return
     let after: ListPosition | undefined
     for (;;) {
-      if (!store.history.reaches(atRv)) return this.#fail(expired('the initial state was compacted while it was sent'))
+      if (!store.history.reaches(atRv)) {
+        this.#fail(expired('the initial state was compacted while it was sent'))
+        return
+      }
       const listed = store.page(kind.resource, namespace, after, CHUNK, atRv)
       for (const item of listed) {
-        if (selects(selection, item.stored.object)) this.#write(this.#encode('ADDED', item.stored.object, bodyInVersion(this.#registry, item.stored, kind)))
+        if (selects(selection, item.stored.object))
+          this.#write(this.#encode('ADDED', item.stored.object, bodyInVersion(this.#registry, item.stored, kind)))
       }
       after = listed.at(-1)?.key
       if (listed.length < CHUNK || this.#ended) break
@@ -158,7 +168,8 @@ class Watch {
     const { resource } = this.#plan.kind
     while (this.#live && !this.#blocked && !this.#ended) {
       if (!store.history.reaches(this.#cursor) || this.#cursor > store.revision) {
-        return this.#fail(expired(`too old resource version: ${this.#cursor} (${store.compactedRevision})`))
+        this.#fail(expired(`too old resource version: ${this.#cursor} (${store.compactedRevision})`))
+        return
       }
       const revisions = store.history.after(resource, this.#cursor, CHUNK)
       if (revisions.length === 0) return
@@ -185,7 +196,8 @@ class Watch {
     if (after) return this.#shared(revision, before ? 'MODIFIED' : 'ADDED')
     if (!before) return undefined
     if (revision.type === 'DELETED') return this.#shared(revision, 'DELETED')
-    const last = revision.previous === undefined ? revision.stored.object : atRevision(revision.previous.object, revision.rv)
+    const last =
+      revision.previous === undefined ? revision.stored.object : atRevision(revision.previous.object, revision.rv)
     return this.#encode('DELETED', last, undefined)
   }
 
@@ -197,7 +209,9 @@ class Watch {
     let line = revision.encoded.get(key)
     if (line === undefined) {
       const plain = this.#plan.wanted.as === undefined
-      line = plain ? this.#encode(type, undefined, bodyInVersion(this.#registry, revision.stored, this.#plan.kind)) : encode()
+      line = plain
+        ? this.#encode(type, undefined, bodyInVersion(this.#registry, revision.stored, this.#plan.kind))
+        : encode()
       revision.encoded.set(key, line)
     }
     return line
@@ -206,14 +220,20 @@ class Watch {
   #encode(type: string, object: KubeObject | undefined, body: string | undefined): Buffer {
     const { kind, wanted, include } = this.#plan
     if (object === undefined || wanted.as === undefined) {
-      return Buffer.from(`{"type":"${type}","object":${body ?? JSON.stringify(object === undefined ? {} : this.#registry.inVersion(object, kind))}}\n`)
+      return Buffer.from(
+        `{"type":"${type}","object":${body ?? JSON.stringify(object === undefined ? {} : this.#registry.inVersion(object, kind))}}\n`,
+      )
     }
     const shown = this.#registry.inVersion(object, kind)
     const nowMs = this.#registry.clock.now()
     const columns = this.#columnsSent ? undefined : columnDefinitions(kind)
     if (wanted.as === 'Table') this.#columnsSent = true
     const answer =
-      wanted.as === 'Table' ? table([tableRow(shown, kind, include, nowMs)], columns, { resourceVersion: object.metadata.resourceVersion ?? '' }) : partialMetadata(shown)
+      wanted.as === 'Table'
+        ? table([tableRow(shown, kind, include, nowMs)], columns, {
+            resourceVersion: object.metadata.resourceVersion ?? '',
+          })
+        : partialMetadata(shown)
     return line(type, answer)
   }
 
@@ -222,7 +242,14 @@ class Watch {
     const metadata = { resourceVersion: String(rv), ...(annotations === undefined ? {} : { annotations }) }
     const header = { kind: kind.kind, apiVersion: groupVersion(kind), metadata }
     if (wanted.as !== 'Table') return line('BOOKMARK', header)
-    return line('BOOKMARK', table([{ cells: [], object: { ...header, kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1' } }], undefined, { resourceVersion: String(rv) }))
+    return line(
+      'BOOKMARK',
+      table(
+        [{ cells: [], object: { ...header, kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1' } }],
+        undefined,
+        { resourceVersion: String(rv) },
+      ),
+    )
   }
 
   /** Tells an idle client how far history has come, so that it can resume from there. */

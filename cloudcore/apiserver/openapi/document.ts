@@ -79,7 +79,11 @@ const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
 const content = (name: string) => ({ content: { 'application/json': { schema: ref(name) } } })
 
 /** kubectl leaves validation to the server where an operation takes the parameter fieldValidation. */
-const QUERY = ['dryRun', 'fieldManager', 'fieldValidation', 'force'].map((name) => ({ name, in: 'query', schema: { type: 'string', uniqueItems: true } }))
+const QUERY = ['dryRun', 'fieldManager', 'fieldValidation', 'force'].map((name) => ({
+  name,
+  in: 'query',
+  schema: { type: 'string', uniqueItems: true },
+}))
 
 function operation(kind: Kind, action: string, name: string, body: boolean): JsonObject {
   return {
@@ -106,8 +110,14 @@ function objectPath(kind: Kind, name: string): JsonObject {
 }
 
 const HEADER = {
-  apiVersion: { type: 'string', description: 'APIVersion defines the versioned schema of this representation of an object.' },
-  kind: { type: 'string', description: 'Kind is a string value representing the REST resource this object represents.' },
+  apiVersion: {
+    type: 'string',
+    description: 'APIVersion defines the versioned schema of this representation of an object.',
+  },
+  kind: {
+    type: 'string',
+    description: 'Kind is a string value representing the REST resource this object represents.',
+  },
 }
 
 function objectSchema(kind: Kind): JsonObject {
@@ -115,7 +125,11 @@ function objectSchema(kind: Kind): JsonObject {
   const properties = isObject(schema['properties']) ? schema['properties'] : {}
   return {
     ...schema,
-    properties: { ...HEADER, metadata: { allOf: [ref(`${META}.ObjectMeta`)], default: {}, description: "Standard object's metadata." }, ...withoutHeader(properties) },
+    properties: {
+      ...HEADER,
+      metadata: { allOf: [ref(`${META}.ObjectMeta`)], default: {}, description: "Standard object's metadata." },
+      ...withoutHeader(properties),
+    },
     'x-kubernetes-group-version-kind': [gvk(kind)],
   }
 }
@@ -141,9 +155,18 @@ function published(schema: Schema): JsonObject {
   const [key] = schema['x-kubernetes-list-map-keys'] ?? []
   return {
     ...rest,
-    ...(properties === undefined ? {} : { properties: Object.fromEntries(Object.entries(properties).map(([name, child]) => [name, published(child)])) }),
+    ...(properties === undefined
+      ? {}
+      : {
+          properties: Object.fromEntries(Object.entries(properties).map(([name, child]) => [name, published(child)])),
+        }),
     ...(items === undefined ? {} : { items: published(items) }),
-    ...(additionalProperties === undefined ? {} : { additionalProperties: typeof additionalProperties === 'object' ? published(additionalProperties) : additionalProperties }),
+    ...(additionalProperties === undefined
+      ? {}
+      : {
+          additionalProperties:
+            typeof additionalProperties === 'object' ? published(additionalProperties) : additionalProperties,
+        }),
     ...(key === undefined ? {} : { 'x-kubernetes-patch-merge-key': key, 'x-kubernetes-patch-strategy': 'merge' }),
   }
 }
@@ -165,14 +188,32 @@ const OBJECT_META: JsonObject = {
     ownerReferences: {
       type: 'array',
       description: 'Objects this one depends on; it is deleted when all of them are gone.',
-      items: { type: 'object', properties: { apiVersion: string, kind: string, name: string, uid: string, controller: { type: 'boolean' }, blockOwnerDeletion: { type: 'boolean' } } },
+      items: {
+        type: 'object',
+        properties: {
+          apiVersion: string,
+          kind: string,
+          name: string,
+          uid: string,
+          controller: { type: 'boolean' },
+          blockOwnerDeletion: { type: 'boolean' },
+        },
+      },
     },
     uid: { ...string, description: 'Unique in time and space; set by the server.' },
     resourceVersion: { ...string, description: 'Changes with every change of the object; set by the server.' },
-    generation: { type: 'integer', format: 'int64', description: 'Counts changes of the desired state; set by the server.' },
+    generation: {
+      type: 'integer',
+      format: 'int64',
+      description: 'Counts changes of the desired state; set by the server.',
+    },
     creationTimestamp: { ...date, description: 'When the object was created; set by the server.' },
     deletionTimestamp: { ...date, description: 'When the object is to be gone; set by the server on delete.' },
-    deletionGracePeriodSeconds: { type: 'integer', format: 'int64', description: 'How long the object may take to end.' },
+    deletionGracePeriodSeconds: {
+      type: 'integer',
+      format: 'int64',
+      description: 'How long the object may take to end.',
+    },
     managedFields: { type: 'array', items: { type: 'object' }, description: 'Which writer owns which fields.' },
   },
 }

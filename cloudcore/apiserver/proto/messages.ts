@@ -6,7 +6,16 @@ import { malformed, readFields } from './reader.ts'
  * How a protobuf field becomes a JSON field. Field numbers are those of the generated.proto files of k8s.io/api and
  * k8s.io/apimachinery; they are the wire interface and never change.
  */
-type Type = 'text' | 'bytes' | 'integer' | 'flag' | 'time' | 'textMap' | 'bytesMap' | { readonly message: Message } | { readonly list: Type }
+type Type =
+  | 'text'
+  | 'bytes'
+  | 'integer'
+  | 'flag'
+  | 'time'
+  | 'textMap'
+  | 'bytesMap'
+  | { readonly message: Message }
+  | { readonly list: Type }
 
 type Message = Readonly<Record<number, readonly [name: string, type: Type]>>
 
@@ -63,9 +72,19 @@ const ACCESS_SPEC: Message = {
 
 /** The kinds that kubectl's typed commands send as protobuf and this server has. */
 export const MESSAGES: Readonly<Record<string, Message>> = {
-  'v1/Namespace': { 1: METADATA, 2: ['spec', { message: { 1: ['finalizers', { list: 'text' }] } }], 3: ['status', { message: { 1: ['phase', 'text'] } }] },
+  'v1/Namespace': {
+    1: METADATA,
+    2: ['spec', { message: { 1: ['finalizers', { list: 'text' }] } }],
+    3: ['status', { message: { 1: ['phase', 'text'] } }],
+  },
   'v1/ConfigMap': { 1: METADATA, 2: ['data', 'textMap'], 3: ['binaryData', 'bytesMap'], 4: ['immutable', 'flag'] },
-  'v1/Secret': { 1: METADATA, 2: ['data', 'bytesMap'], 3: ['type', 'text'], 4: ['stringData', 'textMap'], 5: ['immutable', 'flag'] },
+  'v1/Secret': {
+    1: METADATA,
+    2: ['data', 'bytesMap'],
+    3: ['type', 'text'],
+    4: ['stringData', 'textMap'],
+    5: ['immutable', 'flag'],
+  },
   'v1/ServiceAccount': {
     1: METADATA,
     2: ['secrets', { list: { message: OBJECT_REFERENCE } }],
@@ -73,7 +92,10 @@ export const MESSAGES: Readonly<Record<string, Message>> = {
     4: ['automountServiceAccountToken', 'flag'],
   },
   'authorization.k8s.io/v1/SelfSubjectAccessReview': { 1: METADATA, 2: ['spec', { message: ACCESS_SPEC }] },
-  'authorization.k8s.io/v1/SelfSubjectRulesReview': { 1: METADATA, 2: ['spec', { message: { 1: ['namespace', 'text'] } }] },
+  'authorization.k8s.io/v1/SelfSubjectRulesReview': {
+    1: METADATA,
+    2: ['spec', { message: { 1: ['namespace', 'text'] } }],
+  },
   'authentication.k8s.io/v1/SelfSubjectReview': { 1: METADATA },
 }
 

@@ -21,7 +21,13 @@ export interface WriteOptions {
 }
 
 /** Drops unknown fields, says so as asked for, and fills in defaults. */
-export function normalise(object: KubeObject, old: KubeObject | undefined, kind: Kind, options: WriteOptions, unknown: string[] = []): KubeObject {
+export function normalise(
+  object: KubeObject,
+  old: KubeObject | undefined,
+  kind: Kind,
+  options: WriteOptions,
+  unknown: string[] = [],
+): KubeObject {
   const pruned = prune(object, kind.schema, unknown, '', true)
   reportUnknown(unknown, kind, options)
   const filled = applyDefaults(pruned, kind.schema)
@@ -35,16 +41,22 @@ export function reportUnknown(unknown: readonly string[], kind: Kind, options: W
     options.warnings.push(...texts)
     return
   }
-  throw badRequest(`${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: strict decoding error: ${texts.join(', ')}`)
+  throw badRequest(
+    `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: strict decoding error: ${texts.join(', ')}`,
+  )
 }
 
 /** Throws 422 (or 400 for a built-in kind of the wrong shape) when an object may not be stored as it is. */
 export function validate(object: KubeObject, old: KubeObject | undefined, kind: Kind): void {
   const shape = validateSchema(object, old, kind.schema, '')
   if (!kind.custom) {
-    const wrong = shape.find((cause) => cause.reason === 'FieldValueTypeInvalid' || cause.message.includes('in body must be of type'))
+    const wrong = shape.find(
+      (cause) => cause.reason === 'FieldValueTypeInvalid' || cause.message.includes('in body must be of type'),
+    )
     if (wrong !== undefined) {
-      throw badRequest(`${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: ${wrong.field}: ${wrong.message}`)
+      throw badRequest(
+        `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: ${wrong.field}: ${wrong.message}`,
+      )
     }
   }
   const causes: StatusCause[] = [...metadataProblems(object, kind, old), ...shape]

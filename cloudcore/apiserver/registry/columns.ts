@@ -18,8 +18,20 @@ export const ageColumn: Column = {
 }
 
 /** A column that shows the text at a path, or `empty`. */
-export function textColumn(name: string, description: string, path: readonly string[], empty = '', priority = 0): Column {
-  return { name, type: 'string', description, priority, cell: (object: KubeObject) => stringAt(object, ...path) || empty }
+export function textColumn(
+  name: string,
+  description: string,
+  path: readonly string[],
+  empty = '',
+  priority = 0,
+): Column {
+  return {
+    name,
+    type: 'string',
+    description,
+    priority,
+    cell: (object: KubeObject) => stringAt(object, ...path) || empty,
+  }
 }
 
 /** How long ago, as kubectl writes it: two units while they matter, then one (duration.HumanDuration). */

@@ -28,7 +28,8 @@ export function readDeleteOptions(body: unknown, query: URLSearchParams): Delete
   const source: JsonObject = isObject(body) ? body : Object.fromEntries(query)
   const grace = source['gracePeriodSeconds']
   const seconds = grace === undefined || grace === null || grace === '' ? undefined : Number(grace)
-  if (seconds !== undefined && (!Number.isInteger(seconds) || seconds < 0)) throw badRequest(`invalid gracePeriodSeconds ${JSON.stringify(grace)}: must be an integer of at least 0`)
+  if (seconds !== undefined && (!Number.isInteger(seconds) || seconds < 0))
+    throw badRequest(`invalid gracePeriodSeconds ${JSON.stringify(grace)}: must be an integer of at least 0`)
   const policy = stringAt(source, 'propagationPolicy')
   if (policy !== '' && policy !== 'Background' && policy !== 'Foreground' && policy !== 'Orphan') {
     throw badRequest(`invalid propagationPolicy ${JSON.stringify(policy)}: must be Background, Foreground or Orphan`)
@@ -62,14 +63,25 @@ export function deleteObject(registry: Registry, target: Target, options: Delete
   const live = registry.get(target)
   const { metadata } = live.object
   if (options.uid !== undefined && options.uid !== metadata.uid) {
-    throw preconditionFailed(kind, name, `the UID in the precondition (${options.uid}) does not match the UID in record (${metadata.uid}). The object might have been deleted and then recreated`)
+    throw preconditionFailed(
+      kind,
+      name,
+      `the UID in the precondition (${options.uid}) does not match the UID in record (${metadata.uid}). The object might have been deleted and then recreated`,
+    )
   }
   if (options.resourceVersion !== undefined && options.resourceVersion !== String(live.rv)) {
-    throw preconditionFailed(kind, name, `the ResourceVersion in the precondition (${options.resourceVersion}) does not match the ResourceVersion in record (${live.rv}). The object might have been modified`)
+    throw preconditionFailed(
+      kind,
+      name,
+      `the ResourceVersion in the precondition (${options.resourceVersion}) does not match the ResourceVersion in record (${live.rv}). The object might have been modified`,
+    )
   }
   if (kind.kind === 'Namespace') {
     if (KEPT_NAMESPACES.has(name)) throw forbidden(kind, name, 'this namespace may not be deleted')
-    return { stored: store(registry, target, live, terminatingNamespace(live.object, registry.clock.now()), options), gone: false }
+    return {
+      stored: store(registry, target, live, terminatingNamespace(live.object, registry.clock.now()), options),
+      gone: false,
+    }
   }
   const finalizers = wantedFinalizers(registry, target, live.object, options)
   const grace = kind.graceSeconds?.(live.object, options.gracePeriodSeconds) ?? 0
@@ -80,25 +92,56 @@ export function deleteObject(registry: Registry, target: Target, options: Delete
   const already = metadata.deletionTimestamp !== undefined
   const shorter = already && grace < (metadata.deletionGracePeriodSeconds ?? 0)
   if (already && !shorter) return { stored: live, gone: false }
-  return { stored: store(registry, target, live, marked(registry, live.object, grace, finalizers, kind.counts && !already), options), gone: false }
+  return {
+    stored: store(
+      registry,
+      target,
+      live,
+      marked(registry, live.object, grace, finalizers, kind.counts && !already),
+      options,
+    ),
+    gone: false,
+  }
 }
 
-function store(registry: Registry, target: Target, live: StoredObject, next: KubeObject, options: DeleteOptions): StoredObject {
+function store(
+  registry: Registry,
+  target: Target,
+  live: StoredObject,
+  next: KubeObject,
+  options: DeleteOptions,
+): StoredObject {
   return options.dryRun || next === live.object ? live : registry.store.update(keyOf(target), next, live)
 }
 
-function marked(registry: Registry, object: KubeObject, grace: number, finalizers: readonly string[], count = false): KubeObject {
+function marked(
+  registry: Registry,
+  object: KubeObject,
+  grace: number,
+  finalizers: readonly string[],
+  count = false,
+): KubeObject {
   const { metadata } = object
   return withMetadata(object, {
-    deletionTimestamp: metadata.deletionTimestamp !== undefined && grace === 0 ? metadata.deletionTimestamp : kubeTime(registry.clock.now() + grace * 1000),
+    deletionTimestamp:
+      metadata.deletionTimestamp !== undefined && grace === 0
+        ? metadata.deletionTimestamp
+        : kubeTime(registry.clock.now() + grace * 1000),
     deletionGracePeriodSeconds: grace,
     ...(finalizers.length === 0 ? {} : { finalizers }),
     ...(count ? { generation: (metadata.generation ?? 0) + 1 } : {}),
   })
 }
 
-function wantedFinalizers(registry: Registry, target: Target, object: KubeObject, options: DeleteOptions): readonly string[] {
-  const own = (object.metadata.finalizers ?? []).filter((name) => object.metadata.deletionTimestamp !== undefined || (name !== FOREGROUND && name !== ORPHAN))
+function wantedFinalizers(
+  registry: Registry,
+  target: Target,
+  object: KubeObject,
+  options: DeleteOptions,
+): readonly string[] {
+  const own = (object.metadata.finalizers ?? []).filter(
+    (name) => object.metadata.deletionTimestamp !== undefined || (name !== FOREGROUND && name !== ORPHAN),
+  )
   if (object.metadata.deletionTimestamp !== undefined) return own
   const added: string[] = []
   if (options.propagation === 'Foreground') added.push(FOREGROUND)

@@ -66,7 +66,18 @@ export interface Kind {
 
 const STORED_VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']
 
-type Optional = 'listKind' | 'shortNames' | 'categories' | 'verbs' | 'resource' | 'custom' | 'hasStatus' | 'counts' | 'needsVersion' | 'selectable' | 'singular'
+type Optional =
+  | 'listKind'
+  | 'shortNames'
+  | 'categories'
+  | 'verbs'
+  | 'resource'
+  | 'custom'
+  | 'hasStatus'
+  | 'counts'
+  | 'needsVersion'
+  | 'selectable'
+  | 'singular'
 
 /** A built-in kind, with what most of them share. */
 export function builtin(kind: Omit<Kind, Optional> & Partial<Pick<Kind, Optional>>): Kind {

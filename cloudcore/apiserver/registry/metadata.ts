@@ -43,13 +43,17 @@ export function readObject(value: unknown, kind: Kind, unknown: string[] = []): 
   const what = `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}`
   if (!isObject(value)) throw badRequest(`${what}: the body is no object`)
   const { apiVersion, kind: name, metadata, ...rest } = value
-  if (metadata !== undefined && metadata !== null && !isObject(metadata)) throw badRequest(`${what}: metadata is no object`)
+  if (metadata !== undefined && metadata !== null && !isObject(metadata))
+    throw badRequest(`${what}: metadata is no object`)
   const header: Record<string, unknown> = {}
   for (const [key, field] of Object.entries(isObject(metadata) ? metadata : {})) {
     const check = Object.hasOwn(FIELDS, key) ? FIELDS[key] : undefined
     if (check === undefined) unknown.push(`metadata.${key}`)
     else if (field !== null && !isEmptyCollection(field)) {
-      if (!check(field)) throw badRequest(`${what}: json: cannot unmarshal ${JSON.stringify(field).slice(0, 100)} into field ObjectMeta.metadata.${key}`)
+      if (!check(field))
+        throw badRequest(
+          `${what}: json: cannot unmarshal ${JSON.stringify(field).slice(0, 100)} into field ObjectMeta.metadata.${key}`,
+        )
       header[key] = field
     }
   }
@@ -69,7 +73,9 @@ function typedMetadata(header: JsonObject): ObjectMeta {
   const text = (key: string) => (typeof header[key] === 'string' ? { [key]: header[key] } : {})
   const owners = Array.isArray(header['ownerReferences']) ? header['ownerReferences'].flatMap(ownerReference) : []
   const { ownerReferences: _owners, managedFields: _managed, ...plain } = header
-  const managed = Array.isArray(header['managedFields']) ? { managedFields: header['managedFields'].flatMap(managedEntry) } : {}
+  const managed = Array.isArray(header['managedFields'])
+    ? { managedFields: header['managedFields'].flatMap(managedEntry) }
+    : {}
   return {
     ...plain,
     ...text('uid'),
@@ -83,7 +89,16 @@ function ownerReference(value: unknown): OwnerReference[] {
   if (!isObject(value)) return []
   const text = (key: string) => (typeof value[key] === 'string' ? value[key] : '')
   const flag = (key: string) => (typeof value[key] === 'boolean' ? { [key]: value[key] } : {})
-  return [{ apiVersion: text('apiVersion'), kind: text('kind'), name: text('name'), uid: text('uid'), ...flag('controller'), ...flag('blockOwnerDeletion') }]
+  return [
+    {
+      apiVersion: text('apiVersion'),
+      kind: text('kind'),
+      name: text('name'),
+      uid: text('uid'),
+      ...flag('controller'),
+      ...flag('blockOwnerDeletion'),
+    },
+  ]
 }
 
 /** An entry nobody can own (`{}`) is how a client asks for all entries to be forgotten. */
@@ -108,7 +123,11 @@ export function metadataProblems(object: KubeObject, kind: Kind, old: KubeObject
   const { metadata } = object
   const causes: StatusCause[] = []
   const bad = (field: string, value: unknown, text: string) =>
-    void causes.push({ reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(value)}: ${text}`, field })
+    void causes.push({
+      reason: 'FieldValueInvalid',
+      message: `Invalid value: ${JSON.stringify(value)}: ${text}`,
+      field,
+    })
   if (old === undefined) {
     const problem = (kind.nameProblem ?? dnsSubdomainProblem)(metadata.name)
     if (problem !== undefined) bad('metadata.name', metadata.name, problem)
@@ -129,7 +148,11 @@ export function metadataProblems(object: KubeObject, kind: Kind, old: KubeObject
       size += key.length + value.length
     }
     if (size > MAX_ANNOTATION_BYTES) {
-      causes.push({ reason: 'FieldValueTooLong', message: `Too long: may not be more than ${MAX_ANNOTATION_BYTES} bytes`, field: 'metadata.annotations' })
+      causes.push({
+        reason: 'FieldValueTooLong',
+        message: `Too long: may not be more than ${MAX_ANNOTATION_BYTES} bytes`,
+        field: 'metadata.annotations',
+      })
     }
   }
   for (const finalizer of metadata.finalizers ?? []) {
@@ -138,7 +161,12 @@ export function metadataProblems(object: KubeObject, kind: Kind, old: KubeObject
   }
   for (const [index, owner] of (metadata.ownerReferences ?? []).entries()) {
     for (const field of ['apiVersion', 'kind', 'name', 'uid'] as const) {
-      if (owner[field] === '') causes.push({ reason: 'FieldValueInvalid', message: `Invalid value: "": ${field} must not be empty`, field: `metadata.ownerReferences[${index}].${field}` })
+      if (owner[field] === '')
+        causes.push({
+          reason: 'FieldValueInvalid',
+          message: `Invalid value: "": ${field} must not be empty`,
+          field: `metadata.ownerReferences[${index}].${field}`,
+        })
     }
   }
   if (old?.metadata.deletionTimestamp !== undefined) {

@@ -21,7 +21,8 @@ export function qualifiedNameProblem(key: string): string | undefined {
   const parts = key.split('/')
   const name = parts.at(-1) ?? ''
   const prefix = parts.length === 2 ? parts[0] : undefined
-  if (parts.length > 2 || (prefix !== undefined && !SUBDOMAIN.test(prefix))) return 'prefix part must be a DNS subdomain'
+  if (parts.length > 2 || (prefix !== undefined && !SUBDOMAIN.test(prefix)))
+    return 'prefix part must be a DNS subdomain'
   if (name === '') return 'name part must be non-empty'
   if (name.length > 63) return 'name part must be no more than 63 bytes'
   return QUALIFIED.test(name)

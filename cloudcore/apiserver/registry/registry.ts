@@ -1,20 +1,20 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Clock } from '../../../api/clock.ts'
-import { applyConfiguration, afterUpdate } from '../apply/managed-fields.ts'
+import { afterUpdate, applyConfiguration } from '../apply/managed-fields.ts'
 import { prune } from '../crd/prune.ts'
 import { ApiStatusError, alreadyExists, badRequest, conflict, forbidden, invalid, notFound } from '../http/status.ts'
 import type { KubeObject, ManagedFieldsEntry } from '../objects.ts'
 import { deepEqual, kubeTime, withField, withMetadata } from '../objects.ts'
-import type { StoredObject } from '../storage/revision.ts'
+import type { ObjectKey, StoredObject } from '../storage/revision.ts'
 import { StoredObject as Stored } from '../storage/revision.ts'
-import type { ObjectKey } from '../storage/revision.ts'
 import type { ObjectStore } from '../storage/store.ts'
-import { normalise, reportUnknown, validate } from './admission.ts'
 import type { WriteOptions } from './admission.ts'
+import { normalise, reportUnknown, validate } from './admission.ts'
 import type { Catalog } from './catalog.ts'
 import type { Kind } from './kind.ts'
 import { groupVersion } from './kind.ts'
 import { readObject, resetsManagedFields } from './metadata.ts'
+import { checkKind, desiredChanged, inScope, keepIdentity, resetFields, stale } from './update-rules.ts'
 
 /** Which object, through which door. `namespace` is '' for a cluster kind. */
 export interface Target {
@@ -68,10 +68,17 @@ export class Registry {
     if (kind.namespaced && (given.metadata.namespace ?? namespace) !== namespace) {
       throw badRequest('the namespace of the provided object does not match the namespace sent on the request')
     }
-    if ((given.metadata.resourceVersion ?? '') !== '') throw badRequest('resourceVersion should not be set on objects to be created')
+    if ((given.metadata.resourceVersion ?? '') !== '')
+      throw badRequest('resourceVersion should not be set on objects to be created')
     if (kind.namespaced) this.#needNamespace(kind, namespace, given.metadata.name)
     const object = this.#born(given, kind, namespace)
-    return this.#insert(object, kind, options, (whole) => this.#tracked(undefined, whole, kind, [], undefined, options), unknown)
+    return this.#insert(
+      object,
+      kind,
+      options,
+      (whole) => this.#tracked(undefined, whole, kind, [], undefined, options),
+      unknown,
+    )
   }
 
   /** PUT. Creates nothing. */
@@ -89,7 +96,11 @@ export class Registry {
     const live = this.get(target)
     if (kind.needsVersion && (given.metadata.resourceVersion ?? '') === '') {
       throw invalid({ group: kind.group, kind: kind.plural }, name, [
-        { reason: 'FieldValueInvalid', message: 'Invalid value: 0x0: must be specified for an update', field: 'metadata.resourceVersion' },
+        {
+          reason: 'FieldValueInvalid',
+          message: 'Invalid value: 0x0: must be specified for an update',
+          field: 'metadata.resourceVersion',
+        },
       ])
     }
     return { stored: this.update(target, live, given, options, unknown, resetsManagedFields(body)), created: false }
@@ -116,11 +127,17 @@ export class Registry {
     if (read.metadata.name !== '' && read.metadata.name !== name) {
       throw badRequest(`the name of the object (${read.metadata.name}) does not match the name on the URL (${name})`)
     }
-    const config = prune(withMetadata(read, { name, ...(kind.namespaced ? { namespace } : {}) }), kind.schema, unknown, '', true)
+    const config = prune(
+      withMetadata(read, { name, ...(kind.namespaced ? { namespace } : {}) }),
+      kind.schema,
+      unknown,
+      '',
+      true,
+    )
     reportUnknown(unknown, kind, options)
     const quiet: WriteOptions = { ...options, fieldValidation: 'Ignore' }
     const writer = { manager: options.manager, subresource: target.subresource, nowMs: this.clock.now() }
-    const reset = resetFields(target)
+    const reset = resetFields(kind, target.subresource)
     const live = this.find(target)
     if (live === undefined) {
       if (target.subresource !== undefined) throw notFound(kind, name)
@@ -132,22 +149,53 @@ export class Registry {
     if (stale(config, live)) throw conflict(kind, name)
     const before = this.inVersion(live.object, kind)
     const { resourceVersion: _stale, uid: _uid, ...metadata } = config.metadata
-    const { object, entries } = applyConfiguration(before, { ...config, metadata }, kind.schema, writer, options.force, reset)
+    const { object, entries } = applyConfiguration(
+      before,
+      { ...config, metadata },
+      kind.schema,
+      writer,
+      options.force,
+      reset,
+    )
     return { stored: this.#store(target, live, before, object, quiet, () => entries, []), created: false }
   }
 
   /** Lays `given` over the live object by the rules of an update and stores it if that changes anything. */
-  update(target: Target, live: StoredObject, given: KubeObject, options: WriteOptions, unknown: string[] = [], resetManaged = false): StoredObject {
+  update(
+    target: Target,
+    live: StoredObject,
+    given: KubeObject,
+    options: WriteOptions,
+    unknown: string[] = [],
+    resetManaged = false,
+  ): StoredObject {
     const { kind, name, subresource } = target
     if (stale(given, live)) throw conflict(kind, name)
     const before = this.inVersion(live.object, kind)
     const uid = given.metadata.uid ?? ''
     if (uid !== '' && uid !== before.metadata.uid) {
-      throw new ApiStatusError(409, 'Conflict', `Operation cannot be fulfilled on ${kind.plural}${kind.group === '' ? '' : `.${kind.group}`} "${name}": Precondition failed: UID in precondition: ${uid}, UID in object meta: ${before.metadata.uid}`, { name, kind: kind.plural })
+      throw new ApiStatusError(
+        409,
+        'Conflict',
+        `Operation cannot be fulfilled on ${kind.plural}${kind.group === '' ? '' : `.${kind.group}`} "${name}": Precondition failed: UID in precondition: ${uid}, UID in object meta: ${before.metadata.uid}`,
+        { name, kind: kind.plural },
+      )
     }
     const asked = given.metadata.managedFields
-    const base = resetManaged ? [] : asked !== undefined && asked.length > 0 ? asked : (before.metadata.managedFields ?? [])
-    return this.#store(target, live, before, given, options, (next) => this.#tracked(before, next, kind, base, subresource, options), unknown)
+    const base = resetManaged
+      ? []
+      : asked !== undefined && asked.length > 0
+        ? asked
+        : (before.metadata.managedFields ?? [])
+    return this.#store(
+      target,
+      live,
+      before,
+      given,
+      options,
+      (next) => this.#tracked(before, next, kind, base, subresource, options),
+      unknown,
+    )
   }
 
   #store(
@@ -166,8 +214,12 @@ export class Registry {
     const entries = entriesOf(next)
     next = withMetadata(next, { managedFields: entries.length === 0 ? undefined : entries })
     if (deepEqual(next, before)) return live
-    if (kind.counts && desiredChanged(before, next, kind)) next = withMetadata(next, { generation: (before.metadata.generation ?? 0) + 1 })
-    const finished = next.metadata.deletionTimestamp !== undefined && (next.metadata.finalizers ?? []).length === 0 && (next.metadata.deletionGracePeriodSeconds ?? 0) === 0
+    if (kind.counts && desiredChanged(before, next, kind))
+      next = withMetadata(next, { generation: (before.metadata.generation ?? 0) + 1 })
+    const finished =
+      next.metadata.deletionTimestamp !== undefined &&
+      (next.metadata.finalizers ?? []).length === 0 &&
+      (next.metadata.deletionGracePeriodSeconds ?? 0) === 0
     if (options.dryRun) return unstored(next, live.rv)
     const key = keyOf(target)
     const gone = finished && kind.kind !== 'Namespace'
@@ -184,19 +236,38 @@ export class Registry {
     let whole = normalise(object, undefined, kind, options, unknown)
     if (whole.metadata.name === '' && (whole.metadata.generateName ?? '') !== '') whole = this.#named(whole, kind)
     if (whole.metadata.name === '') {
-      throw invalid(kind, '', [{ reason: 'FieldValueRequired', message: 'Required value: name or generateName is required', field: 'metadata.name' }])
+      throw invalid(kind, '', [
+        {
+          reason: 'FieldValueRequired',
+          message: 'Required value: name or generateName is required',
+          field: 'metadata.name',
+        },
+      ])
     }
     validate(whole, undefined, kind)
     const entries = entriesOf(whole)
     whole = withMetadata(whole, { managedFields: entries.length === 0 ? undefined : entries })
-    const key: ObjectKey = { resource: kind.resource, namespace: whole.metadata.namespace ?? '', name: whole.metadata.name }
+    const key: ObjectKey = {
+      resource: kind.resource,
+      namespace: whole.metadata.namespace ?? '',
+      name: whole.metadata.name,
+    }
     if (this.store.get(key) !== undefined) throw alreadyExists(kind, key.name)
     return options.dryRun ? unstored(whole, 0) : this.store.create(key, whole)
   }
 
   /** What the server decides about a new object. */
   #born(given: KubeObject, kind: Kind, namespace: string): KubeObject {
-    const { deletionTimestamp: _d, deletionGracePeriodSeconds: _g, resourceVersion: _r, managedFields: _m, selfLink: _s, namespace: _n, generation: _v, ...kept } = given.metadata
+    const {
+      deletionTimestamp: _d,
+      deletionGracePeriodSeconds: _g,
+      resourceVersion: _r,
+      managedFields: _m,
+      selfLink: _s,
+      namespace: _n,
+      generation: _v,
+      ...kept
+    } = given.metadata
     const metadata = {
       ...kept,
       ...(kind.namespaced ? { namespace } : {}),
@@ -223,7 +294,11 @@ export class Registry {
     const found = this.store.get({ resource: 'namespaces', namespace: '', name: namespace })
     if (found === undefined) throw notFound({ group: '', plural: 'namespaces', kind: 'Namespace' }, namespace)
     if (found.object.metadata.deletionTimestamp !== undefined) {
-      throw forbidden(kind, name, `unable to create new content in namespace ${namespace} because it is being terminated`)
+      throw forbidden(
+        kind,
+        name,
+        `unable to create new content in namespace ${namespace} because it is being terminated`,
+      )
     }
   }
 
@@ -235,61 +310,16 @@ export class Registry {
     subresource: string | undefined,
     options: WriteOptions,
   ): readonly ManagedFieldsEntry[] {
-    return afterUpdate(before, after, kind.schema, entries, { manager: options.manager, subresource, nowMs: this.clock.now() })
+    return afterUpdate(before, after, kind.schema, entries, {
+      manager: options.manager,
+      subresource,
+      nowMs: this.clock.now(),
+    })
   }
 }
 
 export function keyOf(target: { readonly kind: Kind; readonly namespace: string; readonly name: string }): ObjectKey {
   return { resource: target.kind.resource, namespace: target.namespace, name: target.name }
-}
-
-function checkKind(object: KubeObject, kind: Kind): void {
-  if (object.apiVersion !== groupVersion(kind)) {
-    throw badRequest(`the API version in the data (${object.apiVersion}) does not match the expected API version (${groupVersion(kind)})`)
-  }
-  if (object.kind === kind.kind) return
-  const text = `must be ${kind.kind}`
-  throw kind.custom
-    ? invalid({ group: kind.group, kind: object.kind }, object.metadata.name, [{ reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(object.kind)}: ${text}`, field: 'kind' }])
-    : badRequest(`${object.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: ${text}`)
-}
-
-function stale(given: KubeObject, live: StoredObject): boolean {
-  const version = given.metadata.resourceVersion ?? ''
-  return version !== '' && version !== String(live.rv)
-}
-
-/** Which fields a door leaves alone. */
-function resetFields({ kind, subresource }: Target): readonly string[] {
-  if (subresource === 'status') return [...Object.keys(kind.schema.properties ?? {}), 'spec', 'metadata'].filter((name) => !['status', 'apiVersion', 'kind'].includes(name))
-  return kind.hasStatus ? ['status'] : []
-}
-
-/** A write through the status door changes status only, one through the main door everything else. */
-function inScope(before: KubeObject, given: KubeObject, kind: Kind, subresource: 'status' | undefined): KubeObject {
-  if (subresource === 'status') {
-    const { managedFields } = given.metadata
-    const status = withField(before, ['status'], given['status'])
-    return managedFields === undefined ? status : withMetadata(status, { managedFields })
-  }
-  return kind.hasStatus ? withField(given, ['status'], before['status']) : given
-}
-
-/** What no client may change about an object that exists. */
-function keepIdentity(before: KubeObject, given: KubeObject): KubeObject {
-  const { name, namespace, uid, creationTimestamp, generation, generateName, deletionTimestamp, deletionGracePeriodSeconds } = before.metadata
-  let next = withMetadata(given, { name, namespace, uid, creationTimestamp, generation, generateName, deletionTimestamp, deletionGracePeriodSeconds, selfLink: undefined })
-  next = withMetadata(next, { resourceVersion: before.metadata.resourceVersion, managedFields: before.metadata.managedFields })
-  // What was read anew from JSON but says the same is the same: later steps then skip it.
-  for (const field of ['labels', 'annotations', 'finalizers', 'ownerReferences']) {
-    if (deepEqual(next.metadata[field], before.metadata[field])) next = withMetadata(next, { [field]: before.metadata[field] })
-  }
-  return deepEqual(next.metadata, before.metadata) ? { ...next, metadata: before.metadata } : next
-}
-
-function desiredChanged(before: KubeObject, after: KubeObject, kind: Kind): boolean {
-  const names = new Set([...Object.keys(before), ...Object.keys(after)])
-  return [...names].some((name) => name !== 'metadata' && !(name === 'status' && kind.hasStatus) && !deepEqual(before[name], after[name]))
 }
 
 /** The answer to a dry run. */

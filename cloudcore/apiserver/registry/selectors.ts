@@ -7,7 +7,8 @@ export type Matcher = (object: KubeObject) => boolean
 
 type Requirement = (labels: Readonly<Record<string, string>>) => boolean
 
-const REQUIREMENT = /\s*(?:(!)\s*([^\s,!=()]+)|([^\s,!=()]+)(?:\s*(==|=|!=)\s*([^\s,=!()]*)|\s+(in|notin)\s*\(([^()]*)\)|\s*(in|notin)\s*\(([^()]*)\))?)\s*(,|$)/y
+const REQUIREMENT =
+  /\s*(?:(!)\s*([^\s,!=()]+)|([^\s,!=()]+)(?:\s*(==|=|!=)\s*([^\s,=!()]*)|\s+(in|notin)\s*\(([^()]*)\)|\s*(in|notin)\s*\(([^()]*)\))?)\s*(,|$)/y
 
 /** A label selector (`a=b,c!=d,e in (f,g),!h`); throws 400 with the place it cannot read. */
 export function labelMatcher(selector: string): Matcher | undefined {
@@ -17,7 +18,10 @@ export function labelMatcher(selector: string): Matcher | undefined {
   while (REQUIREMENT.lastIndex < selector.length) {
     const start = REQUIREMENT.lastIndex
     const match = REQUIREMENT.exec(selector)
-    if (match === null) throw badRequest(`unable to parse requirement: found '${selector.slice(start, start + 40).trim()}', expected: !, identifier, or 'end of string'`)
+    if (match === null)
+      throw badRequest(
+        `unable to parse requirement: found '${selector.slice(start, start + 40).trim()}', expected: !, identifier, or 'end of string'`,
+      )
     requirements.push(requirement(match))
   }
   return (object) => {
@@ -30,7 +34,8 @@ function requirement(match: RegExpExecArray): Requirement {
   const [, , absent, key = '', operator, operand = '', word, members, wordTight, membersTight] = match
   const name = absent ?? key
   const problem = qualifiedNameProblem(name)
-  if (problem !== undefined) throw badRequest(`unable to parse requirement: invalid label key ${JSON.stringify(name)}: ${problem}`)
+  if (problem !== undefined)
+    throw badRequest(`unable to parse requirement: invalid label key ${JSON.stringify(name)}: ${problem}`)
   if (absent !== undefined) return (labels) => !Object.hasOwn(labels, absent)
   const list = word ?? wordTight
   if (list !== undefined) {
@@ -42,12 +47,17 @@ function requirement(match: RegExpExecArray): Requirement {
   }
   if (operator === undefined) return (labels) => Object.hasOwn(labels, name)
   const value = checkedValue(name, operand)
-  return operator === '!=' ? (labels) => !Object.hasOwn(labels, name) || labels[name] !== value : (labels) => Object.hasOwn(labels, name) && labels[name] === value
+  return operator === '!='
+    ? (labels) => !Object.hasOwn(labels, name) || labels[name] !== value
+    : (labels) => Object.hasOwn(labels, name) && labels[name] === value
 }
 
 function checkedValue(key: string, value: string): string {
   const problem = labelValueProblem(value)
-  if (problem !== undefined) throw badRequest(`unable to parse requirement: values[0][${key}]: Invalid value: ${JSON.stringify(value)}: ${problem}`)
+  if (problem !== undefined)
+    throw badRequest(
+      `unable to parse requirement: values[0][${key}]: Invalid value: ${JSON.stringify(value)}: ${problem}`,
+    )
   return value
 }
 

@@ -79,9 +79,13 @@ function open(file: string): DatabaseSync {
     if (verdict !== 'ok') throw new DamageError(String(verdict))
     const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version'])
     if (version > FORMAT) {
-      throw new SluiceError('SLUICE_API_STORAGE_FORMAT', `${file} has format ${version}, this version reads ${FORMAT}`, {
-        hint: 'Start the newer Sluice that wrote it, or another --data folder.',
-      })
+      throw new SluiceError(
+        'SLUICE_API_STORAGE_FORMAT',
+        `${file} has format ${version}, this version reads ${FORMAT}`,
+        {
+          hint: 'Start the newer Sluice that wrote it, or another --data folder.',
+        },
+      )
     }
     database.exec(SCHEMA)
     database.exec(`PRAGMA user_version = ${FORMAT}`)
@@ -109,7 +113,9 @@ function openError(file: string, error: unknown): SluiceError {
     'SLUICE_API_STORAGE_OPEN',
     busy ? `${file} is in use by another process` : `cannot open ${file}: ${String(error)}`,
     {
-      hint: busy ? 'Stop the other API server or use another --data folder.' : 'Check the folder, its owner and free space.',
+      hint: busy
+        ? 'Stop the other API server or use another --data folder.'
+        : 'Check the folder, its owner and free space.',
       cause: error,
     },
   )

@@ -10,7 +10,12 @@ import type { CompactionOptions } from './store.ts'
 import { ObjectStore } from './store.ts'
 
 const key = (name: string, namespace = 'a') => ({ resource: 'things', namespace, name })
-const thing = (name: string, size: number): KubeObject => ({ apiVersion: 'v1', kind: 'Thing', metadata: { name }, size })
+const thing = (name: string, size: number): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'Thing',
+  metadata: { name },
+  size,
+})
 
 describe('the object store', () => {
   let dataDir: string
@@ -67,7 +72,10 @@ describe('the object store', () => {
     await first.committed()
     first.delete(key('x'), thing('x', 2), updated)
     await first.committed()
-    const told = (store: ObjectStore) => store.history.after('things', 1, 10).map((item) => [item.rv, item.type, item.stored.object['size'], item.previous?.object['size']])
+    const told = (store: ObjectStore) =>
+      store.history
+        .after('things', 1, 10)
+        .map((item) => [item.rv, item.type, item.stored.object['size'], item.previous?.object['size']])
     const expected = [
       [2, 'MODIFIED', 2, 1],
       [3, 'DELETED', 2, 2],
@@ -154,7 +162,11 @@ describe('the object store', () => {
   })
 
   it('behaves as a map of objects with a log, whatever is done in whatever batches (property)', async () => {
-    const action = fc.record({ name: fc.constantFrom('a', 'b', 'c'), what: fc.constantFrom('put', 'put', 'delete', 'commit', 'compact'), size: fc.nat(9) })
+    const action = fc.record({
+      name: fc.constantFrom('a', 'b', 'c'),
+      what: fc.constantFrom('put', 'put', 'delete', 'commit', 'compact'),
+      size: fc.nat(9),
+    })
     await fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 40 }), async (actions) => {
         const folder = mkdtempSync(join(dataDir, 'run-'))
@@ -180,7 +192,9 @@ describe('the object store', () => {
         expect(listed).toEqual(new Map([...model].sort()))
         // Replaying what history still has over the state it reaches back to gives the state of now.
         const from = store.compactedRevision
-        const replayed = new Map(store.page('things', undefined, undefined, 100, from).map((row) => [row.key.name, row.stored.object['size']]))
+        const replayed = new Map(
+          store.page('things', undefined, undefined, 100, from).map((row) => [row.key.name, row.stored.object['size']]),
+        )
         for (const item of store.history.after('things', from, 1000)) {
           if (item.type === 'DELETED') replayed.delete(item.key.name)
           else replayed.set(item.key.name, item.stored.object['size'])

@@ -118,7 +118,13 @@ export class ObjectStore {
    * Objects of a resource in key order, as they were at revision `atRv` (default: now), at most `limit` of them.
    * `namespace` undefined lists all namespaces.
    */
-  page(resource: string, namespace: string | undefined, after: ListPosition | undefined, limit: number, atRv?: number): Listed[] {
+  page(
+    resource: string,
+    namespace: string | undefined,
+    after: ListPosition | undefined,
+    limit: number,
+    atRv?: number,
+  ): Listed[] {
     const from = after ?? { namespace: namespace ?? '', name: '' }
     const past = atRv !== undefined && atRv < this.#rv
     const sql = this.#sql

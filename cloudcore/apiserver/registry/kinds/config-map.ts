@@ -22,10 +22,18 @@ export const configMapKind = builtin({
   }),
   columns: [
     nameColumn,
-    { name: 'Data', type: 'string', description: 'How many keys the object has, text and binary together, whatever their size.', cell: (object) => entryCount(object) },
+    {
+      name: 'Data',
+      type: 'string',
+      description: 'How many keys the object has, text and binary together, whatever their size.',
+      cell: (object) => entryCount(object),
+    },
     ageColumn,
   ],
-  validate: (object, old) => [...keyProblems(object, ['data', 'binaryData']), ...immutableProblems(object, old, ['data', 'binaryData'])],
+  validate: (object, old) => [
+    ...keyProblems(object, ['data', 'binaryData']),
+    ...immutableProblems(object, old, ['data', 'binaryData']),
+  ],
 })
 
 export function entryCount(object: KubeObject): number {
@@ -37,15 +45,27 @@ export function keyProblems(object: KubeObject, names: readonly string[]): Statu
   return names.flatMap((field) =>
     Object.keys(entries(object, field))
       .filter((key) => !KEY.test(key) || key.length > 253 || key === '.' || key.startsWith('..'))
-      .map((key) => ({ reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(key)}: ${KEY_TEXT}`, field: `${field}[${key}]` })),
+      .map((key) => ({
+        reason: 'FieldValueInvalid',
+        message: `Invalid value: ${JSON.stringify(key)}: ${KEY_TEXT}`,
+        field: `${field}[${key}]`,
+      })),
   )
 }
 
-export function immutableProblems(object: KubeObject, old: KubeObject | undefined, names: readonly string[]): StatusCause[] {
+export function immutableProblems(
+  object: KubeObject,
+  old: KubeObject | undefined,
+  names: readonly string[],
+): StatusCause[] {
   if (at(old, 'immutable') !== true) return []
   const changed = names.filter((field) => !deepEqual(at(object, field), at(old, field)))
   const frozen = at(object, 'immutable') === true ? changed : ['immutable', ...changed]
-  return frozen.map((field) => ({ reason: 'FieldValueForbidden', message: 'Forbidden: field is immutable when `immutable` is set', field }))
+  return frozen.map((field) => ({
+    reason: 'FieldValueForbidden',
+    message: 'Forbidden: field is immutable when `immutable` is set',
+    field,
+  }))
 }
 
 function entries(object: KubeObject, field: string): Readonly<Record<string, unknown>> {

@@ -20,5 +20,12 @@ export const leaseKind = builtin({
       preferredHolder: text,
     }),
   }),
-  columns: [nameColumn, textColumn('Holder', 'Identity of the holder of the lease at the time it was looked at.', ['spec', 'holderIdentity']), ageColumn],
+  columns: [
+    nameColumn,
+    textColumn('Holder', 'Identity of the holder of the lease at the time it was looked at.', [
+      'spec',
+      'holderIdentity',
+    ]),
+    ageColumn,
+  ],
 })

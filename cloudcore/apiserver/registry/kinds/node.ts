@@ -2,12 +2,30 @@ import type { KubeObject } from '../../objects.ts'
 import { at, isObject, listAt, stringAt, withField } from '../../objects.ts'
 import { ageColumn, nameColumn, textColumn } from '../columns.ts'
 import { builtin } from '../kind.ts'
-import { anything, conditions, fields, flag, integer, list, listBy, mapOf, objectSchema, quantity, text, time, withDefault } from './schema-words.ts'
+import {
+  anything,
+  conditions,
+  fields,
+  flag,
+  integer,
+  list,
+  listBy,
+  mapOf,
+  objectSchema,
+  quantity,
+  text,
+  time,
+  withDefault,
+} from './schema-words.ts'
 
 const taint = fields({ key: text, value: text, effect: text, timeAdded: time }, ['key', 'effect'])
-const INFO = 'machineID systemUUID bootID kernelVersion osImage containerRuntimeVersion kubeletVersion kubeProxyVersion operatingSystem architecture'
+const INFO =
+  'machineID systemUUID bootID kernelVersion osImage containerRuntimeVersion kubeletVersion kubeProxyVersion operatingSystem architecture'
 
-const nodeInfo = withDefault(fields(Object.fromEntries(INFO.split(' ').map((name) => [name, withDefault(text, '')]))), {})
+const nodeInfo = withDefault(
+  fields(Object.fromEntries(INFO.split(' ').map((name) => [name, withDefault(text, '')]))),
+  {},
+)
 const endpoint = withDefault(fields({ Port: withDefault(integer, 0) }), {})
 
 export const nodeKind = builtin({
@@ -20,7 +38,15 @@ export const nodeKind = builtin({
   hasStatus: true,
   schema: objectSchema('Node is a machine that pods can run on.', {
     spec: withDefault(
-      fields({ podCIDR: text, podCIDRs: list(text), providerID: text, unschedulable: flag, taints: list(taint), configSource: anything, externalID: text }),
+      fields({
+        podCIDR: text,
+        podCIDRs: list(text),
+        providerID: text,
+        unschedulable: flag,
+        taints: list(taint),
+        configSource: anything,
+        externalID: text,
+      }),
       {},
     ),
     status: withDefault(
@@ -48,11 +74,41 @@ export const nodeKind = builtin({
     { name: 'Roles', type: 'string', description: 'The roles of the node', cell: nodeRoles },
     ageColumn,
     textColumn('Version', 'Kubelet Version reported by the node.', ['status', 'nodeInfo', 'kubeletVersion']),
-    { name: 'Internal-IP', type: 'string', description: 'Addresses the node is reached at inside its network.', priority: 1, cell: (node) => address(node, 'InternalIP') },
-    { name: 'External-IP', type: 'string', description: 'Addresses the node is reached at from outside its network.', priority: 1, cell: (node) => address(node, 'ExternalIP') },
-    textColumn('OS-Image', 'The operating system as the node reports it in its node information.', ['status', 'nodeInfo', 'osImage'], '<unknown>', 1),
-    textColumn('Kernel-Version', 'The kernel version as the node reports it in its node information.', ['status', 'nodeInfo', 'kernelVersion'], '<unknown>', 1),
-    textColumn('Container-Runtime', 'The container runtime as the node reports it in its node information.', ['status', 'nodeInfo', 'containerRuntimeVersion'], '<unknown>', 1),
+    {
+      name: 'Internal-IP',
+      type: 'string',
+      description: 'Addresses the node is reached at inside its network.',
+      priority: 1,
+      cell: (node) => address(node, 'InternalIP'),
+    },
+    {
+      name: 'External-IP',
+      type: 'string',
+      description: 'Addresses the node is reached at from outside its network.',
+      priority: 1,
+      cell: (node) => address(node, 'ExternalIP'),
+    },
+    textColumn(
+      'OS-Image',
+      'The operating system as the node reports it in its node information.',
+      ['status', 'nodeInfo', 'osImage'],
+      '<unknown>',
+      1,
+    ),
+    textColumn(
+      'Kernel-Version',
+      'The kernel version as the node reports it in its node information.',
+      ['status', 'nodeInfo', 'kernelVersion'],
+      '<unknown>',
+      1,
+    ),
+    textColumn(
+      'Container-Runtime',
+      'The container runtime as the node reports it in its node information.',
+      ['status', 'nodeInfo', 'containerRuntimeVersion'],
+      '<unknown>',
+      1,
+    ),
   ],
   selectable: { 'spec.unschedulable': (object) => String(at(object, 'spec', 'unschedulable') ?? false) },
   prepare(object, old) {

@@ -1,5 +1,23 @@
 import type { Schema } from '../../crd/schema.ts'
-import { anything, conditions, fields, flag, integer, intOrString, list, listBy, localObjectReference, mapOf, objectSchema, oneOf, optionalText, quantity, text, time, withDefault } from './schema-words.ts'
+import {
+  anything,
+  conditions,
+  fields,
+  flag,
+  integer,
+  intOrString,
+  list,
+  listBy,
+  localObjectReference,
+  mapOf,
+  objectSchema,
+  oneOf,
+  optionalText,
+  quantity,
+  text,
+  time,
+  withDefault,
+} from './schema-words.ts'
 
 const keySelector = fields({ name: text, key: text, optional: flag })
 
@@ -9,7 +27,12 @@ const env = listBy(
     {
       name: text,
       value: optionalText,
-      valueFrom: fields({ fieldRef: fields({ apiVersion: text, fieldPath: text }), resourceFieldRef: anything, configMapKeyRef: keySelector, secretKeyRef: keySelector }),
+      valueFrom: fields({
+        fieldRef: fields({ apiVersion: text, fieldPath: text }),
+        resourceFieldRef: anything,
+        configMapKeyRef: keySelector,
+        secretKeyRef: keySelector,
+      }),
     },
     ['name'],
   ),
@@ -17,7 +40,13 @@ const env = listBy(
 
 const probe = fields({
   exec: fields({ command: list(text) }),
-  httpGet: fields({ path: text, port: intOrString, host: text, scheme: text, httpHeaders: list(fields({ name: text, value: text })) }),
+  httpGet: fields({
+    path: text,
+    port: intOrString,
+    host: text,
+    scheme: text,
+    httpHeaders: list(fields({ name: text, value: text })),
+  }),
   tcpSocket: fields({ port: intOrString, host: text }),
   grpc: anything,
   initialDelaySeconds: integer,
@@ -30,9 +59,29 @@ const probe = fields({
 
 const resources = withDefault(fields({ limits: mapOf(quantity), requests: mapOf(quantity), claims: anything }), {})
 
-const mount = fields({ name: text, mountPath: text, subPath: text, subPathExpr: text, readOnly: flag, recursiveReadOnly: text, mountPropagation: text }, ['name', 'mountPath'])
+const mount = fields(
+  {
+    name: text,
+    mountPath: text,
+    subPath: text,
+    subPathExpr: text,
+    readOnly: flag,
+    recursiveReadOnly: text,
+    mountPropagation: text,
+  },
+  ['name', 'mountPath'],
+)
 
-const port = fields({ name: text, containerPort: integer, protocol: withDefault(oneOf('TCP', 'UDP', 'SCTP'), 'TCP'), hostPort: integer, hostIP: text }, ['containerPort'])
+const port = fields(
+  {
+    name: text,
+    containerPort: integer,
+    protocol: withDefault(oneOf('TCP', 'UDP', 'SCTP'), 'TCP'),
+    hostPort: integer,
+    hostIP: text,
+  },
+  ['containerPort'],
+)
 
 const container = fields(
   {
@@ -131,7 +180,15 @@ const spec: Schema = fields({
 const containerState = fields({
   waiting: fields({ reason: text, message: text }),
   running: fields({ startedAt: time }),
-  terminated: fields({ exitCode: integer, signal: integer, reason: text, message: text, startedAt: time, finishedAt: time, containerID: text }),
+  terminated: fields({
+    exitCode: integer,
+    signal: integer,
+    reason: text,
+    message: text,
+    startedAt: time,
+    finishedAt: time,
+    containerID: text,
+  }),
 })
 
 const containerStatus = list(

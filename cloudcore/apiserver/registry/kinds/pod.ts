@@ -21,14 +21,53 @@ export const podKind = builtin({
   schema: podSchema,
   columns: [
     nameColumn,
-    { name: 'Ready', type: 'string', description: 'How many of the containers in this pod are ready to do their work.', cell: readyCell },
-    { name: 'Status', type: 'string', description: 'The aggregate status of the containers in this pod.', cell: statusCell },
-    { name: 'Restarts', type: 'string', description: 'How often the containers in this pod were restarted, and how long ago that last was.', cell: restartsCell },
+    {
+      name: 'Ready',
+      type: 'string',
+      description: 'How many of the containers in this pod are ready to do their work.',
+      cell: readyCell,
+    },
+    {
+      name: 'Status',
+      type: 'string',
+      description: 'The aggregate status of the containers in this pod.',
+      cell: statusCell,
+    },
+    {
+      name: 'Restarts',
+      type: 'string',
+      description: 'How often the containers in this pod were restarted, and how long ago that last was.',
+      cell: restartsCell,
+    },
     ageColumn,
-    textColumn('IP', 'The address given to the pod, reachable at least from within its own network. Empty if not yet given.', ['status', 'podIP'], '<none>', 1),
-    textColumn('Node', 'The node that this pod runs on, or shall run on as soon as that node has room for it.', ['spec', 'nodeName'], '<none>', 1),
-    textColumn('Nominated Node', 'The node that is being cleared for this pod, when others have to give way to it.', ['status', 'nominatedNodeName'], '<none>', 1),
-    { name: 'Readiness Gates', type: 'string', description: 'Conditions beyond its containers that have to hold before this pod counts as ready.', priority: 1, cell: gatesCell },
+    textColumn(
+      'IP',
+      'The address given to the pod, reachable at least from within its own network. Empty if not yet given.',
+      ['status', 'podIP'],
+      '<none>',
+      1,
+    ),
+    textColumn(
+      'Node',
+      'The node that this pod runs on, or shall run on as soon as that node has room for it.',
+      ['spec', 'nodeName'],
+      '<none>',
+      1,
+    ),
+    textColumn(
+      'Nominated Node',
+      'The node that is being cleared for this pod, when others have to give way to it.',
+      ['status', 'nominatedNodeName'],
+      '<none>',
+      1,
+    ),
+    {
+      name: 'Readiness Gates',
+      type: 'string',
+      description: 'Conditions beyond its containers that have to hold before this pod counts as ready.',
+      priority: 1,
+      cell: gatesCell,
+    },
   ],
   selectable: {
     'spec.nodeName': (pod) => stringAt(pod, 'spec', 'nodeName'),
@@ -80,13 +119,23 @@ function fillContainer(container: unknown): unknown {
 /** A pod outlives a short absence of its node (the DefaultTolerationSeconds admission). */
 function withNodeTolerations(given: readonly unknown[]): readonly unknown[] {
   const missing = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'].filter(
-    (key) => !given.some((item) => (stringAt(item, 'key') === key || stringAt(item, 'key') === '') && ['', 'NoExecute'].includes(stringAt(item, 'effect'))),
+    (key) =>
+      !given.some(
+        (item) =>
+          (stringAt(item, 'key') === key || stringAt(item, 'key') === '') &&
+          ['', 'NoExecute'].includes(stringAt(item, 'effect')),
+      ),
   )
-  return [...given, ...missing.map((key) => ({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: TOLERATED_SECONDS }))]
+  return [
+    ...given,
+    ...missing.map((key) => ({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: TOLERATED_SECONDS })),
+  ]
 }
 
 function qosClass(pod: KubeObject): string {
-  const resources = [...listAt(pod, 'spec', 'initContainers'), ...listAt(pod, 'spec', 'containers')].map((item) => at(item, 'resources'))
+  const resources = [...listAt(pod, 'spec', 'initContainers'), ...listAt(pod, 'spec', 'containers')].map((item) =>
+    at(item, 'resources'),
+  )
   const has = (part: unknown, kind: string) => isObject(at(part, kind)) && Object.keys(at(part, kind) ?? {}).length > 0
   if (!resources.some((part) => has(part, 'limits') || has(part, 'requests'))) return 'BestEffort'
   const guaranteed = resources.every((part) =>
@@ -101,14 +150,21 @@ function qosClass(pod: KubeObject): string {
 function containerProblems(pod: KubeObject): StatusCause[] {
   const causes: StatusCause[] = []
   const containers = listAt(pod, 'spec', 'containers')
-  if (containers.length === 0) causes.push({ reason: 'FieldValueRequired', message: 'Required value', field: 'spec.containers' })
+  if (containers.length === 0)
+    causes.push({ reason: 'FieldValueRequired', message: 'Required value', field: 'spec.containers' })
   for (const field of ['containers', 'initContainers']) {
     for (const [index, container] of listAt(pod, 'spec', field).entries()) {
       const name = stringAt(container, 'name')
       const path = `spec.${field}[${index}]`
       const problem = dnsLabelProblem(name)
-      if (problem !== undefined) causes.push({ reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(name)}: ${problem}`, field: `${path}.name` })
-      if (stringAt(container, 'image') === '') causes.push({ reason: 'FieldValueRequired', message: 'Required value', field: `${path}.image` })
+      if (problem !== undefined)
+        causes.push({
+          reason: 'FieldValueInvalid',
+          message: `Invalid value: ${JSON.stringify(name)}: ${problem}`,
+          field: `${path}.name`,
+        })
+      if (stringAt(container, 'image') === '')
+        causes.push({ reason: 'FieldValueRequired', message: 'Required value', field: `${path}.image` })
     }
   }
   return causes
@@ -123,9 +179,21 @@ function changeProblems(pod: KubeObject, old: KubeObject): StatusCause[] {
   const bound = stringAt(old, 'spec', 'nodeName') === ''
   const fixed = (object: KubeObject) => {
     const spec = at(object, 'spec')
-    const { tolerations: _t, activeDeadlineSeconds: _a, nodeName, schedulingGates: _g, ...rest }: JsonObject = isObject(spec) ? spec : {}
-    const blank = (field: string) => listAt(object, 'spec', field).map((item) => (isObject(item) ? { ...item, image: '', imagePullPolicy: '' } : item))
-    return { ...rest, nodeName: bound ? '' : nodeName, containers: blank('containers'), initContainers: blank('initContainers') }
+    const {
+      tolerations: _t,
+      activeDeadlineSeconds: _a,
+      nodeName,
+      schedulingGates: _g,
+      ...rest
+    }: JsonObject = isObject(spec) ? spec : {}
+    const blank = (field: string) =>
+      listAt(object, 'spec', field).map((item) => (isObject(item) ? { ...item, image: '', imagePullPolicy: '' } : item))
+    return {
+      ...rest,
+      nodeName: bound ? '' : nodeName,
+      containers: blank('containers'),
+      initContainers: blank('initContainers'),
+    }
   }
   return deepEqual(fixed(pod), fixed(old)) ? [] : [{ reason: 'FieldValueForbidden', message: FIXED, field: 'spec' }]
 }
@@ -167,6 +235,10 @@ function restartsCell(pod: KubeObject, nowMs: number): string {
 function gatesCell(pod: KubeObject): string {
   const gates = listAt(pod, 'spec', 'readinessGates').map((gate) => stringAt(gate, 'conditionType'))
   if (gates.length === 0) return '<none>'
-  const met = gates.filter((type) => listAt(pod, 'status', 'conditions').some((item) => stringAt(item, 'type') === type && stringAt(item, 'status') === 'True'))
+  const met = gates.filter((type) =>
+    listAt(pod, 'status', 'conditions').some(
+      (item) => stringAt(item, 'type') === type && stringAt(item, 'status') === 'True',
+    ),
+  )
   return `${met.length}/${gates.length}`
 }

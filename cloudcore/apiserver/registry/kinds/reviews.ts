@@ -1,11 +1,21 @@
+import type { Authorize } from '../../access/authorize.ts'
 import type { JsonObject } from '../../objects.ts'
 import { at, isObject, stringAt } from '../../objects.ts'
-import type { Authorize } from '../../access/authorize.ts'
-import { builtin } from '../kind.ts'
 import type { Kind } from '../kind.ts'
-import { fields, anything, objectSchema, text } from './schema-words.ts'
+import { builtin } from '../kind.ts'
+import { anything, fields, objectSchema, text } from './schema-words.ts'
 
-const attributes = fields({ namespace: text, verb: text, group: text, version: text, resource: text, subresource: text, name: text, fieldSelector: anything, labelSelector: anything })
+const attributes = fields({
+  namespace: text,
+  verb: text,
+  group: text,
+  version: text,
+  resource: text,
+  subresource: text,
+  name: text,
+  fieldSelector: anything,
+  labelSelector: anything,
+})
 
 /** "May I?", "who am I?": questions that kubectl auth asks. */
 export function reviewKinds(authorize: Authorize): Kind[] {
@@ -43,12 +53,37 @@ export function reviewKinds(authorize: Authorize): Kind[] {
       plural: 'selfsubjectrulesreviews',
       namespaced: false,
       columns: [],
-      schema: objectSchema('SelfSubjectRulesReview lists what the current user may do in a namespace.', { spec: fields({ namespace: text }), status: anything }),
+      schema: objectSchema('SelfSubjectRulesReview lists what the current user may do in a namespace.', {
+        spec: fields({ namespace: text }),
+        status: anything,
+      }),
       review(question, caller) {
-        const everything = authorize(caller, '*', { group: '*', resource: '*', subresource: '', namespace: stringAt(question, 'spec', 'namespace'), name: '' })
+        const everything = authorize(caller, '*', {
+          group: '*',
+          resource: '*',
+          subresource: '',
+          namespace: stringAt(question, 'spec', 'namespace'),
+          name: '',
+        })
         return answered(question, {
           resourceRules: everything ? [{ verbs: ['*'], apiGroups: ['*'], resources: ['*'] }] : [],
-          nonResourceRules: [{ verbs: ['get'], nonResourceURLs: ['/api', '/api/*', '/apis', '/apis/*', '/openapi', '/openapi/*', '/version', '/healthz', '/livez', '/readyz'] }],
+          nonResourceRules: [
+            {
+              verbs: ['get'],
+              nonResourceURLs: [
+                '/api',
+                '/api/*',
+                '/apis',
+                '/apis/*',
+                '/openapi',
+                '/openapi/*',
+                '/version',
+                '/healthz',
+                '/livez',
+                '/readyz',
+              ],
+            },
+          ],
           incomplete: false,
         })
       },
@@ -60,7 +95,9 @@ export function reviewKinds(authorize: Authorize): Kind[] {
       plural: 'selfsubjectreviews',
       namespaced: false,
       columns: [],
-      schema: objectSchema('SelfSubjectReview tells the current user who the server takes it for.', { status: anything }),
+      schema: objectSchema('SelfSubjectReview tells the current user who the server takes it for.', {
+        status: anything,
+      }),
       review: (question, caller) => answered(question, { userInfo: { username: caller.user, groups: caller.groups } }),
     }),
   ]

@@ -20,7 +20,12 @@ export const secretKind = builtin({
   columns: [
     nameColumn,
     textColumn('Type', 'What the secret is for, which says which keys it has to have; set at creation.', ['type']),
-    { name: 'Data', type: 'string', description: 'How many keys the object has, whatever the size of the values behind them.', cell: (object) => entryCount(object) },
+    {
+      name: 'Data',
+      type: 'string',
+      description: 'How many keys the object has, whatever the size of the values behind them.',
+      cell: (object) => entryCount(object),
+    },
     ageColumn,
   ],
   selectable: { type: (object) => stringAt(object, 'type') },
@@ -29,7 +34,13 @@ export const secretKind = builtin({
     ...keyProblems(object, ['data']),
     ...immutableProblems(object, old, ['data', 'type']),
     ...(old !== undefined && !deepEqual(at(old, 'type'), at(object, 'type')) && at(old, 'immutable') !== true
-      ? [{ reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(at(object, 'type'))}: field is immutable`, field: 'type' }]
+      ? [
+          {
+            reason: 'FieldValueInvalid',
+            message: `Invalid value: ${JSON.stringify(at(object, 'type'))}: field is immutable`,
+            field: 'type',
+          },
+        ]
       : []),
   ],
 })
@@ -43,5 +54,8 @@ function encodeStringData(object: KubeObject): KubeObject {
     for (const [key, value] of Object.entries(plain)) encoded[key] = Buffer.from(String(value)).toString('base64')
   }
   const data = at(object, 'data')
-  return withField(withField(object, ['stringData'], undefined), ['data'], { ...(isObject(data) ? data : {}), ...encoded })
+  return withField(withField(object, ['stringData'], undefined), ['data'], {
+    ...(isObject(data) ? data : {}),
+    ...encoded,
+  })
 }

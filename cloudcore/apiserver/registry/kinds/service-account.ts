@@ -1,7 +1,7 @@
 import { listAt } from '../../objects.ts'
 import { ageColumn, nameColumn } from '../columns.ts'
 import { builtin } from '../kind.ts'
-import { flag, listBy, localObjectReference, list, objectReference, objectSchema } from './schema-words.ts'
+import { flag, list, listBy, localObjectReference, objectReference, objectSchema } from './schema-words.ts'
 
 export const serviceAccountKind = builtin({
   group: '',
@@ -17,7 +17,12 @@ export const serviceAccountKind = builtin({
   }),
   columns: [
     nameColumn,
-    { name: 'Secrets', type: 'string', description: 'How many secrets pods that run with this account may use, if the list is enforced.', cell: (object) => listAt(object, 'secrets').length },
+    {
+      name: 'Secrets',
+      type: 'string',
+      description: 'How many secrets pods that run with this account may use, if the list is enforced.',
+      cell: (object) => listAt(object, 'secrets').length,
+    },
     ageColumn,
   ],
 })
