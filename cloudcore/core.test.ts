@@ -305,6 +305,8 @@ describe('a cloud core with its embedded API', () => {
     expect((await httpsCall(url, { caPem })).status).toBe(401)
     expect((await httpsCall(url, { caPem, certPem, keyPem })).status).toBe(403)
     const admin = loadKubeconfig(core.info.kubeconfig)
+    await using asGateway = new KubeClient({ ...admin, certPem, keyPem })
+    await expect(asGateway.list(collectionPath(DEVICES))).rejects.toMatchObject({ code: 'SLUICE_KUBE_FORBIDDEN' })
     expect((await httpsCall(url, { caPem, certPem: admin.certPem!, keyPem: admin.keyPem! })).status).toBe(200)
     const revoke = `${core.info.consoleUrl}/v1/gateways/gw-i/revoke`
     const agent = await ScriptedAgent.open(identity)

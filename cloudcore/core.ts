@@ -273,7 +273,7 @@ interface ApiParts {
 
 async function openApi(options: CloudCoreOptions, parts: ApiParts): Promise<{ kubeconfig: string; port?: number }> {
   if (options.kubeconfig !== undefined) {
-    writeSecretFile(parts.folder.kubeconfig, readFileSync(options.kubeconfig, 'utf8'))
+    writeSecretFile(parts.folder.kubeconfig, portableKubeconfig(options.kubeconfig))
     return { kubeconfig: options.kubeconfig }
   }
   const { clock, log, stack, folder, authority, host, names } = parts
@@ -298,6 +298,13 @@ async function openApi(options: CloudCoreOptions, parts: ApiParts): Promise<{ ku
   const { certPem, keyPem } = admin
   writeSecretFile(folder.kubeconfig, kubeconfigFor({ url, caPem: authority.caPem, certPem, keyPem }))
   return { kubeconfig: folder.kubeconfig, port: server.port }
+}
+
+/** A kubeconfig that works from any folder: certificates that it names by path are put inside. */
+function portableKubeconfig(path: string): string {
+  const { server, caPem, certPem, keyPem } = loadKubeconfig(path)
+  if (caPem === undefined || certPem === undefined || keyPem === undefined) return readFileSync(path, 'utf8')
+  return kubeconfigFor({ url: server, caPem, certPem, keyPem })
 }
 
 /** Devices wait for the models, so that nothing is called invalid only because its model is still on its way. */

@@ -50,6 +50,14 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
   }
 }
 
+function inputIsSocket(): boolean {
+  try {
+    return fstatSync(0).isSocket()
+  } catch {
+    return false
+  }
+}
+
 async function main(): Promise<void> {
   const stopping = new AbortController()
   const stopped = new Promise<void>((resolve) => stopping.signal.addEventListener('abort', () => resolve()))
@@ -57,7 +65,7 @@ async function main(): Promise<void> {
   process.once('SIGTERM', stop)
   process.once('SIGINT', stop)
   // Started by another process with a socket as its input (as Node does it), it ends when that process does.
-  if (fstatSync(0).isSocket()) process.stdin.on('end', stop).on('error', stop).resume()
+  if (inputIsSocket()) process.stdin.on('end', stop).on('error', stop).resume()
   const core = await runCloudCore({ ...readOptions(process.argv.slice(2)), signal: stopping.signal }, { log })
   process.stdout.write(`${JSON.stringify({ event: 'ready', ...core.info })}\n`)
   await stopped
