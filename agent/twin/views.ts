@@ -1,8 +1,7 @@
 import { splitKey } from '../../api/resources.ts'
-import type { Reported } from '../../api/twin/twin.ts'
-import { writeState } from '../../api/twin/twin.ts'
-import type { DeviceView, TwinView } from '../../api/views.ts'
-import type { DeviceState, PropertyState } from './device-state.ts'
+import { twinView } from '../../api/twin/view.ts'
+import type { DeviceView } from '../../api/views.ts'
+import type { DeviceState } from './device-state.ts'
 
 export function deviceState(device: DeviceState): DeviceView['state'] {
   if (device.spec.paused === true) return 'paused'
@@ -23,42 +22,10 @@ export function deviceView(device: DeviceState, gateway: string): DeviceView {
     ...(reason === undefined ? {} : { reason }),
     ...(device.lastSeenMs === undefined ? {} : { lastSeen: iso(device.lastSeenMs) }),
     ...(state === 'offline' ? { staleSince: iso(device.reach!.atMs) } : {}),
-    twins: names.map((name) => twinView(device.properties.get(name)!, state === 'offline')),
-  }
-}
-
-function twinView(property: PropertyState, sourceSilent: boolean): TwinView {
-  const { definition, twin } = property
-  const { desired, write } = twin
-  const state = writeState(twin, sourceSilent, definition?.write?.tolerance)
-  return {
-    name: property.name,
-    ...readingView(twin.reported, twin.known),
-    ...(definition?.unit === undefined ? {} : { unit: definition.unit }),
-    access: definition?.access ?? 'read',
-    ...(desired === undefined
-      ? {}
-      : {
-          desired: {
-            value: desired.value,
-            version: desired.version,
-            at: iso(desired.atMs),
-            ...(desired.by === undefined ? {} : { by: desired.by }),
-          },
-        }),
-    ...(state === undefined ? {} : { state }),
-    ...(write?.reason !== undefined && state === write.state ? { stateReason: write.reason } : {}),
-  }
-}
-
-/** The last known value stays visible beside the quality of the newest reading; `at` is the time of the value. */
-function readingView(reported: Reported | undefined, known: Reported | undefined): Partial<TwinView> {
-  if (reported === undefined) return {}
-  return {
-    ...(known?.value === undefined ? {} : { value: known.value }),
-    at: iso((known ?? reported).atMs),
-    quality: reported.quality,
-    ...(reported.reason === undefined ? {} : { reason: reported.reason }),
+    twins: names.map((name) => {
+      const { twin, definition } = device.properties.get(name)!
+      return twinView(name, twin, definition, { device: state === 'offline', gateway: false })
+    }),
   }
 }
 

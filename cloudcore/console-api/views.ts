@@ -1,21 +1,22 @@
-import type { ModelProperty } from '../../api/resources.ts'
-import { isBad } from '../../api/twin/quality.ts'
-import { writeState } from '../../api/twin/twin.ts'
-import type { DeviceView, TwinView } from '../../api/views.ts'
+import { emptyTwin } from '../../api/twin/twin.ts'
+import { twinView } from '../../api/twin/view.ts'
+import type { DeviceView } from '../../api/views.ts'
 import type { DeviceRecord } from '../twins/device-record.ts'
-import { iso, type RenderContext, stateOf, visible } from '../twins/render.ts'
+import { iso, type RenderContext, stateOf } from '../twins/render.ts'
 
 /** A device as people and programs read it, from memory: newer than its status in the API by up to a second. */
 export function deviceView(record: DeviceRecord, context: RenderContext): DeviceView {
   const state = stateOf(record, context)
-  const away = context.awaySinceMs !== undefined
+  const silence = { device: state === 'offline', gateway: context.awaySinceMs !== undefined }
   const reason = reasonOf(record, context)
   const properties = context.model?.spec.properties ?? []
   const known = new Set(properties.map((property) => property.name))
-  const twins = properties.map((property) => twinView(record, property.name, property, away, state === 'offline'))
+  const twins = properties.map((property) =>
+    twinView(property.name, record.properties.get(property.name)?.twin ?? emptyTwin, property, silence),
+  )
   for (const [name, { twin }] of record.properties) {
     if (known.has(name) || (twin.reported === undefined && twin.desired === undefined)) continue
-    twins.push(twinView(record, name, undefined, away, state === 'offline'))
+    twins.push(twinView(name, twin, undefined, silence))
   }
   return {
     namespace: record.namespace,
@@ -27,46 +28,6 @@ export function deviceView(record: DeviceRecord, context: RenderContext): Device
     ...(record.lastSeenMs === undefined ? {} : { lastSeen: iso(record.lastSeenMs) }),
     ...(context.awaySinceMs === undefined ? {} : { staleSince: iso(context.awaySinceMs) }),
     twins,
-  }
-}
-
-function twinView(
-  record: DeviceRecord,
-  name: string,
-  property: ModelProperty | undefined,
-  away: boolean,
-  offline: boolean,
-): TwinView {
-  const base = {
-    name,
-    access: property?.access ?? 'read',
-    ...(property?.unit === undefined ? {} : { unit: property.unit }),
-  }
-  const twin = record.properties.get(name)?.twin
-  if (twin === undefined) return base
-  const seen = visible(twin)
-  const state = writeState(twin, away || offline, property?.write?.tolerance ?? 0)
-  const stateReason = state === 'pending' ? undefined : twin.write?.reason
-  const { desired } = twin
-  return {
-    ...base,
-    ...(seen?.value === undefined ? {} : { value: seen.value }),
-    ...(seen === undefined
-      ? {}
-      : { at: iso(seen.atMs), quality: away && !isBad(seen.quality) ? ('stale' as const) : seen.quality }),
-    ...(seen?.reason === undefined ? {} : { reason: seen.reason }),
-    ...(desired === undefined
-      ? {}
-      : {
-          desired: {
-            value: desired.value,
-            version: desired.version,
-            at: iso(desired.atMs),
-            ...(desired.by === undefined ? {} : { by: desired.by }),
-          },
-        }),
-    ...(state === undefined ? {} : { state }),
-    ...(stateReason === undefined ? {} : { stateReason }),
   }
 }
 

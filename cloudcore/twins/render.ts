@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { DeviceStatus, DeviceTwin, Json, ModelProperty } from '../../api/resources.ts'
-import { isBad, type Quality } from '../../api/twin/quality.ts'
-import { type Twin, writeState } from '../../api/twin/twin.ts'
+import { type Silence, visibleReading, visibleWrite } from '../../api/twin/view.ts'
 import type { DeviceRecord, ModelRecord, PropertyState } from './device-record.ts'
 
 export interface RenderContext {
@@ -18,11 +17,13 @@ export type RenderedStatus = { readonly [K in keyof DeviceStatus]-?: DeviceStatu
 
 /** The status a person reads, from what is in memory. Pure but for `record.conditions`, which keeps transition times. */
 export function renderStatus(record: DeviceRecord, context: RenderContext): RenderedStatus {
-  const silent = context.awaySinceMs !== undefined
   const properties = new Map<string, ModelProperty>()
   for (const property of context.model?.spec.properties ?? []) properties.set(property.name, property)
   const state = stateOf(record, context)
-  const twins = renderTwins(record, properties, silent || state === 'offline', silent)
+  const twins = renderTwins(record, properties, {
+    device: state === 'offline',
+    gateway: context.awaySinceMs !== undefined,
+  })
   record.conditions = renderConditions(record, context)
   return {
     observedGeneration: record.generation,
@@ -50,12 +51,11 @@ export function stateOf(record: DeviceRecord, context: RenderContext): NonNullab
 function renderTwins(
   record: DeviceRecord,
   properties: ReadonlyMap<string, ModelProperty>,
-  sourceSilent: boolean,
-  gatewayAway: boolean,
+  silence: Silence,
 ): DeviceTwin[] {
   const twins: DeviceTwin[] = []
   const add = (name: string, state: PropertyState | undefined) => {
-    if (state !== undefined) twins.push(renderTwin(name, state, properties.get(name), sourceSilent, gatewayAway))
+    if (state !== undefined) twins.push(renderTwin(name, state, properties.get(name), silence))
   }
   for (const name of properties.keys()) add(name, record.properties.get(name))
   for (const [name, state] of record.properties) if (!properties.has(name)) add(name, state)
@@ -68,8 +68,7 @@ function renderTwin(
   name: string,
   { twin, receivedMs, backfill }: PropertyState,
   property: ModelProperty | undefined,
-  sourceSilent: boolean,
-  gatewayAway: boolean,
+  silence: Silence,
 ): DeviceTwin {
   const out: Mutable<DeviceTwin> = { name }
   if (twin.desired !== undefined) {
@@ -78,42 +77,28 @@ function renderTwin(
   } else if (twin.removedVersion !== undefined) {
     out.desired = { version: twin.removedVersion, at: iso(0) }
   }
-  const seen = visible(twin)
+  const seen = visibleReading(twin, silence)
   if (seen !== undefined) {
     out.reported = {
       ...(seen.value === undefined ? {} : { value: seen.value }),
       ...(property?.unit === undefined ? {} : { unit: property.unit }),
       at: iso(seen.atMs),
       receivedAt: iso(receivedMs),
-      quality: gatewayAway && !isBad(seen.quality) ? 'stale' : seen.quality,
+      quality: seen.quality,
       ...(seen.reason === undefined ? {} : { reason: seen.reason.slice(0, 1024) }),
       ...(backfill ? { backfill } : {}),
     }
   }
-  const state = writeState(twin, sourceSilent, property?.write?.tolerance ?? 0)
-  if (state !== undefined) {
-    out.state = state
-    const end = twin.write
-    if (state !== 'pending' && end !== undefined) {
-      out.stateVersion = end.version
-      out.stateAt = iso(end.atMs)
-      if (end.reason !== undefined) out.reason = end.reason.slice(0, 1024)
-    } else if (state === 'pending' && gatewayAway) out.reason = 'the gateway is away; it is written when it is back'
+  const write = visibleWrite(twin, property, silence)
+  if (write !== undefined) {
+    out.state = write.state
+    if (write.state !== 'pending' && twin.write !== undefined) {
+      out.stateVersion = twin.write.version
+      out.stateAt = iso(twin.write.atMs)
+    }
+    if (write.reason !== undefined) out.reason = write.reason.slice(0, 1024)
   }
   return out
-}
-
-/** What a person sees of a property: the last known value with the quality of the newest reading. */
-export function visible(twin: Twin): { value?: Json; atMs: number; quality: Quality; reason?: string } | undefined {
-  const { reported, known } = twin
-  if (reported === undefined) return undefined
-  const value = reported.value ?? known?.value
-  return {
-    ...(value === undefined ? {} : { value }),
-    atMs: reported.value === undefined && known !== undefined ? known.atMs : reported.atMs,
-    quality: reported.quality,
-    ...(reported.reason === undefined ? {} : { reason: reported.reason }),
-  }
 }
 
 function summaryOf(record: DeviceRecord, model: ModelRecord | undefined): string | undefined {
