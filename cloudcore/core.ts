@@ -128,6 +128,7 @@ async function assemble(
   stack.defer(() => presence.close())
   const fleet = new Fleet()
   const events = new EventRecorder({ client, clock, signal, onTrouble: (error) => trouble('event', error) })
+  const embedded = options.kubeconfig === undefined
   const twins = new TwinEngine({
     fleet,
     presence,
@@ -138,10 +139,13 @@ async function assemble(
       log('warn', error === undefined ? message : `${message}: ${error.message}`, { code: error?.code }),
     onNotice: (notice) => noteDevice(events, notice),
     // An API in this very process must not hold up the links with a burst of writes.
-    parallelWrites: options.kubeconfig === undefined ? 4 : 16,
+    parallelWrites: embedded ? 4 : 16,
   })
   const version = options.version ?? '0.1.0'
-  const nodes = new NodeKeeper({ client, clock, signal, version, onTrouble: trouble })
+  const nodes = new NodeKeeper({
+    ...{ client, clock, signal, version, onTrouble: trouble },
+    parallelRenewals: embedded ? 2 : 16,
+  })
   const gateways = new GatewayController({ client, clock, signal, presence, nodes, events, store, onTrouble: trouble })
   const audit = (gateway: string | undefined, code: string, message: string) => {
     log('warn', message, { code, gateway })

@@ -65,7 +65,7 @@ export class EventRecorder {
       clock: options.clock,
       signal: options.signal,
       intervalMs: 10_000,
-      parallel: 2,
+      parallel: 1,
       write: (key) => this.#write(key),
       onRefused: (key, error) => {
         this.#held.delete(key)

@@ -56,7 +56,7 @@ export class GatewayController {
       clock,
       signal,
       intervalMs: STATUS_EVERY_MS,
-      parallel: 4,
+      parallel: 2,
       write: (name) => this.#write(name),
       onRefused: (name, error) => options.onTrouble(`status of gateway ${name}`, error),
     })

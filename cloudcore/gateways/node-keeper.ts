@@ -15,6 +15,8 @@ export interface NodeKeeperOptions {
   readonly clock: Clock
   readonly signal: AbortSignal
   readonly version: string
+  /** Lease renewals that may be under way at once; a cluster far away needs more than an API beside us. */
+  readonly parallelRenewals: number
   readonly onTrouble: (what: string, error: SluiceError) => void
 }
 
@@ -40,7 +42,7 @@ export class NodeKeeper {
       clock,
       signal,
       intervalMs: TICK_MS,
-      parallel: 8,
+      parallel: options.parallelRenewals,
       write: (gateway) => this.#renew(gateway),
       onRefused: (gateway, error) => options.onTrouble(`lease of ${gateway}`, error),
     })
@@ -48,7 +50,7 @@ export class NodeKeeper {
       clock,
       signal,
       intervalMs: TICK_MS,
-      parallel: 4,
+      parallel: 2,
       write: (gateway) => this.#writeNode(gateway),
       onRefused: (gateway, error) => options.onTrouble(`node ${gateway}`, error),
     })
