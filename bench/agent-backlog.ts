@@ -15,7 +15,7 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   const seconds = quick ? 6 * 3600 : 24 * 3600
   const folder = await mkdtemp(join(tmpdir(), 'sluice-bench-'))
   try {
-    const file = await bundleAgent('bench/far-side/agent-entry.ts', join(folder, 'dist'))
+    const file = await bundleAgent(new URL('./far-side/agent-entry.ts', import.meta.url), join(folder, 'dist'))
     await using hub = await AckingHub.open(join(folder, 'pki'))
     const dataDir = join(folder, 'data')
     await mkdir(dataDir)

@@ -30,7 +30,7 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-bench-'))
   const figures: Figure[] = []
   try {
-    const file = await bundleAgent('bench/far-side/agent-entry.ts', join(folder, 'dist'))
+    const file = await bundleAgent(new URL('./far-side/agent-entry.ts', import.meta.url), join(folder, 'dist'))
     for (const [index, load] of LOADS.entries()) {
       await using hub = await AckingHub.open(join(folder, `pki-${index}`))
       const dataDir = join(folder, `data-${index}`)

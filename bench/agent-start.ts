@@ -23,7 +23,7 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   try {
     await using device = await constantServer()
     await using hub = await AckingHub.open(join(folder, 'pki'))
-    const file = await bundleAgent('agent/main.ts', join(folder, 'dist'))
+    const file = await bundleAgent(new URL('../agent/main.ts', import.meta.url), join(folder, 'dist'))
     const dataDir = join(folder, 'data')
     await mkdir(dataDir)
     hub.admit(dataDir)

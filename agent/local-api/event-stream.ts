@@ -124,8 +124,8 @@ export class EventStream {
   }
 }
 
-const textOf = ({ id, event }: NumberedEvent): string =>
-  `id: ${id}\nevent: ${event.kind}\ndata: ${JSON.stringify(event)}\n\n`
+/** Named events are `open` and `reset`; changes come without a name, as an array, as the cloud core sends them too. */
+const textOf = ({ id, event }: NumberedEvent): string => `id: ${id}\ndata: ${JSON.stringify([event])}\n\n`
 
 /** `device` and `property` match exactly, `kind` takes a comma-separated list; several `device` parameters add up. */
 function filterOf(query: URLSearchParams): (event: StreamEvent) => boolean {

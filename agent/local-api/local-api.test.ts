@@ -78,8 +78,12 @@ async function* eventsOf(response: IncomingMessage): AsyncGenerator<{ id: string
           .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]),
       )
       text = text.slice(end + 2)
-      if (fields.has('event'))
-        yield { id: fields.get('id') ?? '', event: fields.get('event')!, data: JSON.parse(fields.get('data') ?? '{}') }
+      if (fields.has('data'))
+        yield {
+          id: fields.get('id') ?? '',
+          event: fields.get('event') ?? 'message',
+          data: JSON.parse(fields.get('data')!),
+        }
     }
   }
 }
@@ -190,12 +194,12 @@ describe('the event stream', () => {
     read(2)
     const one = (await events.next()).value!
     expect(one).toMatchObject({
-      event: 'reported',
-      data: { device: 'plant/p1', property: 'level', value: 1, quality: 'good' },
+      event: 'message',
+      data: [{ kind: 'reported', device: 'plant/p1', property: 'level', value: 1, quality: 'good' }],
     })
     first.destroy()
     const resumed = eventsOf(await open({ path: '/v1/events?kind=reported', headers: { 'last-event-id': one.id } }))
-    expect((await resumed.next()).value?.data).toMatchObject({ value: 2 })
+    expect((await resumed.next()).value?.data).toMatchObject([{ value: 2 }])
     await resumed.return(undefined)
   })
 

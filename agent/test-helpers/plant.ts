@@ -66,8 +66,10 @@ export class Plant {
   readonly events: StreamEvent[] = []
   readonly store: Store
   readonly core: AgentCore
+  /** Objects that are found invalid, by key. */
+  readonly invalid = new Map<string, string>()
 
-  constructor(directory: string, clock = new VirtualClock(), store: Partial<StoreOptions> = {}, offersDesires = true) {
+  constructor(directory: string, clock = new VirtualClock(), store: Partial<StoreOptions> = {}) {
     this.directory = directory
     this.clock = clock
     this.store = new Store({ directory, clock, log: silentLog, ...store })
@@ -77,10 +79,15 @@ export class Plant {
       random: () => 0.5,
       log: silentLog,
       protocols: [this.fake.protocol],
-      check: async () => undefined,
+      check: async ({ key }) => {
+        const message = this.invalid.get(key)
+        return message === undefined
+          ? undefined
+          : { severity: 'error', code: 'SLUICE_MODEL_BAD', message, hint: '', path: [] }
+      },
       listening: () => true,
       onEvent: (event) => void this.events.push(event),
-      offersDesires,
+      offersDesires: true,
     })
     this.core.start()
   }

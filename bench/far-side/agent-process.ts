@@ -7,12 +7,10 @@ import { build } from 'esbuild'
 import { AGENT_ENVIRONMENT, AGENT_FLAGS } from '../../agent/launch.ts'
 import type { Json } from '../../api/resources.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-
 /** Bundles a program as the package does: one ES module and the parts it loads later. Returns its file. */
-export async function bundleAgent(entry: string, folder: string): Promise<string> {
+export async function bundleAgent(entry: URL, folder: string): Promise<string> {
   await build({
-    entryPoints: { agent: join(ROOT, entry) },
+    entryPoints: { agent: fileURLToPath(entry) },
     outdir: folder,
     bundle: true,
     splitting: true,
