@@ -267,7 +267,20 @@ export class GatewayController {
               : 'the gateway is silent; check its power and its network',
           lastTransitionTime: iso(state.transitionMs),
         },
+        ...toldConditions(state.told),
       ],
     }
   }
+}
+
+/** Conditions the agent tells of itself; whether it is connected is not its to say. */
+function toldConditions(told: GatewayStatus): NonNullable<GatewayStatus['conditions']> {
+  if (!Array.isArray(told.conditions)) return []
+  const sound = told.conditions.filter(
+    ({ type, status, reason, message, lastTransitionTime }) =>
+      type !== 'Connected' &&
+      [type, reason, message, lastTransitionTime].every((text) => typeof text === 'string') &&
+      (status === 'True' || status === 'False' || status === 'Unknown'),
+  )
+  return sound.slice(0, 15)
 }
