@@ -11,7 +11,7 @@ import { requireSoundFiles } from '../model-files.ts'
 import { childLaunchOf, type Part } from '../processes.ts'
 import { type Ready, Supervised } from '../supervisor.ts'
 import type { Progress } from './progress.ts'
-import { adopt, atPlant, inApplyOrder, type LineChoice, onLine, type PlantEndpoints } from './site.ts'
+import { adopt, atHome, atPlant, inApplyOrder, type LineChoice, onLine, type PlantEndpoints } from './site.ts'
 
 export interface HouseOptions {
   readonly data: string
@@ -19,6 +19,8 @@ export interface HouseOptions {
   readonly demo: boolean
   readonly files: readonly string[]
   readonly line: { readonly port: string; readonly baud: number | undefined } | undefined
+  /** The files are the demo's: their devices live here whatever they say. */
+  readonly demoFiles: boolean
   /** Of the files, only devices on a serial line are meant. */
   readonly onlySerial: boolean
   readonly apiPort: number | undefined
@@ -182,8 +184,8 @@ function placeAll(
     })
   const models = new Set(devices.map((device) => device.spec.model))
   const placed = devices.map((device) => {
-    const here =
-      plant === undefined || options.files.length !== 1 ? adopt(device, gateway) : atPlant(device, plant, gateway)
+    const homed = options.demoFiles ? atHome(device, gateway) : adopt(device, gateway)
+    const here = plant === undefined || !options.demoFiles ? homed : atPlant(homed, plant)
     return choice === undefined ? here : onLine(here, choice)
   })
   const rest = resources.filter(
@@ -194,7 +196,7 @@ function placeAll(
 
 async function applyAll(
   resources: readonly SluiceResource[],
-  { data, demo, say, signal }: HouseOptions,
+  { data, demoFiles, say, signal }: HouseOptions,
 ): Promise<void> {
   if (resources.length === 0) {
     say.step('Nothing to apply; kubectl apply -f FILE adds devices at any time')
@@ -202,7 +204,7 @@ async function applyAll(
   }
   await using kube = openKube(data)
   for (const resource of resources) {
-    if (demo && resource.kind === 'Device') await applyKeepingDesired(kube, resource as Device, signal)
+    if (demoFiles && resource.kind === 'Device') await applyKeepingDesired(kube, resource as Device, signal)
     else await applyObject(kube, resource, signal)
   }
   const names = resources.map((resource) => `${resource.kind.toLowerCase()}/${resource.metadata.name}`)

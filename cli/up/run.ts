@@ -6,7 +6,8 @@ import { dataFolder, socketPath } from '../device-api.ts'
 import { requestJson } from '../http.ts'
 import { kubeconfigPath } from '../kube.ts'
 import { commandName, demoFolder } from '../processes.ts'
-import { age } from '../text.ts'
+import { age, printable } from '../text.ts'
+import { keyOf } from '../values.ts'
 import { type Call, EXIT, type ExitCode } from '../verb.ts'
 import type { UpOptions } from '../verbs/up.ts'
 import { DemoWrites } from './demo-writes.ts'
@@ -40,6 +41,7 @@ export async function runUp(call: Call<UpOptions>): Promise<ExitCode> {
     demo: options.demo,
     files: usesDemoFiles ? [demoFolder()] : files,
     line: options.serial === undefined ? undefined : { port: options.serial, baud: options.baud },
+    demoFiles: usesDemoFiles,
     onlySerial: usesDemoFiles && !options.demo,
     apiPort: options['api-port'],
     hubPort: options['hub-port'],
@@ -167,6 +169,7 @@ async function showLines(
   signal: AbortSignal,
 ): Promise<void> {
   say.step(`kubectl: export KUBECONFIG=${kubeconfigPath(house.data)}`)
+  const told = new Map<string, string>()
   let first = true
   let nextMs = PROGRESS_MS
   while (!signal.aborted) {
@@ -175,6 +178,14 @@ async function showLines(
     if (first && observer.firstValueMs !== undefined) {
       first = false
       say.step(`First value in the cloud core after ${(observer.firstValueMs / 1000).toFixed(1)} s`)
+    }
+    for (const device of observer.devices) {
+      const key = keyOf(device)
+      const now = `${device.state}${device.reason ?? ''}`
+      if (told.get(key) === now || (device.state === 'unknown' && device.reason === undefined)) continue
+      told.set(key, now)
+      if (device.state === 'online') say.step(`${key} is online`)
+      else say.warn(`${key} is ${device.state}${device.reason === undefined ? '' : `: ${printable(device.reason)}`}`)
     }
     if (upMs < nextMs) continue
     nextMs += PROGRESS_MS
@@ -220,4 +231,4 @@ async function summarize(house: House, observer: Observer, upMs: number, data: s
 }
 
 const closingWords = (summary: Summary): string =>
-  `${summary.devices} devices, ${summary.values} values, ${summary.writes} writes applied, ${summary.drops} dropped in ${summary.seconds} s`
+  `${summary.devices} device${summary.devices === 1 ? '' : 's'}, ${summary.values} values, ${summary.writes} writes applied, ${summary.drops} dropped in ${summary.seconds} s`

@@ -4,7 +4,7 @@ import type { Device } from '../../api/resources.ts'
 import type { SluiceResource } from '../../api/validate.ts'
 import { writableOf } from './house.ts'
 import { listenForKeys } from './keys.ts'
-import { adopt, atPlant, inApplyOrder, onLine } from './site.ts'
+import { adopt, atHome, atPlant, inApplyOrder, onLine } from './site.ts'
 import { count, emptyTally } from './tally.ts'
 
 const device = (spec: Record<string, unknown>): Device => ({
@@ -34,7 +34,10 @@ describe('placing devices', () => {
 
   it('gives the demo the endpoints the plant has this time', () => {
     const plant = { meter: { port: '/tmp/end0', baud: 9600 }, drive: { host: '127.0.0.1', port: 4242 } }
-    const placed = atPlant(device({ modbus: { tcp: { host: 'x', port: 1 }, unit: 1 }, nodeName: 'y' }), plant, 'gw-1')
+    const placed = atHome(
+      atPlant(device({ modbus: { tcp: { host: 'x', port: 1 }, unit: 1 }, nodeName: 'y' }), plant),
+      'gw-1',
+    )
     expect(placed.spec).toMatchObject({ nodeName: 'gw-1', modbus: { tcp: { host: '127.0.0.1', port: 4242 }, unit: 1 } })
   })
 

@@ -38,11 +38,14 @@ function readdress(device: Device, transport: string, fields: Binding): Device {
 export const onLine = (device: Device, line: LineChoice): Device =>
   readdress(device, 'rtu', { port: line.port, ...(line.baud === undefined ? {} : { baud: line.baud }) })
 
-/** The demo's devices, with the endpoints the plant has this time and the name of the gateway here. */
-export function atPlant(device: Device, plant: PlantEndpoints, gateway: string): Device {
-  const placed = { ...device, spec: { ...device.spec, nodeName: gateway } }
-  return readdress(readdress(placed, 'rtu', { ...plant.meter }), 'tcp', { ...plant.drive })
-}
+export const atHome = (device: Device, gateway: string): Device => ({
+  ...device,
+  spec: { ...device.spec, nodeName: gateway },
+})
+
+/** The demo's devices, with the endpoints the plant has this time. */
+export const atPlant = (device: Device, plant: PlantEndpoints): Device =>
+  readdress(readdress(device, 'rtu', { ...plant.meter }), 'tcp', { ...plant.drive })
 
 /** Models first, so that no device is ever refused for a model that comes a moment later. */
 export const inApplyOrder = (resources: readonly SluiceResource[]): SluiceResource[] => {
