@@ -16,6 +16,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   sluice: 'cli/main.ts',
   agent: 'agent/main.ts',
   cloud: 'cloudcore/main.ts',
+  apiserver: 'cloudcore/apiserver/thread-main.ts',
   plant: 'demo/plant.ts',
 }
 

@@ -167,6 +167,7 @@ async function start(args: readonly string[]): Promise<Program> {
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-8192)
+    if (process.env['SLUICE_BENCH_VERBOSE'] !== undefined) process.stderr.write(text)
   })
   const lines = createInterface({ input: child.stdout })
   const [line] = (await Promise.race([
