@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Clock, systemClock } from '../api/clock.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
+import { parseJoinToken } from '../api/link/join.ts'
 import type { LinkObject } from '../api/link/messages.ts'
 import type { StreamEvent } from '../api/views.ts'
 import { protocols as allProtocols } from '../mappers/registry.ts'
@@ -70,7 +71,8 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
   cleanup.use(lockDirectory(options.dataDir))
   const identity = loadIdentity(options.dataDir)
   const joins = identity !== undefined || options.joinTokenFile !== undefined
-  const gateway = identity?.gateway ?? options.gateway ?? hostname().toLowerCase()
+  const named = identity?.gateway ?? gatewayOfToken(options.joinTokenFile) ?? options.gateway
+  const gateway = named ?? hostname().toLowerCase()
   const store = new Store({
     directory: options.dataDir,
     clock,
@@ -164,6 +166,16 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     link,
     apply,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  }
+}
+
+/** The name in the token is known before the hub certifies it. A file or token that cannot be read is told by joining. */
+function gatewayOfToken(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined
+  try {
+    return parseJoinToken(readFileSync(path, 'utf8')).gateway
+  } catch {
+    return undefined
   }
 }
 
