@@ -9,11 +9,11 @@ import { isReported, isWrite, readStream } from '../harness/stream.ts'
 import { eventually } from '../harness/until.ts'
 
 /** What a person does in the first hour, with real processes, the real kubectl and devices that are not ours. */
-let stack: Stack
+let stack!: Stack
 beforeAll(async () => {
   stack = await Stack.start({ between: 'bytes' })
 }, 60_000)
-afterAll(() => stack[Symbol.asyncDispose]())
+afterAll(() => stack?.[Symbol.asyncDispose]())
 beforeEach(() => stack.tellOnFailure())
 
 const manifests = () => `
@@ -79,6 +79,22 @@ describe('the first hour with Sluice', { timeout: 60_000 }, () => {
     expect(twinOf(device, 'speed')?.stateVersion).toBe(twinOf(device, 'speed')?.desired?.version)
   })
 
+  it('shows the same changes at the gateway and in the cloud', async () => {
+    const watch = (data: string) =>
+      runSluice('device', 'watch', `${stack.namespace}/drive-1`, 'count', '--count', '3', '--json', '--data', data)
+    const watched = await Promise.all([watch(stack.agentData), watch(stack.cloudData)])
+    for (const { code, stdout, stderr } of watched) {
+      expect(stderr).toBe('')
+      const lines = stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      expect(lines).toHaveLength(3)
+      for (const line of lines) expect(line).toMatchObject({ kind: 'reported', property: 'count', quality: 'good' })
+      expect(code).toBe(0)
+    }
+  })
+
   it('refuses what the limits forbid before the wire, and tells what the device refused', async () => {
     const { written, refused } = stack.far.unit(1)
     const before = written.length
@@ -128,7 +144,9 @@ describe('the first hour with Sluice', { timeout: 60_000 }, () => {
     const cutAt = served.length
     await stack.far.afterReads(1, 20)
     const ls = await sluice('device', 'ls', '--json')
-    expect(JSON.parse(ls.stdout)).toMatchObject({ items: [{ name: 'drive-1', state: 'online' }] })
+    expect(JSON.parse(ls.stdout)).toMatchObject({
+      items: [{ name: 'drive-1', gateway: stack.gateway, state: 'online' }],
+    })
     const key = `${stack.namespace}/drive-1`
     const set = await sluice('device', 'set', key, 'ramp=7')
     expect(set.stdout).toMatch(/ramp = 7 {2}(applied|synced)/)
@@ -258,15 +276,17 @@ describe('the first hour with Sluice', { timeout: 60_000 }, () => {
     const where = { group: 'sluice.dev', version: 'v1alpha1', namespace: stack.namespace, plural: 'devices' }
     const custom = config.makeApiClient(CustomObjectsApi)
     const path = `/apis/sluice.dev/v1alpha1/namespaces/${stack.namespace}/devices`
-    const informer = makeInformer<KubernetesObject>(config, path, () => custom.listNamespacedCustomObject(where))
+    const informer = makeInformer<Device & KubernetesObject>(config, path, () =>
+      custom.listNamespacedCustomObject(where),
+    )
     const counts: number[] = []
     const gone = new Promise<void>((resolve) =>
       informer.on('delete', ({ metadata }) => void (metadata?.name === 'fan-1' && resolve())),
     )
     const counting = new Promise<void>((resolve) => {
-      const note = (object: KubernetesObject) => {
+      const note = (object: Device) => {
         if (object.metadata?.name !== 'drive-1') return
-        counts.push(Number(twinOf(object as Device, 'count')?.reported?.value))
+        counts.push(Number(twinOf(object, 'count')?.reported?.value))
         if (counts.length > 2) resolve()
       }
       informer.on('add', note)

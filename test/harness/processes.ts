@@ -19,7 +19,7 @@ export interface StartedProcess extends AsyncDisposable {
 const MAX_LOG_BYTES = 256 * 1024
 /** A part that loses its standard input ends: whatever happens to the tests, nothing is left behind. */
 const END_WITH_PARENT =
-  "data:text/javascript,process.stdin.once('close',()=>process.kill(process.pid,'SIGKILL')).resume()"
+  "data:text/javascript,import{isMainThread}from'node:worker_threads';isMainThread&&process.stdin.once('close',()=>process.kill(process.pid,'SIGKILL')).resume()"
 
 /**
  * Starts one of our own programs with the Node that runs the tests and waits until it says that it is ready.
@@ -82,5 +82,6 @@ async function firstReadyLine(child: ChildProcess): Promise<Readonly<Record<stri
       return { ...value }
     }
   }
-  throw new Error('stdout ended')
+  // The process is about to end: that is told with its log.
+  return new Promise(() => {})
 }
