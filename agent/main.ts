@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { toSluiceError } from '../api/errors.ts'
 import { createLog, type LogLevel } from './log.ts'
-import { type AgentOptions, runAgent } from './run.ts'
+import { type AgentOptions, type RunningAgent, runAgent } from './run.ts'
 
 const LEVELS: readonly string[] = ['debug', 'info', 'warn', 'error'] satisfies LogLevel[]
 
@@ -37,24 +37,28 @@ async function main(): Promise<void> {
     ...(values.objects === undefined ? {} : { manifests: values.objects }),
   }
   try {
-    const agent = await runAgent(options, { log })
+    let stopping = false
+    let running: RunningAgent | undefined
+    const onDamage = () => stop('a damaged store', 1)
+    const agent = await runAgent(options, { log, onDamage })
+    running = agent
     const { gateway, socketPath, port } = agent
     process.stdout.write(`${JSON.stringify({ event: 'ready', gateway, socket: socketPath, port, pid: process.pid })}\n`)
-    let stopping = false
-    const stop = (signal: string) => {
-      if (stopping) return
+    function stop(why: string, code: number): void {
+      // Before it runs, what went wrong ends the start by itself.
+      if (stopping || running === undefined) return
       stopping = true
-      log('info', `Stopping on ${signal}`)
-      agent[Symbol.asyncDispose]().then(
-        () => process.exit(0),
+      log('info', `Stopping on ${why}`)
+      running[Symbol.asyncDispose]().then(
+        () => process.exit(code),
         (error: unknown) => {
           log('error', toSluiceError(error).message)
           process.exit(1)
         },
       )
     }
-    process.on('SIGTERM', () => stop('SIGTERM'))
-    process.on('SIGINT', () => stop('SIGINT'))
+    process.on('SIGTERM', () => stop('SIGTERM', 0))
+    process.on('SIGINT', () => stop('SIGINT', 0))
   } catch (thrown) {
     const { code, message, hint } = toSluiceError(thrown)
     log('error', message, { code, hint: hint ?? '' })

@@ -47,6 +47,8 @@ export interface AgentDeps {
   readonly check?: CheckObject
   /** Objects as from a manifest file. */
   readonly objects?: readonly LinkObject[]
+  /** Called when the store turns out to be damaged while running: starting the process again repairs it. */
+  readonly onDamage?: () => void
   /** Sees every change, as a subscriber of the local API does. */
   readonly onEvent?: (event: StreamEvent) => void
 }
@@ -77,6 +79,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     directory: options.dataDir,
     clock,
     log,
+    ...(deps.onDamage === undefined ? {} : { onDamage: deps.onDamage }),
     ...(options.maxOutboxBytes === undefined ? {} : { maxOutboxBytes: options.maxOutboxBytes }),
     ...(options.maxOutboxAgeMs === undefined ? {} : { maxOutboxAgeMs: options.maxOutboxAgeMs }),
   })

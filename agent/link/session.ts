@@ -171,11 +171,14 @@ export class Session {
       case 'welcome':
         throw unexpected('welcome', 'twice')
       case 'objects':
-        void this.#options.core.objects.apply(frame).then((items) => {
-          if (this.#phase === 'closed') return
-          this.#send({ t: 'objectsAck', items })
-          this.statusChanged()
-        })
+        this.#options.core.objects.apply(frame).then(
+          (items) => {
+            if (this.#phase === 'closed') return
+            this.#send({ t: 'objectsAck', items })
+            this.statusChanged()
+          },
+          (thrown: unknown) => this.#fail(toSluiceError(thrown)),
+        )
         return
       case 'ack':
         this.#lanes!.acknowledge(frame)

@@ -13,6 +13,8 @@ export interface StoreOptions {
   readonly directory: string
   readonly clock: Clock
   readonly log: Log
+  /** Called when a statement meets damage; the next start sets the file aside, so the process had better start again. */
+  readonly onDamage?: () => void
   /** Most bytes of reports to keep for the hub. Default 256 MiB. */
   readonly maxOutboxBytes?: number
   /** Longest time to keep a report for the hub, milliseconds. Default 30 days. */
@@ -298,7 +300,10 @@ export class Store implements Disposable {
       this.#options.log('error', error.message, { code: error.code, hint: error.hint ?? '' })
     }
     this.#failure = error
-    if (error.code === 'SLUICE_STORE_CORRUPT') suspect(this.#path)
+    if (error.code === 'SLUICE_STORE_CORRUPT') {
+      suspect(this.#path)
+      this.#options.onDamage?.()
+    }
     return error
   }
 
