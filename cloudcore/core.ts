@@ -24,7 +24,7 @@ import { ADMIN_GROUP } from './join/identity.ts'
 import { JoinService } from './join/join-service.ts'
 import { JoinRegistry } from './join/registry.ts'
 import { KubeClient } from './kube/client.ts'
-import { loadKubeconfig } from './kube/config.ts'
+import { inClusterConfig, loadKubeconfig } from './kube/config.ts'
 import { collectionPath, DEVICE_MODELS, DEVICES } from './kube/paths.ts'
 import { watchResource } from './kube/watch.ts'
 import { DesireWriter } from './twins/desire.ts'
@@ -41,7 +41,7 @@ export interface CloudCoreOptions {
   /** Default: the last run's, else 7443, else any free one. */
   readonly hubPort?: number
   readonly apiPort?: number
-  /** A cluster to use instead of the embedded API. */
+  /** A cluster to use instead of the embedded API; `in-cluster` for the one this process runs in as a pod. */
   readonly kubeconfig?: string
   readonly mqttUrl?: string
   /** Silence after which a gateway counts as away; default 40 s, as long as a node's lease. */
@@ -68,6 +68,7 @@ export interface CloudCore extends AsyncDisposable {
   }): Promise<{ token: string; gateway: string; expiresAt: string }>
 }
 
+const IN_CLUSTER = 'in-cluster'
 const DEFAULT_HUB_PORT = 7443
 const DEFAULT_API_PORT = 6443
 const SERVER_DAYS = 397
@@ -107,7 +108,8 @@ async function assemble(
   const trouble = (what: string, { code, message }: SluiceError) => log('warn', `${what}: ${message}`, { code })
 
   const api = await openApi(options, { clock, log, stack, folder, authority, host, lastPort: last.apiPort, names })
-  const client = stack.use(new KubeClient(loadKubeconfig(api.kubeconfig)))
+  const inCluster = options.kubeconfig === IN_CLUSTER
+  const client = stack.use(new KubeClient(inCluster ? inClusterConfig() : loadKubeconfig(api.kubeconfig)))
   await installCrds(client, clock, signal)
 
   const stream = new StreamHub()
@@ -276,6 +278,7 @@ interface ApiParts {
 }
 
 async function openApi(options: CloudCoreOptions, parts: ApiParts): Promise<{ kubeconfig: string; port?: number }> {
+  if (options.kubeconfig === IN_CLUSTER) return { kubeconfig: IN_CLUSTER }
   if (options.kubeconfig !== undefined) {
     writeSecretFile(parts.folder.kubeconfig, portableKubeconfig(options.kubeconfig))
     return { kubeconfig: options.kubeconfig }
