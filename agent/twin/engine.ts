@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock, Timer } from '../../api/clock.ts'
-import { SluiceError } from '../../api/errors.ts'
 import type { DesireFrame, LinkDevice } from '../../api/link/messages.ts'
 import type { DeviceModelSpec, Json, ObjectKey } from '../../api/resources.ts'
 import { isBad } from '../../api/twin/quality.ts'
@@ -14,19 +13,19 @@ import {
   type Reported,
   removeDesired,
   sameValue,
-  type Twin,
   type WriteEnd,
 } from '../../api/twin/twin.ts'
 import type { StreamEvent } from '../../api/views.ts'
 import type { DeviceReachability, Reading } from '../../mappers/sdk/mapper.ts'
 import type { StoredTwin } from '../store/store.ts'
+import { bounded } from './bounded-reading.ts'
 import { DeviceState, type PropertyState, type StoredTwinState } from './device-state.ts'
+import { knownTwin } from './kept-values.ts'
 import type { ReportBatcher } from './report-batcher.ts'
+import { writableProperty } from './writable-property.ts'
 import { type CheckValue, deadlineOf, endOf, isPending, type Writes } from './writes.ts'
 
 const SWEEP_MS = 1000
-/** A value that would not fit a batch is refused at the source. */
-const MAX_VALUE_BYTES = 128 * 1024
 
 export interface EngineCounters {
   readings: number
@@ -122,25 +121,7 @@ export class TwinEngine {
 
   /** Sets a desired value at the gateway; throws what the local API answers. */
   desireLocally(key: ObjectKey, name: string, value: Json, by: string | undefined): NewDesire {
-    const device = this.devices.get(key)
-    if (device === undefined) throw unknownDevice(key)
-    const property = device.properties.get(name)
-    if (property?.definition === undefined) {
-      throw new SluiceError('SLUICE_TWIN_PROPERTY_UNKNOWN', `Device ${key} has no property '${name}'`, {
-        hint: `Its properties are: ${[...device.properties.keys()].join(', ') || 'none'}.`,
-      })
-    }
-    if ((property.definition.access ?? 'read') === 'read') {
-      throw new SluiceError('SLUICE_TWIN_READ_ONLY', `Property '${name}' of ${key} cannot be written`, {
-        hint: "Give it `access: readwrite` in its DeviceModel, if the device's documentation allows writing.",
-      })
-    }
-    const finding = this.#options.checkValue(property.definition, value)
-    if (finding !== undefined) {
-      throw new SluiceError('SLUICE_TWIN_VALUE_REFUSED', `${name} of ${key}: ${finding.message}`, {
-        hint: finding.hint,
-      })
-    }
+    const { device, property } = writableProperty(this.devices, this.#options.checkValue, key, name, value)
     const base = property.twin.desired
     const desired: Desired = {
       value,
@@ -392,53 +373,6 @@ export class TwinEngine {
   }
 }
 
-/** Values of properties that changed since the last call, for the store. */
-export function* takeChangedValues(
-  devices: Iterable<DeviceState>,
-): Generator<[uid: string, name: string, known: string]> {
-  for (const device of devices) {
-    for (const property of device.properties.values()) {
-      const { known } = property.twin
-      if (!property.knownDirty || known === undefined) continue
-      property.knownDirty = false
-      yield [device.uid, property.name, JSON.stringify({ value: known.value, atMs: known.atMs })]
-    }
-  }
-}
-
-function knownTwin(stored: string): Pick<Twin, 'known' | 'reported'> {
-  const { value, atMs } = JSON.parse(stored) as { value: Json; atMs: number }
-  const order = { epoch: 0, seq: 0 }
-  return {
-    known: { value, atMs, quality: 'good', order },
-    reported: { atMs, quality: 'stale', reason: 'not read since the agent started', order },
-  }
-}
-
 function dueOf(property: PropertyState): number {
   return (property.lastReport?.atMonotonicMs ?? 0) + property.policy.minIntervalMs
-}
-
-function bounded(reading: Reading): Reading {
-  const { value } = reading
-  const bytes =
-    typeof value === 'string'
-      ? value.length
-      : typeof value === 'object' && value !== null
-        ? JSON.stringify(value).length
-        : 0
-  if (bytes <= MAX_VALUE_BYTES) return reading
-  return {
-    device: reading.device,
-    property: reading.property,
-    atMs: reading.atMs,
-    quality: 'bad(value-too-large)',
-    reason: `the value has ${bytes} characters, at most ${MAX_VALUE_BYTES} are carried`,
-  }
-}
-
-export function unknownDevice(key: ObjectKey): SluiceError {
-  return new SluiceError('SLUICE_TWIN_DEVICE_UNKNOWN', `There is no device ${key} on this gateway`, {
-    hint: 'List the devices with `sluice device ls`; the name is namespace/name.',
-  })
 }
