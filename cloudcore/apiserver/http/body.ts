@@ -81,7 +81,7 @@ export function decodeYaml(body: Buffer): unknown {
   const text = body.toString('utf8')
   if (text.length > MAX_YAML_CHARS) throw tooLarge(MAX_YAML_CHARS)
   try {
-    const value: unknown = parseYaml(text, { maxAliasCount: 50, uniqueKeys: true })
+    const value: unknown = parseYaml(text, { maxAliasCount: 50, uniqueKeys: true, logLevel: 'error' })
     // Through JSON once: what is stored is JSON, and dates, maps with odd keys and shared parts end here.
     return decodeJson(Buffer.from(JSON.stringify(value ?? null)))
   } catch (error) {

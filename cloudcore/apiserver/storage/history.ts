@@ -2,8 +2,8 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { RevisionType } from './revision.ts'
 import { Revision, StoredObject } from './revision.ts'
 
-const RECENT_MAX = 256
-const RECENT_MAX_CHARS = 2 * 1024 * 1024
+const RECENT_MAX = 128
+const RECENT_MAX_CHARS = 1024 * 1024
 
 /** The newest revisions of one resource, kept decoded; everything up to `completeAfter` has to come from the file. */
 interface Recent {

@@ -1,7 +1,10 @@
 import type { ObjectKey, StoredObject } from './revision.ts'
 
-/** Parsed objects cost about four times their text; 6 MiB of text is about 30 MB of heap. */
-const MAX_BODY_CHARS = 6 * 1024 * 1024
+/**
+ * Parsed objects cost about four times their text: 2 MiB of text is about 10 MB of heap. More buys little, since a miss
+ * costs 30 µs, a tenth of a request; and what dies old makes V8 keep several times its size.
+ */
+const MAX_BODY_CHARS = 2 * 1024 * 1024
 
 /** The most recently used objects, bounded by the size of their texts. */
 export class ObjectCache {
