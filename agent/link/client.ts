@@ -61,6 +61,8 @@ export class LinkClient implements CoreListener, Disposable {
   [Symbol.dispose](): void {
     this.#stopped = true
     this.#retry?.cancel()
+    // The store closes next: nothing of the session may wait for the socket's own end.
+    this.#session?.closed()
     this.#connection?.close('the agent stops')
   }
 
