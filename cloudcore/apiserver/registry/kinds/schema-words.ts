@@ -25,17 +25,9 @@ export function list(items: Schema): Schema {
   return { type: 'array', items, 'x-kubernetes-list-type': 'atomic' }
 }
 
-export function setOf(items: Schema): Schema {
-  return { type: 'array', items, 'x-kubernetes-list-type': 'set' }
-}
-
 /** A list whose items are merged by a key; the first key is also the one of strategic merge patches. */
 export function listBy(keys: readonly string[], items: Schema): Schema {
   return { type: 'array', items, 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': keys }
-}
-
-export function described(schema: Schema, description: string): Schema {
-  return { ...schema, description }
 }
 
 export function withDefault(schema: Schema, value: unknown): Schema {
