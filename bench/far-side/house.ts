@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { AGENT_FLAGS } from '../../agent/launch.ts'
+import { AGENT_ENVIRONMENT, AGENT_FLAGS } from '../../agent/launch.ts'
 import { join as enrol } from '../../agent/link/enrol.ts'
 import { saveIdentity } from '../../agent/link/identity.ts'
 import type { Device } from '../../api/resources.ts'
@@ -84,7 +84,10 @@ export class BenchHouse implements AsyncDisposable {
 
   async startAgent(): Promise<void> {
     const flags = process.env['SLUICE_BENCH_AGENT_FLAGS']?.split(' ') ?? []
-    this.#agent = await start([...AGENT_FLAGS, ...flags, join(this.#dist, 'agent.js'), '--data', this.agentData])
+    this.#agent = await start(
+      [...AGENT_FLAGS, ...flags, join(this.#dist, 'agent.js'), '--data', this.agentData],
+      AGENT_ENVIRONMENT,
+    )
   }
 
   async stopAgent(): Promise<void> {
@@ -162,8 +165,8 @@ class EventReader {
   }
 }
 
-async function start(args: readonly string[]): Promise<Program> {
-  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'] })
+async function start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Program> {
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env } })
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-8192)
