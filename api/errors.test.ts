@@ -12,13 +12,13 @@ const FOLDERS = ['api', 'mappers', 'agent', 'cloudcore', 'cli', 'scripts', 'demo
 function* sourcesUnder(folder: string): Generator<string> {
   for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {
     const path = `${folder}/${entry.name}`
-    if (entry.isDirectory() && entry.name !== 'generated') yield* sourcesUnder(path)
+    if (entry.isDirectory() && !['generated', 'test-helpers', 'testing'].includes(entry.name)) yield* sourcesUnder(path)
     else if (/\.ts$/.test(entry.name) && !/\.test\.ts$|test-helper/.test(entry.name)) yield path
   }
 }
 
 /** A code is a text of its own; names of environment variables look alike and stand after `env`. */
-const CODE = /(?<!\benv(?:\[|: |\())'(SLUICE_[A-Z0-9_]+)'/g
+const CODE = /(?<!\benv(?:\[|: |\())'(SLUICE_[A-Z0-9_]*[A-Z0-9])'/g
 const COMPUTED = /`SLUICE_[A-Z0-9_]*\$\{/
 
 const used = new Map<string, string>()

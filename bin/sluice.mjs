@@ -44,7 +44,9 @@ function findNode() {
 }
 
 function handOver(node, file) {
-  const child = spawn(node, [file, ...args], { stdio: 'inherit' })
+  // Sources are compiled once and not at every command; where the folder cannot be written Node goes on without it.
+  const env = { NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled'), ...process.env }
+  const child = spawn(node, [file, ...args], { stdio: 'inherit', env })
   // A terminal sends its signals to the whole group, so the child has them already; a second one would mean "at once".
   const terminal = Boolean(process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY)
   const forward = (signal) => child.kill(signal)

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { AGENT_ENVIRONMENT, AGENT_FLAGS } from '../agent/launch.ts'
 import { SluiceError } from '../api/errors.ts'
 import { dataFolder } from './device-api.ts'
 import { findOnPath } from './find-on-path.ts'
@@ -13,6 +14,8 @@ export type Part = 'agent' | 'cloud' | 'plant'
 export interface Launch {
   readonly command: string
   readonly args: readonly string[]
+  /** What the part's environment has beyond its parent's. */
+  readonly env: Readonly<Record<string, string>>
 }
 
 /** In development the sources run as they are; in the package each part is a bundle beside this one. */
@@ -23,12 +26,6 @@ const SOURCES: Readonly<Record<Part, string>> = {
 }
 
 /**
- * V8 settings for the gateway's process: a small young generation and code kept small rather than fast to the last per
- * cent. The agent is bound by the wire, not by the processor.
- */
-export const AGENT_FLAGS: readonly string[] = ['--max-semi-space-size=1', '--optimize-for-size']
-
-/**
  * Makes the agent end when its standard input closes, which it does when its parent dies of anything at all. Given as
  * an import, since a gateway's own agent must not care about its input. The other parts look after that themselves.
  */
@@ -37,8 +34,8 @@ const END_WITH_PARENT =
 
 /** Command line of a child that ends with this process. */
 export function childLaunchOf(part: Part, args: readonly string[]): Launch {
-  const { command, args: all } = launchOf(part, args)
-  return part === 'agent' ? { command, args: ['--import', END_WITH_PARENT, ...all] } : { command, args: all }
+  const launch = launchOf(part, args)
+  return part === 'agent' ? { ...launch, args: ['--import', END_WITH_PARENT, ...launch.args] } : launch
 }
 
 /** Command line of a part. */
@@ -50,8 +47,8 @@ export function launchOf(part: Part, args: readonly string[]): Launch {
       hint: 'Install the package once more: npm install.',
     })
   }
-  const flags = part === 'agent' ? AGENT_FLAGS : []
-  return { command: process.execPath, args: [...flags, file, ...args] }
+  if (part !== 'agent') return { command: process.execPath, args: [file, ...args], env: {} }
+  return { command: process.execPath, args: [...AGENT_FLAGS, file, ...args], env: AGENT_ENVIRONMENT }
 }
 
 /** The demo's YAML files; they lie beside the sources and in the package alike. */
@@ -67,9 +64,9 @@ export async function becomePart(
   env: Readonly<Record<string, string | undefined>>,
   args: readonly string[],
 ): Promise<ExitCode> {
-  const { command, args: all } = launchOf(part, ['--data', dataFolder(data, env), ...args])
+  const { command, args: all, env: added } = launchOf(part, ['--data', dataFolder(data, env), ...args])
   const clean = Object.fromEntries(
-    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+    Object.entries({ ...env, ...added }).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
   if (process.platform !== 'win32') process.execve?.(command, [command, ...all], clean)
   const child = spawn(command, all, { stdio: 'inherit', env: clean })

@@ -11,7 +11,7 @@ function supervise(script: string, input?: string) {
   const restarts: { inMs: number; why: string }[] = []
   const child = new Supervised({
     name: 'part',
-    launch: () => ({ command: process.execPath, args: ['-e', script] }),
+    launch: () => ({ command: process.execPath, env: {}, args: ['-e', script] }),
     env: process.env,
     clock,
     random: () => 0.5,

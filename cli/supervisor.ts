@@ -84,8 +84,8 @@ export class Supervised {
   #spawn(): void {
     const { launch, env, clock, input } = this.#options
     const startedMs = clock.monotonic()
-    const { command, args } = launch(this.#wasReady)
-    const child = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'pipe'] })
+    const { command, args, env: added } = launch(this.#wasReady)
+    const child = spawn(command, args, { env: { ...env, ...added }, stdio: ['pipe', 'pipe', 'pipe'] })
     this.#child = child
     child.stdin.on('error', () => {})
     if (input !== undefined) child.stdin.write(input)

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Runs on whatever Node the machine has (20 or newer): installs what is missing, then hands over to the pinned Node.
-// No dependency, no TypeScript: this file is the only one that must work before `npm ci` has run.
+// No dependency, no TypeScript: this file is the only one that must work before anything is installed.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -19,7 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   demo: ['cli', 'agent', 'cloudcore', 'mappers', 'api', 'hil'],
   hil: ['mappers', 'api'],
   scripts: ['agent', 'cloudcore', 'mappers', 'api', 'cli', 'demo', 'hil'],
-  bench: ['cli', 'agent', 'cloudcore', 'mappers', 'api', 'hil', 'demo', 'test'],
+  bench: ['cli', 'agent', 'cloudcore', 'mappers', 'api', 'hil', 'demo', 'test', 'scripts'],
   test: ['cli', 'agent', 'cloudcore', 'mappers', 'api', 'hil', 'demo', 'bench', 'scripts'],
 }
 
