@@ -4,7 +4,7 @@ import type { Congestion } from './congestion.ts'
 /** A message on its way through the broker, as aedes makes them. */
 export interface BrokerMessage {
   readonly topic: string
-  readonly payload: Buffer | string
+  payload: Buffer | string
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
   /** Numbers a broker's messages; clients drop what does not count up, as a copy under another of their filters. */

@@ -1,0 +1,23 @@
+import type { LocalBroker } from '../../mappers/sdk/mapper.ts'
+
+/** What a broker has seen and lost since it started. */
+export interface BrokerStats {
+  readonly clients: number
+  readonly subscriptions: number
+  readonly retained: number
+  readonly received: number
+  readonly sent: number
+  /** By reason: `slow-subscriber`, `queue-full`, `retained-full`, `too-large`, `forbidden`, `refused`. */
+  readonly dropped: Readonly<Record<string, number>>
+}
+
+/** The broker that the agent speaks to: its own, or another on the network. */
+export interface GatewayBroker extends AsyncDisposable {
+  readonly local: LocalBroker
+  /** Ports on which it listens, where it is the agent's own. */
+  readonly port: number | undefined
+  readonly tlsPort: number | undefined
+  stats(): BrokerStats
+  /** Topics that only the agent itself may publish to. */
+  protect(isProtected: (topic: string) => boolean): void
+}

@@ -1,0 +1,134 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { delimiter, join } from 'node:path'
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import { systemClock } from '../../api/clock.ts'
+import { silentLog } from '../log.ts'
+import { temporaryDirectory } from '../test-helpers/plant.ts'
+import { type EmbeddedBrokerOptions, openEmbeddedBroker } from './embedded.ts'
+import { openExternalBroker } from './external.ts'
+import type { GatewayBroker } from './gateway-broker.ts'
+
+export const mosquittoPath = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']
+  .map((folder) => join(folder, 'mosquitto'))
+  .find((path) => existsSync(path))
+
+export const embedded = (options: EmbeddedBrokerOptions = {}): Promise<GatewayBroker> =>
+  openEmbeddedBroker({ port: 0, ...options }, { clock: systemClock, log: silentLog })
+
+/** Any free port: asked of the system and given back. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (typeof address !== 'object' || address === null) throw new Error('no port')
+  return address.port
+}
+
+export interface Mosquitto extends AsyncDisposable {
+  readonly port: number
+  readonly process: ChildProcess
+}
+
+/** Debian's mosquitto in a process of its own. */
+export async function startMosquitto(lines: readonly string[] = []): Promise<Mosquitto> {
+  const directory = temporaryDirectory()
+  const port = await freePort()
+  const configuration = join(directory.path, 'mosquitto.conf')
+  const user = process.getuid?.() === 0 ? ['user root'] : []
+  const common = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'persistence false', 'max_queued_messages 0']
+  writeFileSync(configuration, [...common, ...user, ...lines, ''].join('\n'))
+  const child = spawn(mosquittoPath!, ['-c', configuration], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const started = Promise.withResolvers<void>()
+  let text = ''
+  child.stderr!.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+    if (text.includes('running')) started.resolve()
+  })
+  child.once('exit', () => started.reject(new Error(`mosquitto ended: ${text}`)))
+  await started.promise
+  return {
+    port,
+    process: child,
+    async [Symbol.asyncDispose]() {
+      const ended = once(child, 'exit')
+      child.kill()
+      await ended
+      directory[Symbol.dispose]()
+    },
+  }
+}
+
+/** The broker as the agent sees it, and a port for foreign clients. */
+export interface BrokerUnderTest extends AsyncDisposable {
+  readonly broker: GatewayBroker
+  readonly port: number
+}
+
+export const brokersUnderTest: readonly (readonly [name: string, start: () => Promise<BrokerUnderTest>])[] = [
+  [
+    'embedded broker',
+    async () => {
+      const broker = await embedded()
+      return { broker, port: broker.port!, [Symbol.asyncDispose]: () => broker[Symbol.asyncDispose]() }
+    },
+  ],
+  ...(mosquittoPath === undefined
+    ? []
+    : [
+        [
+          'external mosquitto',
+          async () => {
+            const mosquitto = await startMosquitto()
+            const url = `mqtt://127.0.0.1:${mosquitto.port}`
+            const broker = await openExternalBroker({ url }, { clock: systemClock, log: silentLog })
+            return {
+              broker,
+              port: mosquitto.port,
+              async [Symbol.asyncDispose]() {
+                await broker[Symbol.asyncDispose]()
+                await mosquitto[Symbol.asyncDispose]()
+              },
+            }
+          },
+        ] as const,
+      ]),
+]
+
+export interface TestClient extends AsyncDisposable {
+  readonly mqtt: MqttClient
+  readonly messages: { readonly topic: string; readonly text: string; readonly retain: boolean }[]
+  /** Resolves as soon as `count` messages are there. */
+  received(count: number): Promise<void>
+}
+
+/** Foreign code: mqtt.js. Rejects when the broker refuses. */
+export async function connectClient(port: number, options: IClientOptions = {}): Promise<TestClient> {
+  const client = await mqtt.connectAsync({
+    host: '127.0.0.1',
+    port,
+    protocol: 'mqtt',
+    reconnectPeriod: 0,
+    connectTimeout: 10_000,
+    cacheNumbers: false,
+    ...options,
+  } as IClientOptions)
+  const messages: TestClient['messages'] = []
+  const waiting: { readonly count: number; readonly resolve: () => void }[] = []
+  client.on('message', (topic, payload, { retain }) => {
+    messages.push({ topic, text: payload.toString(), retain })
+    for (const { count, resolve } of waiting) if (messages.length >= count) resolve()
+  })
+  client.on('error', () => {})
+  return {
+    mqtt: client,
+    messages,
+    received: (count) =>
+      messages.length >= count ? Promise.resolve() : new Promise((resolve) => waiting.push({ count, resolve })),
+    [Symbol.asyncDispose]: () => client.endAsync(true),
+  }
+}
