@@ -4,23 +4,15 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { onTestFailed } from 'vitest'
-import type { Device, DeviceModel } from '../../api/resources.ts'
 import { ConsoleApi } from '../../cli/console-api.ts'
 import { cloudEndpoint, DeviceApi } from '../../cli/device-api.ts'
 import { type Endpoint, openRequest, readBody } from '../../cli/http.ts'
 import { KubeClient } from '../../cloudcore/kube/client.ts'
 import { loadKubeconfig } from '../../cloudcore/kube/config.ts'
-import {
-  collectionPath,
-  DEVICE_MODELS,
-  DEVICES,
-  GATEWAYS,
-  NAMESPACES,
-  NODES,
-  objectPath,
-} from '../../cloudcore/kube/paths.ts'
+import { collectionPath, GATEWAYS, NAMESPACES, NODES, objectPath } from '../../cloudcore/kube/paths.ts'
 import { type DeviceWatch, watchDevices } from './devices.ts'
 import { type FarSide, farSide } from './far-side.ts'
+import { FleetOfTest } from './fleet.ts'
 import { temporaryFolder } from './folder.ts'
 import { type LinkProxy, linkProxy } from './link-proxy.ts'
 import { Part } from './part.ts'
@@ -48,7 +40,7 @@ export interface KubectlAnswer {
 }
 
 /** Everything there is, as real processes in a folder of their own: API, cloud core, one agent, devices that are not ours. */
-export class Stack implements AsyncDisposable {
+export class Stack extends FleetOfTest implements AsyncDisposable {
   readonly folder: string
   readonly cloudData: string
   readonly agentData: string
@@ -66,6 +58,7 @@ export class Stack implements AsyncDisposable {
   #ports: { api?: number; hub?: number } = {}
 
   private constructor(options: StackOptions, far: FarSide, stack: AsyncDisposableStack) {
+    super()
     this.#stack = stack
     this.far = far
     this.folder = stack.use(temporaryFolder('stack')).path
@@ -217,28 +210,6 @@ export class Stack implements AsyncDisposable {
     })
   }
 
-  createModel(name: string, spec: DeviceModel['spec']): Promise<DeviceModel> {
-    return this.kube.create(collectionPath(DEVICE_MODELS, this.namespace), {
-      apiVersion: 'sluice.dev/v1alpha1',
-      kind: 'DeviceModel',
-      metadata: { name },
-      spec,
-    })
-  }
-
-  createDevice(name: string, spec: Partial<Device['spec']> & Pick<Device['spec'], 'model'>): Promise<Device> {
-    return this.kube.create(collectionPath(DEVICES, this.namespace), {
-      apiVersion: 'sluice.dev/v1alpha1',
-      kind: 'Device',
-      metadata: { name },
-      spec: { nodeName: this.gateway, ...spec },
-    })
-  }
-
-  patchDevice(name: string, patch: object): Promise<Device> {
-    return this.kube.patch<Device>(objectPath(DEVICES, name, this.namespace), 'merge', patch)
-  }
-
   /** One figure of the agent's or the cloud core's metrics, summed over its labels. */
   async metric(of: 'agent' | 'cloud', name: string): Promise<number> {
     const endpoint = of === 'agent' ? this.agentEndpoint : this.cloudEndpoint()
@@ -262,19 +233,3 @@ export class Stack implements AsyncDisposable {
     }
   }
 }
-
-/** A counter that no value comes twice from, and two numbers that can be set. */
-export const counterModel: DeviceModel['spec'] = {
-  properties: [
-    { name: 'count', type: 'int', modbus: { input: 0, as: 'uint32' } },
-    { name: 'speed', type: 'int', access: 'readwrite', min: 0, max: 60_000, modbus: { holding: 0 } },
-    { name: 'ramp', type: 'int', access: 'readwrite', min: 0, max: 60_000, modbus: { holding: 10 } },
-  ],
-}
-
-/** A device of that model on the far side; a generous time-out, since a late answer is a lost value. */
-export const counterDevice = (stack: Stack, unit = 1, every = '50ms') => ({
-  model: 'counter',
-  poll: { every },
-  modbus: { tcp: { host: '127.0.0.1', port: stack.far.port }, unit, timeout: '10s' },
-})
