@@ -21,7 +21,15 @@ function installPackages() {
   say('installing the packages named in package-lock.json (once, about a minute) ...')
   // Install scripts are not needed: every native part ships prebuilt inside its package. `npm ci` would refuse where a
   // registry does not carry some other platform's optional package; this installs the locked versions all the same.
-  const argv = ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+  const argv = [
+    'install',
+    '--include=dev',
+    '--no-save',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]
   const npm = spawnSync('npm', argv, { cwd: root, stdio: ['ignore', 2, 2] })
   if (npm.error || npm.status !== 0) {
     say(`npm install failed${npm.error ? `: ${npm.error.message}` : ` with exit code ${npm.status}`}.`)
