@@ -16,6 +16,9 @@ import { type OpenSession, openSession, ServedLink } from './served-link.ts'
 import { joinLinks } from './sharing.ts'
 import { UnitWriter } from './writer.ts'
 
+/** The root of two: another ratio than the one that spreads turns within a link, so that both together never bunch. */
+const LINK_SPREAD = Math.SQRT2 % 1
+
 /** A device that is being served. */
 interface Served {
   readonly config: DeviceConfig
@@ -33,6 +36,7 @@ class ModbusMapper implements Mapper {
   readonly #open: OpenSession
   readonly #links = new Map<string, { readonly link: ServedLink; readonly signature: string }>()
   readonly #served = new Map<ObjectKey, Served>()
+  #opened = 0
   /** Devices that cannot be served, with the reason that was told. */
   readonly #refused = new Map<ObjectKey, string>()
   /** Compiled devices by key, so that a device that did not change is not compiled again. */
@@ -134,7 +138,7 @@ class ModbusMapper implements Mapper {
   #link(id: string, config: LinkConfig): ServedLink {
     const known = this.#links.get(id)
     if (known !== undefined) return known.link
-    const link = new ServedLink(config, this.#host, this.#open)
+    const link = new ServedLink(config, this.#host, this.#open, (this.#opened++ * LINK_SPREAD) % 1)
     this.#links.set(id, { link, signature: signatureOf(config) })
     return link
   }

@@ -36,7 +36,8 @@ export class ServedLink implements AsyncDisposable {
   #downReason: string | undefined
   #cameUp = Promise.withResolvers<void>()
 
-  constructor(config: LinkConfig, host: MapperHost, open: OpenSession) {
+  /** `phase`: see `SchedulerOptions`. */
+  constructor(config: LinkConfig, host: MapperHost, open: OpenSession, phase: number) {
     this.config = config
     this.session = open(config, host)
     this.meter = new LinkMeter(host.clock)
@@ -45,6 +46,7 @@ export class ServedLink implements AsyncDisposable {
     const oneByOne = config.line.kind !== 'tcp'
     this.scheduler = new LinkScheduler({
       clock: host.clock,
+      phase,
       // Twice the window, so that the session always has the next request at hand when an answer comes.
       concurrency: () => (oneByOne ? 1 : 2 * session.stats.window),
       onError: (error) => host.log('error', `modbus: ${String(error)}`, { link: config.name }),

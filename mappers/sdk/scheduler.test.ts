@@ -53,6 +53,19 @@ describe('the scheduler of a link', () => {
     expect(Math.max(...gaps)).toBeLessThan(200)
   })
 
+  it('takes turns at another time than a link of another phase', async () => {
+    const clock = new VirtualClock()
+    const turns = [0, 0.25].map((phase) => {
+      const times: number[] = []
+      const scheduler = new LinkScheduler({ clock, concurrency: () => 1, phase, onError: expect.unreachable })
+      scheduler.every({ everyMs: 1000, run: async () => void times.push(clock.monotonic()) })
+      return times
+    })
+    await clock.advance(5000)
+    expect(turns.map((times) => times[0])).toEqual([0, 0])
+    expect((turns[0]!.at(-1)! - turns[1]!.at(-1)! + 1000) % 1000).toBeCloseTo(250, 0)
+  })
+
   it('never has more under way than it may', async () => {
     for (const lanes of [1, 3]) {
       const { clock, scheduler, work, most } = bench(lanes)

@@ -27,6 +27,8 @@ export interface SchedulerOptions {
   readonly clock: Clock
   /** How many may be under way at once; asked again every time. */
   readonly concurrency: () => number
+  /** Share of a period, 0 to 1, by which every turn is moved: links that differ in it do not all wake at once. Default 0. */
+  readonly phase?: number
   readonly onError: (error: unknown) => void
 }
 
@@ -70,6 +72,7 @@ const MAX_DEADLINE_MS = 1000
 export class LinkScheduler {
   readonly #clock: Clock
   readonly #concurrency: () => number
+  readonly #phase: number
   readonly #onError: (error: unknown) => void
   readonly #waiting = new Heap<Periodic>((a, b) => a.dueMs < b.dueMs)
   readonly #ready = new Heap<Job>(
@@ -89,6 +92,7 @@ export class LinkScheduler {
   constructor(options: SchedulerOptions) {
     this.#clock = options.clock
     this.#concurrency = options.concurrency
+    this.#phase = options.phase ?? 0
     this.#onError = options.onError
   }
 
@@ -100,7 +104,7 @@ export class LinkScheduler {
   /** Adds a periodic task. Its first turn is due at once, the others at staggered multiples of its period. */
   every(task: PeriodicTask): ScheduledTask {
     this.#added++
-    const lead = ((this.#added * SPREAD) % 1) * task.everyMs
+    const lead = ((this.#added * SPREAD + this.#phase) % 1) * task.everyMs
     const nowMs = this.#clock.monotonic()
     const entry: Periodic = {
       kind: 'periodic',
