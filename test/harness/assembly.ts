@@ -17,6 +17,8 @@ import { FleetOfTest } from './fleet.ts'
 import { temporaryFolder } from './folder.ts'
 
 export interface AssemblyOptions {
+  /** Called with the cloud core's folder before it starts. */
+  readonly prepare?: (cloudData: string) => Disposable
   readonly cloudClock?: Clock
   readonly cloud?: Partial<CloudCoreOptions>
 }
@@ -52,17 +54,18 @@ export class Assembly extends FleetOfTest implements AsyncDisposable {
     this.far = far
     this.folder = stack.use(temporaryFolder('assembly')).path
     this.cloudData = join(this.folder, 'cloud')
-    stack.defer(() => this.#core?.[Symbol.asyncDispose]())
   }
 
   static async start(options: AssemblyOptions = {}): Promise<Assembly> {
     const stack = new AsyncDisposableStack()
     try {
       const assembly = new Assembly(options, stack.use(await farSide()), stack)
+      if (options.prepare !== undefined) stack.use(options.prepare(assembly.cloudData))
       await assembly.startCloud()
-      const kube = (assembly.#kube = stack.use(new KubeClient(loadKubeconfig(assembly.kubeconfig))))
-      const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: assembly.namespace } }
-      await kube.create(collectionPath(NAMESPACES), namespace)
+      stack.defer(() => assembly.stopCloud())
+      const kube = stack.use(new KubeClient(loadKubeconfig(assembly.kubeconfig)))
+      assembly.#kube = kube
+      await assembly.makeNamespace()
       assembly.#devices = stack.use(watchDevices(kube, assembly.namespace))
       await assembly.#devices.synced
       return assembly
@@ -74,6 +77,7 @@ export class Assembly extends FleetOfTest implements AsyncDisposable {
 
   async startCloud(): Promise<void> {
     const { cloud, cloudClock } = this.#options
+    // Later starts take the ports of the first one by themselves.
     const ports = this.#core === undefined ? { hubPort: 0, apiPort: 0 } : {}
     this.#core = await runCloudCore(
       { dataDir: this.cloudData, ...ports, ...cloud },
@@ -82,6 +86,15 @@ export class Assembly extends FleetOfTest implements AsyncDisposable {
         log: (level, message, fields) => void this.log.push({ level, message, ...fields }),
       },
     )
+  }
+
+  async makeNamespace(): Promise<void> {
+    const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: this.namespace } }
+    await this.kube.create(collectionPath(NAMESPACES), namespace)
+  }
+
+  async stopCloud(): Promise<void> {
+    await this.#core?.[Symbol.asyncDispose]()
   }
 
   get core(): CloudCore {

@@ -54,6 +54,7 @@ export class Stack extends FleetOfTest implements AsyncDisposable {
   #kube: KubeClient | undefined
   #devices: DeviceWatch | undefined
   #bytes: TcpProxy | undefined
+  #apiWire: TcpProxy | undefined
   #frames: LinkProxy | undefined
   #ports: { api?: number; hub?: number } = {}
 
@@ -74,7 +75,7 @@ export class Stack extends FleetOfTest implements AsyncDisposable {
       const argv = () => ['--data', apiData, '--port', String(this.#ports.api ?? 0), ...keep]
       this.api = stack.use(new Part('api', program('test/harness/api-main.ts'), argv))
     }
-    const kubeconfig = options.apart === true ? join(apiData, 'kubeconfig') : FOREIGN_CLUSTER
+    const kubeconfig = options.apart === true ? join(this.folder, 'kubeconfig') : FOREIGN_CLUSTER
     const cluster = kubeconfig === undefined ? ['--api-port', '0'] : ['--kubeconfig', kubeconfig]
     this.cloud = stack.use(
       new Part('cloud', program('cloudcore/main.ts'), () => [
@@ -107,7 +108,12 @@ export class Stack extends FleetOfTest implements AsyncDisposable {
   }
 
   async #open(options: StackOptions): Promise<void> {
-    if (this.api !== undefined) this.#ports.api = Number((await this.api.start())['port'])
+    if (this.api !== undefined) {
+      this.#ports.api = Number((await this.api.start())['port'])
+      const wire = (this.#apiWire = this.#stack.use(await tcpProxy(this.#ports.api)))
+      const own = readFileSync(join(this.folder, 'kube', 'kubeconfig'), 'utf8')
+      writeFileSync(join(this.folder, 'kubeconfig'), own.replace(`:${this.#ports.api}`, `:${wire.port}`))
+    }
     const ready = await this.cloud.start()
     this.#ports.hub = Number(ready['hubPort'])
     if (this.api === undefined && ready['apiPort'] !== undefined) this.#ports.api = Number(ready['apiPort'])
@@ -141,6 +147,11 @@ export class Stack extends FleetOfTest implements AsyncDisposable {
     return this.#devices!
   }
 
+  /** Between the cloud core and the API that is apart; tests and kubectl have a way of their own. */
+  get apiWire(): TcpProxy {
+    return this.#apiWire!
+  }
+
   /** Between agent and hub, when `between: 'bytes'`. */
   get bytes(): TcpProxy {
     return this.#bytes!
@@ -156,7 +167,7 @@ export class Stack extends FleetOfTest implements AsyncDisposable {
   }
 
   get kubeconfig(): string {
-    return join(this.cloudData, 'kubeconfig')
+    return this.api === undefined ? join(this.cloudData, 'kubeconfig') : join(this.folder, 'kube', 'kubeconfig')
   }
 
   get cloudUrl(): string {
