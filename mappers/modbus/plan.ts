@@ -190,7 +190,11 @@ function cutIntoRuns<T extends PlanItem>(
   const cutAt = new Int32Array(count + 1)
   best[0] = 0
   const run = new Run(family, space, cost)
+  const enough = affordable(items, run)
+  const least = leastFrom(items, family, space, cost)
   for (let from = 0; from < count; from++) {
+    // Whatever follows, a plan that cuts here costs more than one that is known.
+    if (best[from]! + least[from]! > enough + 1e-9) continue
     run.reset()
     for (let to = from; to < count && run.add(items[to]!); to++) {
       const load = best[from]! + run.load()
@@ -206,6 +210,49 @@ function cutIntoRuns<T extends PlanItem>(
   for (let to = count; to > 0; to = cutAt[to]!)
     groups.unshift(toGroup(items.slice(cutAt[to]!, to), family, space, cost))
   return { groups, load: best[count]! }
+}
+
+/** What some plan costs: the cheaper of runs as long as they may be and runs without a gap. */
+function affordable(items: readonly PlanItem[], run: Run): number {
+  const loads = [Number.POSITIVE_INFINITY, 0].map((gap) => {
+    let load = 0
+    let end = Number.NEGATIVE_INFINITY
+    run.reset()
+    for (const item of items) {
+      if (item.start - end > gap || !run.add(item)) {
+        load += run.load()
+        run.reset()
+        run.add(item)
+      }
+      end = Math.max(end, item.start + item.size)
+    }
+    return load + run.load()
+  })
+  return Math.min(...loads)
+}
+
+/**
+ * What it costs at least to read the items from each one on: one request at the longest period, and the addresses that
+ * no earlier item has, each at its own period.
+ */
+function leastFrom(
+  items: readonly PlanItem[],
+  family: readonly number[],
+  { table }: Space,
+  { fixedMs, byteMs }: ReadCost,
+): Float64Array {
+  const bytesEach = isBitTable(table) ? 1 / 8 : 2
+  const data = new Float64Array(items.length + 1)
+  let end = Number.NEGATIVE_INFINITY
+  for (const [index, item] of items.entries()) {
+    const itemEnd = item.start + item.size
+    const fresh = Math.max(0, itemEnd - Math.max(end, item.start))
+    data[index] = (fresh * bytesEach * byteMs) / item.everyMs
+    end = Math.max(end, itemEnd)
+  }
+  for (let index = items.length - 1; index >= 0; index--) data[index]! += data[index + 1]!
+  const request = fixedMs / family.at(-1)!
+  return data.map((load) => load + request)
 }
 
 /** A run of sorted items while it grows: its span at every period of the family, and whether it may grow on. */

@@ -50,7 +50,7 @@ export class UnitPoller implements LinkUser {
   #cost: ReadCost
   #plannedTurnaroundMs: number
   #plan: Plan<Point>
-  #idealLoad = 0
+  #idealLoad: number | undefined
   #tasks: ScheduledTask[] = []
   #probeTimer: Timer | undefined
   #expiryTimer: Timer | undefined
@@ -78,7 +78,9 @@ export class UnitPoller implements LinkUser {
     return this.#plan.load
   }
 
+  /** Worked out when somebody asks: it is as much work as the plan itself. */
   get idealLoad(): number {
+    this.#idealLoad ??= planReads(this.#points, UNLIMITED, this.#cost).load
     return this.#idealLoad
   }
 
@@ -150,7 +152,7 @@ export class UnitPoller implements LinkUser {
       { ...limits, forbidden: [...limits.forbidden, ...this.#holes.ranges] },
       this.#cost,
     )
-    this.#idealLoad = planReads(this.#points, UNLIMITED, this.#cost).load
+    this.#idealLoad = undefined
     return plan
   }
 
