@@ -4,6 +4,7 @@ import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { AGENT_ENVIRONMENT, AGENT_FLAGS } from '../agent/launch.ts'
 import { SluiceError } from '../api/errors.ts'
+import { CLOUD_FLAGS } from '../cloudcore/launch.ts'
 import { dataFolder } from './device-api.ts'
 import { findOnPath } from './find-on-path.ts'
 import { EXIT, type ExitCode } from './verb.ts'
@@ -47,7 +48,8 @@ export function launchOf(part: Part, args: readonly string[]): Launch {
       hint: 'Install the package once more: npm install.',
     })
   }
-  if (part !== 'agent') return { command: process.execPath, args: [file, ...args], env: {} }
+  if (part === 'plant') return { command: process.execPath, args: [file, ...args], env: {} }
+  if (part === 'cloud') return { command: process.execPath, args: [...CLOUD_FLAGS, file, ...args], env: {} }
   return { command: process.execPath, args: [...AGENT_FLAGS, file, ...args], env: AGENT_ENVIRONMENT }
 }
 

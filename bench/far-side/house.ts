@@ -16,6 +16,7 @@ import { cloudEndpoint } from '../../cli/device-api.ts'
 import { KubeClient } from '../../cloudcore/kube/client.ts'
 import { loadKubeconfig } from '../../cloudcore/kube/config.ts'
 import { collectionPath, DEVICE_MODELS, DEVICES } from '../../cloudcore/kube/paths.ts'
+import { CLOUD_FLAGS } from '../../cloudcore/launch.ts'
 import { buildPrograms } from '../../scripts/build.ts'
 import { machineMs } from '../harness.ts'
 
@@ -64,7 +65,7 @@ export class BenchHouse implements AsyncDisposable {
     await Promise.all([mkdir(cloudData), mkdir(agentData)])
     const flags = process.env['SLUICE_BENCH_CLOUD_FLAGS']?.split(' ') ?? []
     const args = ['--data', cloudData, '--hub-port', '0', '--api-port', '0']
-    const cloud = await start([...flags, join(dist, 'cloud.js'), ...args])
+    const cloud = await start([...CLOUD_FLAGS, ...flags, join(dist, 'cloud.js'), ...args])
     const { token } = await new ConsoleApi(cloudEndpoint(cloudData)).createToken(
       GATEWAY,
       60_000,
