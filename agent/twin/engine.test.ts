@@ -202,6 +202,21 @@ describe('desired values', () => {
     expect(plant.property('p1', 'setpoint').twin.desired).toBeUndefined()
     await plant.stop()
   })
+
+  it('set at the gateway after the cloud removed theirs give way to the very next version of the cloud', async () => {
+    const plant = await pump({ desired: { setpoint: [1, 1] } })
+    plant.fake.answer = (command) => ({ state: 'applied', atMs: command.version * 10 })
+    plant.fake.writes[0]!.end({ state: 'applied', atMs: 10 })
+    await plant.put(deviceObject('p1', { removed: { setpoint: 2 } }))
+    plant.core.desire('plant/p1', 'setpoint', 5, 'panel')
+    await plant.clock.advance(0)
+    expect(plant.property('p1', 'setpoint').twin.desired).toMatchObject({ value: 5, local: 1 })
+    await plant.put(deviceObject('p1', { removed: { setpoint: 2 }, desired: { setpoint: [7, 3] } }))
+    await plant.clock.advance(300)
+    expect(plant.property('p1', 'setpoint').twin.desired).toMatchObject({ value: 7, version: 3 })
+    expect(plant.property('p1', 'setpoint').twin.write).toMatchObject({ version: 3, state: 'applied' })
+    await plant.stop()
+  })
 })
 
 describe('objects', () => {

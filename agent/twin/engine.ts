@@ -125,7 +125,7 @@ export class TwinEngine {
     const base = property.twin.desired
     const desired: Desired = {
       value,
-      version: base?.version ?? (property.twin.removedVersion === undefined ? 0 : property.twin.removedVersion + 1),
+      version: base?.version ?? property.twin.removedVersion ?? 0,
       local: (base?.local ?? 0) + 1,
       atMs: this.#options.clock.now(),
       ...(by === undefined ? {} : { by }),

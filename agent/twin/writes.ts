@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../api/clock.ts'
 import type { Json, ModelProperty } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
-import { compareDesired, type Desired, type WriteEnd } from '../../api/twin/twin.ts'
+import { compareDesired, type Desired, isRemoved, type WriteEnd } from '../../api/twin/twin.ts'
 import type { Finding } from '../../api/yaml/findings.ts'
 import type { WriteCommand, WriteOutcome } from '../../mappers/sdk/mapper.ts'
 import type { DeviceState, PropertyState } from './device-state.ts'
@@ -79,7 +79,7 @@ export class Writes {
 
   /** Ends what is on its way for a property whose desired value was removed up to `version`. */
   removed(device: DeviceState, property: PropertyState, version: number): void {
-    for (const job of device.jobs.filter((job) => job.property === property && job.desired.version <= version)) {
+    for (const job of device.jobs.filter((job) => job.property === property && isRemoved(job.desired, version))) {
       this.#cancel(device, job, 'the desired value was removed')
     }
   }

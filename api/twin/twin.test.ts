@@ -48,8 +48,13 @@ const desire = fc.record({ version: small, local: fc.integer({ min: 0, max: 2 })
 })
 const remove = small.map((version): Step => ({ kind: 'remove', version }))
 const write = fc
-  .record({ version: small, state: fc.constantFrom('applied', 'rejected', 'timedOut'), atMs: small })
-  .map((end): Step => ({ kind: 'write', end }))
+  .record({
+    version: small,
+    local: fc.integer({ min: 0, max: 2 }),
+    state: fc.constantFrom('applied', 'rejected', 'timedOut'),
+    atMs: small,
+  })
+  .map(({ local, ...end }): Step => ({ kind: 'write', end: local === 0 ? end : { ...end, local } }))
 const steps = fc.array(fc.oneof(report, desire, remove, write), { maxLength: 25 })
 
 describe('a twin', () => {
@@ -101,10 +106,20 @@ describe('a twin', () => {
     fc.assert(
       fc.property(steps, small, (history, version) => {
         const twin = [...history, { kind: 'remove', version } as const, ...history].reduce(apply, emptyTwin)
-        expect(twin.desired?.version ?? version + 1).toBeGreaterThan(version)
-        expect(twin.write?.version ?? version + 1).toBeGreaterThan(version)
+        for (const item of [twin.desired, twin.write]) {
+          if (item !== undefined) expect(compareDesired(item, { version })).toBeGreaterThan(0)
+        }
       }),
     )
+  })
+
+  it('keeps a change made at the gateway on top of a removal, and lets the very next version of the cloud win', () => {
+    const removed = removeDesired(mergeDesired(emptyTwin, { value: 1, version: 4, atMs: 0 }), 7)
+    const local = mergeDesired(removed, { value: 2, version: 7, local: 1, atMs: 0 })
+    expect(local.desired?.value).toBe(2)
+    expect(removeDesired(local, 7)).toBe(local)
+    expect(mergeDesired(local, { value: 3, version: 8, atMs: 0 }).desired?.value).toBe(3)
+    expect(removeDesired(local, 8).desired).toBeUndefined()
   })
 
   it('keeps the last known value beside a failed reading', () => {

@@ -55,7 +55,7 @@ export interface Twin {
   /** The newest report that carried a value; what a person still sees while readings fail. */
   readonly known?: Reported
   readonly write?: WriteEnd
-  /** Highest desired version ever removed: nothing at or below it can come back. */
+  /** Highest desired version ever removed: nothing at or below it can come back (see `isRemoved`). */
   readonly removedVersion?: number
 }
 
@@ -73,6 +73,17 @@ export function compareDesired(
   return a.version - b.version || (a.local ?? 0) - (b.local ?? 0)
 }
 
+/**
+ * Whether a removal at `removedVersion` covers this version. A change made at the gateway on top of that very removal
+ * came after it: it stays, and whatever the cloud decides next is newer than both.
+ */
+export function isRemoved(
+  item: { readonly version: number; readonly local?: number },
+  removedVersion: number | undefined,
+): boolean {
+  return removedVersion !== undefined && compareDesired(item, { version: removedVersion }) <= 0
+}
+
 /** Takes a report if it is newer than the one held. */
 export function mergeReported(twin: Twin, report: Reported): Twin {
   const newest = twin.reported === undefined || compareOrder(report.order, twin.reported.order) > 0
@@ -87,7 +98,7 @@ export function mergeReported(twin: Twin, report: Reported): Twin {
 
 /** Takes a desired value if it is newer than the one held and than the last one removed. */
 export function mergeDesired(twin: Twin, desired: Desired): Twin {
-  if (twin.removedVersion !== undefined && desired.version <= twin.removedVersion) return twin
+  if (isRemoved(desired, twin.removedVersion)) return twin
   if (twin.desired !== undefined && compareDesired(desired, twin.desired) <= 0) return twin
   return { ...twin, desired }
 }
@@ -97,8 +108,8 @@ export function removeDesired(twin: Twin, version: number): Twin {
   if (twin.removedVersion !== undefined && version <= twin.removedVersion) return twin
   const { desired, write, ...rest } = twin
   const kept: { -readonly [K in keyof Twin]: Twin[K] } = { ...rest, removedVersion: version }
-  if (desired !== undefined && desired.version > version) kept.desired = desired
-  if (write !== undefined && write.version > version) kept.write = write
+  if (desired !== undefined && !isRemoved(desired, version)) kept.desired = desired
+  if (write !== undefined && !isRemoved(write, version)) kept.write = write
   return kept
 }
 
@@ -107,7 +118,7 @@ export function removeDesired(twin: Twin, version: number): Twin {
  * of one version ever meet, the earlier one stands.
  */
 export function mergeWrite(twin: Twin, end: WriteEnd): Twin {
-  if (twin.removedVersion !== undefined && end.version <= twin.removedVersion) return twin
+  if (isRemoved(end, twin.removedVersion)) return twin
   const held = twin.write
   if (held !== undefined) {
     const newer = compareDesired(end, held) || held.atMs - end.atMs || END_RANK[held.state] - END_RANK[end.state]

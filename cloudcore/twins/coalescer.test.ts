@@ -17,7 +17,7 @@ beforeEach(() => {
   stopping = new AbortController()
 })
 
-const coalescer = (parallel = 4, write?: (key: string) => Promise<void>) =>
+const coalescer = (parallel = 4, write?: (key: string) => Promise<unknown>) =>
   new Coalescer({
     clock,
     signal: stopping.signal,
@@ -103,6 +103,32 @@ describe('coalescing writes', () => {
     writer.hurry('a')
     await clock.advance(0)
     expect(writes).toEqual(['a@0', 'a@100'])
+  })
+
+  it('does not let a change wait for a write that turned out to have nothing to say', async () => {
+    let news = false
+    const writer = coalescer(4, async (key) => {
+      writes.push(`${key}@${clock.monotonic()}`)
+      return news
+    })
+    writer.markDirty('a')
+    await clock.advance(100)
+    news = true
+    writer.markDirty('a')
+    await clock.advance(100)
+    writer.markDirty('a')
+    await clock.advance(2000)
+    expect(writes).toEqual(['a@0', 'a@100', 'a@1100'])
+  })
+
+  it('takes writes that fail together for one failure', async () => {
+    failing = new SluiceError('SLUICE_KUBE_UNREACHABLE', 'gone')
+    const writer = coalescer()
+    for (const key of ['a', 'b', 'c', 'd']) writer.markDirty(key)
+    await clock.advance(100)
+    failing = undefined
+    await clock.advance(1000)
+    expect(writer.behind).toBe(0)
   })
 
   it('says when everything is written', async () => {

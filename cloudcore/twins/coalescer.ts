@@ -5,8 +5,11 @@ import { isPassing } from '../kube/errors.ts'
 export interface CoalescerOptions {
   readonly clock: Clock
   readonly signal: AbortSignal
-  /** Writes the newest state of `key`; called again after `intervalMs` at the earliest. */
-  readonly write: (key: string) => Promise<void>
+  /**
+   * Writes the newest state of `key`; called again after `intervalMs` at the earliest. `false` says
+   * that there was nothing to write: then the next change need not wait.
+   */
+  readonly write: (key: string) => Promise<unknown>
   /** A write failed for good (not worth trying again as it is). */
   readonly onRefused: (key: string, error: SluiceError) => void
   readonly intervalMs: number
@@ -153,8 +156,8 @@ export class Coalescer {
     entry.dirty = false
     entry.notBeforeMs = clock.monotonic() + intervalMs
     try {
-      await write(key)
-      this.#failures = 0
+      if ((await write(key)) === false) entry.notBeforeMs = 0
+      else this.#recovered()
     } catch (thrown) {
       const error = toSluiceError(thrown)
       if (!isPassing(error)) onRefused(key, error)
@@ -175,7 +178,14 @@ export class Coalescer {
     }
   }
 
+  #recovered(): void {
+    this.#failures = 0
+    this.#pausedUntilMs = 0
+  }
+
   #pause(): void {
+    // Writes that were under way together fail together: that is one failure, not many.
+    if (this.#pausedUntilMs > this.#options.clock.monotonic()) return
     const ceiling = Math.min(MAX_PAUSE_MS, 250 * 2 ** Math.min(this.#failures++, 10))
     const pauseMs = ceiling * (0.5 + 0.5 * (this.#options.random ?? Math.random)())
     this.#pausedUntilMs = this.#options.clock.monotonic() + pauseMs

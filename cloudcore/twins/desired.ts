@@ -31,10 +31,27 @@ export function takeDesired(
   for (const [name, state] of record.properties) {
     const held = state.twin.desired
     if (held === undefined || (desired?.[name] ?? null) !== null) continue
-    state.twin = removeDesired(state.twin, Math.max(seen, held.version))
+    state.twin = removeDesired(state.twin, Math.max(seen, held.version + 1))
     changed = true
   }
   return changed
+}
+
+/**
+ * Takes what a gateway says of a version for evidence that it was handed out. A cloud core that was killed between
+ * handing a version out and writing it into the status may have fallen back to an older one, which the gateway then
+ * ignores: what is desired now gets a version above both. Returns whether anything changed.
+ */
+export function raiseAbove(record: DeviceRecord, name: string, version: number): boolean {
+  const state = record.properties.get(name)
+  if (state === undefined) return false
+  const { desired, removedVersion = 0 } = state.twin
+  if (version <= Math.max(desired?.version ?? 0, removedVersion)) return false
+  const above = Math.max(Number(record.resourceVersion), version + 1)
+  state.twin =
+    desired === undefined ? removeDesired(state.twin, above) : mergeDesired(state.twin, { ...desired, version: above })
+  record.rev = undefined
+  return true
 }
 
 /** The field manager that last set `spec.desired.<name>`, according to managedFields. */

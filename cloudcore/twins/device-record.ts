@@ -45,6 +45,8 @@ export interface DeviceRecord {
   conditions: NonNullable<DeviceStatus['conditions']>
   /** Digest of each status field as the API has it. */
   readonly written: Map<string, string>
+  /** The status found at the start, until it was compared with what this process makes of it. */
+  restored: DeviceStatus | undefined
 }
 
 export interface ModelRecord {

@@ -1,6 +1,6 @@
 import type { LinkObject, LinkObjectKind } from '../../api/link/messages.ts'
 import { type Device, type DeviceModel, type ObjectKey, objectKey } from '../../api/resources.ts'
-import { deviceRev, linkDevice, takeDesired } from './desired.ts'
+import { deviceRev, linkDevice, raiseAbove, takeDesired } from './desired.ts'
 import type { DeviceRecord, ModelRecord } from './device-record.ts'
 import { BEFORE_ALL, restoreStatus } from './restore.ts'
 
@@ -65,6 +65,7 @@ export class Fleet {
       refusal: undefined,
       conditions: [],
       written: new Map(),
+      restored: undefined,
     }
     restoreStatus(record, device.status)
     takeDesired(record, spec.desired, meta, nowMs)
@@ -92,6 +93,12 @@ export class Fleet {
     this.#index(record)
     const moved = previousGateway !== undefined && previousGateway !== record.gateway
     for (const listener of this.#listeners) listener.deviceChanged?.(record, moved ? previousGateway : undefined)
+  }
+
+  /** A gateway spoke of this version of a desired value; see `raiseAbove`. */
+  heardOfVersion(record: DeviceRecord, property: string, version: number): void {
+    if (!raiseAbove(record, property, version)) return
+    for (const listener of this.#listeners) listener.deviceChanged?.(record, undefined)
   }
 
   removeDevice(key: ObjectKey): void {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { DeviceStatus, DeviceTwin, Json, ModelProperty } from '../../api/resources.ts'
+import { sameValue } from '../../api/twin/twin.ts'
 import { type Silence, visibleReading, visibleWrite } from '../../api/twin/view.ts'
 import type { DeviceRecord, ModelRecord, PropertyState } from './device-record.ts'
 
@@ -201,6 +202,7 @@ export function statusPatch(
   record: DeviceRecord,
   status: RenderedStatus,
 ): { readonly patch: Record<string, unknown>; readonly digests: ReadonlyMap<string, string> } | undefined {
+  compareRestored(record, status)
   const patch: Record<string, unknown> = {}
   const digests = new Map<string, string>()
   for (const [field, value] of Object.entries(status)) {
@@ -212,9 +214,23 @@ export function statusPatch(
   return digests.size === 0 ? undefined : { patch, digests }
 }
 
-export function rememberWritten(record: DeviceRecord, status: DeviceStatus): void {
-  for (const [field, value] of Object.entries(status)) record.written.set(field, digestOf(value))
+/**
+ * After a restart the API's status is compared by content, as an API may have put its keys in another order: a fleet
+ * of ten thousand is not written again only because the cloud core started.
+ */
+function compareRestored(record: DeviceRecord, status: RenderedStatus): void {
+  const { restored } = record
+  if (restored === undefined) return
+  record.restored = undefined
+  for (const [field, held] of Object.entries(restored) as [keyof RenderedStatus, Json][]) {
+    const value = status[field]
+    const plain = value === undefined ? undefined : (JSON.parse(JSON.stringify(value)) as Json)
+    record.written.set(field, sameValue(plain, held) ? digestOf(value) : OTHER)
+  }
 }
+
+/** No value has this digest. */
+const OTHER = '?'
 
 function digestOf(value: unknown): string {
   if (value === undefined) return ''

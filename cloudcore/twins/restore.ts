@@ -3,7 +3,6 @@ import type { Quality } from '../../api/twin/quality.ts'
 import { isBad } from '../../api/twin/quality.ts'
 import type { Desired, Order, Reported, Twin, WriteEnd } from '../../api/twin/twin.ts'
 import { type DeviceRecord, propertyOf } from './device-record.ts'
-import { rememberWritten } from './render.ts'
 
 /** Older than anything a gateway can send. */
 export const BEFORE_ALL: Order = { epoch: 0, seq: 0 }
@@ -21,10 +20,17 @@ export function restoreStatus(record: DeviceRecord, status: DeviceStatus | undef
   record.lastSeenMs = timeOf(status.lastSeen)
   record.staleSinceMs = timeOf(status.staleSince)
   if (status.state === 'online' || status.state === 'offline') {
-    const atMs = record.lastSeenMs ?? 0
-    record.reach = { online: status.state === 'online', atMs, order: BEFORE_ALL }
+    const reachable = record.conditions.find(({ type }) => type === 'Reachable')
+    record.reach = {
+      online: status.state === 'online',
+      atMs: record.lastSeenMs ?? 0,
+      order: BEFORE_ALL,
+      ...(status.link?.errorRate === undefined ? {} : { errorRate: status.link.errorRate }),
+      ...(status.link?.latencyMs === undefined ? {} : { latencyMs: status.link.latencyMs }),
+      ...(reachable?.reason === 'NotAnswering' && reachable.message !== undefined ? { reason: reachable.message } : {}),
+    }
   }
-  rememberWritten(record, status)
+  record.restored = status
 }
 
 function restoreTwin(twin: DeviceTwin): Twin {

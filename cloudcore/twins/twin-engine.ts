@@ -135,6 +135,8 @@ export class TwinEngine {
       const record = records[index]
       if (record === undefined) continue
       const state = propertyOf(record, property)
+      // Local changes are counted on top of a version; whether they are taken over is settled by their offer.
+      if (local == null || local === 0) this.#options.fleet.heardOfVersion(record, property, version)
       const merged = mergeWrite(state.twin, {
         version,
         state: end,
@@ -211,12 +213,12 @@ export class TwinEngine {
     if (watchers !== undefined) for (const listener of watchers) listener(record)
   }
 
-  async #write(key: ObjectKey): Promise<void> {
+  async #write(key: ObjectKey): Promise<boolean> {
     const record = this.#options.fleet.devices.get(key)
-    if (record === undefined) return
+    if (record === undefined) return false
     const context = this.context(record)
     const change = statusPatch(record, renderStatus(record, context))
-    if (change === undefined) return
+    if (change === undefined) return false
     const { namespace, name, uid } = record
     // The uid guards against writing an old device's state into a new one of the same name (409 then).
     const body = { metadata: { uid }, status: change.patch }
@@ -225,6 +227,7 @@ export class TwinEngine {
       metadataOnly: true,
     })
     for (const [field, digest] of change.digests) record.written.set(field, digest)
+    return true
   }
 
   stateOf(record: DeviceRecord) {
