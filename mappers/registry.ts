@@ -1,5 +1,6 @@
 import { modbus } from './modbus/protocol.ts'
+import { mqtt } from './mqtt/protocol.ts'
 import type { Protocol } from './sdk/mapper.ts'
 
 /** Every protocol Sluice speaks. Importing this costs nothing: each protocol loads its parts when they are needed. */
-export const protocols: readonly Protocol[] = [modbus]
+export const protocols: readonly Protocol[] = [modbus, mqtt]

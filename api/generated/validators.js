@@ -3,7 +3,7 @@
 import { duplicateItems, equal, formats, isIn, ucs2length } from '../validate-runtime.ts'
 
 export const validateDeviceModel = validate0;
-const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 const func0 = Object.prototype.hasOwnProperty;
 const func1 = ucs2length;
 const pattern0 = new RegExp("^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "u");
@@ -405,7 +405,7 @@ const err54 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/r
 errors++;
 }
 for(const key4 in data23){
-if(!((((((key4 === "vendor") || (key4 === "description")) || (key4 === "source")) || (key4 === "properties")) || (key4 === "methods")) || (key4 === "modbus"))){
+if(!(((((((key4 === "vendor") || (key4 === "description")) || (key4 === "source")) || (key4 === "properties")) || (key4 === "methods")) || (key4 === "modbus")) || (key4 === "mqtt"))){
 const err55 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4}};
 (vErrors ??= []).push(err55);
 errors++;
@@ -1240,409 +1240,1175 @@ const err174 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus",sch
 errors++;
 }
 }
-}
-else {
-const err175 = {instancePath:instancePath+"/spec/properties/" + i3,schemaPath:"#/properties/spec/properties/properties/items/type",keyword:"type",params:{type: "object"}};
+if(data28.mqtt !== undefined){
+let data74 = data28.mqtt;
+if(!((self) => (((self?.topic !== undefined) || (self?.metric !== undefined)) || (self?.command !== undefined)))(data74)){
+const err175 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err175);
 errors++;
 }
-}
-const duplicates0 = duplicateItems(data27, ["name"]);
-if(duplicates0.length > 0){
-const err176 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
+if(!((self) => !((((self?.topic !== undefined) && (self?.metric !== undefined)))))(data74)){
+const err176 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err176);
+errors++;
+}
+if(!((self) => (!((self?.scale !== undefined)) || !equal(self?.scale, 0.0)))(data74)){
+const err177 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+(vErrors ??= []).push(err177);
+errors++;
+}
+if(!((self) => !((((self?.map !== undefined) && (((self?.scale !== undefined) || (self?.offset !== undefined)))))))(data74)){
+const err178 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
+(vErrors ??= []).push(err178);
+errors++;
+}
+if(!((self) => ((!((self?.as !== undefined)) || !equal(self?.as, "protobuf")) || (self?.path !== undefined)))(data74)){
+const err179 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 4}};
+(vErrors ??= []).push(err179);
+errors++;
+}
+if(data74 && typeof data74 == "object" && !Array.isArray(data74)){
+for(const key13 in data74){
+if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.mqtt.properties, key13))){
+const err180 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
+(vErrors ??= []).push(err180);
+errors++;
+}
+}
+if(data74.topic !== undefined){
+let data75 = data74.topic;
+if(typeof data75 === "string"){
+if(func1(data75) > 512){
+const err181 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err181);
+errors++;
+}
+if(func1(data75) < 1){
+const err182 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err182);
 errors++;
 }
 }
 else {
-const err177 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/type",keyword:"type",params:{type: "array"}};
-(vErrors ??= []).push(err177);
-errors++;
-}
-}
-if(data23.methods !== undefined){
-let data74 = data23.methods;
-if(Array.isArray(data74)){
-if(data74.length > 64){
-const err178 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/maxItems",keyword:"maxItems",params:{limit: 64}};
-(vErrors ??= []).push(err178);
-errors++;
-}
-const len5 = data74.length;
-for(let i5=0; i5<len5; i5++){
-let data75 = data74[i5];
-if(data75 && typeof data75 == "object" && !Array.isArray(data75)){
-if(data75.name === undefined){
-const err179 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "name"}};
-(vErrors ??= []).push(err179);
-errors++;
-}
-if(data75.properties === undefined){
-const err180 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "properties"}};
-(vErrors ??= []).push(err180);
-errors++;
-}
-for(const key13 in data75){
-if(!(((key13 === "name") || (key13 === "description")) || (key13 === "properties"))){
-const err181 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
-(vErrors ??= []).push(err181);
-errors++;
-}
-}
-if(data75.name !== undefined){
-let data76 = data75.name;
-if(typeof data76 === "string"){
-if(func1(data76) > 63){
-const err182 = {instancePath:instancePath+"/spec/methods/" + i5+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
-(vErrors ??= []).push(err182);
-errors++;
-}
-if(!pattern2.test(data76)){
-const err183 = {instancePath:instancePath+"/spec/methods/" + i5+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"}};
+const err183 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err183);
 errors++;
 }
 }
-else {
-const err184 = {instancePath:instancePath+"/spec/methods/" + i5+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/type",keyword:"type",params:{type: "string"}};
+if(data74.metric !== undefined){
+let data76 = data74.metric;
+if(typeof data76 === "string"){
+if(func1(data76) > 512){
+const err184 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/metric",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/metric/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err184);
 errors++;
 }
-}
-if(data75.description !== undefined){
-let data77 = data75.description;
-if(typeof data77 === "string"){
-if(func1(data77) > 1024){
-const err185 = {instancePath:instancePath+"/spec/methods/" + i5+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(func1(data76) < 1){
+const err185 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/metric",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/metric/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err185);
 errors++;
 }
 }
 else {
-const err186 = {instancePath:instancePath+"/spec/methods/" + i5+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/type",keyword:"type",params:{type: "string"}};
+const err186 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/metric",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/metric/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err186);
 errors++;
 }
 }
-if(data75.properties !== undefined){
-let data78 = data75.properties;
-if(Array.isArray(data78)){
-if(data78.length > 64){
-const err187 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/maxItems",keyword:"maxItems",params:{limit: 64}};
+if(data74.as !== undefined){
+let data77 = data74.as;
+if(typeof data77 !== "string"){
+const err187 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err187);
 errors++;
 }
-if(data78.length < 1){
-const err188 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/minItems",keyword:"minItems",params:{limit: 1}};
+if(!(((((((data77 === "json") || (data77 === "text")) || (data77 === "number")) || (data77 === "bool")) || (data77 === "cbor")) || (data77 === "protobuf")) || (data77 === "bytes"))){
+const err188 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.as.enum}};
 (vErrors ??= []).push(err188);
 errors++;
 }
-const len6 = data78.length;
-for(let i6=0; i6<len6; i6++){
-let data79 = data78[i6];
-if(typeof data79 === "string"){
-if(func1(data79) > 63){
-const err189 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties/" + i6,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/maxLength",keyword:"maxLength",params:{limit: 63}};
+}
+if(data74.path !== undefined){
+let data78 = data74.path;
+if(typeof data78 === "string"){
+if(func1(data78) > 512){
+const err189 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err189);
 errors++;
 }
 }
 else {
-const err190 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties/" + i6,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/type",keyword:"type",params:{type: "string"}};
+const err190 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/path/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err190);
 errors++;
 }
 }
-}
-else {
-const err191 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/type",keyword:"type",params:{type: "array"}};
+if(data74.wire !== undefined){
+let data79 = data74.wire;
+if(typeof data79 !== "string"){
+const err191 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/wire/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err191);
 errors++;
 }
-}
-}
-else {
-const err192 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/type",keyword:"type",params:{type: "object"}};
+if(!((((((((((((data79 === "uint") || (data79 === "sint")) || (data79 === "int")) || (data79 === "bool")) || (data79 === "float")) || (data79 === "double")) || (data79 === "fixed32")) || (data79 === "fixed64")) || (data79 === "sfixed32")) || (data79 === "sfixed64")) || (data79 === "string")) || (data79 === "bytes"))){
+const err192 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/wire/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.wire.enum}};
 (vErrors ??= []).push(err192);
 errors++;
 }
 }
-const duplicates1 = duplicateItems(data74, ["name"]);
-if(duplicates1.length > 0){
-const err193 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates1}};
+if(data74.map !== undefined){
+let data80 = data74.map;
+if(data80 && typeof data80 == "object" && !Array.isArray(data80)){
+if(Object.keys(data80).length > 256){
+const err193 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
 (vErrors ??= []).push(err193);
 errors++;
 }
 }
 else {
-const err194 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/type",keyword:"type",params:{type: "array"}};
+const err194 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/map/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err194);
 errors++;
 }
 }
-if(data23.modbus !== undefined){
-let data80 = data23.modbus;
-if(data80 && typeof data80 == "object" && !Array.isArray(data80)){
-for(const key14 in data80){
-if(!(func0.call(schema0.properties.spec.properties.modbus.properties, key14))){
-const err195 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14}};
+if(data74.scale !== undefined){
+let data81 = data74.scale;
+if(!((typeof data81 == "number") && (isFinite(data81)))){
+const err195 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/scale/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err195);
 errors++;
 }
 }
-if(data80.order !== undefined){
-let data81 = data80.order;
-if(typeof data81 !== "string"){
-const err196 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
+if(data74.offset !== undefined){
+let data82 = data74.offset;
+if(!((typeof data82 == "number") && (isFinite(data82)))){
+const err196 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/offset/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err196);
 errors++;
 }
-if(!((((((((data81 === "big") || (data81 === "big-swap")) || (data81 === "little")) || (data81 === "little-swap")) || (data81 === "ABCD")) || (data81 === "CDAB")) || (data81 === "DCBA")) || (data81 === "BADC"))){
-const err197 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.order.enum}};
+}
+if(data74.missing !== undefined){
+let data83 = data74.missing;
+if(typeof data83 !== "string"){
+const err197 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/missing",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err197);
 errors++;
 }
-}
-if(data80.addressBase !== undefined){
-let data82 = data80.addressBase;
-if(!((typeof data82 == "number") && (isFinite(data82)))){
-const err198 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/type",keyword:"type",params:{type: "number"}};
+if(!((data83 === "bad") || (data83 === "ignore"))){
+const err198 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/missing",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.missing.enum}};
 (vErrors ??= []).push(err198);
 errors++;
 }
-if(!((data82 === 0) || (data82 === 1))){
-const err199 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.addressBase.enum}};
+}
+if(data74.notAvailable !== undefined){
+let data84 = data74.notAvailable;
+if(Array.isArray(data84)){
+if(data84.length > 16){
+const err199 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/notAvailable/maxItems",keyword:"maxItems",params:{limit: 16}};
 (vErrors ??= []).push(err199);
 errors++;
 }
-}
-if(data80.maxRegistersPerRead !== undefined){
-let data83 = data80.maxRegistersPerRead;
-if(!(((typeof data83 == "number") && (!(data83 % 1) && !isNaN(data83))) && (isFinite(data83)))){
-const err200 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/type",keyword:"type",params:{type: "integer"}};
+if(data84.length < 1){
+const err200 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/notAvailable/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err200);
 errors++;
 }
-if((typeof data83 == "number") && (isFinite(data83))){
-if(data83 > 125 || isNaN(data83)){
-const err201 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
+}
+else {
+const err201 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/notAvailable/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err201);
 errors++;
 }
-if(data83 < 1 || isNaN(data83)){
-const err202 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data74.ignoreRetained !== undefined){
+if(typeof data74.ignoreRetained !== "boolean"){
+const err202 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/ignoreRetained",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/ignoreRetained/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err202);
 errors++;
 }
 }
-}
-if(data80.maxBitsPerRead !== undefined){
-let data84 = data80.maxBitsPerRead;
-if(!(((typeof data84 == "number") && (!(data84 % 1) && !isNaN(data84))) && (isFinite(data84)))){
-const err203 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/type",keyword:"type",params:{type: "integer"}};
+if(data74.time !== undefined){
+let data86 = data74.time;
+if(data86 && typeof data86 == "object" && !Array.isArray(data86)){
+if(data86.path === undefined){
+const err203 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/required",keyword:"required",params:{missingProperty: "path"}};
 (vErrors ??= []).push(err203);
 errors++;
 }
-if((typeof data84 == "number") && (isFinite(data84))){
-if(data84 > 2000 || isNaN(data84)){
-const err204 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+for(const key14 in data86){
+if(!((key14 === "path") || (key14 === "unit"))){
+const err204 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14}};
 (vErrors ??= []).push(err204);
 errors++;
 }
-if(data84 < 1 || isNaN(data84)){
-const err205 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data86.path !== undefined){
+let data87 = data86.path;
+if(typeof data87 === "string"){
+if(func1(data87) > 512){
+const err205 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err205);
 errors++;
 }
 }
-}
-if(data80.maxRegistersPerWrite !== undefined){
-let data85 = data80.maxRegistersPerWrite;
-if(!(((typeof data85 == "number") && (!(data85 % 1) && !isNaN(data85))) && (isFinite(data85)))){
-const err206 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/type",keyword:"type",params:{type: "integer"}};
+else {
+const err206 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/path/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err206);
 errors++;
 }
-if((typeof data85 == "number") && (isFinite(data85))){
-if(data85 > 123 || isNaN(data85)){
-const err207 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/maximum",keyword:"maximum",params:{comparison: "<=", limit: 123}};
+}
+if(data86.unit !== undefined){
+let data88 = data86.unit;
+if(typeof data88 !== "string"){
+const err207 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/unit",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/unit/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err207);
 errors++;
 }
-if(data85 < 1 || isNaN(data85)){
-const err208 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!(((data88 === "s") || (data88 === "ms")) || (data88 === "iso"))){
+const err208 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/unit",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/unit/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.time.properties.unit.enum}};
 (vErrors ??= []).push(err208);
 errors++;
 }
 }
 }
-if(data80.maxGap !== undefined){
-let data86 = data80.maxGap;
-if(!(((typeof data86 == "number") && (!(data86 % 1) && !isNaN(data86))) && (isFinite(data86)))){
-const err209 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/type",keyword:"type",params:{type: "integer"}};
+else {
+const err209 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err209);
 errors++;
 }
-if((typeof data86 == "number") && (isFinite(data86))){
-if(data86 > 2000 || isNaN(data86)){
-const err210 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+}
+if(data74.command !== undefined){
+let data89 = data74.command;
+if(!((self) => !((((self?.confirm !== undefined) && (self?.unconfirmed !== undefined)))))(data89)){
+const err210 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err210);
 errors++;
 }
-if(data86 < 0 || isNaN(data86)){
-const err211 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data89 && typeof data89 == "object" && !Array.isArray(data89)){
+if(data89.topic === undefined){
+const err211 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/required",keyword:"required",params:{missingProperty: "topic"}};
 (vErrors ??= []).push(err211);
 errors++;
 }
-}
-}
-if(data80.oneReadPerProperty !== undefined){
-if(typeof data80.oneReadPerProperty !== "boolean"){
-const err212 = {instancePath:instancePath+"/spec/modbus/oneReadPerProperty",schemaPath:"#/properties/spec/properties/modbus/properties/oneReadPerProperty/type",keyword:"type",params:{type: "boolean"}};
+for(const key15 in data89){
+if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties, key15))){
+const err212 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
 (vErrors ??= []).push(err212);
 errors++;
 }
 }
-if(data80.coilsFromZero !== undefined){
-if(typeof data80.coilsFromZero !== "boolean"){
-const err213 = {instancePath:instancePath+"/spec/modbus/coilsFromZero",schemaPath:"#/properties/spec/properties/modbus/properties/coilsFromZero/type",keyword:"type",params:{type: "boolean"}};
+if(data89.topic !== undefined){
+let data90 = data89.topic;
+if(typeof data90 === "string"){
+if(func1(data90) > 512){
+const err213 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err213);
 errors++;
 }
-}
-if(data80.forbidden !== undefined){
-let data89 = data80.forbidden;
-if(Array.isArray(data89)){
-if(data89.length > 256){
-const err214 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/maxItems",keyword:"maxItems",params:{limit: 256}};
+if(func1(data90) < 1){
+const err214 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err214);
 errors++;
 }
-const len7 = data89.length;
-for(let i7=0; i7<len7; i7++){
-let data90 = data89[i7];
-if(data90 && typeof data90 == "object" && !Array.isArray(data90)){
-if(data90.table === undefined){
-const err215 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "table"}};
+}
+else {
+const err215 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err215);
 errors++;
 }
-if(data90.start === undefined){
-const err216 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "start"}};
+}
+if(data89.payload !== undefined){
+let data91 = data89.payload;
+if(typeof data91 === "string"){
+if(func1(data91) > 4096){
+const err216 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/payload",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
 (vErrors ??= []).push(err216);
 errors++;
 }
-if(data90.count === undefined){
-const err217 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "count"}};
+}
+else {
+const err217 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/payload",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/payload/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err217);
 errors++;
 }
-for(const key15 in data90){
-if(!(((key15 === "table") || (key15 === "start")) || (key15 === "count"))){
-const err218 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
+}
+if(data89.as !== undefined){
+let data92 = data89.as;
+if(typeof data92 !== "string"){
+const err218 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err218);
 errors++;
 }
-}
-if(data90.table !== undefined){
-let data91 = data90.table;
-if(typeof data91 !== "string"){
-const err219 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/type",keyword:"type",params:{type: "string"}};
+if(!(((data92 === "text") || (data92 === "cbor")) || (data92 === "bytes"))){
+const err219 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.as.enum}};
 (vErrors ??= []).push(err219);
 errors++;
 }
-if(!((((data91 === "coil") || (data91 === "discrete")) || (data91 === "input")) || (data91 === "holding"))){
-const err220 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.forbidden.items.properties.table.enum}};
+}
+if(data89.map !== undefined){
+let data93 = data89.map;
+if(data93 && typeof data93 == "object" && !Array.isArray(data93)){
+if(Object.keys(data93).length > 256){
+const err220 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
 (vErrors ??= []).push(err220);
 errors++;
 }
 }
-if(data90.start !== undefined){
-let data92 = data90.start;
-if(!(((typeof data92 == "number") && (!(data92 % 1) && !isNaN(data92))) && (isFinite(data92)))){
-const err221 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/type",keyword:"type",params:{type: "integer"}};
+else {
+const err221 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/map/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err221);
 errors++;
 }
-if((typeof data92 == "number") && (isFinite(data92))){
-if(data92 > 65536 || isNaN(data92)){
-const err222 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+}
+if(data89.qos !== undefined){
+let data94 = data89.qos;
+if(!((typeof data94 == "number") && (isFinite(data94)))){
+const err222 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/qos",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/qos/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err222);
 errors++;
 }
-if(data92 < 0 || isNaN(data92)){
-const err223 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(!((data94 === 0) || (data94 === 1))){
+const err223 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/qos",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.qos.enum}};
 (vErrors ??= []).push(err223);
 errors++;
 }
 }
-}
-if(data90.count !== undefined){
-let data93 = data90.count;
-if(!(((typeof data93 == "number") && (!(data93 % 1) && !isNaN(data93))) && (isFinite(data93)))){
-const err224 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/type",keyword:"type",params:{type: "integer"}};
+if(data89.retain !== undefined){
+if(typeof data89.retain !== "boolean"){
+const err224 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/retain",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/retain/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err224);
 errors++;
 }
-if((typeof data93 == "number") && (isFinite(data93))){
-if(data93 > 65536 || isNaN(data93)){
-const err225 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+}
+if(data89.confirm !== undefined){
+let data96 = data89.confirm;
+if(data96 && typeof data96 == "object" && !Array.isArray(data96)){
+if(data96.topic === undefined){
+const err225 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/required",keyword:"required",params:{missingProperty: "topic"}};
 (vErrors ??= []).push(err225);
 errors++;
 }
-if(data93 < 1 || isNaN(data93)){
-const err226 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+for(const key16 in data96){
+if(!(((((((key16 === "topic") || (key16 === "as")) || (key16 === "path")) || (key16 === "wire")) || (key16 === "id")) || (key16 === "error")) || (key16 === "equals"))){
+const err226 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
 (vErrors ??= []).push(err226);
 errors++;
 }
 }
-}
-}
-else {
-const err227 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/type",keyword:"type",params:{type: "object"}};
+if(data96.topic !== undefined){
+let data97 = data96.topic;
+if(typeof data97 === "string"){
+if(func1(data97) > 512){
+const err227 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err227);
 errors++;
 }
-}
-}
-else {
-const err228 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/type",keyword:"type",params:{type: "array"}};
+if(func1(data97) < 1){
+const err228 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err228);
 errors++;
 }
 }
-if(data80.writeMultiple !== undefined){
-if(typeof data80.writeMultiple !== "boolean"){
-const err229 = {instancePath:instancePath+"/spec/modbus/writeMultiple",schemaPath:"#/properties/spec/properties/modbus/properties/writeMultiple/type",keyword:"type",params:{type: "boolean"}};
+else {
+const err229 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err229);
 errors++;
 }
 }
-if(data80.maskWrite !== undefined){
-if(typeof data80.maskWrite !== "boolean"){
-const err230 = {instancePath:instancePath+"/spec/modbus/maskWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maskWrite/type",keyword:"type",params:{type: "boolean"}};
+if(data96.as !== undefined){
+let data98 = data96.as;
+if(typeof data98 !== "string"){
+const err230 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err230);
 errors++;
 }
-}
-}
-else {
-const err231 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+if(!(((((((data98 === "json") || (data98 === "text")) || (data98 === "number")) || (data98 === "bool")) || (data98 === "cbor")) || (data98 === "protobuf")) || (data98 === "bytes"))){
+const err231 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.confirm.properties.as.enum}};
 (vErrors ??= []).push(err231);
 errors++;
 }
 }
+if(data96.path !== undefined){
+let data99 = data96.path;
+if(typeof data99 === "string"){
+if(func1(data99) > 512){
+const err232 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err232);
+errors++;
+}
 }
 else {
-const err232 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err232);
+const err233 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/path/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err233);
+errors++;
+}
+}
+if(data96.wire !== undefined){
+let data100 = data96.wire;
+if(typeof data100 !== "string"){
+const err234 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/wire/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err234);
+errors++;
+}
+if(!((((((((((((data100 === "uint") || (data100 === "sint")) || (data100 === "int")) || (data100 === "bool")) || (data100 === "float")) || (data100 === "double")) || (data100 === "fixed32")) || (data100 === "fixed64")) || (data100 === "sfixed32")) || (data100 === "sfixed64")) || (data100 === "string")) || (data100 === "bytes"))){
+const err235 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/wire/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.confirm.properties.wire.enum}};
+(vErrors ??= []).push(err235);
+errors++;
+}
+}
+if(data96.id !== undefined){
+let data101 = data96.id;
+if(typeof data101 === "string"){
+if(func1(data101) > 512){
+const err236 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/id",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/id/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err236);
+errors++;
+}
+}
+else {
+const err237 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/id",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/id/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err237);
+errors++;
+}
+}
+if(data96.error !== undefined){
+let data102 = data96.error;
+if(typeof data102 === "string"){
+if(func1(data102) > 512){
+const err238 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/error",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/error/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err238);
+errors++;
+}
+}
+else {
+const err239 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/error",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/error/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err239);
 errors++;
 }
 }
 }
 else {
-const err233 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err233);
+const err240 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err240);
+errors++;
+}
+}
+if(data89.unconfirmed !== undefined){
+if(typeof data89.unconfirmed !== "boolean"){
+const err241 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/unconfirmed",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/unconfirmed/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err241);
+errors++;
+}
+}
+if(data89.timeout !== undefined){
+let data104 = data89.timeout;
+if(typeof data104 === "string"){
+if(func1(data104) > 20){
+const err242 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/timeout",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err242);
+errors++;
+}
+if(!pattern3.test(data104)){
+const err243 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/timeout",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err243);
+errors++;
+}
+}
+else {
+const err244 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/timeout",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/timeout/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err244);
+errors++;
+}
+}
+}
+else {
+const err245 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err245);
+errors++;
+}
+}
+}
+else {
+const err246 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err246);
+errors++;
+}
+}
+}
+else {
+const err247 = {instancePath:instancePath+"/spec/properties/" + i3,schemaPath:"#/properties/spec/properties/properties/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err247);
+errors++;
+}
+}
+const duplicates0 = duplicateItems(data27, ["name"]);
+if(duplicates0.length > 0){
+const err248 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
+(vErrors ??= []).push(err248);
+errors++;
+}
+}
+else {
+const err249 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err249);
+errors++;
+}
+}
+if(data23.methods !== undefined){
+let data105 = data23.methods;
+if(Array.isArray(data105)){
+if(data105.length > 64){
+const err250 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/maxItems",keyword:"maxItems",params:{limit: 64}};
+(vErrors ??= []).push(err250);
+errors++;
+}
+const len5 = data105.length;
+for(let i5=0; i5<len5; i5++){
+let data106 = data105[i5];
+if(data106 && typeof data106 == "object" && !Array.isArray(data106)){
+if(data106.name === undefined){
+const err251 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "name"}};
+(vErrors ??= []).push(err251);
+errors++;
+}
+if(data106.properties === undefined){
+const err252 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "properties"}};
+(vErrors ??= []).push(err252);
+errors++;
+}
+for(const key17 in data106){
+if(!(((key17 === "name") || (key17 === "description")) || (key17 === "properties"))){
+const err253 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
+(vErrors ??= []).push(err253);
+errors++;
+}
+}
+if(data106.name !== undefined){
+let data107 = data106.name;
+if(typeof data107 === "string"){
+if(func1(data107) > 63){
+const err254 = {instancePath:instancePath+"/spec/methods/" + i5+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
+(vErrors ??= []).push(err254);
+errors++;
+}
+if(!pattern2.test(data107)){
+const err255 = {instancePath:instancePath+"/spec/methods/" + i5+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"}};
+(vErrors ??= []).push(err255);
+errors++;
+}
+}
+else {
+const err256 = {instancePath:instancePath+"/spec/methods/" + i5+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err256);
+errors++;
+}
+}
+if(data106.description !== undefined){
+let data108 = data106.description;
+if(typeof data108 === "string"){
+if(func1(data108) > 1024){
+const err257 = {instancePath:instancePath+"/spec/methods/" + i5+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
+(vErrors ??= []).push(err257);
+errors++;
+}
+}
+else {
+const err258 = {instancePath:instancePath+"/spec/methods/" + i5+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err258);
+errors++;
+}
+}
+if(data106.properties !== undefined){
+let data109 = data106.properties;
+if(Array.isArray(data109)){
+if(data109.length > 64){
+const err259 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/maxItems",keyword:"maxItems",params:{limit: 64}};
+(vErrors ??= []).push(err259);
+errors++;
+}
+if(data109.length < 1){
+const err260 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/minItems",keyword:"minItems",params:{limit: 1}};
+(vErrors ??= []).push(err260);
+errors++;
+}
+const len6 = data109.length;
+for(let i6=0; i6<len6; i6++){
+let data110 = data109[i6];
+if(typeof data110 === "string"){
+if(func1(data110) > 63){
+const err261 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties/" + i6,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/maxLength",keyword:"maxLength",params:{limit: 63}};
+(vErrors ??= []).push(err261);
+errors++;
+}
+}
+else {
+const err262 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties/" + i6,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err262);
+errors++;
+}
+}
+}
+else {
+const err263 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err263);
+errors++;
+}
+}
+}
+else {
+const err264 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err264);
+errors++;
+}
+}
+const duplicates1 = duplicateItems(data105, ["name"]);
+if(duplicates1.length > 0){
+const err265 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates1}};
+(vErrors ??= []).push(err265);
+errors++;
+}
+}
+else {
+const err266 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err266);
+errors++;
+}
+}
+if(data23.modbus !== undefined){
+let data111 = data23.modbus;
+if(data111 && typeof data111 == "object" && !Array.isArray(data111)){
+for(const key18 in data111){
+if(!(func0.call(schema0.properties.spec.properties.modbus.properties, key18))){
+const err267 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
+(vErrors ??= []).push(err267);
+errors++;
+}
+}
+if(data111.order !== undefined){
+let data112 = data111.order;
+if(typeof data112 !== "string"){
+const err268 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err268);
+errors++;
+}
+if(!((((((((data112 === "big") || (data112 === "big-swap")) || (data112 === "little")) || (data112 === "little-swap")) || (data112 === "ABCD")) || (data112 === "CDAB")) || (data112 === "DCBA")) || (data112 === "BADC"))){
+const err269 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.order.enum}};
+(vErrors ??= []).push(err269);
+errors++;
+}
+}
+if(data111.addressBase !== undefined){
+let data113 = data111.addressBase;
+if(!((typeof data113 == "number") && (isFinite(data113)))){
+const err270 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err270);
+errors++;
+}
+if(!((data113 === 0) || (data113 === 1))){
+const err271 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.addressBase.enum}};
+(vErrors ??= []).push(err271);
+errors++;
+}
+}
+if(data111.maxRegistersPerRead !== undefined){
+let data114 = data111.maxRegistersPerRead;
+if(!(((typeof data114 == "number") && (!(data114 % 1) && !isNaN(data114))) && (isFinite(data114)))){
+const err272 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err272);
+errors++;
+}
+if((typeof data114 == "number") && (isFinite(data114))){
+if(data114 > 125 || isNaN(data114)){
+const err273 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
+(vErrors ??= []).push(err273);
+errors++;
+}
+if(data114 < 1 || isNaN(data114)){
+const err274 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err274);
+errors++;
+}
+}
+}
+if(data111.maxBitsPerRead !== undefined){
+let data115 = data111.maxBitsPerRead;
+if(!(((typeof data115 == "number") && (!(data115 % 1) && !isNaN(data115))) && (isFinite(data115)))){
+const err275 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err275);
+errors++;
+}
+if((typeof data115 == "number") && (isFinite(data115))){
+if(data115 > 2000 || isNaN(data115)){
+const err276 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+(vErrors ??= []).push(err276);
+errors++;
+}
+if(data115 < 1 || isNaN(data115)){
+const err277 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err277);
+errors++;
+}
+}
+}
+if(data111.maxRegistersPerWrite !== undefined){
+let data116 = data111.maxRegistersPerWrite;
+if(!(((typeof data116 == "number") && (!(data116 % 1) && !isNaN(data116))) && (isFinite(data116)))){
+const err278 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err278);
+errors++;
+}
+if((typeof data116 == "number") && (isFinite(data116))){
+if(data116 > 123 || isNaN(data116)){
+const err279 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/maximum",keyword:"maximum",params:{comparison: "<=", limit: 123}};
+(vErrors ??= []).push(err279);
+errors++;
+}
+if(data116 < 1 || isNaN(data116)){
+const err280 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err280);
+errors++;
+}
+}
+}
+if(data111.maxGap !== undefined){
+let data117 = data111.maxGap;
+if(!(((typeof data117 == "number") && (!(data117 % 1) && !isNaN(data117))) && (isFinite(data117)))){
+const err281 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err281);
+errors++;
+}
+if((typeof data117 == "number") && (isFinite(data117))){
+if(data117 > 2000 || isNaN(data117)){
+const err282 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+(vErrors ??= []).push(err282);
+errors++;
+}
+if(data117 < 0 || isNaN(data117)){
+const err283 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err283);
+errors++;
+}
+}
+}
+if(data111.oneReadPerProperty !== undefined){
+if(typeof data111.oneReadPerProperty !== "boolean"){
+const err284 = {instancePath:instancePath+"/spec/modbus/oneReadPerProperty",schemaPath:"#/properties/spec/properties/modbus/properties/oneReadPerProperty/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err284);
+errors++;
+}
+}
+if(data111.coilsFromZero !== undefined){
+if(typeof data111.coilsFromZero !== "boolean"){
+const err285 = {instancePath:instancePath+"/spec/modbus/coilsFromZero",schemaPath:"#/properties/spec/properties/modbus/properties/coilsFromZero/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err285);
+errors++;
+}
+}
+if(data111.forbidden !== undefined){
+let data120 = data111.forbidden;
+if(Array.isArray(data120)){
+if(data120.length > 256){
+const err286 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/maxItems",keyword:"maxItems",params:{limit: 256}};
+(vErrors ??= []).push(err286);
+errors++;
+}
+const len7 = data120.length;
+for(let i7=0; i7<len7; i7++){
+let data121 = data120[i7];
+if(data121 && typeof data121 == "object" && !Array.isArray(data121)){
+if(data121.table === undefined){
+const err287 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "table"}};
+(vErrors ??= []).push(err287);
+errors++;
+}
+if(data121.start === undefined){
+const err288 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "start"}};
+(vErrors ??= []).push(err288);
+errors++;
+}
+if(data121.count === undefined){
+const err289 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "count"}};
+(vErrors ??= []).push(err289);
+errors++;
+}
+for(const key19 in data121){
+if(!(((key19 === "table") || (key19 === "start")) || (key19 === "count"))){
+const err290 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
+(vErrors ??= []).push(err290);
+errors++;
+}
+}
+if(data121.table !== undefined){
+let data122 = data121.table;
+if(typeof data122 !== "string"){
+const err291 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err291);
+errors++;
+}
+if(!((((data122 === "coil") || (data122 === "discrete")) || (data122 === "input")) || (data122 === "holding"))){
+const err292 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.forbidden.items.properties.table.enum}};
+(vErrors ??= []).push(err292);
+errors++;
+}
+}
+if(data121.start !== undefined){
+let data123 = data121.start;
+if(!(((typeof data123 == "number") && (!(data123 % 1) && !isNaN(data123))) && (isFinite(data123)))){
+const err293 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err293);
+errors++;
+}
+if((typeof data123 == "number") && (isFinite(data123))){
+if(data123 > 65536 || isNaN(data123)){
+const err294 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err294);
+errors++;
+}
+if(data123 < 0 || isNaN(data123)){
+const err295 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err295);
+errors++;
+}
+}
+}
+if(data121.count !== undefined){
+let data124 = data121.count;
+if(!(((typeof data124 == "number") && (!(data124 % 1) && !isNaN(data124))) && (isFinite(data124)))){
+const err296 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err296);
+errors++;
+}
+if((typeof data124 == "number") && (isFinite(data124))){
+if(data124 > 65536 || isNaN(data124)){
+const err297 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err297);
+errors++;
+}
+if(data124 < 1 || isNaN(data124)){
+const err298 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err298);
+errors++;
+}
+}
+}
+}
+else {
+const err299 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err299);
+errors++;
+}
+}
+}
+else {
+const err300 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err300);
+errors++;
+}
+}
+if(data111.writeMultiple !== undefined){
+if(typeof data111.writeMultiple !== "boolean"){
+const err301 = {instancePath:instancePath+"/spec/modbus/writeMultiple",schemaPath:"#/properties/spec/properties/modbus/properties/writeMultiple/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err301);
+errors++;
+}
+}
+if(data111.maskWrite !== undefined){
+if(typeof data111.maskWrite !== "boolean"){
+const err302 = {instancePath:instancePath+"/spec/modbus/maskWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maskWrite/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err302);
+errors++;
+}
+}
+}
+else {
+const err303 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err303);
+errors++;
+}
+}
+if(data23.mqtt !== undefined){
+let data127 = data23.mqtt;
+if(data127 && typeof data127 == "object" && !Array.isArray(data127)){
+for(const key20 in data127){
+if(!((((key20 === "availability") || (key20 === "requests")) || (key20 === "missing")) || (key20 === "qos"))){
+const err304 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
+(vErrors ??= []).push(err304);
+errors++;
+}
+}
+if(data127.availability !== undefined){
+let data128 = data127.availability;
+if(Array.isArray(data128)){
+if(data128.length > 4){
+const err305 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/maxItems",keyword:"maxItems",params:{limit: 4}};
+(vErrors ??= []).push(err305);
+errors++;
+}
+const len8 = data128.length;
+for(let i8=0; i8<len8; i8++){
+let data129 = data128[i8];
+if(data129 && typeof data129 == "object" && !Array.isArray(data129)){
+if(data129.topic === undefined){
+const err306 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "topic"}};
+(vErrors ??= []).push(err306);
+errors++;
+}
+if(data129.online === undefined){
+const err307 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "online"}};
+(vErrors ??= []).push(err307);
+errors++;
+}
+if(data129.offline === undefined){
+const err308 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "offline"}};
+(vErrors ??= []).push(err308);
+errors++;
+}
+for(const key21 in data129){
+if(!(((((key21 === "topic") || (key21 === "as")) || (key21 === "path")) || (key21 === "online")) || (key21 === "offline"))){
+const err309 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+(vErrors ??= []).push(err309);
+errors++;
+}
+}
+if(data129.topic !== undefined){
+let data130 = data129.topic;
+if(typeof data130 === "string"){
+if(func1(data130) > 512){
+const err310 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err310);
+errors++;
+}
+if(func1(data130) < 1){
+const err311 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err311);
+errors++;
+}
+}
+else {
+const err312 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err312);
+errors++;
+}
+}
+if(data129.as !== undefined){
+let data131 = data129.as;
+if(typeof data131 !== "string"){
+const err313 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err313);
+errors++;
+}
+if(!(((((((data131 === "json") || (data131 === "text")) || (data131 === "number")) || (data131 === "bool")) || (data131 === "cbor")) || (data131 === "protobuf")) || (data131 === "bytes"))){
+const err314 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.availability.items.properties.as.enum}};
+(vErrors ??= []).push(err314);
+errors++;
+}
+}
+if(data129.path !== undefined){
+let data132 = data129.path;
+if(typeof data132 === "string"){
+if(func1(data132) > 512){
+const err315 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err315);
+errors++;
+}
+}
+else {
+const err316 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err316);
+errors++;
+}
+}
+if(data129.online !== undefined){
+let data133 = data129.online;
+if(Array.isArray(data133)){
+if(data133.length > 16){
+const err317 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/maxItems",keyword:"maxItems",params:{limit: 16}};
+(vErrors ??= []).push(err317);
+errors++;
+}
+if(data133.length < 1){
+const err318 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/minItems",keyword:"minItems",params:{limit: 1}};
+(vErrors ??= []).push(err318);
+errors++;
+}
+}
+else {
+const err319 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err319);
+errors++;
+}
+}
+if(data129.offline !== undefined){
+let data134 = data129.offline;
+if(Array.isArray(data134)){
+if(data134.length > 16){
+const err320 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/maxItems",keyword:"maxItems",params:{limit: 16}};
+(vErrors ??= []).push(err320);
+errors++;
+}
+if(data134.length < 1){
+const err321 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/minItems",keyword:"minItems",params:{limit: 1}};
+(vErrors ??= []).push(err321);
+errors++;
+}
+}
+else {
+const err322 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err322);
+errors++;
+}
+}
+}
+else {
+const err323 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err323);
+errors++;
+}
+}
+}
+else {
+const err324 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err324);
+errors++;
+}
+}
+if(data127.requests !== undefined){
+let data135 = data127.requests;
+if(Array.isArray(data135)){
+if(data135.length > 32){
+const err325 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/maxItems",keyword:"maxItems",params:{limit: 32}};
+(vErrors ??= []).push(err325);
+errors++;
+}
+const len9 = data135.length;
+for(let i9=0; i9<len9; i9++){
+let data136 = data135[i9];
+if(data136 && typeof data136 == "object" && !Array.isArray(data136)){
+if(data136.topic === undefined){
+const err326 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/required",keyword:"required",params:{missingProperty: "topic"}};
+(vErrors ??= []).push(err326);
+errors++;
+}
+for(const key22 in data136){
+if(!(((key22 === "topic") || (key22 === "payload")) || (key22 === "every"))){
+const err327 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
+(vErrors ??= []).push(err327);
+errors++;
+}
+}
+if(data136.topic !== undefined){
+let data137 = data136.topic;
+if(typeof data137 === "string"){
+if(func1(data137) > 512){
+const err328 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err328);
+errors++;
+}
+if(func1(data137) < 1){
+const err329 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err329);
+errors++;
+}
+}
+else {
+const err330 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err330);
+errors++;
+}
+}
+if(data136.payload !== undefined){
+let data138 = data136.payload;
+if(typeof data138 === "string"){
+if(func1(data138) > 4096){
+const err331 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
+(vErrors ??= []).push(err331);
+errors++;
+}
+}
+else {
+const err332 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err332);
+errors++;
+}
+}
+if(data136.every !== undefined){
+let data139 = data136.every;
+if(typeof data139 === "string"){
+if(func1(data139) > 20){
+const err333 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err333);
+errors++;
+}
+if(!pattern3.test(data139)){
+const err334 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err334);
+errors++;
+}
+}
+else {
+const err335 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err335);
+errors++;
+}
+}
+}
+else {
+const err336 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err336);
+errors++;
+}
+}
+}
+else {
+const err337 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err337);
+errors++;
+}
+}
+if(data127.missing !== undefined){
+let data140 = data127.missing;
+if(typeof data140 !== "string"){
+const err338 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err338);
+errors++;
+}
+if(!((data140 === "bad") || (data140 === "ignore"))){
+const err339 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.missing.enum}};
+(vErrors ??= []).push(err339);
+errors++;
+}
+}
+if(data127.qos !== undefined){
+let data141 = data127.qos;
+if(!((typeof data141 == "number") && (isFinite(data141)))){
+const err340 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err340);
+errors++;
+}
+if(!((data141 === 0) || (data141 === 1))){
+const err341 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.qos.enum}};
+(vErrors ??= []).push(err341);
+errors++;
+}
+}
+}
+else {
+const err342 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err342);
+errors++;
+}
+}
+}
+else {
+const err343 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err343);
+errors++;
+}
+}
+}
+else {
+const err344 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err344);
 errors++;
 }
 validate0.errors = vErrors;
@@ -1650,7 +2416,9 @@ return errors === 0;
 }
 
 export const validateDevice = validate1;
-const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const pattern26 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
+const pattern27 = new RegExp("^[^+#/]+$", "u");
 
 function validate1(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -2038,7 +2806,7 @@ errors++;
 }
 if(data.spec !== undefined){
 let data23 = data.spec;
-if(!((self) => equal(((((self?.modbus !== undefined) ? 1 : 0)) + (((self?.custom !== undefined) ? 1 : 0))), 1))(data23)){
+if(!((self) => equal((((((self?.modbus !== undefined) ? 1 : 0)) + (((self?.mqtt !== undefined) ? 1 : 0))) + (((self?.custom !== undefined) ? 1 : 0))), 1))(data23)){
 const err54 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err54);
 errors++;
@@ -3046,17 +3814,368 @@ const err201 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/propertie
 errors++;
 }
 }
+if(data23.mqtt !== undefined){
+let data80 = data23.mqtt;
+if(!((self) => (!((self?.tls !== undefined)) || (((self?.broker !== undefined) && (self?.broker?.startsWith("mqtts://") ?? false)))))(data80)){
+const err202 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+(vErrors ??= []).push(err202);
+errors++;
+}
+if(!((self) => (!((self?.username !== undefined)) || (((self?.broker !== undefined) && !equal(self?.broker, "local")))))(data80)){
+const err203 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+(vErrors ??= []).push(err203);
+errors++;
+}
+if(data80 && typeof data80 == "object" && !Array.isArray(data80)){
+for(const key15 in data80){
+if(!(func0.call(schema1.properties.spec.properties.mqtt.properties, key15))){
+const err204 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
+(vErrors ??= []).push(err204);
+errors++;
+}
+}
+if(data80.broker !== undefined){
+let data81 = data80.broker;
+if(typeof data81 === "string"){
+if(func1(data81) > 512){
+const err205 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err205);
+errors++;
+}
+if(!pattern26.test(data81)){
+const err206 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/pattern",keyword:"pattern",params:{pattern: "^(local|mqtts?://[^\\s/@]+/?)$"}};
+(vErrors ??= []).push(err206);
+errors++;
+}
 }
 else {
-const err202 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err202);
+const err207 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err207);
+errors++;
+}
+}
+if(data80.base !== undefined){
+let data82 = data80.base;
+if(typeof data82 === "string"){
+if(func1(data82) > 512){
+const err208 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err208);
+errors++;
+}
+if(func1(data82) < 1){
+const err209 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err209);
+errors++;
+}
+}
+else {
+const err210 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err210);
+errors++;
+}
+}
+if(data80.device !== undefined){
+let data83 = data80.device;
+if(typeof data83 === "string"){
+if(func1(data83) > 512){
+const err211 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err211);
+errors++;
+}
+if(func1(data83) < 1){
+const err212 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err212);
+errors++;
+}
+}
+else {
+const err213 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err213);
+errors++;
+}
+}
+if(data80.client !== undefined){
+let data84 = data80.client;
+if(typeof data84 === "string"){
+if(func1(data84) > 512){
+const err214 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err214);
+errors++;
+}
+if(func1(data84) < 1){
+const err215 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err215);
+errors++;
+}
+}
+else {
+const err216 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err216);
+errors++;
+}
+}
+if(data80.username !== undefined){
+let data85 = data80.username;
+if(typeof data85 === "string"){
+if(func1(data85) > 256){
+const err217 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+(vErrors ??= []).push(err217);
+errors++;
+}
+}
+else {
+const err218 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err218);
+errors++;
+}
+}
+if(data80.passwordFile !== undefined){
+let data86 = data80.passwordFile;
+if(typeof data86 === "string"){
+if(func1(data86) > 1024){
+const err219 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+(vErrors ??= []).push(err219);
+errors++;
+}
+}
+else {
+const err220 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err220);
+errors++;
+}
+}
+if(data80.clientId !== undefined){
+let data87 = data80.clientId;
+if(typeof data87 === "string"){
+if(func1(data87) > 128){
+const err221 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/maxLength",keyword:"maxLength",params:{limit: 128}};
+(vErrors ??= []).push(err221);
+errors++;
+}
+}
+else {
+const err222 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err222);
+errors++;
+}
+}
+if(data80.tls !== undefined){
+let data88 = data80.tls;
+if(data88 && typeof data88 == "object" && !Array.isArray(data88)){
+for(const key16 in data88){
+if(!((((key16 === "caFile") || (key16 === "certFile")) || (key16 === "keyFile")) || (key16 === "servername"))){
+const err223 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
+(vErrors ??= []).push(err223);
+errors++;
+}
+}
+if(data88.caFile !== undefined){
+let data89 = data88.caFile;
+if(typeof data89 === "string"){
+if(func1(data89) > 1024){
+const err224 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+(vErrors ??= []).push(err224);
+errors++;
+}
+}
+else {
+const err225 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err225);
+errors++;
+}
+}
+if(data88.certFile !== undefined){
+let data90 = data88.certFile;
+if(typeof data90 === "string"){
+if(func1(data90) > 1024){
+const err226 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+(vErrors ??= []).push(err226);
+errors++;
+}
+}
+else {
+const err227 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err227);
+errors++;
+}
+}
+if(data88.keyFile !== undefined){
+let data91 = data88.keyFile;
+if(typeof data91 === "string"){
+if(func1(data91) > 1024){
+const err228 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+(vErrors ??= []).push(err228);
+errors++;
+}
+}
+else {
+const err229 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err229);
+errors++;
+}
+}
+if(data88.servername !== undefined){
+let data92 = data88.servername;
+if(typeof data92 === "string"){
+if(func1(data92) > 253){
+const err230 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/maxLength",keyword:"maxLength",params:{limit: 253}};
+(vErrors ??= []).push(err230);
+errors++;
+}
+}
+else {
+const err231 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err231);
 errors++;
 }
 }
 }
 else {
-const err203 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err203);
+const err232 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err232);
+errors++;
+}
+}
+if(data80.sparkplug !== undefined){
+let data93 = data80.sparkplug;
+if(data93 && typeof data93 == "object" && !Array.isArray(data93)){
+if(data93.group === undefined){
+const err233 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "group"}};
+(vErrors ??= []).push(err233);
+errors++;
+}
+if(data93.node === undefined){
+const err234 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "node"}};
+(vErrors ??= []).push(err234);
+errors++;
+}
+for(const key17 in data93){
+if(!(((key17 === "group") || (key17 === "node")) || (key17 === "device"))){
+const err235 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
+(vErrors ??= []).push(err235);
+errors++;
+}
+}
+if(data93.group !== undefined){
+let data94 = data93.group;
+if(typeof data94 === "string"){
+if(func1(data94) > 256){
+const err236 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/maxLength",keyword:"maxLength",params:{limit: 256}};
+(vErrors ??= []).push(err236);
+errors++;
+}
+if(func1(data94) < 1){
+const err237 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err237);
+errors++;
+}
+if(!pattern27.test(data94)){
+const err238 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+(vErrors ??= []).push(err238);
+errors++;
+}
+}
+else {
+const err239 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err239);
+errors++;
+}
+}
+if(data93.node !== undefined){
+let data95 = data93.node;
+if(typeof data95 === "string"){
+if(func1(data95) > 256){
+const err240 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/maxLength",keyword:"maxLength",params:{limit: 256}};
+(vErrors ??= []).push(err240);
+errors++;
+}
+if(func1(data95) < 1){
+const err241 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err241);
+errors++;
+}
+if(!pattern27.test(data95)){
+const err242 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+(vErrors ??= []).push(err242);
+errors++;
+}
+}
+else {
+const err243 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err243);
+errors++;
+}
+}
+if(data93.device !== undefined){
+let data96 = data93.device;
+if(typeof data96 === "string"){
+if(func1(data96) > 256){
+const err244 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/maxLength",keyword:"maxLength",params:{limit: 256}};
+(vErrors ??= []).push(err244);
+errors++;
+}
+if(func1(data96) < 1){
+const err245 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err245);
+errors++;
+}
+if(!pattern27.test(data96)){
+const err246 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+(vErrors ??= []).push(err246);
+errors++;
+}
+}
+else {
+const err247 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err247);
+errors++;
+}
+}
+}
+else {
+const err248 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err248);
+errors++;
+}
+}
+if(data80.qos !== undefined){
+let data97 = data80.qos;
+if(!(((typeof data97 == "number") && (!(data97 % 1) && !isNaN(data97))) && (isFinite(data97)))){
+const err249 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err249);
+errors++;
+}
+if((typeof data97 == "number") && (isFinite(data97))){
+if(data97 > 1 || isNaN(data97)){
+const err250 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+(vErrors ??= []).push(err250);
+errors++;
+}
+if(data97 < 0 || isNaN(data97)){
+const err251 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err251);
+errors++;
+}
+}
+}
+}
+else {
+const err252 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err252);
+errors++;
+}
+}
+}
+else {
+const err253 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err253);
+errors++;
+}
+}
+}
+else {
+const err254 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err254);
 errors++;
 }
 validate1.errors = vErrors;
@@ -3497,5 +4616,5 @@ return errors === 0;
 
 /** The schemas the validators were made from: what the words of a finding are taken from. */
 export const schemas = { DeviceModel: schema0, Device: schema1, Gateway: schema2 }
-export const protocolNames = ["modbus"]
+export const protocolNames = ["modbus","mqtt"]
 export const validators = { DeviceModel: validateDeviceModel, Device: validateDevice, Gateway: validateGateway }

@@ -1,0 +1,135 @@
+import { toSluiceError } from '../../api/errors.ts'
+import { LinkMeter } from '../sdk/link-meter.ts'
+import type { GatewayHost, LinkStats } from '../sdk/mapper.ts'
+import type { BrokerConfig, DeviceConfig } from './device-config.ts'
+import { listenForHomeAssistant } from './discovery/home-assistant.ts'
+import { sparkplugFilters } from './plan.ts'
+import { ServedDevice } from './served-device.ts'
+import type { MqttSession, OpenSession } from './session.ts'
+import { rebirthMetric, type SparkplugListener, SparkplugNode } from './sparkplug/node.ts'
+import { encodePayload, topicOf } from './sparkplug/payload.ts'
+
+/** One connection with the devices and Sparkplug nodes behind it. */
+export class ServedBroker implements AsyncDisposable {
+  readonly config: BrokerConfig
+  readonly session: MqttSession
+  readonly devices = new Map<string, ServedDevice>()
+  readonly #host: GatewayHost
+  readonly #meter: LinkMeter
+  readonly #nodes = new Map<string, { readonly node: SparkplugNode; readonly subscriptions: Map<string, Shared> }>()
+  readonly #discovery: Disposable
+
+  constructor(config: BrokerConfig, host: GatewayHost, open: OpenSession) {
+    this.config = config
+    this.#host = host
+    this.#meter = new LinkMeter(host.clock)
+    this.session = open(config, host, ({ up, reason }) => {
+      if (up) host.log('info', `mqtt: connected to ${config.name}`)
+      else host.log('warn', `mqtt: no connection to ${config.name}`, { reason: reason ?? '' })
+      if (!up) for (const { node } of this.#nodes.values()) node.lost(`no connection to ${config.name}`)
+      for (const device of this.devices.values()) device.connectionChanged()
+    })
+    this.#discovery = listenForHomeAssistant(this, host)
+  }
+
+  add(config: DeviceConfig): ServedDevice {
+    const device = new ServedDevice(config, this, this.#host)
+    this.devices.set(config.key, device)
+    device.start()
+    return device
+  }
+
+  remove(key: string): void {
+    this.devices.get(key)?.[Symbol.dispose]()
+    this.devices.delete(key)
+  }
+
+  /** A message was taken. */
+  counted(_bytes: number): void {
+    this.#meter.answered(0, 1)
+  }
+
+  failed(code: string): void {
+    this.#meter.failed(code)
+  }
+
+  stats(): LinkStats {
+    const { up, reason } = this.session.state
+    return {
+      link: this.config.name === 'local' ? 'mqtt local' : this.config.name,
+      protocol: 'mqtt',
+      state: up ? 'up' : 'down',
+      ...(reason === undefined || up ? {} : { reason }),
+      devices: this.devices.size,
+      use: 0,
+      planEfficiency: 1,
+      requests: this.#meter.requests,
+      propertiesRead: this.#meter.propertiesRead,
+      errors: this.#meter.errors,
+    }
+  }
+
+  /** Listens to a Sparkplug edge node, which is followed once however many devices are behind it. */
+  sparkplug(address: NonNullable<DeviceConfig['sparkplug']>, listener: SparkplugListener): Disposable {
+    const { group, node: name } = address
+    const id = JSON.stringify([group, name])
+    let followed = this.#nodes.get(id)
+    if (followed === undefined) {
+      const node = new SparkplugNode({
+        clock: this.#host.clock,
+        requestRebirth: () => {
+          const payload = encodePayload({ timestampMs: this.#host.clock.now(), metrics: [rebirthMetric] })
+          this.session.publish(topicOf(group, 'NCMD', name), payload, 0, false).catch((error: unknown) => {
+            this.#host.log('debug', `mqtt: rebirth of ${name} not requested: ${toSluiceError(error).message}`)
+          })
+        },
+      })
+      this.#nodes.set(id, (followed = { node, subscriptions: new Map() }))
+    }
+    const { node, subscriptions } = followed
+    const filters = sparkplugFilters(address)
+    for (const filter of filters) {
+      const known = subscriptions.get(filter)
+      if (known !== undefined) known.count++
+      else {
+        const subscription = this.session.subscribe(filter, 1, (topic, payload, retained) => {
+          this.counted(payload.length)
+          // Sparkplug never retains these; what is retained all the same is of nobody knows when.
+          if (!retained) node.message(topic, payload)
+        })
+        subscriptions.set(filter, { count: 1, subscription })
+      }
+    }
+    node.add(listener)
+    return {
+      [Symbol.dispose]: () => {
+        node.remove(listener)
+        for (const filter of filters) {
+          const shared = subscriptions.get(filter)!
+          if (--shared.count > 0) continue
+          shared.subscription[Symbol.dispose]()
+          subscriptions.delete(filter)
+        }
+        if (node.listening === 0) this.#nodes.delete(id)
+      },
+    }
+  }
+
+  /** Names in use on this broker, so that discovery does not offer what is served already. */
+  serves(base: string): boolean {
+    return [...this.devices.values()].some(({ config }) =>
+      config.points.some(({ topic }) => topic === base || topic?.startsWith(`${base}/`) === true),
+    )
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#discovery[Symbol.dispose]()
+    for (const key of [...this.devices.keys()]) this.remove(key)
+    await this.session[Symbol.asyncDispose]()
+  }
+}
+
+interface Shared {
+  count: number
+  readonly subscription: Disposable
+}
