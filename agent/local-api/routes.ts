@@ -120,7 +120,8 @@ async function setDesired(
 async function readDesire(request: IncomingMessage): Promise<{ value: Json; by: string | undefined }> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // What is too large is answered: leaving the loop must not take the connection away.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > MAX_BODY_BYTES) {
       throw new SluiceError('SLUICE_API_TOO_LARGE', `The request has more than ${MAX_BODY_BYTES} bytes`, {

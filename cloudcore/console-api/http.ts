@@ -48,7 +48,8 @@ export function sendError(response: ServerResponse, thrown: unknown): void {
 export async function readJson(request: IncomingMessage, maxBytes: number): Promise<unknown> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // What is too large is answered: leaving the loop must not take the connection away.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > maxBytes) {
       throw new SluiceError('SLUICE_API_TOO_LARGE', `the body is larger than ${maxBytes} bytes`)

@@ -187,6 +187,10 @@ describe('a certificate', { timeout: 30_000 }, () => {
       expect((await call({ certPem, keyPem })).status).toBe(403)
     }
     expect((await httpsCall(`${console_}/healthz`, { caPem })).status).toBe(200)
+    for (const path of ['/join', '/renew']) {
+      const huge = await httpsCall(console_ + path, { method: 'POST', caPem, body: { csrPem: 'x'.repeat(2_000_000) } })
+      expect([huge.status, JSON.parse(huge.body).code]).toEqual([413, 'SLUICE_API_TOO_LARGE'])
+    }
     const api = loadKubeconfig(house.kubeconfig).server
     for (const path of ['/api/v1/secrets', '/api/v1/namespaces', '/apis/sluice.dev/v1alpha1/devices']) {
       expect((await httpsCall(api + path, { caPem })).status).toBe(401)
