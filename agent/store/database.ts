@@ -43,6 +43,10 @@ export function suspect(path: string): void {
 
 function open(path: string, mode: 'cautious' | 'fresh'): { state: DatabaseSync; telemetry: DatabaseSync } {
   if (mode === 'cautious') checkHeader(path)
+  // The log and its index get the mode of the file: other users have no business with readings. Only before the first
+  // connection: closing any descriptor of a file drops every POSIX lock this process has on it, SQLite's among them, and
+  // then the next program that looks into the file takes the log away from under us (sqlite.org/howtocorrupt.html 2.2).
+  closeSync(openSync(path, 'a', 0o600))
   const state = connect(path, 'FULL')
   try {
     if (mode === 'cautious') check(state, path)
@@ -55,8 +59,6 @@ function open(path: string, mode: 'cautious' | 'fresh'): { state: DatabaseSync; 
 }
 
 function connect(path: string, synchronous: 'FULL' | 'NORMAL'): DatabaseSync {
-  // The log and its index get the mode of the file: other users have no business with readings.
-  closeSync(openSync(path, 'a', 0o600))
   const database = new DatabaseSync(path, { timeout: 5000 })
   try {
     // auto_vacuum has to be chosen before the first table exists; it gives space back after a long outage.

@@ -32,19 +32,31 @@ const STEPS: readonly string[] = [
   `,
 ]
 
-/** Brings the file to the newest version; throws `SLUICE_STORE_NEWER` for a file a later release wrote. */
+/**
+ * Brings the file to the newest version; throws `SLUICE_STORE_NEWER` for a file a later release wrote. The version is
+ * read inside the transaction that changes it: whatever another process did meanwhile is seen.
+ */
 export function migrate(database: DatabaseSync): void {
-  const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0)
-  if (version > STEPS.length) {
-    throw new SluiceError(
-      'SLUICE_STORE_NEWER',
-      `The store agent.db has version ${version}, this agent knows ${STEPS.length}`,
-      {
-        hint: 'Run the agent release that wrote it, or give another data directory.',
-      },
-    )
-  }
-  for (let step = version; step < STEPS.length; step++) {
-    database.exec(`BEGIN IMMEDIATE; ${STEPS[step]}; PRAGMA user_version=${step + 1}; COMMIT`)
+  if (versionOf(database) === STEPS.length) return
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    const version = versionOf(database)
+    if (version > STEPS.length) {
+      throw new SluiceError(
+        'SLUICE_STORE_NEWER',
+        `The store agent.db has version ${version}, this agent knows ${STEPS.length}`,
+        {
+          hint: 'Run the agent release that wrote it, or give another data directory.',
+        },
+      )
+    }
+    for (const step of STEPS.slice(version)) database.exec(step)
+    database.exec(`PRAGMA user_version=${STEPS.length}; COMMIT`)
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK')
+    throw error
   }
 }
+
+const versionOf = (database: DatabaseSync) =>
+  Number(database.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0)

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
@@ -119,6 +119,14 @@ describe('the outbox', () => {
     expect(held(store)).toEqual([2])
     expect(store.totals).toMatchObject({ values: 4, droppedValues: 3 })
     expect(store.gaps()).toEqual([{ range: [1, 1], values: 3 }])
+  })
+
+  it.runIf(existsSync('/proc/locks'))('keeps its lock, without which others take the log away from under it', () => {
+    using store = open()
+    store.append([batch()])
+    const { ino } = statSync(database())
+    const locks = readFileSync('/proc/locks', 'utf8').split('\n')
+    expect(locks.filter((line) => line.includes(` ${process.pid} `) && line.includes(`:${ino} `))).toHaveLength(1)
   })
 
   it('loses nothing that was committed when the process is killed at any moment', async () => {
