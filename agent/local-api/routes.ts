@@ -120,15 +120,17 @@ async function setDesired(
 async function readDesire(request: IncomingMessage): Promise<{ value: Json; by: string | undefined }> {
   const chunks: Buffer[] = []
   let bytes = 0
-  // What is too large is answered: leaving the loop must not take the connection away.
+  // What is too large is answered, and its rest thrown away: the connection goes on.
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > MAX_BODY_BYTES) {
-      throw new SluiceError('SLUICE_API_TOO_LARGE', `The request has more than ${MAX_BODY_BYTES} bytes`, {
-        hint: 'Send a smaller value.',
-      })
-    }
+    if (bytes > MAX_BODY_BYTES) break
     chunks.push(chunk)
+  }
+  if (bytes > MAX_BODY_BYTES) {
+    request.resume()
+    throw new SluiceError('SLUICE_API_TOO_LARGE', `The request has more than ${MAX_BODY_BYTES} bytes`, {
+      hint: 'Send a smaller value.',
+    })
   }
   let body: unknown
   try {

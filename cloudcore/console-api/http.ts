@@ -48,13 +48,15 @@ export function sendError(response: ServerResponse, thrown: unknown): void {
 export async function readJson(request: IncomingMessage, maxBytes: number): Promise<unknown> {
   const chunks: Buffer[] = []
   let bytes = 0
-  // What is too large is answered: leaving the loop must not take the connection away.
+  // What is too large is answered, and its rest thrown away: the connection goes on.
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > maxBytes) {
-      throw new SluiceError('SLUICE_API_TOO_LARGE', `the body is larger than ${maxBytes} bytes`)
-    }
+    if (bytes > maxBytes) break
     chunks.push(chunk)
+  }
+  if (bytes > maxBytes) {
+    request.resume()
+    throw new SluiceError('SLUICE_API_TOO_LARGE', `the body is larger than ${maxBytes} bytes`)
   }
   try {
     return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown
