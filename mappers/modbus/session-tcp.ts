@@ -20,8 +20,11 @@ import { TransactionWindow } from './window.ts'
 
 /** Requests whose answers may still come on this connection; beyond that it is made anew. */
 const mostAbandoned = 1024
-/** One flush writes at most this much; far more than the largest window of the largest requests. */
-const outgoingCapacity = 64 * 260
+/**
+ * What one flush writes, of whichever session: it is filled and written in one go. It holds far more than the largest
+ * window of the largest requests.
+ */
+const outgoing = Buffer.allocUnsafeSlow(64 * 260)
 
 interface Job {
   readonly unit: number
@@ -56,7 +59,6 @@ export class TcpSession implements ModbusSession {
   readonly #abandoned = new Set<number>()
   readonly #queue: Job[] = []
   #queueHead = 0
-  readonly #outgoing = Buffer.allocUnsafe(outgoingCapacity)
   #outgoingLength = 0
   #flushAsked = false
   #transport: ByteTransport | undefined
@@ -200,6 +202,7 @@ export class TcpSession implements ModbusSession {
       })
       return
     }
+    this.#outgoingLength = 0
     while (this.#queueHead < this.#queue.length && this.#pending.size < this.#window.size) {
       const job = this.#queue[this.#queueHead++]!
       if (!job.abandoned) this.#put(job, nowMs)
@@ -208,7 +211,7 @@ export class TcpSession implements ModbusSession {
     this.#compactQueue()
     if (this.#outgoingLength === 0) return
     this.#stats.bytesOut += this.#outgoingLength
-    const bytes = this.#outgoing.subarray(0, this.#outgoingLength)
+    const bytes = outgoing.subarray(0, this.#outgoingLength)
     this.#outgoingLength = 0
     transport.write(bytes)
   }
@@ -216,8 +219,8 @@ export class TcpSession implements ModbusSession {
   #put(job: Job, nowMs: number): void {
     const id = this.#takeId()
     const start = this.#outgoingLength
-    const end = encodeRequest(job.request, this.#outgoing, start + mbapHeaderLength)
-    putMbapHeader(this.#outgoing, start, id, job.unit, end - start - mbapHeaderLength)
+    const end = encodeRequest(job.request, outgoing, start + mbapHeaderLength)
+    putMbapHeader(outgoing, start, id, job.unit, end - start - mbapHeaderLength)
     this.#outgoingLength = end
     job.sentAtMs = nowMs
     job.deadlineMs = nowMs + job.timeoutMs

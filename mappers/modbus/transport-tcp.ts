@@ -4,9 +4,10 @@ import { SluiceError } from '../../api/errors.ts'
 import type { ByteTransport, OpenTransport } from './transport.ts'
 
 const keepAliveMs = 15_000
-const readBytes = 64 * 1024
+/** All links read into this one: a chunk is only valid during the call that hands it over, and calls do not overlap. */
+const readBuffer = Buffer.allocUnsafeSlow(64 * 1024)
 
-/** Connects without Nagle's delay and with keep-alive; reads into one buffer, so a busy link makes no garbage. */
+/** Connects without Nagle's delay and with keep-alive. A busy link makes no garbage. */
 export function openTcpTransport(
   options: { readonly host: string; readonly port: number; readonly connectTimeoutMs?: number },
   clock: Clock,
@@ -27,7 +28,7 @@ export function openTcpTransport(
         noDelay: true,
         keepAlive: true,
         keepAliveInitialDelay: keepAliveMs,
-        onread: { buffer: Buffer.allocUnsafeSlow(readBytes), callback },
+        onread: { buffer: readBuffer, callback },
       })
       const give = (reason: SluiceError) => {
         problem = reason
