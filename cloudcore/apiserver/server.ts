@@ -9,6 +9,7 @@ import type { Tokens } from './access/authenticate.ts'
 import { Authenticator } from './access/authenticate.ts'
 import type { Authorize } from './access/authorize.ts'
 import { defaultAuthorize } from './access/authorize.ts'
+import { DefaultAccounts, ensureDefaultAccount } from './background/default-accounts.ts'
 import { Definitions } from './background/definitions.ts'
 import { expireEvents } from './background/event-expiry.ts'
 import { GarbageCollector } from './background/garbage-collector.ts'
@@ -78,6 +79,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const controllers = [
     new Definitions(registry, onError),
     new Namespaces(registry, onError),
+    new DefaultAccounts(registry, onError),
     new GarbageCollector(registry, onError),
   ]
   const stopping = new AbortController()
@@ -185,6 +187,7 @@ async function bootstrap(registry: Registry): Promise<void> {
     if (store.get({ resource: namespaceKind.resource, namespace: '', name }) !== undefined) continue
     registry.create(namespaceKind, '', { apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, options)
   }
+  for (const name of FIRST_NAMESPACES) ensureDefaultAccount(registry, name)
   await store.committed()
   if (fresh) store.compactTo(store.revision)
 }

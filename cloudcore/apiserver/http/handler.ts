@@ -10,8 +10,17 @@ import { sendError, sendJson, sendObject, sendText } from './exchange.ts'
 import { answerList } from './list.ts'
 import type { ResourcePath } from './path.ts'
 import { parseResourcePath } from './path.ts'
+import { answerScale } from './scale.ts'
 import { ApiStatusError, badRequest, methodNotAllowed, tooManyRequests } from './status.ts'
-import { answerCollectionDelete, answerCreate, answerDelete, answerGet, answerPatch, answerReplace } from './verbs.ts'
+import {
+  answerCollectionDelete,
+  answerCreate,
+  answerDelete,
+  answerGet,
+  answerPatch,
+  answerReplace,
+  writeOptions,
+} from './verbs.ts'
 import { answerWatch } from './watch.ts'
 
 export interface HandlerOptions {
@@ -124,6 +133,7 @@ export class Handler {
     }
     const subresource = path.subresource === 'status' ? 'status' : undefined
     const target = { kind, namespace: namespace ?? '', name, subresource } as const
+    if (path.subresource === 'scale') return answerScale(exchange, registry, target, writeOptions)
     switch (method) {
       case 'GET':
         return answerGet(exchange, registry, target)
@@ -172,7 +182,7 @@ export class Handler {
 }
 
 function hasSubresource(kind: Kind, subresource: string): boolean {
-  return subresource === 'status' && kind.hasStatus
+  return (subresource === 'status' && kind.hasStatus) || (subresource === 'scale' && kind.scale !== undefined)
 }
 
 /** The verb that authorization knows; 405 where a path has no such method. */

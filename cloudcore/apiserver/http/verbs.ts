@@ -166,7 +166,7 @@ function sendStored(exchange: Exchange, registry: Registry, kind: Kind, stored: 
 }
 
 /** The query options every write takes. */
-function writeOptions({ query, request }: Exchange): WriteOptions {
+export function writeOptions({ query, request }: Exchange): WriteOptions {
   const dryRun = query.getAll('dryRun')
   if (dryRun.some((value) => value !== 'All' && value !== ''))
     throw badRequest('dryRun: Unsupported value: supported values: "All"')

@@ -100,7 +100,7 @@ class Watch {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, store } = this.#registry
+    const { catalog, clock, store } = this.#registry
     const plan = this.#plan
     const response = this.#response
     response.writeHead(200, { 'Content-Type': 'application/json', 'Cache-Control': 'no-cache, private' })
@@ -117,6 +117,12 @@ class Watch {
       this.#pump()
     }
     const stop = () => this.#end(false)
+    const withdrawn = () => {
+      if (catalog.find(plan.kind.group, plan.kind.version, plan.kind.plural) !== undefined) return
+      this.#pump()
+      this.#end(false)
+    }
+    if (plan.kind.custom) catalog.listeners.add(withdrawn)
     response.on('drain', onDrain)
     response.on('close', stop)
     signal.addEventListener('abort', stop, { once: true })
@@ -129,6 +135,7 @@ class Watch {
     } finally {
       this.#ended = true
       unsubscribe()
+      catalog.listeners.delete(withdrawn)
       for (const timer of timers) timer.cancel()
       response.off('drain', onDrain)
       response.off('close', stop)

@@ -5,6 +5,8 @@ import { groupVersion } from './kind.ts'
 /** Every kind that is served right now. Custom kinds come and go; `generation` counts that for caches of discovery. */
 export class Catalog {
   generation = 0
+  /** Told after every change of what is served. */
+  readonly listeners = new Set<() => void>()
   readonly #kinds = new Map<string, Kind>()
 
   constructor(builtins: readonly Kind[]) {
@@ -57,6 +59,7 @@ export class Catalog {
     for (const [key, kind] of this.#kinds) if (kind.custom && kind.resource === resource) this.#kinds.delete(key)
     for (const kind of kinds) this.#kinds.set(id(kind), kind)
     this.generation++
+    for (const listener of this.listeners) listener()
   }
 }
 
