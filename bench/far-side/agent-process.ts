@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { AGENT_ENVIRONMENT, AGENT_FLAGS } from '../../agent/launch.ts'
 import type { Json } from '../../api/resources.ts'
+import { requireBuiltins } from '../../scripts/build.ts'
 
 /** Bundles a program as the package does: one ES module and the parts it loads later. Returns its file. */
 export async function bundleAgent(entry: URL, folder: string): Promise<string> {
@@ -18,6 +19,7 @@ export async function bundleAgent(entry: URL, folder: string): Promise<string> {
     platform: 'node',
     target: 'node24',
     external: ['serialport', 'bufferutil', 'utf-8-validate'],
+    plugins: [requireBuiltins],
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
