@@ -21,12 +21,12 @@ const MAX_CHAIN = 8
 
 /**
  * Joins with a token: makes a key that never leaves this machine and has the hub certify it. The secret is sent only
- * over a connection that the pinned certificate authority vouches for.
+ * over a connection that the pinned certificate authority vouches for. A token is good for one key: whoever tries again
+ * because the answer got lost gives the same one.
  */
-export async function join(tokenText: string, signal?: AbortSignal): Promise<Identity> {
+export async function join(tokenText: string, signal?: AbortSignal, key: KeyObject = newKey()): Promise<Identity> {
   const token = parseJoinToken(tokenText)
   const caPem = await pinnedAuthority(token, signal)
-  const key = newKey()
   const body: JoinRequest = { token: tokenText.trim(), csrPem: certificateRequest(key, token.gateway) }
   const answer = await post(new URL(JOIN_PATH, token.hubUrl), body, { ca: caPem }, signal)
   return identityOf(token.gateway, key, answer)
@@ -69,7 +69,7 @@ function identityOf(gateway: string, key: KeyObject, { certPem, caPem, hubUrl }:
   return { gateway, hubUrl: hubUrl.replace(/\/+$/, ''), keyPem, certPem, caPem }
 }
 
-const newKey = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
+export const newKey = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey
 
 /**
  * Asks the hub for its chain, without sending anything, and returns the certificate whose public key has the pin. The

@@ -119,10 +119,11 @@ export function openHubLink(options: HubLinkOptions): HubLink {
 /** Joins, trying again for as long as the hub cannot be reached; a refusal is final. */
 async function joinUntilDone(options: HubLinkOptions, signal: AbortSignal): Promise<Identity> {
   const { clock, random, log } = options
-  const { join } = await import('./enrol.ts')
+  const { join, newKey } = await import('./enrol.ts')
+  const key = newKey()
   for (let attempt = 0; ; attempt++) {
     try {
-      const identity = await join(readToken(options.joinTokenFile!), signal)
+      const identity = await join(readToken(options.joinTokenFile!), signal, key)
       saveIdentity(options.dataDir, identity)
       log('info', `Joined as gateway ${identity.gateway}`, { hub: identity.hubUrl })
       return identity

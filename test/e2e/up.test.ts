@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runSluice, startSluice } from '../cli/run-sluice.ts'
+import { FOREIGN_CLUSTER } from '../harness/stack.ts'
 
 let data: string
 beforeAll(() => {
@@ -10,7 +11,9 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(data, { recursive: true, force: true }))
 
-const up = (...args: string[]) => ['up', '--data', data, ...args]
+/** Everything at once also works with a cluster that is not ours. */
+const cluster = FOREIGN_CLUSTER === undefined ? [] : ['--kubeconfig', FOREIGN_CLUSTER]
+const up = (...args: string[]) => ['up', '--data', data, ...cluster, ...args]
 const lastLine = (text: string): unknown => JSON.parse(text.trimEnd().split('\n').at(-1) ?? '')
 
 const isAlive = (pid: number): boolean => {

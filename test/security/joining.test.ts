@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../api/clock.ts'
@@ -83,6 +86,43 @@ describe('a join token', { timeout: 30_000 }, () => {
     expect(led.stderr).toContain('SLUICE_JOIN_PIN')
     expect(house.log.slice(before)).toEqual([])
     expect((await joinWith(text, 'led')).code).toBe(0)
+  })
+
+  it('still lets the gateway in when the answer got lost on the way', async () => {
+    const text = await token('gw-lost')
+    const authority = await CertificateAuthority.open(join(house.cloudData, 'pki'), systemClock)
+    const { keyPem, certPem } = await authority.issueServer('between', { dns: ['localhost'], ips: ['127.0.0.1'] }, 1)
+    const answers: number[] = []
+    const between = createServer({ key: keyPem, cert: certPem, ca: authority.caPem }, (request, response) => {
+      const chunks: Buffer[] = []
+      request.on('data', (chunk: Buffer) => chunks.push(chunk))
+      request.on('end', async () => {
+        const body: unknown = JSON.parse(Buffer.concat(chunks).toString())
+        const answer = await httpsCall(house.core.info.hubUrl + request.url, {
+          method: 'POST',
+          caPem: authority.caPem,
+          body,
+        })
+        answers.push(answer.status)
+        // The hub has certified the key, and nobody hears of it.
+        if (answers.length === 1) request.socket.destroy()
+        else response.writeHead(answer.status).end(answer.body)
+      })
+    })
+    between.listen(0, '127.0.0.1')
+    await once(between, 'listening')
+    try {
+      const { port } = between.address() as AddressInfo
+      const file = join(house.folder, 'lost.token')
+      writeFileSync(file, forged(text, { u: `https://127.0.0.1:${port}` }), { mode: 0o600 })
+      const dataDir = join(house.folder, 'lost')
+      await using agent = await house.startAgent({ dataDir, gateway: 'gw-lost', joinTokenFile: file })
+      await eventually(() => agent.link?.status.connected, 'it has joined at the second attempt')
+      expect(answers).toEqual([200, 200])
+    } finally {
+      between.closeAllConnections()
+      between.close()
+    }
   })
 
   it('leaves keys that only their owner can read', () => {
