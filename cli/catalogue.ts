@@ -1,0 +1,59 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { DeviceModel } from '../api/resources.ts'
+import { protocols } from '../mappers/registry.ts'
+import { readModelFiles } from './model-files.ts'
+
+/** One model of the catalogue: `eastron/sdm120` lies in `devicemodels/eastron/sdm120.yaml`. */
+export interface CatalogueFile {
+  readonly name: string
+  readonly file: string
+}
+
+export interface CatalogueEntry extends CatalogueFile {
+  readonly model: DeviceModel
+  /** Protocols the model has bindings for. */
+  readonly protocols: readonly string[]
+}
+
+/** The models that come with Sluice; they lie beside the sources and in the package alike. */
+export const catalogueFolder = (): string => fileURLToPath(new URL('../devicemodels/', import.meta.url))
+
+const folders = (path: string): string[] =>
+  existsSync(path)
+    ? readdirSync(path, { withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map(({ name }) => name)
+        .sort()
+    : []
+
+/** Every model file of the catalogue, by vendor, then by name. */
+export function catalogueFiles(root = catalogueFolder()): CatalogueFile[] {
+  return folders(root).flatMap((vendor) =>
+    readdirSync(join(root, vendor))
+      .filter((file) => file.endsWith('.yaml'))
+      .sort()
+      .map((file) => ({ name: `${vendor}/${file.slice(0, -'.yaml'.length)}`, file: join(root, vendor, file) })),
+  )
+}
+
+/** The file of `eastron/sdm120`, or of `eastron-sdm120`, which is what the model itself is called. */
+export const findInCatalogue = (name: string, root = catalogueFolder()): CatalogueFile | undefined =>
+  catalogueFiles(root).find((each) => each.name === name || each.name.replace('/', '-') === name)
+
+export const protocolsOf = (model: DeviceModel): string[] =>
+  [...protocols.map(({ name }) => name), 'custom'].filter((protocol) =>
+    model.spec.properties.some((property) => property[protocol] !== undefined),
+  )
+
+/** The whole catalogue, read and checked; what is unsound is left out (a test holds that nothing is). */
+export async function readCatalogue(root = catalogueFolder()): Promise<CatalogueEntry[]> {
+  const files = catalogueFiles(root)
+  const { models } = await readModelFiles(files.map(({ file }) => file))
+  const byName = new Map(models.map((model) => [model.metadata.name, model]))
+  return files.flatMap(({ name, file }) => {
+    const model = byName.get(name.replace('/', '-'))
+    return model === undefined ? [] : [{ name, file, model, protocols: protocolsOf(model) }]
+  })
+}
