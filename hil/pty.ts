@@ -7,8 +7,11 @@ import { SluiceError } from '../api/errors.ts'
 export interface PtyPair extends AsyncDisposable {
   /** The slave, as foreign code opens it: `/dev/pts/N`. */
   readonly path: string
-  /** Bytes for whoever has the slave open. What does not fit into the kernel's buffer is lost, as on a wire. */
-  write(bytes: Uint8Array): void
+  /**
+   * Bytes for whoever has the slave open. Returns how many the kernel's buffer took; what did not fit is lost, as on a
+   * wire, unless the caller writes it again.
+   */
+  write(bytes: Uint8Array): number
   onData(listener: (chunk: Uint8Array) => void): void
 }
 
@@ -28,9 +31,7 @@ export function openPtyPair(): PtyPair {
   let open = true
   return {
     path: pty,
-    write: (bytes) => {
-      if (open) writeWhole(master, bytes)
-    },
+    write: (bytes) => (open ? writeSome(master, bytes) : bytes.length),
     onData: (listener) => void out.on('data', listener),
     async [Symbol.asyncDispose]() {
       if (!open) return
@@ -40,11 +41,12 @@ export function openPtyPair(): PtyPair {
   }
 }
 
-function writeWhole(fd: number, bytes: Uint8Array): void {
+function writeSome(fd: number, bytes: Uint8Array): number {
   try {
-    writeSync(fd, bytes)
+    return writeSync(fd, bytes)
   } catch (thrown) {
     if (!(thrown instanceof Error && 'code' in thrown && thrown.code === 'EAGAIN')) throw thrown
+    return 0
   }
 }
 

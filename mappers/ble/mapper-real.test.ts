@@ -1,0 +1,107 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { systemClock } from '../../api/clock.ts'
+import { type PeripheralProcess, startPeripheral } from '../../hil/radio/peripheral-process.ts'
+import { type VirtualRadio, virtualRadio } from '../../hil/radio/virtual-radio.ts'
+import { createMapper } from './mapper.ts'
+import { device, type TestHost, testHost } from './test-host.test-helper.ts'
+
+const CENTRAL = 'C0:00:00:00:00:01'
+const PERIPHERAL = 'C0:00:00:00:00:10'
+const hex = (text: string) => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
+
+let bench: { radio: VirtualRadio; host: TestHost; adapter: string } | undefined
+const peripherals: PeripheralProcess[] = []
+const mappers: AsyncDisposable[] = []
+
+function setUp() {
+  const radio = virtualRadio(systemClock, Math.random)
+  const { path: adapter } = radio.add({ mac: CENTRAL })
+  bench = { radio, host: testHost(), adapter }
+  return bench
+}
+
+async function peripheral(radio: VirtualRadio, mac = PERIPHERAL) {
+  const port = radio.add({ mac })
+  const process = await startPeripheral(port.path, 'thermometer')
+  peripherals.push(process)
+  return { port, process }
+}
+
+function start(host: TestHost) {
+  const mapper = createMapper(host.host)
+  mappers.push(mapper)
+  return mapper
+}
+
+afterEach(async () => {
+  await Promise.all(mappers.splice(0).map((mapper) => mapper[Symbol.asyncDispose]()))
+  await Promise.all(peripherals.splice(0).map((process) => process[Symbol.asyncDispose]()))
+  await bench?.radio[Symbol.asyncDispose]()
+  bench = undefined
+})
+
+const temperature = (ble: object) => ({ name: 'temperature', type: 'float' as const, unit: 'degC', ble })
+
+describe('noble on the virtual radio', { timeout: 30_000 }, () => {
+  it('turns an advertisement into a reading, with the signal and the battery of the device', async () => {
+    const { radio, host, adapter } = setUp()
+    const mac = 'A4:C1:38:00:00:01'
+    radio.air.path(CENTRAL, mac, { rssiDbm: -71 })
+    // Flags, then BTHome v2: battery 97 %, temperature 25.06, humidity 50.55.
+    radio.air.beacon({ mac, intervalMs: 30, data: () => hex('020106 0c16 d2fc 40 0161 02ca09 03bf13') })
+    start(host).configure([
+      device('ns/room', mac, [temperature({ advert: 'bthome', field: 'temperature' })], { address: { adapter } }),
+    ])
+    const reading = await host.until(() => host.readings[0])
+    expect(reading).toMatchObject({ device: 'ns/room', property: 'temperature', value: 25.06, quality: 'good' })
+    const news = await host.until(() => host.news.find(({ batteryPercent }) => batteryPercent === 97))
+    expect(news).toMatchObject({ online: true, rssiDbm: -71 })
+  })
+
+  it('survives advertisements that make noble throw, and keeps hearing the others', async () => {
+    const { radio, host, adapter } = setUp()
+    const mac = 'A4:C1:38:00:00:02'
+    for (const [index, data] of ['010a', '01ff', '0116', '02', 'ff', '0000', '03160102'].entries()) {
+      radio.air.beacon({ mac: `66:66:66:66:66:0${index}`, intervalMs: 10, data: () => hex(data) })
+    }
+    radio.air.beacon({ mac, intervalMs: 30, data: () => hex('0616 d2fc 40 0161') })
+    start(host).configure([
+      device('ns/room', mac, [{ name: 'charge', type: 'int', ble: { advert: 'bthome', field: 'battery' } }], {
+        address: { adapter },
+        spec: { poll: { every: '20ms' } },
+      }),
+    ])
+    await host.until(() => host.values('charge').length >= 5)
+    expect(host.values('charge')).toContain(97)
+  })
+
+  it('reads, is notified and writes over GATT', async () => {
+    const { radio, host, adapter } = setUp()
+    const { process } = await peripheral(radio)
+    const mapper = start(host)
+    mapper.configure([
+      device(
+        'ns/room',
+        PERIPHERAL,
+        [
+          temperature({ characteristic: 'temperature', notify: true }),
+          { name: 'charge', type: 'int', ble: { characteristic: 'batteryLevel' } },
+          { name: 'setpoint', type: 'int', access: 'readwrite', min: 5, max: 30, ble: { characteristic: 'fff1' } },
+        ],
+        { address: { adapter } },
+      ),
+    ])
+    await host.until(() => host.values('setpoint').length > 0)
+    expect(host.values('temperature')[0]).toBe(21.5)
+    expect(host.values('charge')[0]).toBe(87)
+    process.tell({ temperature: -525 })
+    await host.until(() => host.values('temperature').includes(-5.25))
+    const command = { device: 'ns/room', property: 'setpoint', value: 23, version: 1 }
+    const deadlineMs = host.host.clock.monotonic() + 10_000
+    const outcome = await mapper.write({ ...command, deadlineMs }, new AbortController().signal)
+    expect(outcome).toMatchObject({ state: 'applied', readBack: 23 })
+    expect(await process.said((message) => 'wrote' in message)).toMatchObject({ wrote: '17', withoutResponse: false })
+    expect(mapper.explain('ns/room')?.notes.join()).toContain('connected, MTU 256')
+    expect(mapper.links()[0]).toMatchObject({ protocol: 'ble', state: 'up', devices: 1 })
+  })
+})

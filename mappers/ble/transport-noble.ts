@@ -1,0 +1,416 @@
+import { createRequire } from 'node:module'
+import type { Characteristic, Noble, Peripheral } from '@stoprocent/noble'
+import type { Clock } from '../../api/clock.ts'
+import { SluiceError } from '../../api/errors.ts'
+import type { Adapter } from './adapter.ts'
+import { encodeAdvertised } from './codec/ad-encode.ts'
+import { shortUuid } from './codec/uuid.ts'
+import { type Patience, withDeadline } from './guard.ts'
+import type { BleLink, BleTransport, Heard, Peer, RemoteCharacteristic } from './transport.ts'
+
+const RADIO_HINT: Readonly<Record<Adapter['kind'], string>> = {
+  hci: 'Is the adapter there and up (hciconfig), and may this user open it (CAP_NET_RAW)? bluez:hci0 needs no such right.',
+  uart: 'Is the port right, and does an HCI controller listen there at this baud rate?',
+  bluez: 'Is bluetoothd running, the adapter powered, and this user in the group bluetooth?',
+}
+const DISCONNECT_MS = 2000
+/** Attribute Protocol, Vol 3 Part F 3.2.8. */
+const SMALLEST_MTU = 23
+
+/** @stoprocent/noble behind our own deadlines. Loaded when the first device needs it. */
+export class NobleTransport implements BleTransport {
+  readonly #adapter: Adapter
+  readonly #clock: Clock
+  readonly #heard: ((heard: Heard) => void)[] = []
+  readonly #down: ((reason: string) => void)[] = []
+  #noble: Noble | undefined
+  #up = false
+  #scanWanted = false
+
+  constructor(adapter: Adapter, clock: Clock) {
+    this.#adapter = adapter
+    this.#clock = clock
+  }
+
+  async open(patience: Patience): Promise<void> {
+    const noble = await loadNoble(this.#adapter)
+    this.#noble = noble
+    const failed = (reason: string) =>
+      new SluiceError('SLUICE_BLE_RADIO', `the radio ${nameOf(this.#adapter)} ${reason}`, {
+        hint: RADIO_HINT[this.#adapter.kind],
+      })
+    noble.on('stateChange', (state) => this.#changed(state))
+    noble.on('warning', () => undefined)
+    try {
+      await withDeadline(this.#clock, patience, `opening ${nameOf(this.#adapter)}`, () => poweredOn(noble, failed))
+    } catch (thrown) {
+      this.#stop()
+      const timedOut = thrown instanceof SluiceError && thrown.code === 'SLUICE_BLE_TIMEOUT'
+      throw timedOut ? failed('does not answer') : thrown
+    }
+    this.#up = true
+    this.#tap(noble)
+  }
+
+  onHeard(listener: (heard: Heard) => void): void {
+    this.#heard.push(listener)
+  }
+
+  onDown(listener: (reason: string) => void): void {
+    this.#down.push(listener)
+  }
+
+  async scan(on: boolean, patience: Patience): Promise<void> {
+    const noble = this.#opened()
+    this.#scanWanted = on
+    await withDeadline(this.#clock, patience, on ? 'starting the scan' : 'stopping the scan', () =>
+      on ? noble.startScanningAsync([], true) : noble.stopScanningAsync(),
+    )
+  }
+
+  async connect(peer: Peer, patience: Patience): Promise<BleLink> {
+    const noble = this.#opened()
+    const id = peer.mac.replaceAll(':', '').toLowerCase()
+    const options = {
+      addressType: peer.random ? 'random' : 'public',
+      ...(peer.mtu === undefined ? {} : { mtu: peer.mtu }),
+    } as const
+    try {
+      const peripheral = await withDeadline(
+        this.#clock,
+        patience,
+        `connecting to ${peer.mac}`,
+        () => noble.connectAsync(id, options),
+        () => noble.cancelConnect(id),
+      )
+      return new NobleLink(peer.mac, peripheral, this.#clock)
+    } catch (thrown) {
+      throw thrown instanceof SluiceError ? thrown : refused(peer.mac, 'connecting', thrown)
+    } finally {
+      this.#resumeScan(noble)
+    }
+  }
+
+  async alive(patience: Patience): Promise<boolean> {
+    const noble = this.#noble
+    if (noble === undefined || !this.#up) return false
+    const hci = hciOf(noble)
+    const ask = hci === undefined ? undefined : Reflect.get(hci, 'readBdAddr')
+    if (typeof ask !== 'function') return noble.state === 'poweredOn'
+    const answer = Promise.withResolvers<boolean>()
+    const heard = () => answer.resolve(true)
+    noble.once('addressChange', heard)
+    try {
+      return await withDeadline(this.#clock, patience, 'asking the radio', () => {
+        Reflect.apply(ask, hci, [])
+        return answer.promise
+      })
+    } catch {
+      return false
+    } finally {
+      noble.removeListener('addressChange', heard)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#heard.length = 0
+    this.#down.length = 0
+    this.#stop()
+  }
+
+  #opened(): Noble {
+    if (this.#noble === undefined || !this.#up) {
+      throw new SluiceError('SLUICE_BLE_RADIO', `the radio ${nameOf(this.#adapter)} is not up`, {
+        hint: RADIO_HINT[this.#adapter.kind],
+      })
+    }
+    return this.#noble
+  }
+
+  #changed(state: string): void {
+    if (!this.#up || state === 'poweredOn') return
+    this.#up = false
+    for (const listener of [...this.#down]) listener(`the radio ${nameOf(this.#adapter)} is ${state}`)
+  }
+
+  /** noble ends the scan before every connection and does not take it up again. */
+  #resumeScan(noble: Noble): void {
+    if (!this.#scanWanted || !this.#up) return
+    try {
+      noble.startScanning([], true)
+    } catch {
+      // The radio just went down: onDown has told it.
+    }
+  }
+
+  #stop(): void {
+    const noble = this.#noble
+    this.#noble = undefined
+    this.#up = false
+    if (noble === undefined) return
+    try {
+      noble.stop()
+    } catch {
+      // It had not come up far enough to be stopped.
+    }
+    noble.removeAllListeners()
+  }
+
+  /**
+   * Takes advertisements where they come from the controller. noble's own way remembers every address it ever heard,
+   * merges the frames of a device, and throws on a structure that is too short, so anybody in range could end us.
+   */
+  #tap(noble: Noble): void {
+    const hci = hciOf(noble)
+    if (hci === undefined) {
+      noble.on('discover', (peripheral) => this.#hear(heardFrom(peripheral)))
+      return
+    }
+    hci.removeAllListeners('leAdvertisingReport')
+    hci.removeAllListeners('leExtendedAdvertisingReport')
+    // Types 0 (ADV_IND) and 1 (ADV_DIRECT_IND) can be connected to; a scan response (4) says nothing of it.
+    hci.on(
+      'leAdvertisingReport',
+      (_: number, type: number, mac: string, kind: string, data: Uint8Array, rssi: number) =>
+        this.#hear(heardAs(mac, kind, type <= 1, rssi, data)),
+    )
+    hci.on(
+      'leExtendedAdvertisingReport',
+      (_: number, type: number, mac: string, kind: string, _power: number, rssi: number, data: Uint8Array) =>
+        this.#hear(heardAs(mac, kind, (type & 1) !== 0, rssi, data)),
+    )
+  }
+
+  #hear(heard: Heard): void {
+    for (const listener of this.#heard) listener(heard)
+  }
+}
+
+const heardAs = (mac: string, kind: string, connectable: boolean, rssi: number, data: Uint8Array): Heard => ({
+  mac: mac.toUpperCase(),
+  random: kind === 'random',
+  connectable,
+  rssiDbm: rssi === 127 ? undefined : rssi,
+  data,
+})
+
+/** Bindings that have decoded the advertisement already: written back, so that there is one way to read it. */
+function heardFrom(peripheral: Peripheral): Heard {
+  const { manufacturerData, serviceData, serviceUuids, localName } = peripheral.advertisement
+  const data = encodeAdvertised({
+    manufacturer: manufacturerData === undefined ? [] : [manufacturerData],
+    serviceData: (serviceData ?? []).map(({ uuid, data: bytes }) => ({ uuid: shortUuid(uuid), data: bytes })),
+    serviceUuids: (serviceUuids ?? []).map(shortUuid),
+    ...(localName === undefined ? {} : { name: localName }),
+  })
+  return heardAs(peripheral.address, peripheral.addressType, peripheral.connectable, peripheral.rssi, data)
+}
+
+const nameOf = (adapter: Adapter): string =>
+  adapter.kind === 'uart' ? adapter.port : adapter.kind === 'hci' ? `hci${adapter.index}` : `bluez:${adapter.name}`
+
+async function loadNoble(adapter: Adapter): Promise<Noble> {
+  let open: unknown
+  try {
+    open = (await import('@stoprocent/noble')).withBindings
+    guardParser()
+  } catch (cause) {
+    throw new SluiceError('SLUICE_BLE_NOT_INSTALLED', 'the Bluetooth library is not installed', {
+      hint: 'Run npm install without --omit=optional.',
+      cause,
+    })
+  }
+  if (typeof open !== 'function') throw new SluiceError('SLUICE_BLE_NOT_INSTALLED', 'the Bluetooth library is damaged')
+  try {
+    const noble: Noble = Reflect.apply(open, undefined, bindingsOf(adapter))
+    return noble
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new SluiceError('SLUICE_BLE_NOT_INSTALLED', `the radio ${nameOf(adapter)} cannot be used: ${reason}`, {
+      hint: adapter.kind === 'bluez' ? 'Run npm install dbus-next, or give adapter: hci0.' : RADIO_HINT[adapter.kind],
+      cause,
+    })
+  }
+}
+
+function bindingsOf(adapter: Adapter): [string, object] {
+  if (adapter.kind === 'bluez') return ['dbus', { adapter: adapter.name }]
+  if (adapter.kind === 'hci') return ['hci', { deviceId: adapter.index }]
+  return ['hci', { hciDriver: 'uart', bindParams: { uart: { port: adapter.port, baudRate: adapter.baud } } }]
+}
+
+const GUARDED = Symbol('sluice: guarded')
+
+/**
+ * noble reads past the end of short packets and throws where nobody catches: a hostile peripheral would end the process.
+ * A packet that it cannot read is dropped instead.
+ */
+function guardParser(): void {
+  const hci: unknown = createRequire(import.meta.url)('@stoprocent/noble/lib/hci-socket/hci')
+  const prototype: unknown = typeof hci === 'function' ? hci.prototype : undefined
+  if (typeof prototype !== 'object' || prototype === null || GUARDED in prototype) return
+  const parse: unknown = Reflect.get(prototype, 'onSocketData')
+  if (typeof parse !== 'function') return
+  Reflect.set(prototype, GUARDED, true)
+  Reflect.set(prototype, 'onSocketData', function guarded(this: object, data: unknown) {
+    try {
+      Reflect.apply(parse, this, [data])
+    } catch {
+      // Nothing of the packet can be used.
+    }
+  })
+}
+
+interface Emitter {
+  on(event: string, listener: (...values: never[]) => void): unknown
+  removeAllListeners(event: string): unknown
+}
+
+function hciOf(noble: Noble): Emitter | undefined {
+  const bindings: unknown = Reflect.get(noble, '_bindings')
+  const hci: unknown = typeof bindings === 'object' && bindings !== null ? Reflect.get(bindings, '_hci') : undefined
+  return isEmitter(hci) ? hci : undefined
+}
+
+const isEmitter = (value: unknown): value is Emitter =>
+  typeof value === 'object' && value !== null && 'on' in value && 'removeAllListeners' in value
+
+function poweredOn(noble: Noble, failed: (reason: string) => SluiceError): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = (state: string) => {
+      if (state === 'poweredOn') resolve()
+      else if (state === 'unauthorized' || state === 'unsupported') reject(failed(`is ${state}`))
+    }
+    noble.on('stateChange', look)
+    look(noble.state)
+  })
+}
+
+const refused = (mac: string, what: string, thrown: unknown): SluiceError => {
+  const reason = thrown instanceof Error ? thrown.message : String(thrown)
+  const gone = /disconnect|not connected|cleanup/i.test(reason)
+  return gone
+    ? new SluiceError('SLUICE_BLE_DISCONNECTED', `${what}: ${mac} disconnected (${reason})`, {
+        hint: 'It is connected again by itself.',
+        cause: thrown,
+      })
+    : new SluiceError('SLUICE_BLE_REFUSED', `${what}: ${mac} refused (${reason})`, {
+        hint: 'See what the characteristic allows, and whether the device wants to be paired first.',
+        cause: thrown,
+      })
+}
+
+class NobleLink implements BleLink {
+  readonly mac: string
+  readonly ended: Promise<string>
+  readonly #peripheral: Peripheral
+  readonly #clock: Clock
+  readonly #characteristics = new Map<RemoteCharacteristic, Characteristic>()
+  readonly #end = Promise.withResolvers<string>()
+  #connected = true
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(mac: string, peripheral: Peripheral, clock: Clock) {
+    this.mac = mac
+    this.#peripheral = peripheral
+    this.#clock = clock
+    this.ended = this.#end.promise
+    peripheral.once('disconnect', (reason) => this.#over(`disconnected (${String(reason)})`))
+  }
+
+  get mtu(): number {
+    return this.#peripheral.mtu ?? SMALLEST_MTU
+  }
+
+  async discover(patience: Patience): Promise<readonly RemoteCharacteristic[]> {
+    const found = await this.#call('discovering services', patience, () =>
+      this.#peripheral.discoverAllServicesAndCharacteristicsAsync(),
+    )
+    this.#characteristics.clear()
+    for (const service of found.services) {
+      for (const characteristic of service.characteristics) {
+        const can = (what: string) => characteristic.properties.some((property) => property === what)
+        const remote: RemoteCharacteristic = {
+          service: shortUuid(service.uuid),
+          uuid: shortUuid(characteristic.uuid),
+          canRead: can('read'),
+          canWrite: can('write'),
+          canWriteWithoutResponse: can('writeWithoutResponse'),
+          canNotify: can('notify') || can('indicate'),
+        }
+        this.#characteristics.set(remote, characteristic)
+      }
+    }
+    return [...this.#characteristics.keys()]
+  }
+
+  read(remote: RemoteCharacteristic, patience: Patience): Promise<Uint8Array> {
+    return this.#call(`reading ${remote.uuid}`, patience, async () => {
+      const data: unknown = await this.#of(remote).readAsync()
+      if (!(data instanceof Uint8Array)) throw new Error('no data')
+      return data
+    })
+  }
+
+  write(remote: RemoteCharacteristic, bytes: Uint8Array, response: boolean, patience: Patience): Promise<void> {
+    return this.#call(`writing ${remote.uuid}`, patience, () =>
+      this.#of(remote).writeAsync(Buffer.from(bytes), !response),
+    )
+  }
+
+  async subscribe(
+    remote: RemoteCharacteristic,
+    listener: (bytes: Uint8Array) => void,
+    patience: Patience,
+  ): Promise<void> {
+    const characteristic = this.#of(remote)
+    characteristic.on('data', (data, isNotification) => {
+      if (isNotification) listener(data)
+    })
+    await this.#call(`subscribing to ${remote.uuid}`, patience, () => characteristic.subscribeAsync())
+  }
+
+  rssi(patience: Patience): Promise<number> {
+    return this.#call('reading the signal strength', patience, () => this.#peripheral.updateRssiAsync())
+  }
+
+  async disconnect(patience: Patience): Promise<void> {
+    if (!this.#connected) return
+    const timeoutMs = Math.min(DISCONNECT_MS, patience.timeoutMs)
+    try {
+      await withDeadline(this.#clock, { ...patience, timeoutMs }, 'disconnecting', () =>
+        this.#peripheral.disconnectAsync(),
+      )
+    } catch {
+      // Nobody confirmed it; the supervision time-out of the radio ends it.
+    }
+    this.#over('disconnected by us')
+  }
+
+  #over(reason: string): void {
+    if (!this.#connected) return
+    this.#connected = false
+    for (const characteristic of this.#characteristics.values()) characteristic.removeAllListeners('data')
+    this.#end.resolve(reason)
+  }
+
+  #of(remote: RemoteCharacteristic): Characteristic {
+    const characteristic = this.#characteristics.get(remote)
+    if (characteristic === undefined) throw new Error('unknown characteristic')
+    return characteristic
+  }
+
+  /** One after the other, as the Attribute Protocol wants it; noble mixes up answers of calls that overlap. */
+  #call<T>(what: string, patience: Patience, start: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(async () => {
+      if (!this.#connected) throw refused(this.mac, what, new Error('not connected'))
+      try {
+        return await withDeadline(this.#clock, patience, `${what} of ${this.mac}`, start)
+      } catch (thrown) {
+        throw thrown instanceof SluiceError ? thrown : refused(this.mac, what, thrown)
+      }
+    })
+    this.#last = turn.catch(() => undefined)
+    return turn
+  }
+}
