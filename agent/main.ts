@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { toSluiceError } from '../api/errors.ts'
+import { MQTT_FLAGS, mqttOptions } from './broker/flags.ts'
 import { createLog, type LogLevel } from './log.ts'
 import { type AgentOptions, type RunningAgent, runAgent } from './run.ts'
 
@@ -19,6 +20,7 @@ async function main(): Promise<void> {
       hub: { type: 'string' },
       'local-port': { type: 'string' },
       objects: { type: 'string', multiple: true },
+      ...MQTT_FLAGS,
       'log-level': { type: 'string', default: 'info' },
       'log-format': { type: 'string', default: 'text' },
     },
@@ -35,6 +37,7 @@ async function main(): Promise<void> {
     ...(values.hub === undefined ? {} : { hubUrl: values.hub }),
     ...(values['local-port'] === undefined ? {} : { localPort: Number(values['local-port']) }),
     ...(values.objects === undefined ? {} : { manifests: values.objects }),
+    ...mqttOptions(values),
   }
   try {
     let stopping = false

@@ -8,6 +8,7 @@ import type { LinkObject } from '../api/link/messages.ts'
 import type { StreamEvent } from '../api/views.ts'
 import { protocols as allProtocols } from '../mappers/registry.ts'
 import type { Protocol } from '../mappers/sdk/mapper.ts'
+import { BrokerService, type MqttOptions } from './broker/service.ts'
 import { AgentCore } from './core.ts'
 import type { CheckObject } from './desired/check-object.ts'
 import { gatewayConditions, gatewayStatus, Transitions } from './gateway-status.ts'
@@ -18,6 +19,7 @@ import { localRoutes } from './local-api/routes.ts'
 import { LocalApi } from './local-api/server.ts'
 import { createLog, type Log } from './log.ts'
 import { metricsPage } from './metrics/page.ts'
+import type { RunningNorthbound } from './northbound/attach.ts'
 import { lockDirectory } from './store/lock.ts'
 import { Store } from './store/store.ts'
 import { AGENT_VERSION } from './version.ts'
@@ -35,6 +37,8 @@ export interface AgentOptions {
   readonly localPort?: number
   /** JSON files, each with a list of objects as the link carries them: for a gateway without a cloud. */
   readonly manifests?: readonly string[]
+  /** The MQTT broker: which, where it listens, what it shows. Default: its own, when the first device needs it. */
+  readonly mqtt?: MqttOptions
   readonly maxOutboxBytes?: number
   readonly maxOutboxAgeMs?: number
 }
@@ -60,6 +64,7 @@ export interface RunningAgent extends AsyncDisposable {
   readonly port: number | undefined
   readonly core: AgentCore
   readonly link: HubLink | undefined
+  readonly broker: BrokerService
   /** Replaces the objects given by manifests. */
   apply(objects: readonly LinkObject[]): Promise<void>
 }
@@ -86,7 +91,30 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
   cleanup.use(store)
   const events = new EventStream(clock, randomBytes(6).toString('hex'))
   const { onEvent } = deps
-  const core = cleanup.use(
+  let northbound: RunningNorthbound | undefined
+  const broker: BrokerService = cleanup.use(
+    new BrokerService(
+      {
+        mqtt: options.mqtt,
+        directory: options.dataDir,
+        async prepare() {
+          if (options.mqtt?.northbound === false) return undefined
+          const { prepareNorthbound } = await import('./northbound/attach.ts')
+          const prepared = prepareNorthbound(options.mqtt ?? {}, {
+            clock,
+            log,
+            gateway,
+            store,
+            devices: core.engine.devices,
+            desire: (key, property, value, by) => core.desire(key, property, value, by),
+          })
+          return { hooks: prepared.hooks, attach: (running) => (northbound = prepared.attach(running)) }
+        },
+      },
+      { clock, log },
+    ),
+  )
+  const core: AgentCore = cleanup.use(
     new AgentCore({
       store,
       clock,
@@ -94,9 +122,11 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
       log,
       protocols,
       ...(deps.check === undefined ? {} : { check: deps.check }),
-      listening: () => events.listening || onEvent !== undefined,
+      broker: () => broker.local(),
+      listening: () => events.listening || onEvent !== undefined || northbound !== undefined,
       onEvent: (event) => {
         if (events.listening) events.push(event)
+        northbound?.event(event)
         onEvent?.(event)
       },
       offersDesires: joins,
@@ -139,6 +169,8 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     }),
   )
   await api.listen()
+  // Asked for by name: a broker that cannot start then is a reason not to start.
+  if (options.mqtt !== undefined && options.mqtt.off !== true) await broker.local()
   cleanup.defer(() => events.close())
   const given = [...(deps.objects ?? []), ...(options.manifests ?? []).flatMap(readObjects)]
   const apply = (objects: readonly LinkObject[]) => applyManifests(core, objects)
@@ -167,6 +199,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     port: api.port,
     core,
     link,
+    broker,
     apply,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   }

@@ -213,6 +213,10 @@ class EmbeddedBroker implements GatewayBroker {
     }
   }
 
+  wants(topic: string): boolean {
+    return this.#emitter.wants(topic)
+  }
+
   protect(isProtected: (topic: string) => boolean): void {
     this.#isProtected = isProtected
   }

@@ -38,6 +38,10 @@ export class Emitter {
     return this.#listeners.size
   }
 
+  wants(topic: string): boolean {
+    return this.#listeners.match(topic).length > 0
+  }
+
   on(filter: string, listener: MessageListener, done?: () => void): this {
     this.#listeners.add(filter, listener)
     if (done !== undefined) setImmediate(done)

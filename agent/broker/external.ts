@@ -4,7 +4,7 @@ import { SluiceError } from '../../api/errors.ts'
 import type { LocalBroker } from '../../mappers/sdk/mapper.ts'
 import { filterProblem, TopicTrie, topicProblem } from '../../mappers/sdk/topic-filter.ts'
 import type { BrokerDeps } from './embedded.ts'
-import type { GatewayBroker } from './gateway-broker.ts'
+import type { GatewayBroker, SessionHooks } from './gateway-broker.ts'
 
 export interface ExternalBrokerOptions {
   /** `mqtt://host:1883` or `mqtts://host:8883`. */
@@ -22,10 +22,15 @@ const MAX_WAITING = 1000
 const RECONNECT_MS = 2000
 
 /** Another broker on the network in place of the agent's own, for instance a Mosquitto that is there already. */
-export async function openExternalBroker(options: ExternalBrokerOptions, deps: BrokerDeps): Promise<GatewayBroker> {
+export async function openExternalBroker(
+  options: ExternalBrokerOptions,
+  deps: BrokerDeps,
+  hooks: SessionHooks = {},
+): Promise<GatewayBroker> {
   const { default: mqtt } = await import('mqtt')
   const settings: IClientOptions = {
     reconnectPeriod: RECONNECT_MS,
+    ...willOf(hooks),
     queueQoSZero: false,
     cacheNumbers: false,
     clean: true,
@@ -34,7 +39,14 @@ export async function openExternalBroker(options: ExternalBrokerOptions, deps: B
     ...(options.passwordFile === undefined ? {} : { password: readPassword(options.passwordFile) }),
     ...(options.caFile === undefined ? {} : { ca: readFileSync(options.caFile) }),
   } as IClientOptions
-  return new ExternalBroker(mqtt.connect(options.url, settings), new URL(options.url).host, deps)
+  return new ExternalBroker(mqtt.connect(options.url, settings), new URL(options.url).host, deps, hooks)
+}
+
+/** Sparkplug B 3.0, section 6.4.13: acknowledged and not retained. */
+function willOf(hooks: SessionHooks): Pick<IClientOptions, 'will'> {
+  const will = hooks.will?.()
+  if (will === undefined) return {}
+  return { will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: false } }
 }
 
 function readPassword(path: string): string {
@@ -67,7 +79,7 @@ class ExternalBroker implements GatewayBroker {
   #sent = 0
   #told: string | undefined
 
-  constructor(client: MqttClient, name: string, deps: BrokerDeps) {
+  constructor(client: MqttClient, name: string, deps: BrokerDeps, hooks: SessionHooks) {
     this.#client = client
     this.#deps = deps
     client.setMaxListeners(0)
@@ -78,9 +90,13 @@ class ExternalBroker implements GatewayBroker {
       const waiting = this.#waiting
       this.#waiting = new Map()
       for (const [topic, { payload, retain, qos }] of waiting) this.#publish(topic, payload, retain, qos)
+      hooks.connected?.()
     })
     client.on('error', (error) => this.#tell(`The MQTT broker ${name}: ${error.message}`, 'warn'))
-    client.on('close', () => this.#tell(`No connection to the MQTT broker ${name}`, 'warn'))
+    client.on('close', () => {
+      Object.assign(client.options, willOf(hooks))
+      this.#tell(`No connection to the MQTT broker ${name}`, 'warn')
+    })
     client.on('message', (topic, payload, { retain }) => {
       this.#received++
       for (const listener of this.#trie.match(topic)) {
@@ -103,6 +119,10 @@ class ExternalBroker implements GatewayBroker {
       sent: this.#sent,
       dropped: { unconnected: this.#dropped },
     }
+  }
+
+  wants(): boolean {
+    return this.#client.connected
   }
 
   /** What others may publish to is for that broker's own configuration to say. */

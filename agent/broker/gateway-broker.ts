@@ -18,6 +18,16 @@ export interface GatewayBroker extends AsyncDisposable {
   readonly port: number | undefined
   readonly tlsPort: number | undefined
   stats(): BrokerStats
+  /** Whether anybody may be listening to this topic; what costs much to say is said only then. */
+  wants(topic: string): boolean
   /** Topics that only the agent itself may publish to. */
   protect(isProtected: (topic: string) => boolean): void
+}
+
+/** What belongs to one connection of the agent to a broker that outlives it. */
+export interface SessionHooks {
+  /** The message the broker is to publish when the agent is gone without a word; asked before every connection. */
+  will?(): { readonly topic: string; readonly payload: Uint8Array } | undefined
+  /** The connection is there, for the first time or again. */
+  connected?(): void
 }

@@ -74,6 +74,8 @@ export class ServedDevice implements Disposable {
       this.#tellOffline(`no connection to the broker ${this.config.broker.name}: ${state.reason ?? 'unknown'}`)
       return
     }
+    if (this.#reach.online !== true)
+      this.#tellOffline('connected to the broker, but nothing was heard from the device yet')
     for (const request of this.config.requests) this.#ask(request)
   }
 

@@ -1,0 +1,190 @@
+import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../api/clock.ts'
+import type { LinkObject } from '../../api/link/messages.ts'
+import type { DeviceModelSpec } from '../../api/resources.ts'
+import { mqtt } from '../../mappers/mqtt/protocol.ts'
+import { decodePayload, encodePayload, REBIRTH } from '../../mappers/mqtt/sparkplug/payload.ts'
+import type { MqttOptions } from '../broker/service.ts'
+import { connectClient, type TestClient } from '../broker/test-brokers.test-helper.ts'
+import { silentLog } from '../log.ts'
+import { type RunningAgent, runAgent } from '../run.ts'
+import { temporaryDirectory } from '../test-helpers/plant.ts'
+
+const MODEL: DeviceModelSpec = {
+  properties: [
+    { name: 'level', type: 'float', unit: 'm', mqtt: { topic: '{base}/level' }, poll: { staleAfter: '1h' } },
+    {
+      name: 'valve',
+      type: 'bool',
+      access: 'readwrite',
+      mqtt: { topic: '{base}/valve', command: { topic: '{base}/valve/set' } },
+      poll: { staleAfter: '1h' },
+    },
+  ],
+}
+
+const OBJECTS: readonly LinkObject[] = [
+  { kind: 'DeviceModel', key: 'plant/tank', rev: '1', object: { uid: 'u1', generation: 1, spec: MODEL } },
+  {
+    kind: 'Device',
+    key: 'plant/tank-1',
+    rev: '1',
+    object: { uid: 'u2', generation: 1, spec: { model: 'tank', nodeName: 'gw', mqtt: { base: 'tank' } }, desired: {} },
+  },
+]
+
+interface House extends AsyncDisposable {
+  readonly agent: RunningAgent
+  readonly client: TestClient
+}
+
+/** A whole agent with its broker, and a foreign client. */
+async function start(mqttOptions: MqttOptions = {}): Promise<House> {
+  const directory = temporaryDirectory()
+  const agent = await runAgent(
+    { dataDir: directory.path, gateway: 'gw', mqtt: { port: 0, ...mqttOptions } },
+    { protocols: [mqtt], log: silentLog, clock: systemClock, objects: OBJECTS, check: async () => undefined },
+  )
+  const client = await connectClient(agent.broker.running!.port!)
+  // From here on the device is listened to.
+  const state = 'sluice/plant/tank-1/$state'
+  await client.mqtt.subscribeAsync(state)
+  await next(client, state, (text) => text.includes('nothing was heard'))
+  await client.mqtt.unsubscribeAsync(state)
+  return {
+    agent,
+    client,
+    async [Symbol.asyncDispose]() {
+      await client[Symbol.asyncDispose]()
+      await agent[Symbol.asyncDispose]()
+      directory[Symbol.dispose]()
+    },
+  }
+}
+
+/** The first message on a topic that fits, whether it came already or comes later. */
+function next(client: TestClient, topic: string, fits: (text: string) => boolean = () => true): Promise<string> {
+  const known = client.messages.find((message) => message.topic === topic && fits(message.text))
+  if (known !== undefined) return Promise.resolve(known.text)
+  return new Promise((resolve) => {
+    client.mqtt.on('message', (given, payload) => {
+      if (given === topic && fits(payload.toString())) resolve(payload.toString())
+    })
+  })
+}
+
+describe('twins on MQTT', () => {
+  it('are retained messages with value, time, quality and unit, for clients that come later too', async () => {
+    await using house = await start()
+    const { client } = house
+    await client.mqtt.publishAsync('tank/level', '2.5', { qos: 1 })
+    await client.mqtt.subscribeAsync('sluice/#')
+    const message = JSON.parse(await next(client, 'sluice/plant/tank-1/level'))
+    expect(message).toMatchObject({ value: 2.5, quality: 'good', unit: 'm' })
+    expect(Math.abs(Date.parse(message.at) - Date.now())).toBeLessThan(60_000)
+    await next(client, 'sluice/plant/tank-1/$state', (text) => text.includes('online'))
+  })
+
+  it('are written by a message, which reaches the device, and the end is told', async () => {
+    await using house = await start()
+    const { client } = house
+    await client.mqtt.subscribeAsync(['sluice/plant/tank-1/valve/result', 'tank/valve/set'])
+    await client.mqtt.publishAsync('sluice/plant/tank-1/valve/set', '{"value": true}', { qos: 1 })
+    expect(await next(client, 'tank/valve/set')).toBe('true')
+    await client.mqtt.publishAsync('tank/valve', 'true', { qos: 1 })
+    expect(JSON.parse(await next(client, 'sluice/plant/tank-1/valve/result'))).toMatchObject({ state: 'applied' })
+  })
+
+  it('say why a value is refused', async () => {
+    await using house = await start()
+    const { client } = house
+    await client.mqtt.subscribeAsync('sluice/+/+/+/result')
+    await client.mqtt.publishAsync('sluice/plant/tank-1/level/set', '3', { qos: 1 })
+    expect(JSON.parse(await next(client, 'sluice/plant/tank-1/level/result'))).toMatchObject({
+      state: 'rejected',
+      code: 'SLUICE_TWIN_READ_ONLY',
+    })
+    await client.mqtt.publishAsync('sluice/plant/other/level/set', 'x{', { qos: 1 })
+    expect(JSON.parse(await next(client, 'sluice/plant/other/level/result'))).toMatchObject({
+      code: 'SLUICE_TWIN_DEVICE_UNKNOWN',
+    })
+  })
+
+  it("cannot be faked: nobody but the agent publishes a twin's own topics", async () => {
+    await using house = await start()
+    await using liar = await connectClient(house.agent.broker.running!.port!)
+    const closed = new Promise<void>((resolve) => liar.mqtt.once('close', () => resolve()))
+    liar.mqtt.publish('sluice/plant/tank-1/level', '{"value":99}', { retain: true })
+    await closed
+    expect(house.agent.broker.running!.stats().dropped['forbidden']).toBe(1)
+  })
+
+  it("are found under KubeEdge's topics with its payloads", async () => {
+    await using house = await start()
+    const { client } = house
+    const prefix = '$hw/events/device/plant/tank-1'
+    await client.mqtt.subscribeAsync([`${prefix}/#`, 'tank/valve/set', '$hw/events/node/gw/membership/get/result'])
+    await client.mqtt.publishAsync('tank/level', '2.5', { qos: 1 })
+    await client.mqtt.publishAsync(`${prefix}/twin/get`, '{"event_id":"e1"}', { qos: 1 })
+    expect(JSON.parse(await next(client, `${prefix}/twin/get/result`))).toMatchObject({
+      event_id: 'e1',
+      twin: { level: { actual: { value: '2.5' }, metadata: { type: 'float' } } },
+    })
+    const update = { event_id: 'e2', twin: { valve: { expected: { value: 'true' } } } }
+    await client.mqtt.publishAsync(`${prefix}/twin/update`, JSON.stringify(update), { qos: 1 })
+    expect(JSON.parse(await next(client, `${prefix}/twin/update/result`))).toMatchObject({
+      event_id: 'e2',
+      twin: { valve: { expected: { value: 'true' } } },
+    })
+    expect(await next(client, 'tank/valve/set')).toBe('true')
+    expect(JSON.parse(await next(client, `${prefix}/twin/update/delta`))).toMatchObject({ delta: { valve: 'true' } })
+    const changed = JSON.parse(await next(client, `${prefix}/twin/update/document`, (text) => text.includes('level')))
+    expect(changed.twin.level.current.actual.value).toBe('2.5')
+    await client.mqtt.publishAsync(`${prefix}/twin/update`, 'no json', { qos: 1 })
+    await next(client, `${prefix}/twin/update/result`, (text) => text.includes('"code":400'))
+    await client.mqtt.publishAsync('$hw/events/node/gw/membership/get', '{}', { qos: 1 })
+    expect(JSON.parse(await next(client, '$hw/events/node/gw/membership/get/result')).devices).toMatchObject([
+      { id: 'plant/tank-1' },
+    ])
+  })
+
+  it('are a Sparkplug edge node: born with all metrics, then changes by alias, and born again when asked', async () => {
+    await using house = await start({ sparkplugGroup: 'works' })
+    const { client } = house
+    const heard: { topic: string; payload: ReturnType<typeof decodePayload> }[] = []
+    const waiting = new Set<() => void>()
+    client.mqtt.on('message', (topic, payload) => {
+      heard.push({ topic, payload: decodePayload(payload) })
+      for (const wake of waiting) wake()
+    })
+    const until = (test: (one: (typeof heard)[number]) => boolean) =>
+      new Promise<(typeof heard)[number]>((resolve) => {
+        const look = () => {
+          const found = heard.find(test)
+          if (found === undefined) return
+          waiting.delete(look)
+          resolve(found)
+        }
+        waiting.add(look)
+        look()
+      })
+    await client.mqtt.subscribeAsync(['spBv1.0/works/+/gw', 'spBv1.0/works/+/gw/+'])
+    const rebirth = encodePayload({ metrics: [{ name: REBIRTH, type: 'Boolean', value: true }] })
+    await client.mqtt.publishAsync('spBv1.0/works/NCMD/gw', Buffer.from(rebirth), { qos: 1 })
+    const birth = await until(({ topic }) => topic === 'spBv1.0/works/NBIRTH/gw')
+    expect(birth.payload).toMatchObject({ seq: 0, metrics: [{ name: 'bdSeq', value: 0 }, { name: REBIRTH }] })
+    await client.mqtt.publishAsync('tank/level', '2.5', { qos: 1 })
+    const device = await until(({ topic }) => topic === 'spBv1.0/works/DBIRTH/gw/plant:tank-1')
+    const alias = device.payload.metrics.find(({ name }) => name === 'level')?.alias
+    const data = await until(({ payload }) => payload.metrics.some((metric) => metric.value === 2.5))
+    if (data.topic.includes('DDATA')) expect(data.payload.metrics[0]).toMatchObject({ alias, value: 2.5 })
+    await client.mqtt.subscribeAsync('tank/valve/set')
+    const command = encodePayload({ metrics: [{ name: 'valve', type: 'Boolean', value: true }] })
+    client.mqtt.removeAllListeners('message')
+    const text = new Promise<string>((resolve) => {
+      client.mqtt.on('message', (topic, payload) => topic === 'tank/valve/set' && resolve(payload.toString()))
+    })
+    await client.mqtt.publishAsync('spBv1.0/works/DCMD/gw/plant:tank-1', Buffer.from(command), { qos: 1 })
+    expect(await text).toBe('true')
+  })
+})

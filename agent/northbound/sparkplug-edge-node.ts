@@ -1,0 +1,210 @@
+import type { Clock } from '../../api/clock.ts'
+import type { Json } from '../../api/resources.ts'
+import {
+  type DataType,
+  decodePayload,
+  encodePayload,
+  type Metric,
+  parseTopic,
+  REBIRTH,
+  topicOf,
+} from '../../mappers/mqtt/sparkplug/payload.ts'
+import type { LocalBroker } from '../../mappers/sdk/mapper.ts'
+import type { DeviceState, PropertyState } from '../twin/device-state.ts'
+import { RateLimit } from './rate-limit.ts'
+
+export interface SparkplugEdgeNodeOptions {
+  readonly clock: Clock
+  readonly group: string
+  readonly gateway: string
+  /** `bdSeq` of the session before this one, kept over restarts. */
+  readonly storage: { get(): number | undefined; put(bdSeq: number): void }
+  readonly devices: ReadonlyMap<string, DeviceState>
+  readonly desire: (key: string, property: string, value: Json) => void
+}
+
+interface Born {
+  readonly state: DeviceState
+  /** Alias of each property, valid since the last DBIRTH. */
+  readonly aliases: Map<string, number>
+  readonly signature: string
+}
+
+const TYPES: Readonly<Record<string, DataType>> = {
+  int: 'Int64',
+  float: 'Double',
+  bool: 'Boolean',
+  string: 'String',
+  bytes: 'Bytes',
+}
+
+/**
+ * The gateway as a Sparkplug B 3.0 edge node: itself the node, each device one of its devices, called
+ * `<namespace>:<name>`. Birth with every metric and its alias, then changes by alias with a sequence number; a host
+ * may ask for a rebirth and command values. The death certificate is the will of the connection, where there is one.
+ */
+export class SparkplugEdgeNode implements Disposable {
+  readonly #options: SparkplugEdgeNodeOptions
+  readonly #born = new Map<string, Born>()
+  readonly #rebirths: RateLimit
+  #broker: LocalBroker | undefined
+  #subscriptions: Disposable[] = []
+  #bdSeq: number
+  #seq = 0
+  #nextAlias = 1
+
+  constructor(options: SparkplugEdgeNodeOptions) {
+    this.#options = options
+    this.#rebirths = new RateLimit(options.clock, 1)
+    this.#bdSeq = (options.storage.get() ?? -1) & 0xff
+  }
+
+  /** The will of the next connection: a new session with a new `bdSeq`. */
+  nextWill(): { readonly topic: string; readonly payload: Uint8Array } {
+    this.#bdSeq = (this.#bdSeq + 1) % 256
+    this.#options.storage.put(this.#bdSeq)
+    const payload = encodePayload({ timestampMs: this.#options.clock.now(), metrics: [this.#bdSeqMetric()] })
+    return { topic: this.#topic('NDEATH'), payload }
+  }
+
+  /** The connection is there: the node is born, for the first time or again. */
+  connected(broker: LocalBroker): void {
+    if (this.#broker === undefined) {
+      this.#broker = broker
+      const { group, gateway } = this.#options
+      const onCommand = (topic: string, payload: Uint8Array) => this.#command(topic, payload)
+      this.#subscriptions = [
+        broker.subscribe(`spBv1.0/${group}/NCMD/${gateway}`, onCommand),
+        broker.subscribe(`spBv1.0/${group}/DCMD/${gateway}/+`, onCommand),
+      ]
+    }
+    this.#birth()
+  }
+
+  reported(device: DeviceState, name: string): void {
+    const born = this.#born.get(device.key)
+    const property = device.properties.get(name)
+    if (born === undefined || property?.definition === undefined) return
+    const alias = born.aliases.get(name)
+    if (alias === undefined) return
+    this.#send('DDATA', device.key, [{ ...valueMetric(property), alias }])
+  }
+
+  /** A device that cannot be reached is dead; one that comes back is born again. */
+  reachability(device: DeviceState): void {
+    const isBorn = this.#born.has(device.key)
+    if (device.reach?.online === false && isBorn) this.#death(device.key)
+    else if (device.reach?.online !== false && !isBorn) this.#deviceBirth(device)
+  }
+
+  /** Devices that came, went or got another model. */
+  tick(): void {
+    if (this.#broker === undefined) return
+    for (const device of this.#options.devices.values()) {
+      const born = this.#born.get(device.key)
+      if (born !== undefined && (born.state !== device || born.signature !== signatureOf(device))) {
+        this.#death(device.key)
+      }
+      this.reachability(device)
+    }
+    for (const key of [...this.#born.keys()]) if (!this.#options.devices.has(key)) this.#death(key)
+  }
+
+  [Symbol.dispose](): void {
+    for (const subscription of this.#subscriptions) subscription[Symbol.dispose]()
+    if (this.#broker === undefined) return
+    const payload = encodePayload({ timestampMs: this.#options.clock.now(), metrics: [this.#bdSeqMetric()] })
+    this.#broker.publish(this.#topic('NDEATH'), payload, { qos: 1 })
+  }
+
+  #birth(): void {
+    this.#seq = -1
+    this.#born.clear()
+    this.#nextAlias = 1
+    const rebirth: Metric = { name: REBIRTH, type: 'Boolean', value: false }
+    this.#send('NBIRTH', undefined, [this.#bdSeqMetric(), rebirth])
+    for (const device of this.#options.devices.values()) {
+      if (device.reach?.online !== false) this.#deviceBirth(device)
+    }
+  }
+
+  #deviceBirth(device: DeviceState): void {
+    if (this.#broker === undefined || device.model === undefined) return
+    const aliases = new Map<string, number>()
+    const metrics: Metric[] = []
+    for (const property of device.properties.values()) {
+      if (property.definition === undefined) continue
+      const alias = this.#nextAlias++
+      aliases.set(property.name, alias)
+      metrics.push({ ...valueMetric(property), name: property.name, alias })
+    }
+    this.#born.set(device.key, { state: device, aliases, signature: signatureOf(device) })
+    this.#send('DBIRTH', device.key, metrics)
+  }
+
+  #death(key: string): void {
+    this.#born.delete(key)
+    this.#send('DDEATH', key, [])
+  }
+
+  #send(kind: 'NBIRTH' | 'DBIRTH' | 'DDATA' | 'DDEATH', key: string | undefined, metrics: readonly Metric[]): void {
+    if (this.#broker === undefined) return
+    this.#seq = (this.#seq + 1) % 256
+    const payload = encodePayload({ timestampMs: this.#options.clock.now(), seq: this.#seq, metrics })
+    this.#broker.publish(this.#topic(kind, key), payload, { qos: 0 })
+  }
+
+  #topic(kind: Parameters<typeof topicOf>[1], key?: string): string {
+    return topicOf(this.#options.group, kind, this.#options.gateway, key?.replace('/', ':'))
+  }
+
+  #bdSeqMetric(): Metric {
+    return { name: 'bdSeq', type: 'Int64', value: this.#bdSeq }
+  }
+
+  #command(topic: string, bytes: Uint8Array): void {
+    const parsed = parseTopic(topic)
+    let metrics: readonly Metric[]
+    try {
+      metrics = decodePayload(bytes).metrics
+    } catch {
+      return
+    }
+    if (parsed?.kind === 'NCMD') {
+      if (metrics.some(({ name, value }) => name === REBIRTH && value === true) && this.#rebirths.take()) this.#birth()
+      return
+    }
+    const key = parsed?.device?.replace(':', '/')
+    const born = key === undefined ? undefined : this.#born.get(key)
+    if (key === undefined || born === undefined) return
+    for (const { name, alias, value } of metrics) {
+      const property = name ?? [...born.aliases].find(([, one]) => one === alias)?.[0]
+      if (property === undefined || value === undefined) continue
+      const type = born.state.properties.get(property)?.definition?.type
+      const structured = (type === 'object' || type === 'array') && typeof value === 'string'
+      try {
+        this.#options.desire(key, property, structured ? (JSON.parse(value as string) as Json) : value)
+      } catch {
+        // Sparkplug has no answer to a command: the host sees that the value stays.
+      }
+    }
+  }
+}
+
+/** What a birth says of a device, apart from its values. */
+const signatureOf = (device: DeviceState): string =>
+  (device.model?.properties ?? []).map(({ name, type }) => `${name} ${type}`).join('\n')
+
+function valueMetric({ twin, definition }: PropertyState): Metric {
+  const { known, reported } = twin
+  const structured = definition!.type === 'object' || definition!.type === 'array'
+  const type = TYPES[definition!.type] ?? 'String'
+  const timestampMs = (reported ?? known)?.atMs
+  const failed = reported === undefined || reported.quality.startsWith('bad(') || reported.quality === 'stale'
+  const value = failed ? undefined : known?.value
+  return {
+    type,
+    ...(timestampMs === undefined ? {} : { timestampMs }),
+    ...(value === undefined ? {} : { value: structured ? JSON.stringify(value) : value }),
+  }
+}
