@@ -1,0 +1,124 @@
+import { airtimeMs, type Modulation } from './airtime.ts'
+import { DATA_OVERHEAD } from './codec.ts'
+import type { LoraDevice } from './device-config.ts'
+import { bytesIn, type Dialect, type JsonObject, listIn, numberIn, objectIn, type ServerEvent, timeIn } from './foreign-network.ts'
+import type { RadioFacts } from './network.ts'
+
+/**
+ * ChirpStack v4's MQTT integration with its JSON marshaler. It writes proto3 JSON: fields that are zero, false or empty
+ * are missing, and mean just that. (chirpstack.io documentation, "MQTT integration" and "Event types".)
+ */
+export const chirpstack: Dialect = {
+  product: 'ChirpStack',
+
+  filters: (device) => [`application/${applicationOf(device)}/device/+/event/+`],
+
+  address(topic) {
+    const [, device, event] = /^application\/[^/]+\/device\/([0-9a-fA-F]{16})\/event\/([a-z]+)$/.exec(topic) ?? []
+    return device === undefined || event === undefined ? undefined : { device: device.toLowerCase(), event }
+  },
+
+  nameOf: (device) => device.devEui.toLowerCase(),
+
+  read(event, body) {
+    switch (event) {
+      case 'up':
+        return readUp(body)
+      case 'join':
+        return { kind: 'joined', atMs: timeIn(body['time']) }
+      case 'status':
+        return readStatus(body)
+      case 'ack':
+        // `acknowledged` is missing when it is false: the device did not, and ChirpStack has given up.
+        return body['acknowledged'] === true
+          ? { kind: 'acknowledged', id: textIn(body['queueItemId']) }
+          : { kind: 'failed', id: textIn(body['queueItemId']), reason: 'the device did not acknowledge' }
+      case 'txack':
+        return { kind: 'sent', id: textIn(body['queueItemId']) }
+      case 'log':
+        return body['level'] === 'ERROR'
+          ? { kind: 'failed', id: textIn(objectIn(body['context'])?.['queue_item_id']), reason: logText(body) }
+          : { kind: 'ignored' }
+      default:
+        return { kind: 'ignored' }
+    }
+  },
+
+  command(device, { confirmed, port, payload }, id, expiresAtMs) {
+    const devEui = device.devEui.toLowerCase()
+    return {
+      topic: `application/${applicationOf(device)}/device/${devEui}/command/down`,
+      body: {
+        id,
+        devEui,
+        confirmed,
+        fPort: port,
+        data: Buffer.from(payload).toString('base64'),
+        expiresAt: new Date(expiresAtMs).toISOString(),
+      },
+    }
+  },
+}
+
+const applicationOf = ({ network }: LoraDevice): string => (network.kind === 'chirpstack' ? network.options.application : '')
+
+const textIn = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)
+
+function logText(body: JsonObject): string {
+  const code = textIn(body['code']) ?? 'error'
+  return `ChirpStack says ${code}: ${textIn(body['description']) ?? 'no description'}`.slice(0, 400)
+}
+
+function readUp(body: JsonObject): ServerEvent {
+  const payload = bytesIn(body['data'])
+  if (payload === undefined) return { kind: 'malformed', reason: 'data is no base64' }
+  const fCnt = numberIn(body['fCnt']) ?? 0
+  const port = numberIn(body['fPort']) ?? 0
+  return {
+    kind: 'uplink',
+    id: textIn(body['deduplicationId']) ?? `${fCnt} ${textIn(body['time']) ?? ''}`,
+    atMs: timeIn(body['time']),
+    fCnt,
+    port: port === 0 ? undefined : port,
+    payload,
+    object: body['object'],
+    radio: radioOf(body, payload.length),
+  }
+}
+
+function radioOf(body: JsonObject, bytes: number): RadioFacts {
+  const heard = listIn(body['rxInfo']).map(objectIn).filter((one) => one !== undefined)
+  const best = heard.toSorted((a, b) => (numberIn(b['snr']) ?? 0) - (numberIn(a['snr']) ?? 0))[0]
+  const txInfo = objectIn(body['txInfo'])
+  const lora = objectIn(objectIn(txInfo?.['modulation'])?.['lora'])
+  const modulation = modulationOf(numberIn(lora?.['spreadingFactor']), numberIn(lora?.['bandwidth']))
+  const rssiDbm = numberIn(best?.['rssi'])
+  const frequencyHz = numberIn(txInfo?.['frequency'])
+  return {
+    ...(rssiDbm === undefined ? {} : { rssiDbm }),
+    ...(best === undefined ? {} : { snrDb: numberIn(best['snr']) ?? 0, gateways: heard.length }),
+    ...(frequencyHz === undefined ? {} : { frequencyHz }),
+    ...(modulation === undefined
+      ? {}
+      : { spreadingFactor: modulation.sf, airtimeMs: airtimeMs(bytes + DATA_OVERHEAD + 1, modulation) }),
+  }
+}
+
+export function modulationOf(sf: number | undefined, bandwidthHz: number | undefined): Modulation | undefined {
+  if (sf === undefined || bandwidthHz === undefined || sf < 5 || sf > 12 || bandwidthHz < 1000) return undefined
+  return { sf, bandwidthHz }
+}
+
+function readStatus(body: JsonObject): ServerEvent {
+  const external = body['externalPowerSource'] === true
+  const known = !external && body['batteryLevelUnavailable'] !== true
+  return {
+    kind: 'status',
+    atMs: timeIn(body['time']),
+    marginDb: numberIn(body['margin']) ?? 0,
+    ...(external ? { externalPower: true } : {}),
+    ...(known ? { batteryPercent: clampPercent(numberIn(body['batteryLevel']) ?? 0) } : {}),
+  }
+}
+
+export const clampPercent = (value: number): number => Math.min(100, Math.max(0, Math.round(value * 10) / 10))

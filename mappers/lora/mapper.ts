@@ -1,0 +1,281 @@
+import type { Timer } from '../../api/clock.ts'
+import { toSluiceError } from '../../api/errors.ts'
+import type { ObjectKey } from '../../api/resources.ts'
+import type {
+  DeviceBinding,
+  GatewayHost,
+  LinkStats,
+  Mapper,
+  PlanExplanation,
+  Reading,
+  WriteCommand,
+  WriteOutcome,
+} from '../sdk/mapper.ts'
+import { Decoders } from './decoder/decoders.ts'
+import { compileDevice, type LoraDevice } from './device-config.ts'
+import { explainDevice } from './explain.ts'
+import type { DeviceStatusNews, Network, NetworkEvents, Trouble, Uplink } from './network.ts'
+import { type NetworkPlan, type OpenNetwork, openNetwork, planNetworks } from './open-network.ts'
+import { RateLimitedLog } from './rate-limited-log.ts'
+import { type Decoded, TwinFeed } from './twin-feed.ts'
+import { writeValue } from './writer.ts'
+
+const SWEEP_MS = 10_000
+const REOPEN_MS = 30_000
+
+interface Open {
+  readonly signature: string
+  /** Undefined while it opens, and when it could not. */
+  network: Network | undefined
+  devices: readonly LoraDevice[]
+  readonly done: Promise<void>
+  closed: boolean
+}
+
+/** @param open how to open a network; tests give their own. */
+export const createMapper = (host: GatewayHost, open: OpenNetwork = openNetwork): Mapper => new LoraMapper(host, open)
+
+class LoraMapper implements Mapper {
+  readonly #host: GatewayHost
+  readonly #open: OpenNetwork
+  readonly #log: RateLimitedLog
+  readonly #networks = new Map<string, Open>()
+  readonly #feeds = new Map<ObjectKey, TwinFeed>()
+  readonly #refused = new Map<ObjectKey, string>()
+  #compiled = new Map<ObjectKey, LoraDevice>()
+  #bindings: readonly DeviceBinding[] = []
+  #decoders: Decoders | undefined
+  #sweep: Timer | undefined
+  #reopen: Timer | undefined
+  #disposed = false
+
+  constructor(host: GatewayHost, open: OpenNetwork) {
+    this.#host = host
+    this.#open = open
+    this.#log = new RateLimitedLog(host)
+  }
+
+  configure(devices: readonly DeviceBinding[]): void {
+    if (this.#disposed) return
+    this.#bindings = devices
+    const refused = new Map<ObjectKey, string>()
+    const { networks, conflicts } = planNetworks(this.#compile(devices, refused))
+    for (const [key, reason] of conflicts) refused.set(key, reason)
+    this.#follow(networks)
+    for (const [id, open] of [...this.#networks]) {
+      if (networks.get(id)?.signature !== open.signature) this.#close(id, open)
+    }
+    for (const plan of networks.values()) this.#serve(plan)
+    this.#tellRefused(refused)
+    if (this.#sweep === undefined && this.#feeds.size > 0) this.#armSweep()
+  }
+
+  async write(command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {
+    const feed = this.#feeds.get(command.device)
+    const atMs = this.#host.clock.now()
+    const rejected = (code: string, reason: string): WriteOutcome => ({ state: 'rejected', code, reason, atMs })
+    if (feed === undefined) {
+      const reason = this.#refused.get(command.device) ?? `${command.device} is not served by this gateway`
+      return rejected('SLUICE_WRITE_NOT_SERVED', reason)
+    }
+    const point = feed.device.points.find(({ name }) => name === command.property)
+    if (point === undefined) {
+      const reason = `${command.property} has no lora binding in the model of ${command.device}`
+      return rejected('SLUICE_WRITE_UNKNOWN_PROPERTY', reason)
+    }
+    const open = this.#networks.get(feed.device.network.id)
+    await open?.done
+    const network = open?.network
+    if (network === undefined) return rejected('SLUICE_LORA_LISTEN', 'the network of this device could not be opened')
+    return writeValue({ feed, network, decoders: () => this.#decoding(), host: this.#host }, point, command, signal)
+  }
+
+  links(): readonly LinkStats[] {
+    const failures = this.#decoders?.failures ?? {}
+    return [...this.#networks.values()].flatMap(({ network }) =>
+      (network?.links() ?? []).map((link, index) => (index === 0 ? { ...link, errors: { ...link.errors, ...failures } } : link)),
+    )
+  }
+
+  explain(device: ObjectKey): PlanExplanation | undefined {
+    const feed = this.#feeds.get(device)
+    if (feed === undefined) return undefined
+    const next = this.#networks.get(feed.device.network.id)?.network?.nextWindowAtMs(device)
+    const window = next === undefined ? [] : [`next receive window expected at ${new Date(next).toISOString()}`]
+    return explainDevice(feed.device, [...feed.facts, ...window], feed.intervalMs)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true
+    this.#sweep?.cancel()
+    this.#reopen?.cancel()
+    this.#feeds.clear()
+    const closing = [...this.#networks].map(([id, open]) => this.#close(id, open))
+    await Promise.all([...closing, this.#decoders?.[Symbol.asyncDispose]()])
+  }
+
+  #compile(devices: readonly DeviceBinding[], refused: Map<ObjectKey, string>): LoraDevice[] {
+    const compiled = new Map<ObjectKey, LoraDevice>()
+    for (const binding of devices) {
+      try {
+        const known = this.#compiled.get(binding.key)
+        compiled.set(binding.key, known?.revision === binding.revision ? known : compileDevice(binding))
+      } catch (error) {
+        refused.set(binding.key, toSluiceError(error).message)
+      }
+    }
+    this.#compiled = compiled
+    return [...compiled.values()]
+  }
+
+  /** Feeds for exactly the devices that are served; one that stays keeps what it knows. */
+  #follow(networks: ReadonlyMap<string, NetworkPlan>): void {
+    const wanted = new Map([...networks.values()].flatMap(({ devices }) => devices).map((device) => [device.key, device]))
+    for (const key of [...this.#feeds.keys()]) if (!wanted.has(key)) this.#feeds.delete(key)
+    for (const [key, device] of wanted) {
+      const known = this.#feeds.get(key)
+      if (known !== undefined && known.device.devEui === device.devEui) {
+        known.device = device
+        continue
+      }
+      const feed = new TwinFeed(device, this.#host)
+      this.#feeds.set(key, feed)
+      this.#host.reachability([feed.start()])
+    }
+  }
+
+  #serve(plan: NetworkPlan): void {
+    const known = this.#networks.get(plan.id)
+    if (known !== undefined) {
+      const same = known.devices.length === plan.devices.length && plan.devices.every((device, index) => device === known.devices[index])
+      known.devices = plan.devices
+      if (!same) known.network?.configure(plan.devices)
+      return
+    }
+    const opening = Promise.withResolvers<void>()
+    const open: Open = { signature: plan.signature, network: undefined, devices: plan.devices, done: opening.promise, closed: false }
+    this.#networks.set(plan.id, open)
+    void this.#start(plan, open).then(opening.resolve)
+  }
+
+  async #start(plan: NetworkPlan, open: Open): Promise<void> {
+    try {
+      const { network, ready } = await this.#open(plan, this.#host, this.#events(), this.#log)
+      if (open.closed) return await network[Symbol.asyncDispose]()
+      open.network = network
+      network.configure(open.devices)
+      await ready
+    } catch (error) {
+      if (open.closed || this.#disposed) return
+      const reason = toSluiceError(error).message
+      this.#log.warn(`open ${plan.id}`, `lora: ${reason}; trying again`)
+      const atMs = this.#host.clock.now()
+      this.#host.reachability(open.devices.map(({ key }) => ({ device: key, online: false, atMs, reason })))
+      void this.#close(plan.id, open)
+      this.#reopen?.cancel()
+      this.#reopen = this.#host.clock.after(REOPEN_MS, () => this.configure(this.#bindings), true)
+    }
+  }
+
+  async #close(id: string, open: Open): Promise<void> {
+    open.closed = true
+    if (this.#networks.get(id) === open) this.#networks.delete(id)
+    try {
+      await open.network?.[Symbol.asyncDispose]()
+    } catch (error) {
+      this.#host.log('warn', `lora: closing ${id} failed`, { reason: toSluiceError(error).message })
+    }
+  }
+
+  #events(): NetworkEvents {
+    return {
+      uplinks: (uplinks) => this.#uplinks(uplinks),
+      joined: () => {},
+      status: (news) => this.#status(news),
+      trouble: (trouble) => this.#trouble(trouble),
+    }
+  }
+
+  #uplinks(uplinks: readonly Uplink[]): void {
+    const readings: Reading[] = []
+    for (const uplink of uplinks) {
+      const feed = this.#feeds.get(uplink.device)
+      if (feed === undefined) continue
+      const news = feed.heard(uplink)
+      if (news !== undefined) this.#host.reachability([news])
+      const decoded = this.#decode(feed, uplink)
+      if (decoded instanceof Promise) void decoded.then((result) => this.#read(feed, uplink, result))
+      else for (const reading of feed.readings(uplink, decoded)) readings.push(reading)
+    }
+    if (readings.length > 0) this.#host.readings(readings)
+  }
+
+  #read(feed: TwinFeed, uplink: Uplink, decoded: Decoded): void {
+    if (this.#feeds.get(uplink.device) !== feed) return
+    if (!decoded.ok) this.#log.warn(`decoder ${uplink.device}`, `lora: ${uplink.device}: ${decoded.reason}`)
+    const readings = feed.readings(uplink, decoded)
+    if (readings.length > 0) this.#host.readings(readings)
+  }
+
+  /** The model's own decoder goes before what the network server made of the payload. */
+  #decode({ device }: TwinFeed, uplink: Uplink): Promise<Decoded> | Decoded | undefined {
+    if (uplink.port === undefined || !device.points.some(({ source }) => source === 'field')) return undefined
+    if (device.decoder === undefined) {
+      if (uplink.object !== undefined) return { ok: true, data: uplink.object }
+      return { ok: false, code: 'no-decoder', reason: 'the model has no decoder, and no decoded object came with the uplink' }
+    }
+    return this.#run(device.decoder, uplink)
+  }
+
+  async #run(decoder: NonNullable<LoraDevice['decoder']>, { payload, port, atMs }: Uplink): Promise<Decoded> {
+    const result = await this.#decoding().call(decoder, { kind: 'decode', bytes: payload, port: port!, atMs })
+    if (!result.ok) {
+      const hex = Buffer.from(payload).toString('hex')
+      return { ok: false, code: result.code, reason: `${result.reason}; port ${port}, payload ${hex}` }
+    }
+    return { ok: true, data: 'data' in result ? result.data : undefined }
+  }
+
+  #decoding(): Decoders {
+    return (this.#decoders ??= new Decoders(this.#host.clock))
+  }
+
+  #status(news: DeviceStatusNews): void {
+    const feed = this.#feeds.get(news.device)
+    if (feed === undefined) return
+    const reachability = feed.status(news)
+    if (reachability !== undefined) this.#host.reachability([reachability])
+    const readings = feed.statusReadings(news)
+    if (readings.length > 0) this.#host.readings(readings)
+  }
+
+  #trouble(trouble: Trouble): void {
+    const result = this.#feeds.get(trouble.device)?.trouble(trouble)
+    if (result?.news !== undefined) this.#host.reachability([result.news])
+    if (result !== undefined && result.readings.length > 0) this.#host.readings(result.readings)
+  }
+
+  #armSweep(): void {
+    this.#sweep = this.#host.clock.after(
+      SWEEP_MS,
+      () => {
+        const news = [...this.#feeds.values()].flatMap((feed) => feed.sweep() ?? [])
+        if (news.length > 0) this.#host.reachability(news)
+        this.#sweep = undefined
+        if (this.#feeds.size > 0 && !this.#disposed) this.#armSweep()
+      },
+      true,
+    )
+  }
+
+  #tellRefused(refused: ReadonlyMap<ObjectKey, string>): void {
+    const atMs = this.#host.clock.now()
+    for (const [device, reason] of refused) {
+      if (this.#refused.get(device) === reason) continue
+      this.#host.reachability([{ device, online: false, atMs, reason }])
+      this.#host.log('warn', `lora: ${device} is not served`, { reason })
+    }
+    this.#refused.clear()
+    for (const [device, reason] of refused) this.#refused.set(device, reason)
+  }
+}

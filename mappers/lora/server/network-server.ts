@@ -1,0 +1,490 @@
+import type { ObjectKey } from '../../../api/resources.ts'
+import { durationMs } from '../../../api/twin/duration.ts'
+import type { GatewayHost, LinkStats } from '../../sdk/mapper.ts'
+import { airtimeMs, fskAirtimeMs } from '../airtime.ts'
+import { cryptPayload, type DataFrame, dataMic, devAddrText, type JoinRequest, parseFrame } from '../codec.ts'
+import type { LoraDevice } from '../device-config.ts'
+import { parseMacCommands } from '../mac-commands.ts'
+import type { Downlink, DownlinkEnd, Network, NetworkEvents, Uplink } from '../network.ts'
+import type { RateLimitedLog } from '../rate-limited-log.ts'
+import { type Region, uplinkDrOf } from '../regions/region.ts'
+import type { ListenOptions } from '../schema.ts'
+import { judgeCounter } from './counters.ts'
+import { type Copies, Deduplicator } from './dedup.ts'
+import { Downlinks } from './downlinks.ts'
+import type { BackendEvents, GatewayBackend, Heard } from './gateway.ts'
+import { GatewayBook } from './gateway-book.ts'
+import { JOIN_ACCEPT_DELAY_S, joinedText, judgeJoin, pickDevAddr } from './join.ts'
+import { hearCommands, type NetworkWishes, startState } from './mac-layer.ts'
+import { ServedDevice } from './served-device.ts'
+import { SessionStore } from './session.ts'
+import { Transmitter, windowsAfter } from './transmitter.ts'
+
+const DEFAULT_DEDUP_MS = 200
+/** Repeats of one uplink that are acknowledged again; more is somebody replaying it. */
+const MAX_REPEATS = 8
+
+export interface NetworkServerOptions {
+  readonly region: Region
+  readonly listen: ListenOptions
+  /** Opens the ways gateways reach this server. */
+  readonly open: (events: (backend: () => GatewayBackend) => BackendEvents) => readonly GatewayBackend[]
+}
+
+interface Accepted {
+  readonly served: ServedDevice
+  readonly frame: DataFrame
+  readonly copies: Copies
+  readonly fCnt: number
+  readonly missed: number
+}
+
+/** A LoRaWAN 1.0.x network server for the devices of one gateway. No 1.1, no class B, no roaming. */
+export class NetworkServer implements Network {
+  readonly #host: GatewayHost
+  readonly #events: NetworkEvents
+  readonly #log: RateLimitedLog
+  readonly #store: SessionStore
+  readonly #book: GatewayBook
+  readonly #backends: readonly GatewayBackend[]
+  readonly #dedup: Deduplicator
+  readonly #transmitter: Transmitter
+  readonly #downlinks: Downlinks
+  readonly #wishes: NetworkWishes
+  readonly #netId: number
+  readonly #byKey = new Map<ObjectKey, ServedDevice>()
+  readonly #byEui = new Map<string, ServedDevice>()
+  readonly #byAddr = new Map<number, ServedDevice[]>()
+  readonly #problems = new Map<string, number>()
+  #uplinks = 0
+
+  constructor(host: GatewayHost, options: NetworkServerOptions, events: NetworkEvents, log: RateLimitedLog) {
+    this.#host = host
+    this.#events = events
+    this.#log = log
+    this.#store = new SessionStore(host.storage)
+    this.#book = new GatewayBook(host.clock)
+    this.#netId = Number.parseInt(options.listen.netId ?? '0', 16)
+    this.#wishes = {
+      rx1Delay: options.listen.rxDelay ?? options.region.rx1Delay,
+      rx2Dr: options.listen.rx2DataRate ?? options.region.rx2.dr,
+    }
+    const windowMs =
+      options.listen.duplicatesWithin === undefined ? DEFAULT_DEDUP_MS : durationMs(options.listen.duplicatesWithin)
+    // With one gateway there is nobody to wait for.
+    this.#dedup = new Deduplicator(
+      host.clock,
+      () => (this.#book.present().length > 1 ? windowMs : 0),
+      (frames) => this.#received(frames),
+    )
+    this.#transmitter = new Transmitter(host.clock, options.region, this.#book)
+    this.#downlinks = new Downlinks({
+      clock: host.clock,
+      transmitter: this.#transmitter,
+      store: this.#store,
+      wishes: this.#wishes,
+      problem: (kind, reason, devEui) => this.#problem(kind, reason, devEui),
+      log: (level, message) => host.log(level, message),
+    })
+    this.#backends = options.open((backend) => this.#backendEvents(backend))
+  }
+
+  get backends(): readonly GatewayBackend[] {
+    return this.#backends
+  }
+
+  configure(devices: readonly LoraDevice[]): void {
+    const wanted = new Map(devices.map((device) => [device.key, device]))
+    for (const [key, served] of [...this.#byKey]) {
+      const next = wanted.get(key)
+      if (next !== undefined && next === served.device) continue
+      if (next !== undefined && sameRadio(next, served.device)) served.device = next
+      else this.#remove(key, served)
+    }
+    for (const device of devices) if (!this.#byKey.has(device.key)) this.#add(device)
+  }
+
+  send(downlink: Downlink): Promise<DownlinkEnd> {
+    const served = this.#byKey.get(downlink.device)
+    if (served === undefined) {
+      const reason = `${downlink.device} is not served by this gateway`
+      return Promise.resolve({
+        state: 'refused',
+        code: 'SLUICE_WRITE_NOT_SERVED',
+        reason,
+        atMs: this.#host.clock.now(),
+      })
+    }
+    return this.#downlinks.enqueue(served, downlink)
+  }
+
+  nextWindowAtMs(device: ObjectKey): number | undefined {
+    return this.#byKey.get(device)?.nextWindowAtMs(this.#host.clock.now())
+  }
+
+  links(): readonly LinkStats[] {
+    const gateways = this.#book.stats()
+    const up = gateways.filter(({ state }) => state === 'up').length
+    return [
+      {
+        link: 'lora network server',
+        protocol: 'lora',
+        state: up > 0 ? 'up' : 'idle',
+        reason: up > 0 ? `${up} gateway${up === 1 ? '' : 's'}` : 'no gateway has been heard yet',
+        devices: this.#byKey.size,
+        use: Math.max(0, ...gateways.map(({ use }) => use)),
+        planEfficiency: 1,
+        requests: this.#uplinks,
+        propertiesRead: 0,
+        errors: Object.fromEntries(this.#problems),
+      },
+      ...gateways,
+    ]
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#dedup.dispose()
+    for (const [key, served] of [...this.#byKey]) this.#remove(key, served)
+    await Promise.all(this.#backends.map((backend) => backend[Symbol.asyncDispose]()))
+  }
+
+  #add(device: LoraDevice): void {
+    const fresh = () => startState(device.region)
+    const session = this.#store.restore(device, fresh)
+    const served = new ServedDevice(device, session, this.#store.nonces(device.devEui))
+    this.#byKey.set(device.key, served)
+    this.#byEui.set(device.devEui, served)
+    this.#index(served)
+  }
+
+  #remove(key: ObjectKey, served: ServedDevice): void {
+    this.#byKey.delete(key)
+    if (this.#byEui.get(served.device.devEui) === served) this.#byEui.delete(served.device.devEui)
+    this.#unindex(served)
+    served.drop({
+      state: 'refused',
+      code: 'SLUICE_WRITE_NOT_SERVED',
+      reason: `${key} is not served any more`,
+      atMs: this.#host.clock.now(),
+    })
+  }
+
+  #index(served: ServedDevice): void {
+    if (served.session === undefined) return
+    const { devAddr } = served.session
+    this.#byAddr.set(devAddr, [...(this.#byAddr.get(devAddr) ?? []), served])
+  }
+
+  #unindex(served: ServedDevice): void {
+    if (served.session === undefined) return
+    const { devAddr } = served.session
+    const others = (this.#byAddr.get(devAddr) ?? []).filter((each) => each !== served)
+    if (others.length === 0) this.#byAddr.delete(devAddr)
+    else this.#byAddr.set(devAddr, others)
+  }
+
+  #backendEvents(backend: () => GatewayBackend): BackendEvents {
+    return {
+      heard: (frames) => {
+        for (const { gateway, phy, modulation } of frames) {
+          const known = this.#book.alive(gateway, backend())
+          known.meter.answered(
+            modulation === undefined ? fskAirtimeMs(phy.length) : airtimeMs(phy.length, modulation),
+            1,
+          )
+        }
+        this.#dedup.add(frames)
+      },
+      alive: (gateway, facts) => {
+        if (this.#book.get(gateway) === undefined) this.#host.log('info', `lora: gateway ${gateway} is here`)
+        this.#book.alive(gateway, backend(), facts)
+      },
+      gone: (gateway, reason) => this.#book.gone(gateway, reason),
+      problem: (kind, reason, from) => this.#problem(kind, reason, from),
+    }
+  }
+
+  #received(frames: readonly Copies[]): void {
+    const accepted: Accepted[] = []
+    for (const copies of frames) {
+      const { phy } = copies[0]
+      const frame = parseFrame(phy)
+      switch (frame.kind) {
+        case 'joinRequest':
+          this.#join(frame, copies)
+          break
+        case 'data':
+          if (frame.up) this.#judge(frame, copies, accepted)
+          else this.#problem('foreign-downlink', 'a downlink of another network was heard', copies[0].gateway)
+          break
+        case 'malformed':
+          this.#problem('malformed', frame.reason, copies[0].gateway)
+          break
+        case 'rejoinRequest':
+          this.#problem('rejoin', `rejoin request of ${frame.devEui}: LoRaWAN 1.1 is not spoken here`, frame.devEui)
+          break
+        default:
+          this.#problem(frame.kind, 'not a frame for a network server', copies[0].gateway)
+      }
+    }
+    if (accepted.length > 0) this.#accept(accepted)
+  }
+
+  #judge(frame: DataFrame, copies: Copies, accepted: Accepted[]): void {
+    const { phy } = copies[0]
+    const candidates = this.#byAddr.get(frame.devAddr)
+    if (candidates === undefined) {
+      this.#problem(
+        'unknown-device',
+        `uplink of DevAddr ${devAddrText(frame.devAddr)}, which is nobody's here`,
+        devAddrText(frame.devAddr),
+      )
+      return
+    }
+    for (const served of candidates) {
+      const session = served.session!
+      const { nwkSKey } = session.keys
+      const fits = (fCnt: number) => dataMic(nwkSKey, phy, true, frame.devAddr, fCnt) === frame.mic
+      let verdict = judgeCounter(session.fUp, frame.fCnt16, fits)
+      if (verdict.kind === 'replay' && served.device.counterResets && verdict.fCnt < 65_536) {
+        verdict = { kind: 'next', fCnt: verdict.fCnt, missed: 0 }
+      }
+      if (verdict.kind === 'wrongMic') continue
+      if (verdict.kind === 'next') {
+        session.fUp = verdict.fCnt
+        accepted.push({ served, frame, copies, fCnt: verdict.fCnt, missed: verdict.missed })
+      } else if (verdict.kind === 'repeat') this.#repeat(served, frame, copies)
+      else {
+        this.#trouble(
+          served,
+          'replay',
+          `frame ${verdict.fCnt} came again after ${session.fUp}: a replay, or the device lost its counter`,
+        )
+      }
+      return
+    }
+    for (const served of candidates) {
+      this.#trouble(served, 'mic', `an uplink with the address of ${served.device.devEui} was made with another key`)
+    }
+  }
+
+  /** The device did not hear our answer. Its reading is known; only an acknowledgement may be missing. */
+  #repeat(served: ServedDevice, frame: DataFrame, copies: Copies): void {
+    this.#count('repeat')
+    if (!frame.confirmed || ++served.repeats > MAX_REPEATS) return
+    const facts = this.#facts(served, frame, copies)
+    if (facts === undefined) return
+    const opportunities = windowsAfter(served.device.region, facts, served.session!.radio)
+    void this.#downlinks.answer(served, { opportunities, copies, ack: true, answers: [], mustAnswer: true })
+  }
+
+  #accept(accepted: readonly Accepted[]): void {
+    try {
+      // One step for all, and on the disk before anything of it is used: after a crash none of these can be replayed.
+      this.#store.counted(accepted.map(({ served }) => [served.device.devEui, served.session!] as const))
+    } catch (error) {
+      this.#problem(
+        'storage',
+        `frame counters cannot be kept: ${error instanceof Error ? error.message : String(error)}`,
+        'storage',
+      )
+    }
+    this.#uplinks += accepted.length
+    const uplinks: Uplink[] = []
+    for (const one of accepted) {
+      const { frame, copies, fCnt, served } = one
+      const { keys, devAddr } = served.session!
+      const own = frame.port !== undefined && frame.port !== 0
+      const payload = own ? cryptPayload(keys.appSKey, frame.payload, true, devAddr, fCnt) : Buffer.alloc(0)
+      uplinks.push({
+        device: served.device.key,
+        atMs: this.#atMs(copies[0]),
+        fCnt,
+        ...(own ? { port: frame.port } : {}),
+        payload,
+        radio: radioFacts(copies),
+      })
+    }
+    this.#events.uplinks(uplinks)
+    for (const one of accepted) this.#follow(one)
+  }
+
+  /** What an uplink entails beside its reading: acknowledgements, MAC commands, rate adaptation, an answer. */
+  #follow({ served, frame, copies, fCnt, missed }: Accepted): void {
+    served.repeats = 0
+    const facts = this.#facts(served, frame, copies)
+    this.#downlinks.acknowledge(served, frame.ack)
+    const { session } = served
+    if (session === undefined || facts === undefined) return
+    served.heard({ copies, atMs: facts.atMs, atMonoMs: copies[0].atMonoMs, dr: facts.dr })
+    if (session.radio.dr !== facts.dr) {
+      session.radio.dr = facts.dr
+      served.adr.reset()
+    }
+    served.adr.add(facts.snrDb, fCnt === missed ? 0 : missed)
+    const bytes =
+      frame.port === 0 ? cryptPayload(session.keys.nwkSKey, frame.payload, true, session.devAddr, fCnt) : frame.fOpts
+    const { commands, problem } = parseMacCommands(bytes, true)
+    if (problem !== undefined) this.#problem('mac-command', `${served.device.devEui}: ${problem}`, served.device.devEui)
+    const outcome = hearCommands(served, commands, facts)
+    if (outcome.changed) this.#store.radioChanged(served.device.devEui, session.radio)
+    if (outcome.status !== undefined) this.#status(served, outcome.status, facts.atMs)
+    void this.#downlinks
+      .answer(served, {
+        opportunities: windowsAfter(served.device.region, facts, session.radio),
+        copies,
+        ack: frame.confirmed,
+        answers: outcome.answers,
+        facts,
+        mustAnswer: outcome.mustAnswer || frame.adrAckReq,
+      })
+      .then(() => (served.device.deviceClass === 'C' ? this.#downlinks.pump(served) : undefined))
+  }
+
+  #facts(served: ServedDevice, frame: DataFrame, copies: Copies) {
+    const best = copies[0]
+    const dr = best.modulation === undefined ? undefined : uplinkDrOf(served.device.region, best.modulation)
+    if (dr === undefined || best.modulation === undefined) return undefined
+    return {
+      atMs: this.#atMs(best),
+      snrDb: best.snrDb,
+      sf: best.modulation.sf,
+      dr,
+      frequencyHz: best.frequencyHz,
+      gateways: copies.length,
+      adr: frame.adr,
+      adrAckReq: frame.adrAckReq,
+    }
+  }
+
+  #status(served: ServedDevice, { battery, marginDb }: { battery: number; marginDb: number }, atMs: number): void {
+    this.#events.status({
+      device: served.device.key,
+      atMs,
+      marginDb,
+      // 0: powered from outside; 255: cannot tell; else 1 to 254 from empty to full.
+      ...(battery >= 1 && battery <= 254 ? { batteryPercent: Math.round(((battery - 1) / 253) * 1000) / 10 } : {}),
+      ...(battery === 0 ? { externalPower: true } : {}),
+    })
+  }
+
+  #join(request: JoinRequest, copies: Copies): void {
+    const best = copies[0]
+    const served = this.#byEui.get(request.devEui)
+    if (served === undefined) {
+      this.#problem('unknown-join', `${request.devEui} asks to join and is not configured`, request.devEui)
+      this.#host.sighted([
+        {
+          id: request.devEui,
+          address: { devEui: request.devEui, joinEui: request.joinEui, server: 'local' },
+          candidates: [],
+          facts: {
+            joinEui: request.joinEui,
+            devNonce: String(request.devNonce),
+            gateway: best.gateway,
+            snr: `${best.snrDb} dB`,
+          },
+          rssiDbm: best.rssiDbm,
+          atMs: this.#atMs(best),
+        },
+      ])
+      return
+    }
+    const { region } = served.device
+    const dr = best.modulation === undefined ? undefined : uplinkDrOf(region, best.modulation)
+    if (dr === undefined)
+      return this.#trouble(
+        served,
+        'join-rate',
+        `${request.devEui} joins with a data rate that ${region.name} does not have`,
+      )
+    try {
+      const verdict = judgeJoin(served, request, best.phy, {
+        netId: this.#netId,
+        wishes: this.#wishes,
+        store: this.#store,
+        freeDevAddr: () => pickDevAddr(this.#netId, this.#host.random, (devAddr) => this.#byAddr.has(devAddr)),
+      })
+      if (!verdict.accepted) return this.#trouble(served, verdict.kind, verdict.reason)
+      this.#unindex(served)
+      served.session = verdict.session
+      served.asked.clear()
+      served.adr.reset()
+      this.#index(served)
+      this.#host.log('info', `lora: ${served.device.key} ${joinedText(verdict.session)}`)
+      this.#events.joined(served.device.key, this.#atMs(best))
+      // A join accept always comes where the region says, whatever the session will use.
+      const radio = { ...startState(region), rx1Delay: JOIN_ACCEPT_DELAY_S }
+      void this.#sendAccept(
+        served,
+        verdict.phy,
+        copies,
+        windowsAfter(region, { frequencyHz: best.frequencyHz, dr }, radio),
+      )
+    } catch (error) {
+      this.#trouble(
+        served,
+        'storage',
+        `the join cannot be kept: ${error instanceof Error ? error.message : String(error)}`,
+      )
+    }
+  }
+
+  async #sendAccept(
+    served: ServedDevice,
+    phy: Buffer,
+    copies: Copies,
+    windows: ReturnType<typeof windowsAfter>,
+  ): Promise<void> {
+    const result = await this.#transmitter.send(served.device.devEui, phy, windows, copies)
+    if ('failed' in result) this.#trouble(served, 'join-accept', `the join accept was not sent: ${result.failed}`)
+  }
+
+  #atMs(heard: Heard): number {
+    const { clock } = this.#host
+    return Math.round(clock.now() - (clock.monotonic() - heard.atMonoMs))
+  }
+
+  #trouble(served: ServedDevice, kind: string, reason: string): void {
+    this.#problem(kind, reason, served.device.devEui)
+    this.#events.trouble({ device: served.device.key, kind, reason, atMs: this.#host.clock.now() })
+  }
+
+  #count(kind: string): void {
+    this.#problems.set(kind, (this.#problems.get(kind) ?? 0) + 1)
+  }
+
+  #problem(kind: string, reason: string, from: string): void {
+    this.#count(kind)
+    this.#log.warn(`${kind} ${from}`, `lora: ${reason}`)
+  }
+}
+
+/** Whether nothing changed that the session, its windows or its keys depend on. */
+function sameRadio(a: LoraDevice, b: LoraDevice): boolean {
+  const same = (one: LoraDevice) =>
+    [one.devEui, one.joinEui, one.regionName, one.subBand, one.counterResets, one.deviceClass].join()
+  if (same(a) !== same(b) || a.activation.kind !== b.activation.kind) return false
+  if (a.activation.kind === 'otaa' && b.activation.kind === 'otaa')
+    return a.activation.appKey.equals(b.activation.appKey)
+  if (a.activation.kind !== 'abp' || b.activation.kind !== 'abp') return true
+  const [one, two] = [a.activation, b.activation]
+  return (
+    one.devAddr === two.devAddr &&
+    one.keys.nwkSKey.equals(two.keys.nwkSKey) &&
+    one.keys.appSKey.equals(two.keys.appSKey)
+  )
+}
+
+function radioFacts(copies: Copies): Uplink['radio'] {
+  const { rssiDbm, snrDb, modulation, phy, frequencyHz } = copies[0]
+  return {
+    rssiDbm,
+    snrDb,
+    gateways: copies.length,
+    frequencyHz,
+    ...(modulation === undefined
+      ? { airtimeMs: fskAirtimeMs(phy.length) }
+      : { spreadingFactor: modulation.sf, airtimeMs: airtimeMs(phy.length, modulation) }),
+  }
+}
