@@ -94,7 +94,8 @@ async function openMqttBus(options: BusOptions, events: BusEvents): Promise<Bus>
     client.subscribe([...added], { qos: 1 }, (error, granted) => {
       const refused = (granted ?? []).filter(({ qos }) => qos >= 128)
       if (error !== null && error !== undefined) events.state(false, `subscription failed: ${error.message}`)
-      else if (refused.length > 0) events.state(false, `the broker does not allow ${refused.map(({ topic }) => topic).join(', ')}`)
+      else if (refused.length > 0)
+        events.state(false, `the broker does not allow ${refused.map(({ topic }) => topic).join(', ')}`)
       else events.state(true)
     })
   }

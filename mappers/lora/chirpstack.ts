@@ -1,7 +1,16 @@
 import { airtimeMs, type Modulation } from './airtime.ts'
 import { DATA_OVERHEAD } from './codec.ts'
 import type { LoraDevice } from './device-config.ts'
-import { bytesIn, type Dialect, type JsonObject, listIn, numberIn, objectIn, type ServerEvent, timeIn } from './foreign-network.ts'
+import {
+  bytesIn,
+  type Dialect,
+  type JsonObject,
+  listIn,
+  numberIn,
+  objectIn,
+  type ServerEvent,
+  timeIn,
+} from './foreign-network.ts'
 import type { RadioFacts } from './network.ts'
 
 /**
@@ -60,7 +69,8 @@ export const chirpstack: Dialect = {
   },
 }
 
-const applicationOf = ({ network }: LoraDevice): string => (network.kind === 'chirpstack' ? network.options.application : '')
+const applicationOf = ({ network }: LoraDevice): string =>
+  network.kind === 'chirpstack' ? network.options.application : ''
 
 const textIn = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)
 
@@ -87,7 +97,9 @@ function readUp(body: JsonObject): ServerEvent {
 }
 
 function radioOf(body: JsonObject, bytes: number): RadioFacts {
-  const heard = listIn(body['rxInfo']).map(objectIn).filter((one) => one !== undefined)
+  const heard = listIn(body['rxInfo'])
+    .map(objectIn)
+    .filter((one) => one !== undefined)
   const best = heard.toSorted((a, b) => (numberIn(b['snr']) ?? 0) - (numberIn(a['snr']) ?? 0))[0]
   const txInfo = objectIn(body['txInfo'])
   const lora = objectIn(objectIn(txInfo?.['modulation'])?.['lora'])

@@ -18,13 +18,21 @@ export const explainBinding = (binding: DeviceBinding): PlanExplanation => {
   return explainDevice(device, ['nothing was heard yet: spreading factor and period are assumptions'], undefined)
 }
 
-export function explainDevice(device: LoraDevice, notes: readonly string[], learntMs: number | undefined): PlanExplanation {
+export function explainDevice(
+  device: LoraDevice,
+  notes: readonly string[],
+  learntMs: number | undefined,
+): PlanExplanation {
   const { region } = device
   const everyMs = device.everyMs ?? learntMs ?? ASSUMED_EVERY_MS
   const uplinks = uplinkRows(device, everyMs)
   const slowest = Math.max(...uplinks.map(({ busMs }) => busMs))
   const duty = shareOf(region)
-  const network = { local: `the gateway's own server (${device.regionName})`, chirpstack: 'ChirpStack', tts: 'The Things Stack' }
+  const network = {
+    local: `the gateway's own server (${device.regionName})`,
+    chirpstack: 'ChirpStack',
+    tts: 'The Things Stack',
+  }
   return {
     device: device.key,
     link: `${network[device.network.kind]}, DevEUI ${device.devEui}, class ${device.deviceClass}`,
@@ -47,7 +55,9 @@ function dutyNotes(share: number | undefined, slowestMs: number, everyMs: number
   if (share === undefined) return []
   const least = slowestMs / share
   const allowance = `the band allows ${share * 100} % of airtime, ${(share * HOUR_MS) / 1000} s an hour: one uplink every ${span(least)} at the slowest rate`
-  return everyMs < least ? [`${allowance}; this device means to report every ${span(everyMs)} and cannot at that rate`] : [allowance]
+  return everyMs < least
+    ? [`${allowance}; this device means to report every ${span(everyMs)} and cannot at that rate`]
+    : [allowance]
 }
 
 /** One row at the fastest rate and one at the slowest: what the same payload costs near and far from the gateway. */
@@ -65,7 +75,10 @@ function uplinkRows(device: LoraDevice, everyMs: number): PlannedRequest[] {
         everyMs,
         properties: carried,
         busMs: round(airtimeMs(payload + DATA_OVERHEAD + 1, rate)),
-        why: dr === region.maxAdrDr ? 'close to a gateway: rate adaptation brings a device here' : 'far from a gateway: the slowest rate',
+        why:
+          dr === region.maxAdrDr
+            ? 'close to a gateway: rate adaptation brings a device here'
+            : 'far from a gateway: the slowest rate',
       },
     ]
   })

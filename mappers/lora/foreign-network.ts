@@ -46,7 +46,12 @@ export interface Dialect {
   /** What `address().device` is for this device. */
   nameOf(device: LoraDevice): string
   read(event: string, body: JsonObject): ServerEvent
-  command(device: LoraDevice, downlink: Downlink, id: string, expiresAtMs: number): { readonly topic: string; readonly body: Json }
+  command(
+    device: LoraDevice,
+    downlink: Downlink,
+    id: string,
+    expiresAtMs: number,
+  ): { readonly topic: string; readonly body: Json }
 }
 
 interface Pending {
@@ -115,7 +120,13 @@ export class ForeignNetwork implements Network {
     }
     for (const device of devices) {
       if (this.#byKey.has(device.key)) continue
-      this.#byKey.set(device.key, { device, pending: [], lastUplinkId: undefined, lastAtMs: undefined, intervalMs: undefined })
+      this.#byKey.set(device.key, {
+        device,
+        pending: [],
+        lastUplinkId: undefined,
+        lastAtMs: undefined,
+        intervalMs: undefined,
+      })
     }
     this.#byName.clear()
     for (const known of this.#byKey.values()) {
@@ -128,9 +139,15 @@ export class ForeignNetwork implements Network {
 
   async send(downlink: Downlink): Promise<DownlinkEnd> {
     const { clock } = this.#host
-    const refused = (code: string, reason: string): DownlinkEnd => ({ state: 'refused', code, reason, atMs: clock.now() })
+    const refused = (code: string, reason: string): DownlinkEnd => ({
+      state: 'refused',
+      code,
+      reason,
+      atMs: clock.now(),
+    })
     const known = this.#byKey.get(downlink.device)
-    if (known === undefined) return refused('SLUICE_WRITE_NOT_SERVED', `${downlink.device} is not served by this gateway`)
+    if (known === undefined)
+      return refused('SLUICE_WRITE_NOT_SERVED', `${downlink.device} is not served by this gateway`)
     if (downlink.signal.aborted) return refused('SLUICE_WRITE_SUPERSEDED', 'a newer value replaced it')
     if (known.pending.length >= MAX_PENDING) {
       return refused('SLUICE_LORA_QUEUE', `${MAX_PENDING} downlinks wait for ${known.device.devEui} already`)
@@ -148,7 +165,9 @@ export class ForeignNetwork implements Network {
         resolve(result)
       }
       const onAbort = () => end(refused('SLUICE_WRITE_SUPERSEDED', 'a newer value replaced it'))
-      const timer = clock.after(leftMs, () => end({ state: 'expired', reason: this.#waitingText(known, pending), atMs: clock.now() }))
+      const timer = clock.after(leftMs, () =>
+        end({ state: 'expired', reason: this.#waitingText(known, pending), atMs: clock.now() }),
+      )
       const pending: Pending = { id, downlink, sent: false, end }
       known.pending.push(pending)
       downlink.signal.addEventListener('abort', onAbort, { once: true })
@@ -197,7 +216,11 @@ export class ForeignNetwork implements Network {
     if (this.#disposed || (up === this.#up && reason === this.#reason)) return
     this.#up = up
     this.#reason = reason
-    if (!up) this.#log.warn(`broker ${this.#broker}`, `lora: ${this.#dialect.product} at ${this.#broker}: ${reason ?? 'not connected'}`)
+    if (!up)
+      this.#log.warn(
+        `broker ${this.#broker}`,
+        `lora: ${this.#dialect.product} at ${this.#broker}: ${reason ?? 'not connected'}`,
+      )
   }
 
   #message(topic: string, payload: Uint8Array): void {
@@ -231,7 +254,8 @@ export class ForeignNetwork implements Network {
         if (event.id === known.lastUplinkId) return
         const atMs = event.atMs ?? nowMs
         const gap = known.lastAtMs === undefined ? undefined : atMs - known.lastAtMs
-        if (gap !== undefined && gap > 500) known.intervalMs = known.intervalMs === undefined ? gap : known.intervalMs + (gap - known.intervalMs) / 4
+        if (gap !== undefined && gap > 500)
+          known.intervalMs = known.intervalMs === undefined ? gap : known.intervalMs + (gap - known.intervalMs) / 4
         known.lastUplinkId = event.id
         known.lastAtMs = atMs
         const { fCnt, payload, radio, port, object, batteryPercent } = event
@@ -297,7 +321,10 @@ export class ForeignNetwork implements Network {
 
   #waitingText(known: Known, pending: Pending): string {
     const next = this.nextWindowAtMs(known.device.key)
-    const when = next === undefined ? 'nothing is known of when the device reports' : `the next receive window is expected at ${new Date(next).toISOString()}`
+    const when =
+      next === undefined
+        ? 'nothing is known of when the device reports'
+        : `the next receive window is expected at ${new Date(next).toISOString()}`
     return pending.sent ? `sent, not acknowledged; ${when}` : `${this.#dialect.product} has not sent it yet; ${when}`
   }
 }
@@ -318,7 +345,8 @@ const uuidOf = (run: string, sequence: number): string =>
 export const objectIn = (value: Json | undefined): JsonObject | undefined =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined
 
-export const listIn = (value: Json | undefined): readonly Json[] => (Array.isArray(value) ? (value as readonly Json[]) : [])
+export const listIn = (value: Json | undefined): readonly Json[] =>
+  Array.isArray(value) ? (value as readonly Json[]) : []
 
 /** A number, or a string that is one: proto3 JSON writes 64-bit integers in quotes. */
 export function numberIn(value: Json | undefined): number | undefined {

@@ -51,7 +51,13 @@ const fail = (code: string, message: string, hint: string, path: Path): Finding 
   path,
 })
 
-function lintSource(property: ModelProperty, binding: LoraProperty, options: LoraModel, devices: readonly DeviceSpec[], path: Path): Finding[] {
+function lintSource(
+  property: ModelProperty,
+  binding: LoraProperty,
+  options: LoraModel,
+  devices: readonly DeviceSpec[],
+  path: Path,
+): Finding[] {
   const findings: Finding[] = []
   const local = devices.some((device) => addressOf(device)?.server === 'local')
   if (binding.field !== undefined && options.decoder === undefined && local) {
@@ -67,23 +73,43 @@ function lintSource(property: ModelProperty, binding: LoraProperty, options: Lor
   const textual = binding.as === 'string' || binding.as === 'bytes'
   if (binding.at !== undefined && textual && property.type !== binding.as) {
     findings.push(
-      fail('SLUICE_LINT_TYPE', `${property.name} has type ${property.type} and is read as ${binding.as}`, `Say type: ${binding.as}.`, [...path, 'as']),
+      fail(
+        'SLUICE_LINT_TYPE',
+        `${property.name} has type ${property.type} and is read as ${binding.as}`,
+        `Say type: ${binding.as}.`,
+        [...path, 'as'],
+      ),
     )
   }
   if (binding.at !== undefined && !textual && !['int', 'float', 'bool', 'string'].includes(property.type)) {
     findings.push(
-      fail('SLUICE_LINT_TYPE', `${property.name} has type ${property.type} and is read as a number`, 'Say type: int, float or bool.', [...path, 'at']),
+      fail(
+        'SLUICE_LINT_TYPE',
+        `${property.name} has type ${property.type} and is read as a number`,
+        'Say type: int, float or bool.',
+        [...path, 'at'],
+      ),
     )
   }
   if (binding.at !== undefined && binding.at < 0 && -binding.at < sizeOf(binding.as ?? 'uint8', binding.length)) {
     findings.push(
-      fail('SLUICE_LINT_ADDRESS', `${property.name} starts ${-binding.at} bytes before the end and is longer`, 'Start earlier.', [...path, 'at']),
+      fail(
+        'SLUICE_LINT_ADDRESS',
+        `${property.name} starts ${-binding.at} bytes before the end and is longer`,
+        'Start earlier.',
+        [...path, 'at'],
+      ),
     )
   }
   const fraction = !Number.isInteger(binding.scale ?? 1) || !Number.isInteger(binding.offset ?? 0)
   if (property.type === 'int' && fraction) {
     findings.push(
-      warn('SLUICE_LINT_SCALE_ON_INT', `${property.name} is an int and has a scale or offset with decimals`, 'Say type: float.', path),
+      warn(
+        'SLUICE_LINT_SCALE_ON_INT',
+        `${property.name} is an int and has a scale or offset with decimals`,
+        'Say type: float.',
+        path,
+      ),
     )
   }
   return findings
@@ -126,11 +152,21 @@ function lintWrite(property: ModelProperty, binding: LoraProperty, options: Lora
 }
 
 /** A class A device hears a desired value only after its next uplink: a deadline shorter than that always passes. */
-function lintPatience(property: ModelProperty, options: LoraModel, devices: readonly DeviceSpec[], model: DeviceModelSpec, path: Path): Finding[] {
+function lintPatience(
+  property: ModelProperty,
+  options: LoraModel,
+  devices: readonly DeviceSpec[],
+  model: DeviceModelSpec,
+  path: Path,
+): Finding[] {
   if ((property.access ?? 'read') === 'read' || options.class === 'C') return []
   const deadline = property.write?.deadline
   const deadlineMs = deadline === undefined ? DEFAULT_DEADLINE_MS : durationMs(deadline)
-  const everyMs = Math.max(0, ...devices.map((device) => expectedEveryMs(device, model) ?? 0), expectedEveryMs({}, model) ?? 0)
+  const everyMs = Math.max(
+    0,
+    ...devices.map((device) => expectedEveryMs(device, model) ?? 0),
+    expectedEveryMs({}, model) ?? 0,
+  )
   if (everyMs === 0 || deadlineMs >= everyMs) return []
   return [
     warn(
@@ -156,7 +192,13 @@ function lintDecoder(options: LoraModel): Finding[] {
     )
   }
   if (options.decoderTime !== undefined && durationMs(options.decoderTime) < MIN_DECODER_MS) {
-    findings.push(fail('SLUICE_LINT_LORA_DECODER', 'no decoder is that fast', 'Leave decoderTime out, or give 100ms.', ['spec', 'lora', 'decoderTime']))
+    findings.push(
+      fail('SLUICE_LINT_LORA_DECODER', 'no decoder is that fast', 'Leave decoderTime out, or give 100ms.', [
+        'spec',
+        'lora',
+        'decoderTime',
+      ]),
+    )
   }
   return findings
 }

@@ -93,7 +93,9 @@ class LoraMapper implements Mapper {
   links(): readonly LinkStats[] {
     const failures = this.#decoders?.failures ?? {}
     return [...this.#networks.values()].flatMap(({ network }) =>
-      (network?.links() ?? []).map((link, index) => (index === 0 ? { ...link, errors: { ...link.errors, ...failures } } : link)),
+      (network?.links() ?? []).map((link, index) =>
+        index === 0 ? { ...link, errors: { ...link.errors, ...failures } } : link,
+      ),
     )
   }
 
@@ -130,7 +132,9 @@ class LoraMapper implements Mapper {
 
   /** Feeds for exactly the devices that are served; one that stays keeps what it knows. */
   #follow(networks: ReadonlyMap<string, NetworkPlan>): void {
-    const wanted = new Map([...networks.values()].flatMap(({ devices }) => devices).map((device) => [device.key, device]))
+    const wanted = new Map(
+      [...networks.values()].flatMap(({ devices }) => devices).map((device) => [device.key, device]),
+    )
     for (const key of [...this.#feeds.keys()]) if (!wanted.has(key)) this.#feeds.delete(key)
     for (const [key, device] of wanted) {
       const known = this.#feeds.get(key)
@@ -147,13 +151,21 @@ class LoraMapper implements Mapper {
   #serve(plan: NetworkPlan): void {
     const known = this.#networks.get(plan.id)
     if (known !== undefined) {
-      const same = known.devices.length === plan.devices.length && plan.devices.every((device, index) => device === known.devices[index])
+      const same =
+        known.devices.length === plan.devices.length &&
+        plan.devices.every((device, index) => device === known.devices[index])
       known.devices = plan.devices
       if (!same) known.network?.configure(plan.devices)
       return
     }
     const opening = Promise.withResolvers<void>()
-    const open: Open = { signature: plan.signature, network: undefined, devices: plan.devices, done: opening.promise, closed: false }
+    const open: Open = {
+      signature: plan.signature,
+      network: undefined,
+      devices: plan.devices,
+      done: opening.promise,
+      closed: false,
+    }
     this.#networks.set(plan.id, open)
     void this.#start(plan, open).then(opening.resolve)
   }
@@ -222,7 +234,11 @@ class LoraMapper implements Mapper {
     if (uplink.port === undefined || !device.points.some(({ source }) => source === 'field')) return undefined
     if (device.decoder === undefined) {
       if (uplink.object !== undefined) return { ok: true, data: uplink.object }
-      return { ok: false, code: 'no-decoder', reason: 'the model has no decoder, and no decoded object came with the uplink' }
+      return {
+        ok: false,
+        code: 'no-decoder',
+        reason: 'the model has no decoder, and no decoded object came with the uplink',
+      }
     }
     return this.#run(device.decoder, uplink)
   }

@@ -32,8 +32,15 @@ export function planNetworks(devices: readonly LoraDevice[]): Planned {
     if (double !== undefined) {
       conflicts.set(device.key, `DevEUI ${device.devEui} is that of ${double} already`)
     } else if (known !== undefined && settingsOf(known.first) !== settingsOf(device)) {
-      conflicts.set(device.key, `its region, sub-band or broker settings differ from those of ${known.first.key}, which shares ${id}`)
-    } else if (known?.listen !== undefined && listen !== undefined && JSON.stringify(known.listen) !== JSON.stringify(listen)) {
+      conflicts.set(
+        device.key,
+        `its region, sub-band or broker settings differ from those of ${known.first.key}, which shares ${id}`,
+      )
+    } else if (
+      known?.listen !== undefined &&
+      listen !== undefined &&
+      JSON.stringify(known.listen) !== JSON.stringify(listen)
+    ) {
       conflicts.set(device.key, `listen differs from that of another device on the same network server`)
     } else {
       addresses.set(`${id} ${device.devEui}`, device.key)
@@ -68,7 +75,8 @@ export type OpenNetwork = (
 export const openNetwork: OpenNetwork = async (plan, host, events, log) => {
   const { network, region, subBand } = plan.devices[0]!
   if (network.kind !== 'local') {
-    const dialect = network.kind === 'chirpstack' ? (await import('./chirpstack.ts')).chirpstack : (await import('./tts.ts')).tts
+    const dialect =
+      network.kind === 'chirpstack' ? (await import('./chirpstack.ts')).chirpstack : (await import('./tts.ts')).tts
     const username = network.options.username ?? (network.kind === 'tts' ? network.options.application : undefined)
     return {
       network: new ForeignNetwork(host, dialect, { ...network.options, username }, events, log),
@@ -87,7 +95,11 @@ export const openNetwork: OpenNetwork = async (plan, host, events, log) => {
       region,
       listen,
       open: (eventsOf) => {
-        const udp: InstanceType<typeof UdpBackend> = new UdpBackend({ ...shared, port: listen.udp ?? DEFAULT_UDP_PORT }, host.clock, eventsOf(() => udp))
+        const udp: InstanceType<typeof UdpBackend> = new UdpBackend(
+          { ...shared, port: listen.udp ?? DEFAULT_UDP_PORT },
+          host.clock,
+          eventsOf(() => udp),
+        )
         if (station === undefined) return [udp]
         const ws: InstanceType<typeof station.StationBackend> = new station.StationBackend(
           { ...shared, port: listen.station!, region, subBand },

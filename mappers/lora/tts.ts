@@ -2,7 +2,16 @@ import { airtimeMs } from './airtime.ts'
 import { clampPercent, modulationOf } from './chirpstack.ts'
 import { DATA_OVERHEAD } from './codec.ts'
 import type { LoraDevice } from './device-config.ts'
-import { bytesIn, type Dialect, type JsonObject, listIn, numberIn, objectIn, type ServerEvent, timeIn } from './foreign-network.ts'
+import {
+  bytesIn,
+  type Dialect,
+  type JsonObject,
+  listIn,
+  numberIn,
+  objectIn,
+  type ServerEvent,
+  timeIn,
+} from './foreign-network.ts'
 import type { RadioFacts } from './network.ts'
 
 /**
@@ -71,7 +80,11 @@ function deviceOf({ network, devEui }: LoraDevice): string {
 
 function ownId(body: JsonObject, part: string): string | undefined {
   const inner = objectIn(body[part])
-  const lists = [body['correlation_ids'], inner?.['correlation_ids'], objectIn(inner?.['downlink'])?.['correlation_ids']]
+  const lists = [
+    body['correlation_ids'],
+    inner?.['correlation_ids'],
+    objectIn(inner?.['downlink'])?.['correlation_ids'],
+  ]
   for (const list of lists) {
     const own = listIn(list).find((each) => typeof each === 'string' && each.startsWith(OWN))
     if (typeof own === 'string') return own.slice(OWN.length)
@@ -108,7 +121,9 @@ function readUp(body: JsonObject): ServerEvent {
 }
 
 function radioOf(message: JsonObject, bytes: number): RadioFacts {
-  const heard = listIn(message['rx_metadata']).map(objectIn).filter((one) => one !== undefined)
+  const heard = listIn(message['rx_metadata'])
+    .map(objectIn)
+    .filter((one) => one !== undefined)
   const best = heard.toSorted((a, b) => (numberIn(b['snr']) ?? 0) - (numberIn(a['snr']) ?? 0))[0]
   const settings = objectIn(message['settings'])
   const lora = objectIn(objectIn(settings?.['data_rate'])?.['lora'])

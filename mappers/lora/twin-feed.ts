@@ -37,7 +37,9 @@ export class TwinFeed {
   #received = 0
   #missed = 0
   #lastFCnt: number | undefined
-  #told: { atMonoMs: number; rssiDbm: number | undefined; snrDb: number | undefined; battery: number | undefined } | undefined
+  #told:
+    | { atMonoMs: number; rssiDbm: number | undefined; snrDb: number | undefined; battery: number | undefined }
+    | undefined
 
   constructor(device: LoraDevice, host: MapperHost) {
     this.device = device
@@ -55,7 +57,8 @@ export class TwinFeed {
     if (this.#rssiDbm !== undefined && this.#snrDb !== undefined) {
       facts.push(`heard with ${this.#rssiDbm.toFixed(0)} dBm and ${this.#snrDb.toFixed(1)} dB signal to noise`)
     }
-    if (this.#received > 0 && this.#missed > 0) facts.push(`${this.#missed} of ${this.#missed + this.#received} uplinks were lost`)
+    if (this.#received > 0 && this.#missed > 0)
+      facts.push(`${this.#missed} of ${this.#missed + this.#received} uplinks were lost`)
     return facts
   }
 
@@ -109,12 +112,21 @@ export class TwinFeed {
    * Trouble with frames that claim to be of this device. While authentic ones come too, it is somebody else's doing and
    * the twin keeps its values: otherwise anybody with a radio could spoil them.
    */
-  trouble({ kind, reason, atMs }: Trouble): { readonly news?: DeviceReachability; readonly readings: readonly Reading[] } {
+  trouble({ kind, reason, atMs }: Trouble): {
+    readonly news?: DeviceReachability
+    readonly readings: readonly Reading[]
+  } {
     if (this.#online === true || this.#reason === reason) return { readings: [] }
     this.#online = false
     this.#reason = reason
     const quality = bad(`lora-${kind}`)
-    const readings = this.#readable().map(({ name }) => ({ device: this.device.key, property: name, atMs, quality, reason }))
+    const readings = this.#readable().map(({ name }) => ({
+      device: this.device.key,
+      property: name,
+      atMs,
+      quality,
+      reason,
+    }))
     return { news: this.#news(), readings }
   }
 
@@ -126,7 +138,13 @@ export class TwinFeed {
       const value = valueOf(point, uplink, decoded)
       if (value === undefined) continue
       if (value instanceof Unusable) {
-        out.push({ device: key, property: point.name, atMs: uplink.atMs, quality: bad(value.code), reason: value.reason })
+        out.push({
+          device: key,
+          property: point.name,
+          atMs: uplink.atMs,
+          quality: bad(value.code),
+          reason: value.reason,
+        })
         continue
       }
       out.push({ device: key, property: point.name, value, atMs: uplink.atMs, quality: 'good' })
@@ -139,7 +157,9 @@ export class TwinFeed {
     return this.device.points.flatMap((point) => {
       const fact = point.radio === 'battery' ? batteryPercent : point.radio === 'margin' ? marginDb : undefined
       if (fact === undefined) return []
-      return [{ device: this.device.key, property: point.name, value: point.fromFact(fact), atMs, quality: 'good' as const }]
+      return [
+        { device: this.device.key, property: point.name, value: point.fromFact(fact), atMs, quality: 'good' as const },
+      ]
     })
   }
 

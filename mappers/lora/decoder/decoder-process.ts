@@ -62,7 +62,9 @@ export class DecoderProcess {
     this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => this.#read(text))
     this.#child.stdin!.on('error', () => {})
     this.#child.on('error', (error) => this.#over(error.message))
-    this.#child.on('exit', (code, signal) => this.#over(signal === null ? `it ended with code ${code}` : `it ended by ${signal}`))
+    this.#child.on('exit', (code, signal) =>
+      this.#over(signal === null ? `it ended with code ${code}` : `it ended by ${signal}`),
+    )
   }
 
   get alive(): boolean {

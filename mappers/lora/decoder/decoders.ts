@@ -26,7 +26,13 @@ export type DecoderResult =
   | { readonly ok: true; readonly bytes: Uint8Array; readonly port: number | undefined }
   | {
       readonly ok: false
-      readonly code: 'decoder-error' | 'decoder-timeout' | 'decoder-crash' | 'decoder-resting' | 'decoder-missing' | 'decoder-busy'
+      readonly code:
+        | 'decoder-error'
+        | 'decoder-timeout'
+        | 'decoder-crash'
+        | 'decoder-resting'
+        | 'decoder-missing'
+        | 'decoder-busy'
       /** Names the line, where there is one. */
       readonly reason: string
     }
@@ -121,10 +127,16 @@ export class Decoders {
         return this.#read(answer.text)
       case 'timedOut':
         this.#strike(record)
-        return this.#failed('decoder-timeout', `the decoder did not end within ${decoder.timeLimitMs} ms and was stopped`)
+        return this.#failed(
+          'decoder-timeout',
+          `the decoder did not end within ${decoder.timeLimitMs} ms and was stopped`,
+        )
       default:
         if (!this.#disposed) this.#strike(record)
-        return this.#failed('decoder-crash', `the decoder's process is gone: ${answer.kind === 'died' ? answer.reason : answer.kind}`)
+        return this.#failed(
+          'decoder-crash',
+          `the decoder's process is gone: ${answer.kind === 'died' ? answer.reason : answer.kind}`,
+        )
     }
   }
 

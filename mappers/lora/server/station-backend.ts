@@ -5,7 +5,16 @@ import { SluiceError } from '../../../api/errors.ts'
 import { gpsMicros } from '../mac-commands.ts'
 import type { Region } from '../regions/region.ts'
 import { admits, type BackendEvents, type GatewayBackend, type SendResult, type Transmission } from './gateway.ts'
-import { dashedEui, downMessage, type JsonObject, parseMessage, readUplink, routerConfig, stationEui, writeMessage } from './station-messages.ts'
+import {
+  dashedEui,
+  downMessage,
+  type JsonObject,
+  parseMessage,
+  readUplink,
+  routerConfig,
+  stationEui,
+  writeMessage,
+} from './station-messages.ts'
 
 /** Station reports `dntxed` when the frame is on the air: up to the longest window away. */
 const TX_SLACK_MS = 3000
@@ -55,20 +64,29 @@ export class StationBackend implements GatewayBackend {
     this.#events = events
     this.#http = createServer((_, response) => response.writeHead(426).end())
     this.#sockets = new WebSocketServer({ server: this.#http, maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false })
-    this.#sockets.on('connection', (socket, request) => this.#connected(socket, request.url ?? '/', request.headers.host ?? ''))
+    this.#sockets.on('connection', (socket, request) =>
+      this.#connected(socket, request.url ?? '/', request.headers.host ?? ''),
+    )
     this.#sockets.on('error', () => {})
     this.listening = new Promise((resolve, reject) => {
       this.#http.once('error', (cause) =>
         reject(
-          new SluiceError('SLUICE_LORA_LISTEN', `cannot listen for Basic Station on ${options.host}:${options.port} (${cause.message})`, {
-            hint: 'Another program may hold the port; choose another with listen.station.',
-            cause,
-          }),
+          new SluiceError(
+            'SLUICE_LORA_LISTEN',
+            `cannot listen for Basic Station on ${options.host}:${options.port} (${cause.message})`,
+            {
+              hint: 'Another program may hold the port; choose another with listen.station.',
+              cause,
+            },
+          ),
         ),
       )
       this.#http.listen(options.port, options.host, () => {
         const address = this.#http.address()
-        resolve({ host: options.host, port: typeof address === 'object' && address !== null ? address.port : options.port })
+        resolve({
+          host: options.host,
+          port: typeof address === 'object' && address !== null ? address.port : options.port,
+        })
       })
     })
     this.listening.then(() => this.#armPing()).catch(() => {})
@@ -92,7 +110,9 @@ export class StationBackend implements GatewayBackend {
         resolve(result)
       }
       // Station says nothing when it drops a frame; whether it was sent is known only by `dntxed`.
-      const timer = this.#clock.after(delayS * 1000 + TX_SLACK_MS, () => end({ sent: false, reason: 'the station did not send it' }))
+      const timer = this.#clock.after(delayS * 1000 + TX_SLACK_MS, () =>
+        end({ sent: false, reason: 'the station did not send it' }),
+      )
       this.#waiting.set(diid, { end, timer })
       station.socket.send(downMessage(transmission, diid))
     })
@@ -148,7 +168,11 @@ export class StationBackend implements GatewayBackend {
     const answer: JsonObject =
       eui === undefined || !admits(this.#options.gateways, eui)
         ? { router: String(router ?? ''), error: 'this station is not admitted' }
-        : { router: dashedEui(eui).toLowerCase(), muxs: '::0', uri: `ws://${host}/router-${dashedEui(eui).toLowerCase()}` }
+        : {
+            router: dashedEui(eui).toLowerCase(),
+            muxs: '::0',
+            uri: `ws://${host}/router-${dashedEui(eui).toLowerCase()}`,
+          }
     socket.send(JSON.stringify(answer), () => socket.close())
   }
 
@@ -169,7 +193,8 @@ export class StationBackend implements GatewayBackend {
       case 'updf':
       case 'propdf': {
         const heard = readUplink(message, station.eui, this.#options.region, this.#clock.monotonic())
-        if (heard === undefined) this.#events.problem('bad-uplink', `station ${station.eui} sent an uplink with wrong fields`, station.eui)
+        if (heard === undefined)
+          this.#events.problem('bad-uplink', `station ${station.eui} sent an uplink with wrong fields`, station.eui)
         else this.#events.heard([heard])
         return
       }

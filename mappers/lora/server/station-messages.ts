@@ -64,7 +64,10 @@ function fromId6(text: string): string | undefined {
   if (tail === undefined ? missing !== 0 : missing < 0) return undefined
   const groups = [...left, ...Array.from({ length: missing }, () => '0'), ...right]
   if (groups.some((group) => !/^[0-9a-fA-F]{1,4}$/.test(group))) return undefined
-  return groups.map((group) => group.padStart(4, '0')).join('').toUpperCase()
+  return groups
+    .map((group) => group.padStart(4, '0'))
+    .join('')
+    .toUpperCase()
 }
 
 export const dashedEui = (eui: string): string => eui.match(/../g)!.join('-')
@@ -78,7 +81,14 @@ export function phyOf(message: JsonObject): Buffer | undefined {
       const joinEui = stationEui(message['JoinEui'])
       const devEui = stationEui(message['DevEui'])
       const devNonce = numberOf(message['DevNonce'])
-      if (mhdr === undefined || mic === undefined || joinEui === undefined || devEui === undefined || devNonce === undefined) return undefined
+      if (
+        mhdr === undefined ||
+        mic === undefined ||
+        joinEui === undefined ||
+        devEui === undefined ||
+        devNonce === undefined
+      )
+        return undefined
       return Buffer.concat([Buffer.from([mhdr & 0xff]), euiBytes(joinEui), euiBytes(devEui), u16(devNonce), i32(mic)])
     }
     case 'updf': {
@@ -88,10 +98,25 @@ export function phyOf(message: JsonObject): Buffer | undefined {
       const port = numberOf(message['FPort']) ?? -1
       const options = hexOf(message['FOpts'])
       const payload = hexOf(message['FRMPayload'])
-      if (mhdr === undefined || mic === undefined || devAddr === undefined || control === undefined || fCnt === undefined) return undefined
+      if (
+        mhdr === undefined ||
+        mic === undefined ||
+        devAddr === undefined ||
+        control === undefined ||
+        fCnt === undefined
+      )
+        return undefined
       if (options === undefined || payload === undefined) return undefined
       const body = port < 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([port & 0xff]), payload])
-      return Buffer.concat([Buffer.from([mhdr & 0xff]), i32(devAddr), Buffer.from([control & 0xff]), u16(fCnt), options, body, i32(mic)])
+      return Buffer.concat([
+        Buffer.from([mhdr & 0xff]),
+        i32(devAddr),
+        Buffer.from([control & 0xff]),
+        u16(fCnt),
+        options,
+        body,
+        i32(mic),
+      ])
     }
     case 'propdf':
       return hexOf(message['FRMPayload'])
@@ -126,7 +151,8 @@ export function readUplink(message: JsonObject, gateway: string, region: Region,
   const xtime = digitsOf(upinfo?.['xtime'])
   const dr = numberOf(message['DR'])
   const frequencyHz = numberOf(message['Freq'])
-  if (phy === undefined || phy.length === 0 || xtime === undefined || dr === undefined || frequencyHz === undefined) return undefined
+  if (phy === undefined || phy.length === 0 || xtime === undefined || dr === undefined || frequencyHz === undefined)
+    return undefined
   const rate = region.dataRates[dr]
   return {
     gateway,
@@ -186,7 +212,9 @@ const IF_RANGE_HZ = 400_000
 /** Two radios of an SX1301, each for the channels within 400 kHz of its centre. */
 function concentrator(region: Region, subBand: number): JsonObject {
   const narrow = region.fixedPlan
-    ? subBandChannels(subBand).slice(0, 8).map((channel) => region.channels[channel]!.frequencyHz)
+    ? subBandChannels(subBand)
+        .slice(0, 8)
+        .map((channel) => region.channels[channel]!.frequencyHz)
     : [...region.channels.map(({ frequencyHz }) => frequencyHz), ...region.extraHz]
   const wanted = narrow.toSorted((a, b) => a - b).slice(0, 8)
   const first = wanted[0]! + IF_RANGE_HZ
@@ -199,11 +227,14 @@ function concentrator(region: Region, subBand: number): JsonObject {
   for (let index = 0; index < 8; index++) {
     const hz = wanted[index]
     const radio = hz !== undefined && Math.abs(hz - first) <= IF_RANGE_HZ ? 0 : 1
-    conf[`chan_multiSF_${index}`] = hz === undefined ? { enable: false } : { enable: true, radio, if: hz - (radio === 0 ? first : second) }
+    conf[`chan_multiSF_${index}`] =
+      hz === undefined ? { enable: false } : { enable: true, radio, if: hz - (radio === 0 ? first : second) }
   }
   const wide = region.fixedPlan ? region.channels[64 + subBand - 1]!.frequencyHz : undefined
   conf['chan_Lora_std'] =
-    wide === undefined ? { enable: false } : { enable: true, radio: 1, if: wide - second, bandwidth: 500_000, spread_factor: 8 }
+    wide === undefined
+      ? { enable: false }
+      : { enable: true, radio: 1, if: wide - second, bandwidth: 500_000, spread_factor: 8 }
   conf['chan_FSK'] = { enable: false }
   return conf
 }
