@@ -1,11 +1,12 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { SluiceError } from '../api/errors.ts'
-import type { Device, DeviceModel, DeviceModelSpec, ObjectKey } from '../api/resources.ts'
-import { asResource, isOurs, type SluiceResource, validateResource } from '../api/validate.ts'
-import { keyOf, validateSet } from '../api/validate-set.ts'
+import { type Device, type DeviceModel, type DeviceModelSpec, type ObjectKey, objectKey } from '../api/resources.ts'
+import type { SluiceResource } from '../api/validate.ts'
+import { DEFAULT_NAMESPACE, keyOf } from '../api/validate-set.ts'
 import type { Finding } from '../api/yaml/findings.ts'
-import { type LocatedFinding, MAX_YAML_LENGTH, readYaml, type SourceDocument } from '../api/yaml/read.ts'
+import { type LoadedResource, loadManifests, locateFindings } from '../api/yaml/load.ts'
+import { type LocatedFinding, MAX_YAML_LENGTH, type SourceDocument } from '../api/yaml/read.ts'
 import { protocols } from '../mappers/registry.ts'
 
 /** What a set of YAML files says, and everything that is wrong with it. */
@@ -16,11 +17,8 @@ export interface ReadFiles {
   readonly resources: readonly SluiceResource[]
   /** In the order of the files. */
   readonly findings: readonly LocatedFinding[]
-}
-
-interface Placed {
-  readonly document: SourceDocument
-  readonly resource: SluiceResource
+  /** Text of each file as findings name it, for excerpts. */
+  readonly sources: ReadonlyMap<string, string>
 }
 
 /** YAML files of a folder, not of the folders below it; a file is itself; `-` is standard input. */
@@ -51,57 +49,61 @@ function unreadable(path: string, cause: unknown): SluiceError {
 function readText(path: string): string {
   try {
     if (path !== '-' && statSync(path).size > 4 * MAX_YAML_LENGTH) return ' '.repeat(MAX_YAML_LENGTH + 1)
-    return readFileSync(path === '-' ? 0 : path, 'utf8')
+    const bytes = readFileSync(path === '-' ? 0 : path)
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {
-    throw unreadable(path, cause)
+    if (!(cause instanceof TypeError)) throw unreadable(path, cause)
+    throw new SluiceError('SLUICE_CLI_FILE', `'${path}' is no text in UTF-8`, {
+      hint: 'Give a YAML file; save it as UTF-8 if it was written in another encoding.',
+      cause,
+    })
   }
 }
 
 /** Reads and checks files as one set: YAML, schema, references between the objects, and what the protocols know. */
 export async function readModelFiles(paths: readonly string[]): Promise<ReadFiles> {
   const files = [...new Set(paths.flatMap(expand))]
-  const placed: Placed[] = []
-  const findings: LocatedFinding[] = []
-  const brokenModels = new Set<ObjectKey>()
-  for (const file of files) {
-    const read = readYaml(readText(file), file === '-' ? 'stdin' : file)
-    findings.push(...read.findings)
-    for (const document of read.documents) {
-      // Other resources may stand in the same file; they are none of our business.
-      if (!isOurs(document.value) && document.apiVersion !== undefined && document.kind !== undefined) continue
-      const own = validateResource(document.value)
-      findings.push(...own.map((finding) => locate(document, finding)))
-      const resource = asResource(document.value)
-      if (resource !== undefined) placed.push({ document, resource })
-      else if (document.kind === 'DeviceModel' && document.name !== undefined) {
-        brokenModels.add(`${document.namespace ?? 'default'}/${document.name}`)
-      }
-    }
+  if (files.length === 0) {
+    throw new SluiceError('SLUICE_CLI_FILE', `There is no YAML file in ${paths.join(', ')}`, {
+      hint: 'Name the files, or a folder that has .yaml, .yml or .json files in it (folders below are not searched).',
+    })
   }
-  const resources = placed.map(({ resource }) => resource)
-  for (const finding of validateSet(resources, { brokenModels })) {
-    findings.push(locate(placed[finding.object]!.document, finding))
-  }
-  findings.push(...(await protocolFindings(placed)))
-  const order = new Map(files.map((file, index) => [file === '-' ? 'stdin' : file, index]))
+  const named = files.map((file) => ({ file: file === '-' ? 'stdin' : file, text: readText(file) }))
+  const { resources: loaded, others, findings, sources } = loadManifests(named)
+  const order = new Map(named.map(({ file }, index) => [file, index]))
+  const all = [...findings, ...(await protocolFindings(loaded)), ...others.flatMap(kubeEdgeFinding)]
+  const resources = loaded.map(({ resource }) => resource)
   return {
     files,
     models: resources.filter((each): each is DeviceModel => each.kind === 'DeviceModel'),
     devices: resources.filter((each): each is Device => each.kind === 'Device'),
     resources,
-    findings: findings.sort(
-      (a, b) => order.get(a.file)! - order.get(b.file)! || a.line - b.line || a.column - b.column,
-    ),
+    findings: all.sort((a, b) => order.get(a.file)! - order.get(b.file)! || a.line - b.line || a.column - b.column),
+    sources,
   }
 }
 
+/** Other resources in a file are none of our business, but whoever brings these expects them to be read. */
+function kubeEdgeFinding(document: SourceDocument): LocatedFinding[] {
+  if (!document.apiVersion?.startsWith('devices.kubeedge.io/')) return []
+  return locateFindings(document, [
+    {
+      severity: 'warning',
+      code: 'SLUICE_LINT_KUBEEDGE',
+      path: ['apiVersion'],
+      message: `this ${document.kind} is one of KubeEdge's, it is not read`,
+      hint: "Write it as sluice.dev/v1alpha1: registers go into the model's properties (modbus: {holding: 0x0010}), the address into the Device (modbus: {tcp: {host: ...}, unit: 1}).",
+    },
+  ])
+}
+
 /** Findings of a protocol about a model are placed in the model; those that start at `devices` in that device. */
-async function protocolFindings(placed: readonly Placed[]): Promise<LocatedFinding[]> {
+async function protocolFindings(loaded: readonly LoadedResource[]): Promise<LocatedFinding[]> {
   const findings: LocatedFinding[] = []
-  for (const { document, resource } of placed) {
+  for (const { document, resource } of loaded) {
     if (resource.kind !== 'DeviceModel') continue
     const model = resource as DeviceModel
-    const users = placed.filter(
+    const users = loaded.filter(
       (each) => each.resource.kind === 'Device' && modelKeyOf(each.resource as Device) === keyOf(model),
     )
     for (const protocol of protocols) {
@@ -111,8 +113,9 @@ async function protocolFindings(placed: readonly Placed[]): Promise<LocatedFindi
       for (const finding of lint(model.spec, devices)) {
         const [head, index, ...rest] = finding.path
         const user = head === 'devices' && typeof index === 'number' ? users[index] : undefined
-        if (user !== undefined) findings.push(locate(user.document, { ...finding, path: specPath(rest) }))
-        else findings.push(locate(document, { ...finding, path: specPath(finding.path) }))
+        if (user === undefined)
+          findings.push(...locateFindings(document, [{ ...finding, path: specPath(finding.path) }]))
+        else findings.push(...locateFindings(user.document, [{ ...finding, path: specPath(rest) }]))
       }
     }
   }
@@ -126,19 +129,7 @@ const mentions = (model: DeviceModelSpec, protocol: string): boolean =>
   model[protocol] !== undefined || model.properties.some((property) => property[protocol] !== undefined)
 
 export const modelKeyOf = (device: Device): ObjectKey =>
-  `${device.metadata.namespace ?? 'default'}/${device.spec.model}`
-
-function locate(document: SourceDocument, finding: Finding): LocatedFinding {
-  const object =
-    document.kind === undefined || document.name === undefined ? undefined : `${document.kind} ${document.name}`
-  const unknownField = finding.code === 'SLUICE_UNKNOWN_FIELD'
-  return {
-    ...finding,
-    file: document.file,
-    ...document.positionOf(finding.path, unknownField ? 'key' : 'value'),
-    ...(object === undefined ? {} : { object }),
-  }
-}
+  objectKey(device.metadata.namespace ?? DEFAULT_NAMESPACE, device.spec.model)
 
 /** Throws the first error of the files, so that a verb which needs sound ones can go on with the result. */
 export async function requireSoundFiles(paths: readonly string[]): Promise<ReadFiles> {

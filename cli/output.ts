@@ -36,6 +36,8 @@ export const colorless: Style = {
 /** Where a verb writes: results to stdout, remarks to stderr. */
 export interface Output {
   readonly style: Style
+  /** Whether `style` colours. */
+  readonly color: boolean
   /** `--json` was given: results are JSON, remarks stay words on stderr. */
   readonly json: boolean
   /** Both a person and a terminal are there. */
@@ -71,6 +73,7 @@ export function createOutput(
   const style = options.color && wantsColor(stdout, options.env) ? colorful : colorless
   return {
     style,
+    color: style === colorful,
     json: options.json,
     interactive: stdout.isTTY === true && options.env['TERM'] !== 'dumb' && options.env['CI'] === undefined,
     get width() {

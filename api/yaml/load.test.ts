@@ -1,9 +1,6 @@
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { loadManifestFiles, loadManifests } from './load.ts'
+import { describe, expect, test } from 'vitest'
+import { loadManifests } from './load.ts'
 
 const model = `apiVersion: sluice.dev/v1alpha1
 kind: DeviceModel
@@ -149,40 +146,5 @@ describe('loadManifests', () => {
       }),
       { numRuns: 300 },
     )
-  })
-})
-
-describe('loadManifestFiles', () => {
-  let folder = ''
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'sluice-load-'))
-    await writeFile(join(folder, 'b.yaml'), device)
-    await writeFile(join(folder, 'a.yml'), model)
-    await writeFile(join(folder, 'notes.txt'), 'not a manifest')
-  })
-  afterAll(() => rm(folder, { recursive: true, force: true }))
-
-  test('reads the manifests of a folder in order', async () => {
-    const loaded = await loadManifestFiles([folder])
-    expect(loaded.findings).toEqual([])
-    expect(loaded.resources.map(({ document }) => document.file)).toEqual([
-      join(folder, 'a.yml'),
-      join(folder, 'b.yaml'),
-    ])
-  })
-
-  test('a file that cannot be read is a finding beside the others', async () => {
-    const binary = join(folder, 'binary.bin')
-    await writeFile(binary, Buffer.from([0xff, 0xfe, 0x00, 0x80]))
-    await chmod(binary, 0o600)
-    const loaded = await loadManifestFiles([join(folder, 'none.yaml'), binary, join(folder, 'a.yml')])
-    expect(loaded.ok).toBe(false)
-    expect(loaded.findings.map(({ code }) => code)).toEqual(['SLUICE_FILE_UNREADABLE', 'SLUICE_FILE_UNREADABLE'])
-    expect(loaded.findings[0]?.message).toBe('this file does not exist')
-    expect(loaded.resources).toHaveLength(1)
-  })
-
-  test('stops when its signal does', async () => {
-    await expect(loadManifestFiles([folder], {}, AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
   })
 })

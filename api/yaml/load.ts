@@ -1,10 +1,8 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { objectKey } from '../resources.ts'
 import { isOurs, type SluiceResource, validateResource } from '../validate.ts'
 import { DEFAULT_NAMESPACE, type SetOptions, validateSet } from '../validate-set.ts'
 import type { Finding } from './findings.ts'
-import { type LocatedFinding, MAX_YAML_LENGTH, readYaml, type SourceDocument } from './read.ts'
+import { type LocatedFinding, readYaml, type SourceDocument } from './read.ts'
 
 export interface ManifestSource {
   /** Name for messages; need not exist. */
@@ -91,68 +89,4 @@ export function loadManifests(sources: readonly ManifestSource[], options: SetOp
     findings,
     sources: new Map(sources.map(({ file, text }) => [file, text])),
   }
-}
-
-const MANIFEST_NAME = /\.(ya?ml|json)$/
-const MAX_FILES = 10_000
-
-const unreadable = (file: string, thrown: unknown): LocatedFinding => {
-  const code: unknown = thrown instanceof Error ? Reflect.get(thrown, 'code') : undefined
-  const why =
-    code === 'ENOENT' ? 'does not exist' : code === 'EACCES' ? 'may not be read by this user' : 'cannot be read'
-  return {
-    severity: 'error',
-    code: 'SLUICE_FILE_UNREADABLE',
-    message: `this file ${why}${why === 'cannot be read' ? `: ${thrown instanceof Error ? thrown.message : thrown}` : ''}`,
-    hint: code === 'EACCES' ? 'Change its permissions, or run as its owner.' : 'Check the path.',
-    path: [],
-    file,
-    line: 1,
-    column: 1,
-  }
-}
-
-async function readSource(file: string): Promise<ManifestSource | LocatedFinding> {
-  try {
-    const { size } = await stat(file)
-    // Four bytes a character at most: what is larger than that need not be read to be refused.
-    if (size > MAX_YAML_LENGTH * 4) throw new Error(`it is ${size} bytes long`)
-    return { file, text: new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file)) }
-  } catch (thrown) {
-    return unreadable(file, thrown)
-  }
-}
-
-/** The manifest files behind a path: itself, or the .yaml, .yml and .json files of a folder, sorted, not deeper. */
-async function expand(path: string): Promise<readonly string[]> {
-  try {
-    if (!(await stat(path)).isDirectory()) return [path]
-    const names = (await readdir(path)).filter((name) => MANIFEST_NAME.test(name)).sort()
-    return names.map((name) => join(path, name))
-  } catch {
-    return [path]
-  }
-}
-
-/**
- * `loadManifests` for files and folders. A file that cannot be read is a finding (SLUICE_FILE_UNREADABLE) like any
- * other. Rejects only when the signal aborts.
- */
-export async function loadManifestFiles(
-  paths: readonly string[],
-  options: SetOptions = {},
-  signal?: AbortSignal,
-): Promise<LoadedManifests> {
-  const files: string[] = []
-  for (const path of paths) files.push(...(await expand(path)))
-  const sources: ManifestSource[] = []
-  const unread: LocatedFinding[] = []
-  for (const file of files.slice(0, MAX_FILES)) {
-    signal?.throwIfAborted()
-    const source = await readSource(file)
-    if ('text' in source) sources.push(source)
-    else unread.push(source)
-  }
-  const loaded = loadManifests(sources, options)
-  return { ...loaded, ok: loaded.ok && unread.length === 0, findings: [...unread, ...loaded.findings] }
 }

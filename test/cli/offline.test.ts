@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -36,10 +36,29 @@ describe('sluice model lint', () => {
     writeFileSync(file, WRONG)
     const { code, stdout } = await runSluice('model', 'lint', file)
     expect(code).toBe(2)
-    expect(stdout).toContain(`${file}:8:7: error SLUICE_UNKNOWN_FIELD`)
+    expect(stdout).toContain(`${file}:8:7 error SLUICE_UNKNOWN_FIELD`)
     expect(stdout).toContain('access')
-    expect(stdout).toContain(`${file}:10:27: error SLUICE_INVALID_VALUE`)
-    expect(stdout).toMatch(/1 file, 0 models, 0 devices: 2 errors, 0 warnings\n$/)
+    expect(stdout).toContain(`${file}:10:27 error SLUICE_INVALID_VALUE`)
+    expect(stdout).toMatch(/\n +10 \|.*\n +\| +\^+\n/)
+    expect(stdout).toMatch(/2 errors in 1 file, 0 models, 0 devices\n$/)
+  })
+
+  it('says that a manifest of KubeEdge is not read, and refuses what is no text and a folder without files', async () => {
+    const file = join(folder, 'kubeedge.yaml')
+    writeFileSync(file, 'apiVersion: devices.kubeedge.io/v1beta1\nkind: Device\nmetadata: {name: a}\n')
+    const foreign = await runSluice('model', 'lint', file)
+    expect([foreign.code, foreign.stdout]).toEqual([
+      0,
+      expect.stringContaining(`${file}:1:13 warning SLUICE_LINT_KUBEEDGE`),
+    ])
+    const binary = join(folder, 'binary.yaml')
+    writeFileSync(binary, Buffer.from([0xff, 0xfe, 0x00, 0x41]))
+    const empty = join(folder, 'empty')
+    mkdirSync(empty)
+    for (const path of [binary, empty]) {
+      const refused = await runSluice('model', 'lint', path)
+      expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('SLUICE_CLI_FILE')])
+    }
   })
 
   it('answers a script in JSON and reads standard input', async () => {
