@@ -1,6 +1,7 @@
+import { ble } from './ble/protocol.ts'
 import { modbus } from './modbus/protocol.ts'
 import { mqtt } from './mqtt/protocol.ts'
 import type { Protocol } from './sdk/mapper.ts'
 
 /** Every protocol Sluice speaks. Importing this costs nothing: each protocol loads its parts when they are needed. */
-export const protocols: readonly Protocol[] = [modbus, mqtt]
+export const protocols: readonly Protocol[] = [modbus, mqtt, ble]

@@ -3,13 +3,16 @@
 import { duplicateItems, equal, formats, isIn, ucs2length } from '../validate-runtime.ts'
 
 export const validateDeviceModel = validate0;
-const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]},"ble":{"type":"object","properties":{"advert":{"type":"string","enum":["bthome","miBeacon","ruuvi","eddystone","ibeacon","govee"],"description":"A published advertisement format; give field with it."},"field":{"type":"string","maxLength":63,"minLength":1,"description":"Which field of the advertisement."},"manufacturer":{"type":"integer","minimum":0,"maximum":65535,"description":"Company identifier of manufacturer data; at counts its two bytes as 0 and 1."},"serviceData":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"UUID of service data; at counts from after the UUID."},"startsWith":{"type":"string","maxLength":64,"pattern":"^([0-9A-Fa-f]{2})+$","description":"Hex digits the data must begin with, counted as at is; others are somebody else’s frames."},"characteristic":{"type":"string","maxLength":38,"minLength":4,"description":"UUID of a GATT characteristic, or a standard name such as batteryLevel."},"service":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"Its service, where two services have the same one."},"notify":{"type":"boolean","description":"Let the device tell changes (notify or indicate). Default false."},"write":{"type":"string","enum":["withResponse","withoutResponse"],"description":"How to write. Default: what the device offers."},"writeValues":{"type":"object","additionalProperties":{"type":"string","maxLength":1024,"pattern":"^([0-9A-Fa-f]{2})*$"},"maxProperties":64,"description":"Hex bytes by desired value, as KubeEdge's dataWrite: {on: '01', off: '00'}."},"at":{"type":"integer","minimum":0,"maximum":511,"description":"First byte of the value. Default 0."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","int48","uint48","int64","uint64","float32","float64","sfloat","float11073","string","bytes"],"description":"How the bytes are read. Default uint8, or as the standard says."},"order":{"type":"string","enum":["little","big"],"description":"Byte order. Default little."},"length":{"type":"integer","minimum":1,"maximum":512,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notAvailable":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"no value\", for example 0x8000."},"converter":{"type":"object","required":["start","end"],"properties":{"start":{"type":"integer","minimum":0,"maximum":511,"description":"First byte; above end reads backwards."},"end":{"type":"integer","minimum":0,"maximum":511,"description":"Last byte, included."},"shiftLeft":{"type":"integer","minimum":0,"maximum":63},"shiftRight":{"type":"integer","minimum":0,"maximum":63},"operations":{"type":"array","items":{"type":"object","required":["type","value"],"properties":{"type":{"type":"string","enum":["add","subtract","multiply","divide"]},"value":{"type":"number"}},"additionalProperties":false},"maxItems":16,"x-kubernetes-list-type":"atomic","description":"Applied in order."}},"additionalProperties":false,"description":"KubeEdge's dataConverter: a range of bytes as one number, shifted, then calculated with."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.advert) ? 1 : 0) + (has(self.manufacturer) ? 1 : 0) + (has(self.serviceData) ? 1 : 0) + (has(self.characteristic) ? 1 : 0) == 1","message":"exactly one of advert, manufacturer, serviceData, characteristic is needed"},{"rule":"has(self.advert) == has(self.field)","message":"advert and field belong together"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))","message":"converter says itself which bytes are read; leave out as, at and order"},{"rule":"has(self.characteristic) || !(has(self.notify) || has(self.write) || has(self.writeValues) || has(self.service))","message":"notify, write, writeValues and service are for characteristics only"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."},"ble":{"type":"object","properties":{"connect":{"type":"string","enum":["never","onDemand","keep"],"description":"never: advertisements only. onDemand: connect, read, leave. keep: stay connected. Default: what the properties need."},"mtu":{"type":"integer","minimum":23,"maximum":517,"description":"ATT MTU to ask for. Default 256."}},"additionalProperties":false,"description":"What holds for every device of this model on Bluetooth LE."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 const func0 = Object.prototype.hasOwnProperty;
 const func1 = ucs2length;
 const pattern0 = new RegExp("^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "u");
 const pattern1 = new RegExp("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "u");
 const pattern2 = new RegExp("^[a-zA-Z][a-zA-Z0-9_-]{0,62}$", "u");
 const pattern3 = new RegExp("^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$", "u");
+const pattern9 = new RegExp("^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$", "u");
+const pattern10 = new RegExp("^([0-9A-Fa-f]{2})+$", "u");
+const pattern12 = new RegExp("^([0-9A-Fa-f]{2})*$", "u");
 const formats0 = formats["date-time"];
 
 function validate0(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
@@ -405,7 +408,7 @@ const err54 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/r
 errors++;
 }
 for(const key4 in data23){
-if(!(((((((key4 === "vendor") || (key4 === "description")) || (key4 === "source")) || (key4 === "properties")) || (key4 === "methods")) || (key4 === "modbus")) || (key4 === "mqtt"))){
+if(!((((((((key4 === "vendor") || (key4 === "description")) || (key4 === "source")) || (key4 === "properties")) || (key4 === "methods")) || (key4 === "modbus")) || (key4 === "mqtt")) || (key4 === "ble"))){
 const err55 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4}};
 (vErrors ??= []).push(err55);
 errors++;
@@ -1734,681 +1737,1365 @@ const err246 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schem
 errors++;
 }
 }
-}
-else {
-const err247 = {instancePath:instancePath+"/spec/properties/" + i3,schemaPath:"#/properties/spec/properties/properties/items/type",keyword:"type",params:{type: "object"}};
+if(data28.ble !== undefined){
+let data105 = data28.ble;
+if(!((self) => equal(((((((self?.advert !== undefined) ? 1 : 0)) + (((self?.manufacturer !== undefined) ? 1 : 0))) + (((self?.serviceData !== undefined) ? 1 : 0))) + (((self?.characteristic !== undefined) ? 1 : 0))), 1))(data105)){
+const err247 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err247);
 errors++;
 }
-}
-const duplicates0 = duplicateItems(data27, ["name"]);
-if(duplicates0.length > 0){
-const err248 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
+if(!((self) => equal((self?.advert !== undefined), (self?.field !== undefined)))(data105)){
+const err248 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err248);
 errors++;
 }
-}
-else {
-const err249 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/type",keyword:"type",params:{type: "array"}};
+if(!((self) => !((((self?.bit !== undefined) && (self?.bits !== undefined)))))(data105)){
+const err249 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
 (vErrors ??= []).push(err249);
 errors++;
 }
-}
-if(data23.methods !== undefined){
-let data105 = data23.methods;
-if(Array.isArray(data105)){
-if(data105.length > 64){
-const err250 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/maxItems",keyword:"maxItems",params:{limit: 64}};
+if(!((self) => (!((self?.scale !== undefined)) || !equal(self?.scale, 0.0)))(data105)){
+const err250 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
 (vErrors ??= []).push(err250);
 errors++;
 }
-const len5 = data105.length;
-for(let i5=0; i5<len5; i5++){
-let data106 = data105[i5];
-if(data106 && typeof data106 == "object" && !Array.isArray(data106)){
-if(data106.name === undefined){
-const err251 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "name"}};
+if(!((self) => !((((self?.map !== undefined) && (((self?.scale !== undefined) || (self?.offset !== undefined)))))))(data105)){
+const err251 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 4}};
 (vErrors ??= []).push(err251);
 errors++;
 }
-if(data106.properties === undefined){
-const err252 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "properties"}};
+if(!((self) => !((((self?.converter !== undefined) && ((((self?.as !== undefined) || (self?.at !== undefined)) || (self?.order !== undefined)))))))(data105)){
+const err252 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 5}};
 (vErrors ??= []).push(err252);
 errors++;
 }
-for(const key17 in data106){
-if(!(((key17 === "name") || (key17 === "description")) || (key17 === "properties"))){
-const err253 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
+if(!((self) => ((self?.characteristic !== undefined) || !((((((self?.notify !== undefined) || (self?.write !== undefined)) || (self?.writeValues !== undefined)) || (self?.service !== undefined))))))(data105)){
+const err253 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 6}};
 (vErrors ??= []).push(err253);
 errors++;
 }
-}
-if(data106.name !== undefined){
-let data107 = data106.name;
-if(typeof data107 === "string"){
-if(func1(data107) > 63){
-const err254 = {instancePath:instancePath+"/spec/methods/" + i5+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
+if(data105 && typeof data105 == "object" && !Array.isArray(data105)){
+for(const key17 in data105){
+if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.ble.properties, key17))){
+const err254 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
 (vErrors ??= []).push(err254);
 errors++;
 }
-if(!pattern2.test(data107)){
-const err255 = {instancePath:instancePath+"/spec/methods/" + i5+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"}};
+}
+if(data105.advert !== undefined){
+let data106 = data105.advert;
+if(typeof data106 !== "string"){
+const err255 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/advert",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/advert/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err255);
 errors++;
 }
-}
-else {
-const err256 = {instancePath:instancePath+"/spec/methods/" + i5+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/type",keyword:"type",params:{type: "string"}};
+if(!((((((data106 === "bthome") || (data106 === "miBeacon")) || (data106 === "ruuvi")) || (data106 === "eddystone")) || (data106 === "ibeacon")) || (data106 === "govee"))){
+const err256 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/advert",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/advert/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.advert.enum}};
 (vErrors ??= []).push(err256);
 errors++;
 }
 }
-if(data106.description !== undefined){
-let data108 = data106.description;
-if(typeof data108 === "string"){
-if(func1(data108) > 1024){
-const err257 = {instancePath:instancePath+"/spec/methods/" + i5+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(data105.field !== undefined){
+let data107 = data105.field;
+if(typeof data107 === "string"){
+if(func1(data107) > 63){
+const err257 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/field",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/field/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err257);
 errors++;
 }
-}
-else {
-const err258 = {instancePath:instancePath+"/spec/methods/" + i5+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/type",keyword:"type",params:{type: "string"}};
+if(func1(data107) < 1){
+const err258 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/field",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/field/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err258);
 errors++;
 }
 }
-if(data106.properties !== undefined){
-let data109 = data106.properties;
-if(Array.isArray(data109)){
-if(data109.length > 64){
-const err259 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/maxItems",keyword:"maxItems",params:{limit: 64}};
+else {
+const err259 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/field",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/field/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err259);
 errors++;
 }
-if(data109.length < 1){
-const err260 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/minItems",keyword:"minItems",params:{limit: 1}};
+}
+if(data105.manufacturer !== undefined){
+let data108 = data105.manufacturer;
+if(!(((typeof data108 == "number") && (!(data108 % 1) && !isNaN(data108))) && (isFinite(data108)))){
+const err260 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/manufacturer",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/manufacturer/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err260);
 errors++;
 }
-const len6 = data109.length;
-for(let i6=0; i6<len6; i6++){
-let data110 = data109[i6];
-if(typeof data110 === "string"){
-if(func1(data110) > 63){
-const err261 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties/" + i6,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/maxLength",keyword:"maxLength",params:{limit: 63}};
+if((typeof data108 == "number") && (isFinite(data108))){
+if(data108 > 65535 || isNaN(data108)){
+const err261 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/manufacturer",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/manufacturer/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err261);
 errors++;
 }
-}
-else {
-const err262 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties/" + i6,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/type",keyword:"type",params:{type: "string"}};
+if(data108 < 0 || isNaN(data108)){
+const err262 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/manufacturer",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/manufacturer/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err262);
 errors++;
 }
 }
 }
-else {
-const err263 = {instancePath:instancePath+"/spec/methods/" + i5+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/type",keyword:"type",params:{type: "array"}};
+if(data105.serviceData !== undefined){
+let data109 = data105.serviceData;
+if(typeof data109 === "string"){
+if(func1(data109) > 38){
+const err263 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/serviceData",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/serviceData/maxLength",keyword:"maxLength",params:{limit: 38}};
 (vErrors ??= []).push(err263);
 errors++;
 }
-}
-}
-else {
-const err264 = {instancePath:instancePath+"/spec/methods/" + i5,schemaPath:"#/properties/spec/properties/methods/items/type",keyword:"type",params:{type: "object"}};
+if(!pattern9.test(data109)){
+const err264 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/serviceData",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/serviceData/pattern",keyword:"pattern",params:{pattern: "^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$"}};
 (vErrors ??= []).push(err264);
 errors++;
 }
 }
-const duplicates1 = duplicateItems(data105, ["name"]);
-if(duplicates1.length > 0){
-const err265 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates1}};
+else {
+const err265 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/serviceData",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/serviceData/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err265);
 errors++;
 }
 }
-else {
-const err266 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/type",keyword:"type",params:{type: "array"}};
+if(data105.startsWith !== undefined){
+let data110 = data105.startsWith;
+if(typeof data110 === "string"){
+if(func1(data110) > 64){
+const err266 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/startsWith",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/startsWith/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err266);
 errors++;
 }
-}
-if(data23.modbus !== undefined){
-let data111 = data23.modbus;
-if(data111 && typeof data111 == "object" && !Array.isArray(data111)){
-for(const key18 in data111){
-if(!(func0.call(schema0.properties.spec.properties.modbus.properties, key18))){
-const err267 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
+if(!pattern10.test(data110)){
+const err267 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/startsWith",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/startsWith/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2})+$"}};
 (vErrors ??= []).push(err267);
 errors++;
 }
 }
-if(data111.order !== undefined){
-let data112 = data111.order;
-if(typeof data112 !== "string"){
-const err268 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
+else {
+const err268 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/startsWith",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/startsWith/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err268);
 errors++;
 }
-if(!((((((((data112 === "big") || (data112 === "big-swap")) || (data112 === "little")) || (data112 === "little-swap")) || (data112 === "ABCD")) || (data112 === "CDAB")) || (data112 === "DCBA")) || (data112 === "BADC"))){
-const err269 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.order.enum}};
+}
+if(data105.characteristic !== undefined){
+let data111 = data105.characteristic;
+if(typeof data111 === "string"){
+if(func1(data111) > 38){
+const err269 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/characteristic",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/characteristic/maxLength",keyword:"maxLength",params:{limit: 38}};
 (vErrors ??= []).push(err269);
 errors++;
 }
-}
-if(data111.addressBase !== undefined){
-let data113 = data111.addressBase;
-if(!((typeof data113 == "number") && (isFinite(data113)))){
-const err270 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/type",keyword:"type",params:{type: "number"}};
+if(func1(data111) < 4){
+const err270 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/characteristic",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/characteristic/minLength",keyword:"minLength",params:{limit: 4}};
 (vErrors ??= []).push(err270);
 errors++;
 }
-if(!((data113 === 0) || (data113 === 1))){
-const err271 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.addressBase.enum}};
+}
+else {
+const err271 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/characteristic",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/characteristic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err271);
 errors++;
 }
 }
-if(data111.maxRegistersPerRead !== undefined){
-let data114 = data111.maxRegistersPerRead;
-if(!(((typeof data114 == "number") && (!(data114 % 1) && !isNaN(data114))) && (isFinite(data114)))){
-const err272 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/type",keyword:"type",params:{type: "integer"}};
+if(data105.service !== undefined){
+let data112 = data105.service;
+if(typeof data112 === "string"){
+if(func1(data112) > 38){
+const err272 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/service",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/service/maxLength",keyword:"maxLength",params:{limit: 38}};
 (vErrors ??= []).push(err272);
 errors++;
 }
-if((typeof data114 == "number") && (isFinite(data114))){
-if(data114 > 125 || isNaN(data114)){
-const err273 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
+if(!pattern9.test(data112)){
+const err273 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/service",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/service/pattern",keyword:"pattern",params:{pattern: "^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$"}};
 (vErrors ??= []).push(err273);
 errors++;
 }
-if(data114 < 1 || isNaN(data114)){
-const err274 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+else {
+const err274 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/service",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/service/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err274);
 errors++;
 }
 }
-}
-if(data111.maxBitsPerRead !== undefined){
-let data115 = data111.maxBitsPerRead;
-if(!(((typeof data115 == "number") && (!(data115 % 1) && !isNaN(data115))) && (isFinite(data115)))){
-const err275 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/type",keyword:"type",params:{type: "integer"}};
+if(data105.notify !== undefined){
+if(typeof data105.notify !== "boolean"){
+const err275 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notify",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notify/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err275);
 errors++;
 }
-if((typeof data115 == "number") && (isFinite(data115))){
-if(data115 > 2000 || isNaN(data115)){
-const err276 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+}
+if(data105.write !== undefined){
+let data114 = data105.write;
+if(typeof data114 !== "string"){
+const err276 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/write",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/write/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err276);
 errors++;
 }
-if(data115 < 1 || isNaN(data115)){
-const err277 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!((data114 === "withResponse") || (data114 === "withoutResponse"))){
+const err277 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/write",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/write/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.write.enum}};
 (vErrors ??= []).push(err277);
 errors++;
 }
 }
-}
-if(data111.maxRegistersPerWrite !== undefined){
-let data116 = data111.maxRegistersPerWrite;
-if(!(((typeof data116 == "number") && (!(data116 % 1) && !isNaN(data116))) && (isFinite(data116)))){
-const err278 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/type",keyword:"type",params:{type: "integer"}};
+if(data105.writeValues !== undefined){
+let data115 = data105.writeValues;
+if(data115 && typeof data115 == "object" && !Array.isArray(data115)){
+if(Object.keys(data115).length > 64){
+const err278 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/maxProperties",keyword:"maxProperties",params:{limit: 64}};
 (vErrors ??= []).push(err278);
 errors++;
 }
-if((typeof data116 == "number") && (isFinite(data116))){
-if(data116 > 123 || isNaN(data116)){
-const err279 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/maximum",keyword:"maximum",params:{comparison: "<=", limit: 123}};
+for(const key18 in data115){
+let data116 = data115[key18];
+if(typeof data116 === "string"){
+if(func1(data116) > 1024){
+const err279 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues/" + key18.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err279);
 errors++;
 }
-if(data116 < 1 || isNaN(data116)){
-const err280 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!pattern12.test(data116)){
+const err280 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues/" + key18.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/additionalProperties/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2})*$"}};
 (vErrors ??= []).push(err280);
 errors++;
 }
 }
-}
-if(data111.maxGap !== undefined){
-let data117 = data111.maxGap;
-if(!(((typeof data117 == "number") && (!(data117 % 1) && !isNaN(data117))) && (isFinite(data117)))){
-const err281 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/type",keyword:"type",params:{type: "integer"}};
+else {
+const err281 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues/" + key18.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/additionalProperties/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err281);
 errors++;
 }
-if((typeof data117 == "number") && (isFinite(data117))){
-if(data117 > 2000 || isNaN(data117)){
-const err282 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+}
+}
+else {
+const err282 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err282);
 errors++;
 }
-if(data117 < 0 || isNaN(data117)){
-const err283 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data105.at !== undefined){
+let data117 = data105.at;
+if(!(((typeof data117 == "number") && (!(data117 % 1) && !isNaN(data117))) && (isFinite(data117)))){
+const err283 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/at",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/at/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err283);
 errors++;
 }
-}
-}
-if(data111.oneReadPerProperty !== undefined){
-if(typeof data111.oneReadPerProperty !== "boolean"){
-const err284 = {instancePath:instancePath+"/spec/modbus/oneReadPerProperty",schemaPath:"#/properties/spec/properties/modbus/properties/oneReadPerProperty/type",keyword:"type",params:{type: "boolean"}};
+if((typeof data117 == "number") && (isFinite(data117))){
+if(data117 > 511 || isNaN(data117)){
+const err284 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/at",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/at/maximum",keyword:"maximum",params:{comparison: "<=", limit: 511}};
 (vErrors ??= []).push(err284);
 errors++;
 }
-}
-if(data111.coilsFromZero !== undefined){
-if(typeof data111.coilsFromZero !== "boolean"){
-const err285 = {instancePath:instancePath+"/spec/modbus/coilsFromZero",schemaPath:"#/properties/spec/properties/modbus/properties/coilsFromZero/type",keyword:"type",params:{type: "boolean"}};
+if(data117 < 0 || isNaN(data117)){
+const err285 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/at",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/at/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err285);
 errors++;
 }
 }
-if(data111.forbidden !== undefined){
-let data120 = data111.forbidden;
-if(Array.isArray(data120)){
-if(data120.length > 256){
-const err286 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/maxItems",keyword:"maxItems",params:{limit: 256}};
+}
+if(data105.as !== undefined){
+let data118 = data105.as;
+if(typeof data118 !== "string"){
+const err286 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/as",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err286);
 errors++;
 }
-const len7 = data120.length;
-for(let i7=0; i7<len7; i7++){
-let data121 = data120[i7];
-if(data121 && typeof data121 == "object" && !Array.isArray(data121)){
-if(data121.table === undefined){
-const err287 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "table"}};
+if(!(((((((((((((((((((data118 === "bool") || (data118 === "int8")) || (data118 === "uint8")) || (data118 === "int16")) || (data118 === "uint16")) || (data118 === "int24")) || (data118 === "uint24")) || (data118 === "int32")) || (data118 === "uint32")) || (data118 === "int48")) || (data118 === "uint48")) || (data118 === "int64")) || (data118 === "uint64")) || (data118 === "float32")) || (data118 === "float64")) || (data118 === "sfloat")) || (data118 === "float11073")) || (data118 === "string")) || (data118 === "bytes"))){
+const err287 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/as",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.as.enum}};
 (vErrors ??= []).push(err287);
 errors++;
 }
-if(data121.start === undefined){
-const err288 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "start"}};
+}
+if(data105.order !== undefined){
+let data119 = data105.order;
+if(typeof data119 !== "string"){
+const err288 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/order",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/order/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err288);
 errors++;
 }
-if(data121.count === undefined){
-const err289 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "count"}};
+if(!((data119 === "little") || (data119 === "big"))){
+const err289 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/order",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.order.enum}};
 (vErrors ??= []).push(err289);
 errors++;
 }
-for(const key19 in data121){
-if(!(((key19 === "table") || (key19 === "start")) || (key19 === "count"))){
-const err290 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
+}
+if(data105.length !== undefined){
+let data120 = data105.length;
+if(!(((typeof data120 == "number") && (!(data120 % 1) && !isNaN(data120))) && (isFinite(data120)))){
+const err290 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/length",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/length/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err290);
 errors++;
 }
-}
-if(data121.table !== undefined){
-let data122 = data121.table;
-if(typeof data122 !== "string"){
-const err291 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/type",keyword:"type",params:{type: "string"}};
+if((typeof data120 == "number") && (isFinite(data120))){
+if(data120 > 512 || isNaN(data120)){
+const err291 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/length",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 512}};
 (vErrors ??= []).push(err291);
 errors++;
 }
-if(!((((data122 === "coil") || (data122 === "discrete")) || (data122 === "input")) || (data122 === "holding"))){
-const err292 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.forbidden.items.properties.table.enum}};
+if(data120 < 1 || isNaN(data120)){
+const err292 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/length",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err292);
 errors++;
 }
 }
-if(data121.start !== undefined){
-let data123 = data121.start;
-if(!(((typeof data123 == "number") && (!(data123 % 1) && !isNaN(data123))) && (isFinite(data123)))){
-const err293 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/type",keyword:"type",params:{type: "integer"}};
+}
+if(data105.scale !== undefined){
+let data121 = data105.scale;
+if(!((typeof data121 == "number") && (isFinite(data121)))){
+const err293 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/scale/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err293);
 errors++;
 }
-if((typeof data123 == "number") && (isFinite(data123))){
-if(data123 > 65536 || isNaN(data123)){
-const err294 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+}
+if(data105.offset !== undefined){
+let data122 = data105.offset;
+if(!((typeof data122 == "number") && (isFinite(data122)))){
+const err294 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/offset/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err294);
 errors++;
 }
-if(data123 < 0 || isNaN(data123)){
-const err295 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data105.bit !== undefined){
+let data123 = data105.bit;
+if(!(((typeof data123 == "number") && (!(data123 % 1) && !isNaN(data123))) && (isFinite(data123)))){
+const err295 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bit/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err295);
 errors++;
 }
-}
-}
-if(data121.count !== undefined){
-let data124 = data121.count;
-if(!(((typeof data124 == "number") && (!(data124 % 1) && !isNaN(data124))) && (isFinite(data124)))){
-const err296 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/type",keyword:"type",params:{type: "integer"}};
+if((typeof data123 == "number") && (isFinite(data123))){
+if(data123 > 63 || isNaN(data123)){
+const err296 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
 (vErrors ??= []).push(err296);
 errors++;
 }
-if((typeof data124 == "number") && (isFinite(data124))){
-if(data124 > 65536 || isNaN(data124)){
-const err297 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+if(data123 < 0 || isNaN(data123)){
+const err297 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err297);
 errors++;
 }
-if(data124 < 1 || isNaN(data124)){
-const err298 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+}
+if(data105.bits !== undefined){
+let data124 = data105.bits;
+if(data124 && typeof data124 == "object" && !Array.isArray(data124)){
+if(data124.first === undefined){
+const err298 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/required",keyword:"required",params:{missingProperty: "first"}};
 (vErrors ??= []).push(err298);
 errors++;
 }
-}
-}
-}
-else {
-const err299 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i7,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/type",keyword:"type",params:{type: "object"}};
+if(data124.count === undefined){
+const err299 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/required",keyword:"required",params:{missingProperty: "count"}};
 (vErrors ??= []).push(err299);
 errors++;
 }
-}
-}
-else {
-const err300 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/type",keyword:"type",params:{type: "array"}};
+for(const key19 in data124){
+if(!((key19 === "first") || (key19 === "count"))){
+const err300 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
 (vErrors ??= []).push(err300);
 errors++;
 }
 }
-if(data111.writeMultiple !== undefined){
-if(typeof data111.writeMultiple !== "boolean"){
-const err301 = {instancePath:instancePath+"/spec/modbus/writeMultiple",schemaPath:"#/properties/spec/properties/modbus/properties/writeMultiple/type",keyword:"type",params:{type: "boolean"}};
+if(data124.first !== undefined){
+let data125 = data124.first;
+if(!(((typeof data125 == "number") && (!(data125 % 1) && !isNaN(data125))) && (isFinite(data125)))){
+const err301 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/first/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err301);
 errors++;
 }
-}
-if(data111.maskWrite !== undefined){
-if(typeof data111.maskWrite !== "boolean"){
-const err302 = {instancePath:instancePath+"/spec/modbus/maskWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maskWrite/type",keyword:"type",params:{type: "boolean"}};
+if((typeof data125 == "number") && (isFinite(data125))){
+if(data125 > 63 || isNaN(data125)){
+const err302 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/first/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
 (vErrors ??= []).push(err302);
 errors++;
 }
-}
-}
-else {
-const err303 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+if(data125 < 0 || isNaN(data125)){
+const err303 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/first/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err303);
 errors++;
 }
 }
-if(data23.mqtt !== undefined){
-let data127 = data23.mqtt;
-if(data127 && typeof data127 == "object" && !Array.isArray(data127)){
-for(const key20 in data127){
-if(!((((key20 === "availability") || (key20 === "requests")) || (key20 === "missing")) || (key20 === "qos"))){
-const err304 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
+}
+if(data124.count !== undefined){
+let data126 = data124.count;
+if(!(((typeof data126 == "number") && (!(data126 % 1) && !isNaN(data126))) && (isFinite(data126)))){
+const err304 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/count/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err304);
 errors++;
 }
-}
-if(data127.availability !== undefined){
-let data128 = data127.availability;
-if(Array.isArray(data128)){
-if(data128.length > 4){
-const err305 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/maxItems",keyword:"maxItems",params:{limit: 4}};
+if((typeof data126 == "number") && (isFinite(data126))){
+if(data126 > 53 || isNaN(data126)){
+const err305 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 53}};
 (vErrors ??= []).push(err305);
 errors++;
 }
-const len8 = data128.length;
-for(let i8=0; i8<len8; i8++){
-let data129 = data128[i8];
-if(data129 && typeof data129 == "object" && !Array.isArray(data129)){
-if(data129.topic === undefined){
-const err306 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "topic"}};
+if(data126 < 1 || isNaN(data126)){
+const err306 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err306);
 errors++;
 }
-if(data129.online === undefined){
-const err307 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "online"}};
+}
+}
+}
+else {
+const err307 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err307);
 errors++;
 }
-if(data129.offline === undefined){
-const err308 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "offline"}};
+}
+if(data105.map !== undefined){
+let data127 = data105.map;
+if(data127 && typeof data127 == "object" && !Array.isArray(data127)){
+if(Object.keys(data127).length > 256){
+const err308 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
 (vErrors ??= []).push(err308);
 errors++;
 }
-for(const key21 in data129){
-if(!(((((key21 === "topic") || (key21 === "as")) || (key21 === "path")) || (key21 === "online")) || (key21 === "offline"))){
-const err309 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+for(const key20 in data127){
+let data128 = data127[key20];
+if(typeof data128 === "string"){
+if(func1(data128) > 128){
+const err309 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map/" + key20.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err309);
 errors++;
 }
 }
-if(data129.topic !== undefined){
-let data130 = data129.topic;
-if(typeof data130 === "string"){
-if(func1(data130) > 512){
-const err310 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err310 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map/" + key20.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/additionalProperties/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err310);
 errors++;
 }
-if(func1(data130) < 1){
-const err311 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+}
+}
+else {
+const err311 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err311);
 errors++;
 }
 }
-else {
-const err312 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+if(data105.notAvailable !== undefined){
+let data129 = data105.notAvailable;
+if(Array.isArray(data129)){
+if(data129.length > 8){
+const err312 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notAvailable/maxItems",keyword:"maxItems",params:{limit: 8}};
 (vErrors ??= []).push(err312);
 errors++;
 }
-}
-if(data129.as !== undefined){
-let data131 = data129.as;
-if(typeof data131 !== "string"){
-const err313 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/type",keyword:"type",params:{type: "string"}};
+const len5 = data129.length;
+for(let i5=0; i5<len5; i5++){
+let data130 = data129[i5];
+if(!((typeof data130 == "number") && (isFinite(data130)))){
+const err313 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notAvailable/" + i5,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notAvailable/items/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err313);
 errors++;
 }
-if(!(((((((data131 === "json") || (data131 === "text")) || (data131 === "number")) || (data131 === "bool")) || (data131 === "cbor")) || (data131 === "protobuf")) || (data131 === "bytes"))){
-const err314 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.availability.items.properties.as.enum}};
+}
+}
+else {
+const err314 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notAvailable/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err314);
 errors++;
 }
 }
-if(data129.path !== undefined){
-let data132 = data129.path;
-if(typeof data132 === "string"){
-if(func1(data132) > 512){
-const err315 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data105.converter !== undefined){
+let data131 = data105.converter;
+if(data131 && typeof data131 == "object" && !Array.isArray(data131)){
+if(data131.start === undefined){
+const err315 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/required",keyword:"required",params:{missingProperty: "start"}};
 (vErrors ??= []).push(err315);
 errors++;
 }
-}
-else {
-const err316 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/type",keyword:"type",params:{type: "string"}};
+if(data131.end === undefined){
+const err316 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/required",keyword:"required",params:{missingProperty: "end"}};
 (vErrors ??= []).push(err316);
 errors++;
 }
-}
-if(data129.online !== undefined){
-let data133 = data129.online;
-if(Array.isArray(data133)){
-if(data133.length > 16){
-const err317 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/maxItems",keyword:"maxItems",params:{limit: 16}};
+for(const key21 in data131){
+if(!(((((key21 === "start") || (key21 === "end")) || (key21 === "shiftLeft")) || (key21 === "shiftRight")) || (key21 === "operations"))){
+const err317 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
 (vErrors ??= []).push(err317);
 errors++;
 }
-if(data133.length < 1){
-const err318 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/minItems",keyword:"minItems",params:{limit: 1}};
+}
+if(data131.start !== undefined){
+let data132 = data131.start;
+if(!(((typeof data132 == "number") && (!(data132 % 1) && !isNaN(data132))) && (isFinite(data132)))){
+const err318 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/start",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/start/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err318);
 errors++;
 }
-}
-else {
-const err319 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/type",keyword:"type",params:{type: "array"}};
+if((typeof data132 == "number") && (isFinite(data132))){
+if(data132 > 511 || isNaN(data132)){
+const err319 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/start",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 511}};
 (vErrors ??= []).push(err319);
 errors++;
 }
-}
-if(data129.offline !== undefined){
-let data134 = data129.offline;
-if(Array.isArray(data134)){
-if(data134.length > 16){
-const err320 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/maxItems",keyword:"maxItems",params:{limit: 16}};
+if(data132 < 0 || isNaN(data132)){
+const err320 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/start",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err320);
 errors++;
 }
-if(data134.length < 1){
-const err321 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/minItems",keyword:"minItems",params:{limit: 1}};
+}
+}
+if(data131.end !== undefined){
+let data133 = data131.end;
+if(!(((typeof data133 == "number") && (!(data133 % 1) && !isNaN(data133))) && (isFinite(data133)))){
+const err321 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/end",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/end/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err321);
 errors++;
 }
-}
-else {
-const err322 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/type",keyword:"type",params:{type: "array"}};
+if((typeof data133 == "number") && (isFinite(data133))){
+if(data133 > 511 || isNaN(data133)){
+const err322 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/end",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/end/maximum",keyword:"maximum",params:{comparison: "<=", limit: 511}};
 (vErrors ??= []).push(err322);
 errors++;
 }
-}
-}
-else {
-const err323 = {instancePath:instancePath+"/spec/mqtt/availability/" + i8,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/type",keyword:"type",params:{type: "object"}};
+if(data133 < 0 || isNaN(data133)){
+const err323 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/end",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/end/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err323);
 errors++;
 }
 }
 }
-else {
-const err324 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/type",keyword:"type",params:{type: "array"}};
+if(data131.shiftLeft !== undefined){
+let data134 = data131.shiftLeft;
+if(!(((typeof data134 == "number") && (!(data134 % 1) && !isNaN(data134))) && (isFinite(data134)))){
+const err324 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftLeft",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftLeft/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err324);
 errors++;
 }
-}
-if(data127.requests !== undefined){
-let data135 = data127.requests;
-if(Array.isArray(data135)){
-if(data135.length > 32){
-const err325 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/maxItems",keyword:"maxItems",params:{limit: 32}};
+if((typeof data134 == "number") && (isFinite(data134))){
+if(data134 > 63 || isNaN(data134)){
+const err325 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftLeft",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftLeft/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
 (vErrors ??= []).push(err325);
 errors++;
 }
-const len9 = data135.length;
-for(let i9=0; i9<len9; i9++){
-let data136 = data135[i9];
-if(data136 && typeof data136 == "object" && !Array.isArray(data136)){
-if(data136.topic === undefined){
-const err326 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/required",keyword:"required",params:{missingProperty: "topic"}};
+if(data134 < 0 || isNaN(data134)){
+const err326 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftLeft",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftLeft/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err326);
 errors++;
 }
-for(const key22 in data136){
-if(!(((key22 === "topic") || (key22 === "payload")) || (key22 === "every"))){
-const err327 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
+}
+}
+if(data131.shiftRight !== undefined){
+let data135 = data131.shiftRight;
+if(!(((typeof data135 == "number") && (!(data135 % 1) && !isNaN(data135))) && (isFinite(data135)))){
+const err327 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftRight",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftRight/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err327);
 errors++;
 }
-}
-if(data136.topic !== undefined){
-let data137 = data136.topic;
-if(typeof data137 === "string"){
-if(func1(data137) > 512){
-const err328 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+if((typeof data135 == "number") && (isFinite(data135))){
+if(data135 > 63 || isNaN(data135)){
+const err328 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftRight",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftRight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
 (vErrors ??= []).push(err328);
 errors++;
 }
-if(func1(data137) < 1){
-const err329 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+if(data135 < 0 || isNaN(data135)){
+const err329 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftRight",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftRight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err329);
 errors++;
 }
 }
-else {
-const err330 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+}
+if(data131.operations !== undefined){
+let data136 = data131.operations;
+if(Array.isArray(data136)){
+if(data136.length > 16){
+const err330 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/maxItems",keyword:"maxItems",params:{limit: 16}};
 (vErrors ??= []).push(err330);
 errors++;
 }
-}
-if(data136.payload !== undefined){
-let data138 = data136.payload;
-if(typeof data138 === "string"){
-if(func1(data138) > 4096){
-const err331 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
+const len6 = data136.length;
+for(let i6=0; i6<len6; i6++){
+let data137 = data136[i6];
+if(data137 && typeof data137 == "object" && !Array.isArray(data137)){
+if(data137.type === undefined){
+const err331 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/required",keyword:"required",params:{missingProperty: "type"}};
 (vErrors ??= []).push(err331);
 errors++;
 }
-}
-else {
-const err332 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/type",keyword:"type",params:{type: "string"}};
+if(data137.value === undefined){
+const err332 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/required",keyword:"required",params:{missingProperty: "value"}};
 (vErrors ??= []).push(err332);
 errors++;
 }
-}
-if(data136.every !== undefined){
-let data139 = data136.every;
-if(typeof data139 === "string"){
-if(func1(data139) > 20){
-const err333 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
+for(const key22 in data137){
+if(!((key22 === "type") || (key22 === "value"))){
+const err333 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
 (vErrors ??= []).push(err333);
 errors++;
 }
-if(!pattern3.test(data139)){
-const err334 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data137.type !== undefined){
+let data138 = data137.type;
+if(typeof data138 !== "string"){
+const err334 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6+"/type",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/properties/type/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err334);
 errors++;
 }
-}
-else {
-const err335 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/type",keyword:"type",params:{type: "string"}};
+if(!((((data138 === "add") || (data138 === "subtract")) || (data138 === "multiply")) || (data138 === "divide"))){
+const err335 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6+"/type",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/properties/type/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.converter.properties.operations.items.properties.type.enum}};
 (vErrors ??= []).push(err335);
 errors++;
 }
 }
-}
-else {
-const err336 = {instancePath:instancePath+"/spec/mqtt/requests/" + i9,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/type",keyword:"type",params:{type: "object"}};
+if(data137.value !== undefined){
+let data139 = data137.value;
+if(!((typeof data139 == "number") && (isFinite(data139)))){
+const err336 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6+"/value",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/properties/value/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err336);
 errors++;
 }
 }
 }
 else {
-const err337 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/type",keyword:"type",params:{type: "array"}};
+const err337 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err337);
 errors++;
 }
 }
-if(data127.missing !== undefined){
-let data140 = data127.missing;
-if(typeof data140 !== "string"){
-const err338 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
+}
+else {
+const err338 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err338);
 errors++;
 }
-if(!((data140 === "bad") || (data140 === "ignore"))){
-const err339 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.missing.enum}};
+}
+}
+else {
+const err339 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err339);
 errors++;
 }
 }
-if(data127.qos !== undefined){
-let data141 = data127.qos;
-if(!((typeof data141 == "number") && (isFinite(data141)))){
-const err340 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "number"}};
+}
+else {
+const err340 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err340);
 errors++;
 }
-if(!((data141 === 0) || (data141 === 1))){
-const err341 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.qos.enum}};
+}
+}
+else {
+const err341 = {instancePath:instancePath+"/spec/properties/" + i3,schemaPath:"#/properties/spec/properties/properties/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err341);
 errors++;
 }
 }
-}
-else {
-const err342 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+const duplicates0 = duplicateItems(data27, ["name"]);
+if(duplicates0.length > 0){
+const err342 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
 (vErrors ??= []).push(err342);
 errors++;
 }
 }
+else {
+const err343 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err343);
+errors++;
+}
+}
+if(data23.methods !== undefined){
+let data140 = data23.methods;
+if(Array.isArray(data140)){
+if(data140.length > 64){
+const err344 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/maxItems",keyword:"maxItems",params:{limit: 64}};
+(vErrors ??= []).push(err344);
+errors++;
+}
+const len7 = data140.length;
+for(let i7=0; i7<len7; i7++){
+let data141 = data140[i7];
+if(data141 && typeof data141 == "object" && !Array.isArray(data141)){
+if(data141.name === undefined){
+const err345 = {instancePath:instancePath+"/spec/methods/" + i7,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "name"}};
+(vErrors ??= []).push(err345);
+errors++;
+}
+if(data141.properties === undefined){
+const err346 = {instancePath:instancePath+"/spec/methods/" + i7,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "properties"}};
+(vErrors ??= []).push(err346);
+errors++;
+}
+for(const key23 in data141){
+if(!(((key23 === "name") || (key23 === "description")) || (key23 === "properties"))){
+const err347 = {instancePath:instancePath+"/spec/methods/" + i7,schemaPath:"#/properties/spec/properties/methods/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key23}};
+(vErrors ??= []).push(err347);
+errors++;
+}
+}
+if(data141.name !== undefined){
+let data142 = data141.name;
+if(typeof data142 === "string"){
+if(func1(data142) > 63){
+const err348 = {instancePath:instancePath+"/spec/methods/" + i7+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
+(vErrors ??= []).push(err348);
+errors++;
+}
+if(!pattern2.test(data142)){
+const err349 = {instancePath:instancePath+"/spec/methods/" + i7+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"}};
+(vErrors ??= []).push(err349);
+errors++;
+}
 }
 else {
-const err343 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err343);
+const err350 = {instancePath:instancePath+"/spec/methods/" + i7+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err350);
+errors++;
+}
+}
+if(data141.description !== undefined){
+let data143 = data141.description;
+if(typeof data143 === "string"){
+if(func1(data143) > 1024){
+const err351 = {instancePath:instancePath+"/spec/methods/" + i7+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
+(vErrors ??= []).push(err351);
+errors++;
+}
+}
+else {
+const err352 = {instancePath:instancePath+"/spec/methods/" + i7+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err352);
+errors++;
+}
+}
+if(data141.properties !== undefined){
+let data144 = data141.properties;
+if(Array.isArray(data144)){
+if(data144.length > 64){
+const err353 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/maxItems",keyword:"maxItems",params:{limit: 64}};
+(vErrors ??= []).push(err353);
+errors++;
+}
+if(data144.length < 1){
+const err354 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/minItems",keyword:"minItems",params:{limit: 1}};
+(vErrors ??= []).push(err354);
+errors++;
+}
+const len8 = data144.length;
+for(let i8=0; i8<len8; i8++){
+let data145 = data144[i8];
+if(typeof data145 === "string"){
+if(func1(data145) > 63){
+const err355 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties/" + i8,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/maxLength",keyword:"maxLength",params:{limit: 63}};
+(vErrors ??= []).push(err355);
+errors++;
+}
+}
+else {
+const err356 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties/" + i8,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err356);
 errors++;
 }
 }
 }
 else {
-const err344 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err344);
+const err357 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err357);
+errors++;
+}
+}
+}
+else {
+const err358 = {instancePath:instancePath+"/spec/methods/" + i7,schemaPath:"#/properties/spec/properties/methods/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err358);
+errors++;
+}
+}
+const duplicates1 = duplicateItems(data140, ["name"]);
+if(duplicates1.length > 0){
+const err359 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates1}};
+(vErrors ??= []).push(err359);
+errors++;
+}
+}
+else {
+const err360 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err360);
+errors++;
+}
+}
+if(data23.modbus !== undefined){
+let data146 = data23.modbus;
+if(data146 && typeof data146 == "object" && !Array.isArray(data146)){
+for(const key24 in data146){
+if(!(func0.call(schema0.properties.spec.properties.modbus.properties, key24))){
+const err361 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key24}};
+(vErrors ??= []).push(err361);
+errors++;
+}
+}
+if(data146.order !== undefined){
+let data147 = data146.order;
+if(typeof data147 !== "string"){
+const err362 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err362);
+errors++;
+}
+if(!((((((((data147 === "big") || (data147 === "big-swap")) || (data147 === "little")) || (data147 === "little-swap")) || (data147 === "ABCD")) || (data147 === "CDAB")) || (data147 === "DCBA")) || (data147 === "BADC"))){
+const err363 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.order.enum}};
+(vErrors ??= []).push(err363);
+errors++;
+}
+}
+if(data146.addressBase !== undefined){
+let data148 = data146.addressBase;
+if(!((typeof data148 == "number") && (isFinite(data148)))){
+const err364 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err364);
+errors++;
+}
+if(!((data148 === 0) || (data148 === 1))){
+const err365 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.addressBase.enum}};
+(vErrors ??= []).push(err365);
+errors++;
+}
+}
+if(data146.maxRegistersPerRead !== undefined){
+let data149 = data146.maxRegistersPerRead;
+if(!(((typeof data149 == "number") && (!(data149 % 1) && !isNaN(data149))) && (isFinite(data149)))){
+const err366 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err366);
+errors++;
+}
+if((typeof data149 == "number") && (isFinite(data149))){
+if(data149 > 125 || isNaN(data149)){
+const err367 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
+(vErrors ??= []).push(err367);
+errors++;
+}
+if(data149 < 1 || isNaN(data149)){
+const err368 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err368);
+errors++;
+}
+}
+}
+if(data146.maxBitsPerRead !== undefined){
+let data150 = data146.maxBitsPerRead;
+if(!(((typeof data150 == "number") && (!(data150 % 1) && !isNaN(data150))) && (isFinite(data150)))){
+const err369 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err369);
+errors++;
+}
+if((typeof data150 == "number") && (isFinite(data150))){
+if(data150 > 2000 || isNaN(data150)){
+const err370 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+(vErrors ??= []).push(err370);
+errors++;
+}
+if(data150 < 1 || isNaN(data150)){
+const err371 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err371);
+errors++;
+}
+}
+}
+if(data146.maxRegistersPerWrite !== undefined){
+let data151 = data146.maxRegistersPerWrite;
+if(!(((typeof data151 == "number") && (!(data151 % 1) && !isNaN(data151))) && (isFinite(data151)))){
+const err372 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err372);
+errors++;
+}
+if((typeof data151 == "number") && (isFinite(data151))){
+if(data151 > 123 || isNaN(data151)){
+const err373 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/maximum",keyword:"maximum",params:{comparison: "<=", limit: 123}};
+(vErrors ??= []).push(err373);
+errors++;
+}
+if(data151 < 1 || isNaN(data151)){
+const err374 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err374);
+errors++;
+}
+}
+}
+if(data146.maxGap !== undefined){
+let data152 = data146.maxGap;
+if(!(((typeof data152 == "number") && (!(data152 % 1) && !isNaN(data152))) && (isFinite(data152)))){
+const err375 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err375);
+errors++;
+}
+if((typeof data152 == "number") && (isFinite(data152))){
+if(data152 > 2000 || isNaN(data152)){
+const err376 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+(vErrors ??= []).push(err376);
+errors++;
+}
+if(data152 < 0 || isNaN(data152)){
+const err377 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err377);
+errors++;
+}
+}
+}
+if(data146.oneReadPerProperty !== undefined){
+if(typeof data146.oneReadPerProperty !== "boolean"){
+const err378 = {instancePath:instancePath+"/spec/modbus/oneReadPerProperty",schemaPath:"#/properties/spec/properties/modbus/properties/oneReadPerProperty/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err378);
+errors++;
+}
+}
+if(data146.coilsFromZero !== undefined){
+if(typeof data146.coilsFromZero !== "boolean"){
+const err379 = {instancePath:instancePath+"/spec/modbus/coilsFromZero",schemaPath:"#/properties/spec/properties/modbus/properties/coilsFromZero/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err379);
+errors++;
+}
+}
+if(data146.forbidden !== undefined){
+let data155 = data146.forbidden;
+if(Array.isArray(data155)){
+if(data155.length > 256){
+const err380 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/maxItems",keyword:"maxItems",params:{limit: 256}};
+(vErrors ??= []).push(err380);
+errors++;
+}
+const len9 = data155.length;
+for(let i9=0; i9<len9; i9++){
+let data156 = data155[i9];
+if(data156 && typeof data156 == "object" && !Array.isArray(data156)){
+if(data156.table === undefined){
+const err381 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "table"}};
+(vErrors ??= []).push(err381);
+errors++;
+}
+if(data156.start === undefined){
+const err382 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "start"}};
+(vErrors ??= []).push(err382);
+errors++;
+}
+if(data156.count === undefined){
+const err383 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "count"}};
+(vErrors ??= []).push(err383);
+errors++;
+}
+for(const key25 in data156){
+if(!(((key25 === "table") || (key25 === "start")) || (key25 === "count"))){
+const err384 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key25}};
+(vErrors ??= []).push(err384);
+errors++;
+}
+}
+if(data156.table !== undefined){
+let data157 = data156.table;
+if(typeof data157 !== "string"){
+const err385 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err385);
+errors++;
+}
+if(!((((data157 === "coil") || (data157 === "discrete")) || (data157 === "input")) || (data157 === "holding"))){
+const err386 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.forbidden.items.properties.table.enum}};
+(vErrors ??= []).push(err386);
+errors++;
+}
+}
+if(data156.start !== undefined){
+let data158 = data156.start;
+if(!(((typeof data158 == "number") && (!(data158 % 1) && !isNaN(data158))) && (isFinite(data158)))){
+const err387 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err387);
+errors++;
+}
+if((typeof data158 == "number") && (isFinite(data158))){
+if(data158 > 65536 || isNaN(data158)){
+const err388 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err388);
+errors++;
+}
+if(data158 < 0 || isNaN(data158)){
+const err389 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err389);
+errors++;
+}
+}
+}
+if(data156.count !== undefined){
+let data159 = data156.count;
+if(!(((typeof data159 == "number") && (!(data159 % 1) && !isNaN(data159))) && (isFinite(data159)))){
+const err390 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err390);
+errors++;
+}
+if((typeof data159 == "number") && (isFinite(data159))){
+if(data159 > 65536 || isNaN(data159)){
+const err391 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err391);
+errors++;
+}
+if(data159 < 1 || isNaN(data159)){
+const err392 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err392);
+errors++;
+}
+}
+}
+}
+else {
+const err393 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err393);
+errors++;
+}
+}
+}
+else {
+const err394 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err394);
+errors++;
+}
+}
+if(data146.writeMultiple !== undefined){
+if(typeof data146.writeMultiple !== "boolean"){
+const err395 = {instancePath:instancePath+"/spec/modbus/writeMultiple",schemaPath:"#/properties/spec/properties/modbus/properties/writeMultiple/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err395);
+errors++;
+}
+}
+if(data146.maskWrite !== undefined){
+if(typeof data146.maskWrite !== "boolean"){
+const err396 = {instancePath:instancePath+"/spec/modbus/maskWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maskWrite/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err396);
+errors++;
+}
+}
+}
+else {
+const err397 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err397);
+errors++;
+}
+}
+if(data23.mqtt !== undefined){
+let data162 = data23.mqtt;
+if(data162 && typeof data162 == "object" && !Array.isArray(data162)){
+for(const key26 in data162){
+if(!((((key26 === "availability") || (key26 === "requests")) || (key26 === "missing")) || (key26 === "qos"))){
+const err398 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key26}};
+(vErrors ??= []).push(err398);
+errors++;
+}
+}
+if(data162.availability !== undefined){
+let data163 = data162.availability;
+if(Array.isArray(data163)){
+if(data163.length > 4){
+const err399 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/maxItems",keyword:"maxItems",params:{limit: 4}};
+(vErrors ??= []).push(err399);
+errors++;
+}
+const len10 = data163.length;
+for(let i10=0; i10<len10; i10++){
+let data164 = data163[i10];
+if(data164 && typeof data164 == "object" && !Array.isArray(data164)){
+if(data164.topic === undefined){
+const err400 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "topic"}};
+(vErrors ??= []).push(err400);
+errors++;
+}
+if(data164.online === undefined){
+const err401 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "online"}};
+(vErrors ??= []).push(err401);
+errors++;
+}
+if(data164.offline === undefined){
+const err402 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "offline"}};
+(vErrors ??= []).push(err402);
+errors++;
+}
+for(const key27 in data164){
+if(!(((((key27 === "topic") || (key27 === "as")) || (key27 === "path")) || (key27 === "online")) || (key27 === "offline"))){
+const err403 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key27}};
+(vErrors ??= []).push(err403);
+errors++;
+}
+}
+if(data164.topic !== undefined){
+let data165 = data164.topic;
+if(typeof data165 === "string"){
+if(func1(data165) > 512){
+const err404 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err404);
+errors++;
+}
+if(func1(data165) < 1){
+const err405 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err405);
+errors++;
+}
+}
+else {
+const err406 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err406);
+errors++;
+}
+}
+if(data164.as !== undefined){
+let data166 = data164.as;
+if(typeof data166 !== "string"){
+const err407 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err407);
+errors++;
+}
+if(!(((((((data166 === "json") || (data166 === "text")) || (data166 === "number")) || (data166 === "bool")) || (data166 === "cbor")) || (data166 === "protobuf")) || (data166 === "bytes"))){
+const err408 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.availability.items.properties.as.enum}};
+(vErrors ??= []).push(err408);
+errors++;
+}
+}
+if(data164.path !== undefined){
+let data167 = data164.path;
+if(typeof data167 === "string"){
+if(func1(data167) > 512){
+const err409 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err409);
+errors++;
+}
+}
+else {
+const err410 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err410);
+errors++;
+}
+}
+if(data164.online !== undefined){
+let data168 = data164.online;
+if(Array.isArray(data168)){
+if(data168.length > 16){
+const err411 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/maxItems",keyword:"maxItems",params:{limit: 16}};
+(vErrors ??= []).push(err411);
+errors++;
+}
+if(data168.length < 1){
+const err412 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/minItems",keyword:"minItems",params:{limit: 1}};
+(vErrors ??= []).push(err412);
+errors++;
+}
+}
+else {
+const err413 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err413);
+errors++;
+}
+}
+if(data164.offline !== undefined){
+let data169 = data164.offline;
+if(Array.isArray(data169)){
+if(data169.length > 16){
+const err414 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/maxItems",keyword:"maxItems",params:{limit: 16}};
+(vErrors ??= []).push(err414);
+errors++;
+}
+if(data169.length < 1){
+const err415 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/minItems",keyword:"minItems",params:{limit: 1}};
+(vErrors ??= []).push(err415);
+errors++;
+}
+}
+else {
+const err416 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err416);
+errors++;
+}
+}
+}
+else {
+const err417 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err417);
+errors++;
+}
+}
+}
+else {
+const err418 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err418);
+errors++;
+}
+}
+if(data162.requests !== undefined){
+let data170 = data162.requests;
+if(Array.isArray(data170)){
+if(data170.length > 32){
+const err419 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/maxItems",keyword:"maxItems",params:{limit: 32}};
+(vErrors ??= []).push(err419);
+errors++;
+}
+const len11 = data170.length;
+for(let i11=0; i11<len11; i11++){
+let data171 = data170[i11];
+if(data171 && typeof data171 == "object" && !Array.isArray(data171)){
+if(data171.topic === undefined){
+const err420 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/required",keyword:"required",params:{missingProperty: "topic"}};
+(vErrors ??= []).push(err420);
+errors++;
+}
+for(const key28 in data171){
+if(!(((key28 === "topic") || (key28 === "payload")) || (key28 === "every"))){
+const err421 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key28}};
+(vErrors ??= []).push(err421);
+errors++;
+}
+}
+if(data171.topic !== undefined){
+let data172 = data171.topic;
+if(typeof data172 === "string"){
+if(func1(data172) > 512){
+const err422 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err422);
+errors++;
+}
+if(func1(data172) < 1){
+const err423 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err423);
+errors++;
+}
+}
+else {
+const err424 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err424);
+errors++;
+}
+}
+if(data171.payload !== undefined){
+let data173 = data171.payload;
+if(typeof data173 === "string"){
+if(func1(data173) > 4096){
+const err425 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
+(vErrors ??= []).push(err425);
+errors++;
+}
+}
+else {
+const err426 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err426);
+errors++;
+}
+}
+if(data171.every !== undefined){
+let data174 = data171.every;
+if(typeof data174 === "string"){
+if(func1(data174) > 20){
+const err427 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err427);
+errors++;
+}
+if(!pattern3.test(data174)){
+const err428 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err428);
+errors++;
+}
+}
+else {
+const err429 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err429);
+errors++;
+}
+}
+}
+else {
+const err430 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err430);
+errors++;
+}
+}
+}
+else {
+const err431 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err431);
+errors++;
+}
+}
+if(data162.missing !== undefined){
+let data175 = data162.missing;
+if(typeof data175 !== "string"){
+const err432 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err432);
+errors++;
+}
+if(!((data175 === "bad") || (data175 === "ignore"))){
+const err433 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.missing.enum}};
+(vErrors ??= []).push(err433);
+errors++;
+}
+}
+if(data162.qos !== undefined){
+let data176 = data162.qos;
+if(!((typeof data176 == "number") && (isFinite(data176)))){
+const err434 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err434);
+errors++;
+}
+if(!((data176 === 0) || (data176 === 1))){
+const err435 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.qos.enum}};
+(vErrors ??= []).push(err435);
+errors++;
+}
+}
+}
+else {
+const err436 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err436);
+errors++;
+}
+}
+if(data23.ble !== undefined){
+let data177 = data23.ble;
+if(data177 && typeof data177 == "object" && !Array.isArray(data177)){
+for(const key29 in data177){
+if(!((key29 === "connect") || (key29 === "mtu"))){
+const err437 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key29}};
+(vErrors ??= []).push(err437);
+errors++;
+}
+}
+if(data177.connect !== undefined){
+let data178 = data177.connect;
+if(typeof data178 !== "string"){
+const err438 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err438);
+errors++;
+}
+if(!(((data178 === "never") || (data178 === "onDemand")) || (data178 === "keep"))){
+const err439 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.ble.properties.connect.enum}};
+(vErrors ??= []).push(err439);
+errors++;
+}
+}
+if(data177.mtu !== undefined){
+let data179 = data177.mtu;
+if(!(((typeof data179 == "number") && (!(data179 % 1) && !isNaN(data179))) && (isFinite(data179)))){
+const err440 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err440);
+errors++;
+}
+if((typeof data179 == "number") && (isFinite(data179))){
+if(data179 > 517 || isNaN(data179)){
+const err441 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/maximum",keyword:"maximum",params:{comparison: "<=", limit: 517}};
+(vErrors ??= []).push(err441);
+errors++;
+}
+if(data179 < 23 || isNaN(data179)){
+const err442 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/minimum",keyword:"minimum",params:{comparison: ">=", limit: 23}};
+(vErrors ??= []).push(err442);
+errors++;
+}
+}
+}
+}
+else {
+const err443 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err443);
+errors++;
+}
+}
+}
+else {
+const err444 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err444);
+errors++;
+}
+}
+}
+else {
+const err445 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err445);
 errors++;
 }
 validate0.errors = vErrors;
@@ -2416,9 +3103,11 @@ return errors === 0;
 }
 
 export const validateDevice = validate1;
-const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
-const pattern26 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
-const pattern27 = new RegExp("^[^+#/]+$", "u");
+const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const pattern30 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
+const pattern31 = new RegExp("^[^+#/]+$", "u");
+const pattern34 = new RegExp("^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "u");
+const pattern35 = new RegExp("^[0-9A-Fa-f]{32}$", "u");
 
 function validate1(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -2806,7 +3495,7 @@ errors++;
 }
 if(data.spec !== undefined){
 let data23 = data.spec;
-if(!((self) => equal((((((self?.modbus !== undefined) ? 1 : 0)) + (((self?.mqtt !== undefined) ? 1 : 0))) + (((self?.custom !== undefined) ? 1 : 0))), 1))(data23)){
+if(!((self) => equal(((((((self?.modbus !== undefined) ? 1 : 0)) + (((self?.mqtt !== undefined) ? 1 : 0))) + (((self?.ble !== undefined) ? 1 : 0))) + (((self?.custom !== undefined) ? 1 : 0))), 1))(data23)){
 const err54 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err54);
 errors++;
@@ -3842,7 +4531,7 @@ const err205 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/prop
 (vErrors ??= []).push(err205);
 errors++;
 }
-if(!pattern26.test(data81)){
+if(!pattern30.test(data81)){
 const err206 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/pattern",keyword:"pattern",params:{pattern: "^(local|mqtts?://[^\\s/@]+/?)$"}};
 (vErrors ??= []).push(err206);
 errors++;
@@ -4069,7 +4758,7 @@ const err237 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPat
 (vErrors ??= []).push(err237);
 errors++;
 }
-if(!pattern27.test(data94)){
+if(!pattern31.test(data94)){
 const err238 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err238);
 errors++;
@@ -4094,7 +4783,7 @@ const err241 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath
 (vErrors ??= []).push(err241);
 errors++;
 }
-if(!pattern27.test(data95)){
+if(!pattern31.test(data95)){
 const err242 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err242);
 errors++;
@@ -4119,7 +4808,7 @@ const err245 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPa
 (vErrors ??= []).push(err245);
 errors++;
 }
-if(!pattern27.test(data96)){
+if(!pattern31.test(data96)){
 const err246 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err246);
 errors++;
@@ -4165,17 +4854,217 @@ const err252 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/
 errors++;
 }
 }
+if(data23.ble !== undefined){
+let data98 = data23.ble;
+if(!((self) => !((((self?.bindKey !== undefined) && (self?.bindKeyFile !== undefined)))))(data98)){
+const err253 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+(vErrors ??= []).push(err253);
+errors++;
+}
+if(data98 && typeof data98 == "object" && !Array.isArray(data98)){
+if(data98.mac === undefined){
+const err254 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/required",keyword:"required",params:{missingProperty: "mac"}};
+(vErrors ??= []).push(err254);
+errors++;
+}
+for(const key18 in data98){
+if(!(func0.call(schema1.properties.spec.properties.ble.properties, key18))){
+const err255 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
+(vErrors ??= []).push(err255);
+errors++;
+}
+}
+if(data98.mac !== undefined){
+let data99 = data98.mac;
+if(typeof data99 === "string"){
+if(func1(data99) > 17){
+const err256 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/maxLength",keyword:"maxLength",params:{limit: 17}};
+(vErrors ??= []).push(err256);
+errors++;
+}
+if(!pattern34.test(data99)){
+const err257 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
+(vErrors ??= []).push(err257);
+errors++;
+}
 }
 else {
-const err253 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err253);
+const err258 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err258);
+errors++;
+}
+}
+if(data98.addressType !== undefined){
+let data100 = data98.addressType;
+if(typeof data100 !== "string"){
+const err259 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err259);
+errors++;
+}
+if(!((data100 === "public") || (data100 === "random"))){
+const err260 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.ble.properties.addressType.enum}};
+(vErrors ??= []).push(err260);
+errors++;
+}
+}
+if(data98.bindKey !== undefined){
+let data101 = data98.bindKey;
+if(typeof data101 === "string"){
+if(func1(data101) > 32){
+const err261 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/maxLength",keyword:"maxLength",params:{limit: 32}};
+(vErrors ??= []).push(err261);
+errors++;
+}
+if(!pattern35.test(data101)){
+const err262 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
+(vErrors ??= []).push(err262);
+errors++;
+}
+}
+else {
+const err263 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err263);
+errors++;
+}
+}
+if(data98.bindKeyFile !== undefined){
+let data102 = data98.bindKeyFile;
+if(typeof data102 === "string"){
+if(func1(data102) > 255){
+const err264 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
+(vErrors ??= []).push(err264);
+errors++;
+}
+if(func1(data102) < 1){
+const err265 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err265);
+errors++;
+}
+}
+else {
+const err266 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err266);
+errors++;
+}
+}
+if(data98.adapter !== undefined){
+let data103 = data98.adapter;
+if(typeof data103 === "string"){
+if(func1(data103) > 255){
+const err267 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/maxLength",keyword:"maxLength",params:{limit: 255}};
+(vErrors ??= []).push(err267);
+errors++;
+}
+if(func1(data103) < 1){
+const err268 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err268);
+errors++;
+}
+}
+else {
+const err269 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err269);
+errors++;
+}
+}
+if(data98.baud !== undefined){
+let data104 = data98.baud;
+if(!(((typeof data104 == "number") && (!(data104 % 1) && !isNaN(data104))) && (isFinite(data104)))){
+const err270 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err270);
+errors++;
+}
+if((typeof data104 == "number") && (isFinite(data104))){
+if(data104 > 12000000 || isNaN(data104)){
+const err271 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 12000000}};
+(vErrors ??= []).push(err271);
+errors++;
+}
+if(data104 < 9600 || isNaN(data104)){
+const err272 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 9600}};
+(vErrors ??= []).push(err272);
+errors++;
+}
+}
+}
+if(data98.timeout !== undefined){
+let data105 = data98.timeout;
+if(typeof data105 === "string"){
+if(func1(data105) > 20){
+const err273 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err273);
+errors++;
+}
+if(!pattern3.test(data105)){
+const err274 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err274);
+errors++;
+}
+}
+else {
+const err275 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err275);
+errors++;
+}
+}
+if(data98.connectTimeout !== undefined){
+let data106 = data98.connectTimeout;
+if(typeof data106 === "string"){
+if(func1(data106) > 20){
+const err276 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err276);
+errors++;
+}
+if(!pattern3.test(data106)){
+const err277 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err277);
+errors++;
+}
+}
+else {
+const err278 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err278);
+errors++;
+}
+}
+if(data98.silentAfter !== undefined){
+let data107 = data98.silentAfter;
+if(typeof data107 === "string"){
+if(func1(data107) > 20){
+const err279 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err279);
+errors++;
+}
+if(!pattern3.test(data107)){
+const err280 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err280);
+errors++;
+}
+}
+else {
+const err281 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err281);
 errors++;
 }
 }
 }
 else {
-const err254 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err254);
+const err282 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err282);
+errors++;
+}
+}
+}
+else {
+const err283 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err283);
+errors++;
+}
+}
+}
+else {
+const err284 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err284);
 errors++;
 }
 validate1.errors = vErrors;
@@ -4616,5 +5505,5 @@ return errors === 0;
 
 /** The schemas the validators were made from: what the words of a finding are taken from. */
 export const schemas = { DeviceModel: schema0, Device: schema1, Gateway: schema2 }
-export const protocolNames = ["modbus","mqtt"]
+export const protocolNames = ["modbus","mqtt","ble"]
 export const validators = { DeviceModel: validateDeviceModel, Device: validateDevice, Gateway: validateGateway }

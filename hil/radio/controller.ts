@@ -148,8 +148,12 @@ export class VirtualController {
   }
 
   #command(opcode: number, data: Uint8Array): void {
-    if (this.#options.refuses.includes(opcode)) return this.#toHost(commandStatus(opcode, STATUS.unknownCommand))
-    const done = (...result: number[]) => this.#toHost(commandComplete(opcode, STATUS.ok, ...result))
+    for (const packet of this.#answer(opcode, data)) this.#toHost(packet)
+  }
+
+  #answer(opcode: number, data: Uint8Array): Uint8Array[] {
+    if (this.#options.refuses.includes(opcode)) return [commandStatus(opcode, STATUS.unknownCommand)]
+    const done = (...result: number[]) => [commandComplete(opcode, STATUS.ok, ...result)]
     switch (opcode) {
       case 0x0c03: // Reset
         this.#reset()
@@ -164,46 +168,55 @@ export class VirtualController {
         return done(...le16(this.#options.bufferBytes), this.#options.buffers)
       case 0x0c6c: // Read LE Host Support
         return done(1, 0)
-      case 0x0c01:
+      case 0x0c01: // the event masks, LE host support, event filter: taken and not needed
       case 0x2001:
       case 0x0c6d:
       case 0x0c05:
         return done()
-      case 0x200b:
-        this.#scan = { ...this.#scan, active: data[0] === 1 }
-        return done()
-      case 0x200c:
-        if (data[0] === 1 && !this.#scan.on) this.#seen.clear()
-        this.#scan = { ...this.#scan, on: data[0] === 1, unique: data[1] === 1 }
-        return done()
-      case 0x2006:
-        this.#advertising.intervalMs = Math.max(20, ((data[0] ?? 0) | ((data[1] ?? 0) << 8)) * 0.625)
-        this.#advertising.type = data[4] ?? 0
-        return done()
-      case 0x2008:
-        this.#advertising.data = Uint8Array.from(data.subarray(1, 1 + data[0]!))
-        return done()
-      case 0x2009:
-        this.#advertising.response = Uint8Array.from(data.subarray(1, 1 + data[0]!))
-        return done()
-      case 0x200a:
-        if (data[0] === 1) this.#startAdvertising()
-        else this.#stopAdvertising()
-        return done()
       case 0x200d:
-        return this.#createConnection(opcode, data)
+        return [this.#createConnection(opcode, data)]
       case 0x200e:
         return this.#cancelConnection(opcode)
-      case 0x2013:
-        return this.#toHost(commandStatus(opcode, STATUS.ok))
-      case 0x201b:
+      case 0x2013: // LE Connection Update: taken, the interval stays
+        return [commandStatus(opcode, STATUS.ok)]
+      case 0x201b: // LE Long Term Key Request Negative Reply
         return done(data[0]!, data[1]!)
       case 0x0406:
         return this.#disconnect(opcode, data)
       case 0x1405:
-        return this.#readRssi(opcode, data)
+        return [this.#readRssi(opcode, data)]
       default:
-        this.#toHost(commandComplete(opcode, STATUS.unknownCommand))
+        if (this.#setUp(opcode, data)) return done()
+        return [commandComplete(opcode, STATUS.unknownCommand)]
+    }
+  }
+
+  /** Scanning and advertising. False for any other command. */
+  #setUp(opcode: number, data: Uint8Array): boolean {
+    switch (opcode) {
+      case 0x200b: // LE Set Scan Parameters
+        this.#scan = { ...this.#scan, active: data[0] === 1 }
+        return true
+      case 0x200c: // LE Set Scan Enable
+        if (data[0] === 1 && !this.#scan.on) this.#seen.clear()
+        this.#scan = { ...this.#scan, on: data[0] === 1, unique: data[1] === 1 }
+        return true
+      case 0x2006: // LE Set Advertising Parameters
+        this.#advertising.intervalMs = Math.max(20, ((data[0] ?? 0) | ((data[1] ?? 0) << 8)) * 0.625)
+        this.#advertising.type = data[4] ?? 0
+        return true
+      case 0x2008: // LE Set Advertising Data
+        this.#advertising.data = Uint8Array.from(data.subarray(1, 1 + data[0]!))
+        return true
+      case 0x2009: // LE Set Scan Response Data
+        this.#advertising.response = Uint8Array.from(data.subarray(1, 1 + data[0]!))
+        return true
+      case 0x200a: // LE Set Advertising Enable
+        if (data[0] === 1) this.#startAdvertising()
+        else this.#stopAdvertising()
+        return true
+      default:
+        return false
     }
   }
 
@@ -239,25 +252,26 @@ export class VirtualController {
     this.#advertTimer = undefined
   }
 
-  #createConnection(opcode: number, data: Uint8Array): void {
-    if (this.#pending !== undefined) return this.#toHost(commandStatus(opcode, STATUS.disallowed))
-    if (this.#links.size >= this.#options.maxLinks) {
-      return this.#toHost(commandStatus(opcode, STATUS.connectionLimit))
-    }
-    this.#toHost(commandStatus(opcode, STATUS.ok))
+  #createConnection(opcode: number, data: Uint8Array): Uint8Array {
+    if (this.#pending !== undefined) return commandStatus(opcode, STATUS.disallowed)
+    if (this.#links.size >= this.#options.maxLinks) return commandStatus(opcode, STATUS.connectionLimit)
     this.#pending = {
       mac: addressText(data, 6),
       intervalMs: ((data[13] ?? 0) | ((data[14] ?? 0) << 8)) * 1.25,
       supervisionMs: ((data[19] ?? 0) | ((data[20] ?? 0) << 8)) * 10,
     }
+    return commandStatus(opcode, STATUS.ok)
   }
 
-  #cancelConnection(opcode: number): void {
-    if (this.#pending === undefined) return this.#toHost(commandComplete(opcode, STATUS.disallowed))
-    const { mac } = this.#pending
+  #cancelConnection(opcode: number): Uint8Array[] {
+    if (this.#pending === undefined) return [commandComplete(opcode, STATUS.disallowed)]
+    const address = addressBytes(this.#pending.mac)
     this.#pending = undefined
-    this.#toHost(commandComplete(opcode, STATUS.ok))
-    this.#toHost(event(0x3e, 0x01, STATUS.unknownConnection, 0, 0, 0, 0, ...addressBytes(mac), ...new Array(7).fill(0)))
+    const nothing = [0, 0, 0, 0, 0, 0, 0]
+    return [
+      commandComplete(opcode, STATUS.ok),
+      event(0x3e, 0x01, STATUS.unknownConnection, 0, 0, 0, 0, ...address, ...nothing),
+    ]
   }
 
   #connect(peer: VirtualController, { intervalMs, supervisionMs }: Pending): boolean {
@@ -281,13 +295,12 @@ export class VirtualController {
     return undefined
   }
 
-  #disconnect(opcode: number, data: Uint8Array): void {
+  #disconnect(opcode: number, data: Uint8Array): Uint8Array[] {
     const link = this.#links.get(data[0]! | (data[1]! << 8))
-    if (link === undefined) return this.#toHost(commandStatus(opcode, STATUS.unknownConnection))
-    this.#toHost(commandStatus(opcode, STATUS.ok))
+    if (link === undefined) return [commandStatus(opcode, STATUS.unknownConnection)]
     link.peer.#ended(this, STATUS.remoteUserTerminated)
     this.#forget(link)
-    this.#toHost(event(0x05, 0, ...le16(link.handle), STATUS.localHostTerminated))
+    return [commandStatus(opcode, STATUS.ok), event(0x05, 0, ...le16(link.handle), STATUS.localHostTerminated)]
   }
 
   /** The far side ended the link in words. */
@@ -321,14 +334,12 @@ export class VirtualController {
     this.#completed.delete(link.handle)
   }
 
-  #readRssi(opcode: number, data: Uint8Array): void {
+  #readRssi(opcode: number, data: Uint8Array): Uint8Array {
     const handle = data[0]! | (data[1]! << 8)
     const link = this.#links.get(handle)
-    if (link === undefined) {
-      return this.#toHost(commandComplete(opcode, STATUS.unknownConnection, ...le16(handle), 127))
-    }
+    if (link === undefined) return commandComplete(opcode, STATUS.unknownConnection, ...le16(handle), 127)
     const { rssiDbm } = this.#air.between(this.name, link.peer.name)
-    this.#toHost(commandComplete(opcode, STATUS.ok, ...le16(handle), rssiDbm & 0xff))
+    return commandComplete(opcode, STATUS.ok, ...le16(handle), rssiDbm & 0xff)
   }
 
   #acl(body: Uint8Array): void {
@@ -338,7 +349,10 @@ export class VirtualController {
     if (link === undefined) return
     const { peer } = link
     const { latencyMs, loss } = this.#air.between(this.name, peer.name)
-    if (peer.#dead || peer.#deaf || !this.#air.inRange(this.name, peer.name)) return this.#silent(peer)
+    if (peer.#dead || peer.#deaf || !this.#air.inRange(this.name, peer.name)) {
+      this.#silent(peer)
+      return
+    }
     const packet = Uint8Array.from(body)
     // A host sends its first fragment with flag 0; the far host must see flag 2 (Vol 4 Part E 5.4.2).
     const flags = ((word >> 12) & 3) === 1 ? 1 : 2

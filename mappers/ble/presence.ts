@@ -66,7 +66,10 @@ export class Presence {
   }
 
   #up(atMs: number): void {
-    if (this.#online === true) return this.#refresh(atMs)
+    if (this.#online === true) {
+      this.#refresh(atMs)
+      return
+    }
     this.#online = true
     this.#reason = undefined
     this.#news(atMs)

@@ -296,8 +296,8 @@ export class Radio implements AsyncDisposable {
     this.#heardMs = nowMs
     this.#adverts++
     const users = this.#users.get(heard.mac)
-    if (users === undefined) return this.#stranger(heard, nowMs)
-    for (const user of users) user.heard(heard, nowMs)
+    if (users === undefined) this.#stranger(heard, nowMs)
+    else for (const user of users) user.heard(heard, nowMs)
   }
 
   #everybody(): RadioUser[] {

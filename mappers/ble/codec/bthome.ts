@@ -182,7 +182,11 @@ function decodeObject(found: Map<string, Json>, id: number, rest: Uint8Array): n
     put(found, flag, rest[0] !== 0)
     return 1
   }
-  if (id === 0x3a) return rest.length < 1 ? undefined : (put(found, 'button', BUTTON[rest[0]!] ?? 'unknown'), 1)
+  if (id === 0x3a) {
+    if (rest.length < 1) return undefined
+    put(found, 'button', BUTTON[rest[0]!] ?? 'unknown')
+    return 1
+  }
   if (id === 0x3c) {
     if (rest.length < 2) return undefined
     put(found, 'dimmer', DIMMER[rest[0]!] ?? 'unknown')
