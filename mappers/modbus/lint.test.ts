@@ -106,4 +106,10 @@ describe('the linter', () => {
     expect(codes(many, {}, [device])).toEqual(['LOAD'])
     expect(codes(many, {}, [{ ...device, poll: { every: '5s' } }])).toEqual([])
   })
+  it('finds devices that want one line to run at two speeds', () => {
+    const at = (baud: number, unit: number) => ({ model: 'm', modbus: { rtu: { port: '/dev/ttyS0', baud }, unit } })
+    const few = [p({ input: 0 })]
+    expect(codes(few, {}, [at(9600, 1), at(9600, 2)])).toEqual([])
+    expect(codes(few, {}, [at(9600, 1), at(19200, 2)])).toEqual(['LINE'])
+  })
 })

@@ -1,11 +1,11 @@
 import type { DeviceModelSpec, DeviceSpec, ModelProperty } from '../../api/resources.ts'
 import type { Finding } from '../../api/yaml/findings.ts'
-import { addressOf, compileDevice, readLimits } from './device-config.ts'
+import { addressOf, compileDevice, linkOf, readLimits } from './device-config.ts'
 import { lintForm } from './lint-form.ts'
 import { planReads } from './plan.ts'
 import { readCost } from './plan-cost.ts'
 import { bindingOf, formatOf, isBitTable, modelOf, placeOf } from './point.ts'
-import type { ModbusModel, ModbusProperty } from './schema.ts'
+import { type ModbusModel, type ModbusProperty, TRANSPORTS } from './schema.ts'
 import type { Table } from './tables.ts'
 import { registersOf, type ValueFormat } from './values.ts'
 
@@ -39,6 +39,7 @@ export function lintModbus(model: DeviceModelSpec, devices: readonly DeviceSpec[
     ...bound.flatMap((one) => [...lintPlace(one, options), ...lintAccess(one), ...lintForm(one, options)]),
     ...lintOverlaps(bound),
     ...lintAddressBase(bound, options),
+    ...lintSharing(devices),
   ]
   // A plan of a model that cannot be served would say nothing.
   if (findings.some(({ severity }) => severity === 'error')) return findings
@@ -180,6 +181,28 @@ function lintAddressBase(bound: readonly Bound[], options: ModbusModel): Finding
       path: [...first.path, first.table],
     },
   ]
+}
+
+/** One wire has one speed and one framing: what the mapper would refuse is said before it is applied. */
+function lintSharing(devices: readonly DeviceSpec[]): Finding[] {
+  const first = new Map<string, string>()
+  return devices.flatMap((device, index): Finding[] => {
+    const address = addressOf(device)
+    if (address === undefined) return []
+    const { id, name, settings } = linkOf(address)
+    const inForce = first.get(id) ?? settings
+    first.set(id, inForce)
+    if (settings === inForce) return []
+    return [
+      {
+        severity: 'error',
+        code: 'SLUICE_LINT_LINE',
+        message: `${name} runs as ${inForce} for another device; this one wants ${settings}`,
+        hint: 'All devices on one line share its speed, parity and framing: correct one of them, or use another line.',
+        path: ['devices', index, 'modbus', TRANSPORTS.find((transport) => address[transport] !== undefined) ?? 'tcp'],
+      },
+    ]
+  })
 }
 
 /** All devices of the model on one wire together; what devices of other models add is not known here. */
