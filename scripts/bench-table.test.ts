@@ -1,0 +1,31 @@
+import { describe, expect, test } from 'vitest'
+import { between, readFigures, renderFigures } from './bench-table.ts'
+
+const line = (figure: string, more: object = {}) =>
+  JSON.stringify({ bench: 'b', figure, value: 1234.567, unit: 'ms', ok: true, ...more })
+
+describe('the table of figures', () => {
+  test('takes the later of two figures of one name and leaves other lines alone', () => {
+    const figures = readFigures(
+      ['-- b', line('x', { value: 1 }), 'noise', line('x', { value: 2 }), line('y')].join('\n'),
+    )
+    expect(figures.map(({ figure, value }) => [figure, value])).toEqual([
+      ['x', 2],
+      ['y', 1234.567],
+    ])
+  })
+
+  test('says what was measured beside what, and whether the budget was kept', () => {
+    const kept = line('x', { peer: 'the limit', ratio: 0.98765, budget: '>= 0.95 of peer' })
+    const missed = line('y|z', { budget: '<= 5', ok: false })
+    const text = renderFigures(readFigures(`${kept}\n${missed}`))
+    expect(text).toContain('| x | 1,235 ms | the limit (ratio 0.9877) | >= 0.95 of peer: kept |')
+    expect(text).toContain('| y\\|z | 1,235 ms |  | <= 5: **missed** |')
+  })
+
+  test('goes between its marks and nowhere else', () => {
+    const readme = 'before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nafter\n'
+    expect(between(readme, 'new\n')).toBe('before\n<!-- figures: begin -->\n\nnew\n\n<!-- figures: end -->\nafter\n')
+    expect(() => between('nothing', 'new')).toThrow('no place for figures')
+  })
+})

@@ -1,0 +1,63 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { cpus, release, totalmem } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { type Figure, significant } from '../bench/harness.ts'
+
+/**
+ * Puts measured figures into bench/README.md: `node scripts/bench-table.ts FILE`, where FILE is what
+ * `npm run bench -- --json` printed. To be run on the machine that measured: its name goes into the table.
+ */
+const BEGIN = '<!-- figures: begin -->'
+const END = '<!-- figures: end -->'
+
+/** Figures from JSON lines; other lines are left alone. Of a figure that is there twice the later one counts. */
+export function readFigures(text: string): Figure[] {
+  const figures = new Map<string, Figure>()
+  for (const line of text.split('\n')) {
+    if (!line.startsWith('{"bench":')) continue
+    const figure = JSON.parse(line) as Figure
+    figures.set(`${figure.bench} ${figure.figure}`, figure)
+  }
+  return [...figures.values()].sort((a, b) => a.bench.localeCompare(b.bench))
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|')
+
+/** One table a benchmark. */
+export function renderFigures(figures: readonly Figure[]): string {
+  const parts: string[] = []
+  for (const [bench, rows] of Map.groupBy(figures, (figure) => figure.bench)) {
+    const lines = rows.map(({ figure, value, unit, peer, ratio, budget, ok }) => {
+      const beside = peer === undefined ? '' : `${peer}${ratio === undefined ? '' : ` (ratio ${significant(ratio)})`}`
+      const verdict = budget === undefined || budget === 'none' ? '' : `${budget}: ${ok ? 'kept' : '**missed**'}`
+      const shown = Number(significant(value)).toLocaleString('en', { maximumSignificantDigits: 4 })
+      return `| ${[figure, `${shown} ${unit}`.trim(), beside, verdict].map(cell).join(' | ')} |`
+    })
+    parts.push(`### ${bench}\n\n| what | measured | beside | budget |\n|---|---|---|---|\n${lines.join('\n')}\n`)
+  }
+  return parts.join('\n')
+}
+
+/** The text between the marks of `readme` replaced by `content`. */
+export function between(readme: string, content: string): string {
+  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)]
+  if (begin === -1 || end < begin) throw new Error(`the README has no place for figures: ${BEGIN} ... ${END}`)
+  return `${readme.slice(0, begin + BEGIN.length)}\n\n${content}\n${readme.slice(end)}`
+}
+
+if (import.meta.main) {
+  const [file] = process.argv.slice(2)
+  if (file === undefined) {
+    process.stderr.write('usage: node scripts/bench-table.ts FILE   (from: npm run bench -- --json > FILE)\n')
+    process.exit(2)
+  }
+  const figures = readFigures(await readFile(file, 'utf8'))
+  const all = cpus()
+  const memory = `${Math.round(totalmem() / 2 ** 30)} GiB`
+  const machine = `${all.length} CPUs (${all[0]?.model.trim() ?? 'unknown'}), ${memory}, Linux ${release()}, Node ${process.versions.node}`
+  const missed = figures.filter(({ ok }) => !ok).length
+  const heading = `Taken ${new Date().toISOString().slice(0, 10)} on ${machine}. ${figures.length} figures, ${missed === 0 ? 'every budget kept' : `${missed} budgets missed`}.`
+  const readme = fileURLToPath(new URL('../bench/README.md', import.meta.url))
+  await writeFile(readme, between(await readFile(readme, 'utf8'), `${heading}\n\n${renderFigures(figures)}`))
+  process.stdout.write(`bench/README.md: ${figures.length} figures\n`)
+}
