@@ -14,11 +14,12 @@ const SKEW_FAIL_MS = 3_600_000
 const MAX_SOCKET_PATH = 107
 
 /** Whether the agent and the cloud core of this folder answer. */
-export const checkReach: Check = async (patient) => [
-  ...(await checkAgent(patient)),
-  ...(await checkCloud(patient)),
-  ...(existsSync(cloudFile(patient.data)) ? [] : await checkPorts()),
-]
+export const checkReach: Check = async (patient) => {
+  const cloud = await checkCloud(patient)
+  // Ports matter to whoever is about to start: those of a cloud core that answers are its own.
+  const running = cloud.some(({ name, status }) => name === 'cloud core' && status === 'ok')
+  return [...(await checkAgent(patient)), ...cloud, ...(running ? [] : await checkPorts())]
+}
 
 /** The cloud core's ports where nobody chose others. */
 const PORTS = [
