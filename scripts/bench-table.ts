@@ -1,7 +1,18 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { cpus, release, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { type Figure, significant } from '../bench/harness.ts'
+
+/** A line that `npm run bench -- --json` prints; bench/harness.ts says what the fields mean. */
+interface Figure {
+  readonly bench: string
+  readonly figure: string
+  readonly value: number
+  readonly unit: string
+  readonly peer?: string
+  readonly ratio?: number
+  readonly budget?: string
+  readonly ok: boolean
+}
 
 /**
  * Puts measured figures into bench/README.md: `node scripts/bench-table.ts FILE`, where FILE is what
@@ -21,6 +32,8 @@ export function readFigures(text: string): Figure[] {
   return [...figures.values()].sort((a, b) => a.bench.localeCompare(b.bench))
 }
 
+const rounded = (value: number): string => value.toLocaleString('en', { maximumSignificantDigits: 4 })
+
 const cell = (text: string): string => text.replaceAll('|', '\\|')
 
 /** One table a benchmark. */
@@ -28,10 +41,9 @@ export function renderFigures(figures: readonly Figure[]): string {
   const parts: string[] = []
   for (const [bench, rows] of Map.groupBy(figures, (figure) => figure.bench)) {
     const lines = rows.map(({ figure, value, unit, peer, ratio, budget, ok }) => {
-      const beside = peer === undefined ? '' : `${peer}${ratio === undefined ? '' : ` (ratio ${significant(ratio)})`}`
+      const beside = peer === undefined ? '' : `${peer}${ratio === undefined ? '' : ` (ratio ${rounded(ratio)})`}`
       const verdict = budget === undefined || budget === 'none' ? '' : `${budget}: ${ok ? 'kept' : '**missed**'}`
-      const shown = Number(significant(value)).toLocaleString('en', { maximumSignificantDigits: 4 })
-      return `| ${[figure, `${shown} ${unit}`.trim(), beside, verdict].map(cell).join(' | ')} |`
+      return `| ${[figure, `${rounded(value)} ${unit}`.trim(), beside, verdict].map(cell).join(' | ')} |`
     })
     parts.push(`### ${bench}\n\n| what | measured | beside | budget |\n|---|---|---|---|\n${lines.join('\n')}\n`)
   }
