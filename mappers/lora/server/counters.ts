@@ -17,13 +17,13 @@ export type CounterVerdict =
 export function judgeCounter(last: number, fCnt16: number, fits: (fCnt: number) => boolean): CounterVerdict {
   const upper = last < 0 ? 0 : Math.floor(last / 65_536) * 65_536
   const same = upper + fCnt16
-  if (same > last) return fits(same) ? { kind: 'next', fCnt: same, missed: same - last - 1 } : { kind: 'wrongMic' }
-  const wrapped = same + 65_536
-  if (wrapped - last <= MAX_GAP && wrapped <= 0xffff_ffff && same !== last && fits(wrapped)) {
-    return { kind: 'next', fCnt: wrapped, missed: wrapped - last - 1 }
+  const next = same > last ? same : same + 65_536
+  const believable = same !== last && next - last <= MAX_GAP && next <= 0xffff_ffff
+  // Before the first uplink nothing is known of the distance.
+  if ((believable || last < 0) && fits(next)) return { kind: 'next', fCnt: next, missed: next - last - 1 }
+  for (const old of [same, same - 65_536]) {
+    if (old < 0 || old > last || !fits(old)) continue
+    return { kind: old === last ? 'repeat' : 'replay', fCnt: old }
   }
-  if (fits(same)) return { kind: same === last ? 'repeat' : 'replay', fCnt: same }
-  const before = same - 65_536
-  if (before >= 0 && fits(before)) return { kind: 'replay', fCnt: before }
   return { kind: 'wrongMic' }
 }
