@@ -1,9 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { SluiceError } from '../api/errors.ts'
 import type { DeviceModel } from '../api/resources.ts'
 import { protocols } from '../mappers/registry.ts'
 import { readModelFiles } from './model-files.ts'
+import { nearest } from './text.ts'
 
 /** One model of the catalogue: `eastron/sdm120` lies in `devicemodels/eastron/sdm120.yaml`. */
 export interface CatalogueFile {
@@ -55,5 +57,28 @@ export async function readCatalogue(root = catalogueFolder()): Promise<Catalogue
   return files.flatMap(({ name, file }) => {
     const model = byName.get(name.replace('/', '-'))
     return model === undefined ? [] : [{ name, file, model, protocols: protocolsOf(model) }]
+  })
+}
+
+/**
+ * The file that a model's file or its name in the catalogue stands for; anything else comes back as it is.
+ *
+ * @throws SluiceError `SLUICE_CLI_NO_MODEL` for what looks like a name of the catalogue and is none.
+ */
+export function modelFile(given: string): string {
+  if (given === '-' || existsSync(given)) return given
+  const found = findInCatalogue(given)
+  if (found !== undefined) return found.file
+  if (!/^[a-z0-9][a-z0-9-]*\/[a-z0-9][a-z0-9-]*$/.test(given)) return given
+  const [near] = nearest(
+    given,
+    catalogueFiles().map(({ name }) => name),
+    1,
+  )
+  throw new SluiceError('SLUICE_CLI_NO_MODEL', `There is no file and no model '${given}'`, {
+    hint:
+      near === undefined
+        ? "'sluice model ls' lists the catalogue."
+        : `Did you mean '${near}'? 'sluice model ls' lists all.`,
   })
 }

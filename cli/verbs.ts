@@ -58,6 +58,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/device-watch.ts')).deviceWatch,
       },
       {
+        name: 'device import',
+        summary: 'Many devices at once, from a table (CSV)',
+        load: async () => (await import('./verbs/device-import.ts')).deviceImport,
+      },
+      {
         name: 'plan',
         summary: 'How the gateway reads a device, drawn, and why',
         load: async () => (await import('./verbs/plan.ts')).plan,
@@ -72,6 +77,16 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
   {
     title: 'Models',
     verbs: [
+      {
+        name: 'model ls',
+        summary: 'The models that come with Sluice',
+        load: async () => (await import('./verbs/model-ls.ts')).modelLs,
+      },
+      {
+        name: 'model new',
+        summary: 'Write a model of your own, by questions or by options',
+        load: async () => (await import('./verbs/model-new.ts')).modelNew,
+      },
       {
         name: 'model lint',
         summary: 'Check model and device files; every finding with its place',

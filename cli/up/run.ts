@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { delay, systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { DeviceView } from '../../api/views.ts'
+import { modelFile } from '../catalogue.ts'
 import { dataFolder, socketPath } from '../device-api.ts'
 import { requestJson } from '../http.ts'
 import { kubeconfigPath } from '../kube.ts'
@@ -10,6 +11,7 @@ import { age, printable } from '../text.ts'
 import { keyOf } from '../values.ts'
 import { type Call, EXIT, type ExitCode } from '../verb.ts'
 import type { UpOptions } from '../verbs/up.ts'
+import { makeDataFolder } from './data-folder.ts'
 import { DemoWrites } from './demo-writes.ts'
 import { type House, startHouse } from './house.ts'
 import { listenForKeys } from './keys.ts'
@@ -26,10 +28,10 @@ export async function runUp(call: Call<UpOptions>): Promise<ExitCode> {
   const { options, out, env } = call
   const clock = systemClock
   const data = dataFolder(options.data, env)
-  const files = [...options.model, ...options.device]
+  const files = [...options.model, ...options.device].map(modelFile)
   const usesDemoFiles = files.length === 0 && (options.demo || options.serial !== undefined)
   await refuseSecond(data, call.signal)
-  mkdirSync(data, { recursive: true, mode: 0o700 })
+  makeDataFolder(data)
   const over = new AbortController()
   const signal = AbortSignal.any([call.signal, over.signal])
   const say = progress(out)

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { SluiceError } from '../../api/errors.ts'
 import type { DeviceModel, ModelProperty } from '../../api/resources.ts'
+import { modelFile } from '../catalogue.ts'
 import { DEFAULT_DATA } from '../device-api.ts'
 import { requireSoundFiles } from '../model-files.ts'
 import type { Style } from '../output.ts'
@@ -11,7 +12,9 @@ import { defineVerb, EXIT } from '../verb.ts'
 export const modelShow = defineVerb({
   name: 'model show',
   summary: 'The properties of a model as a table',
-  description: 'Reads model files, or with a name asks the Kubernetes API of the data folder.',
+  description:
+    'Reads model files, or models of the catalogue by VENDOR/MODEL; with another name it asks the Kubernetes API of the ' +
+    'data folder.',
   positionals: { usage: 'FILE|NAME...', min: 1, max: 100 },
   options: {
     data: { kind: 'text', value: 'DIR', help: `Folder of the cloud core. Default ${DEFAULT_DATA}.` },
@@ -25,11 +28,13 @@ export const modelShow = defineVerb({
   },
   examples: [
     { command: 'sluice model show demo/meter.yaml', says: 'Addresses, types, units, access, limits, poll' },
+    { command: 'sluice model show eastron/sdm120', says: 'A model of the catalogue' },
     { command: 'sluice model show eastron-sdm120', says: 'A model that is already in the cluster' },
   ],
   async run({ options, args, out, signal, env }) {
-    const files = args.filter((arg) => arg === '-' || existsSync(arg) || /[./]/.test(arg))
-    const names = args.filter((arg) => !files.includes(arg))
+    const fromFiles = args.filter((arg) => arg === '-' || existsSync(arg) || /[./]/.test(arg))
+    const names = args.filter((arg) => !fromFiles.includes(arg))
+    const files = fromFiles.map(modelFile)
     const models: DeviceModel[] = files.length === 0 ? [] : [...(await requireSoundFiles(files)).models]
     if (names.length > 0) {
       const { kubeObject, DEVICE_MODELS } = await import('../kube.ts')

@@ -10,7 +10,12 @@ const OPTIONS = {
     help: 'Your own serial line; devices on a line use it instead of the port in their file.',
   },
   baud: { kind: 'count', value: 'BPS', help: 'Speed of --serial, when it differs from the device file.' },
-  model: { kind: 'text', value: 'FILE', repeatable: true, help: 'Models to apply.' },
+  model: {
+    kind: 'text',
+    value: 'FILE',
+    repeatable: true,
+    help: 'Models to apply: files, or names of the catalogue such as eastron/sdm120.',
+  },
   device: { kind: 'text', value: 'FILE', repeatable: true, help: 'Devices (and models) to apply.' },
   gateway: { kind: 'text', value: 'NAME', default: 'gw-1', help: 'Name of the gateway that runs here.' },
   for: { kind: 'duration', value: 'TIME', help: 'Stop by itself after this time.' },

@@ -1,0 +1,10 @@
+import { readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { catalogueFiles, readCatalogue } from '../cli/catalogue.ts'
+import { cataloguePage, renderCatalogue } from './generate-catalogue.ts'
+
+it('docs/devices.md is what node scripts/generate-catalogue.ts writes', async () => {
+  const entries = await readCatalogue()
+  expect(entries.map(({ name }) => name)).toEqual(catalogueFiles().map(({ name }) => name))
+  expect(readFileSync(cataloguePage, 'utf8')).toBe(renderCatalogue(entries))
+})
