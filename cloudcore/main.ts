@@ -59,6 +59,8 @@ function inputIsSocket(): boolean {
 }
 
 async function main(): Promise<void> {
+  // Secrets and readings lie in the data folder's files: they are their owner's alone, whatever the folder allows.
+  process.umask(0o077)
   const stopping = new AbortController()
   const stopped = new Promise<void>((resolve) => stopping.signal.addEventListener('abort', () => resolve()))
   const stop = () => stopping.abort(new SluiceError('SLUICE_CLOUD_STOPPED', 'stopped before it was ready'))

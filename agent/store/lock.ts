@@ -7,7 +7,7 @@ import { SluiceError } from '../../api/errors.ts'
  * releases them when the process ends, however it ends, which a file with a process number in it does not.
  */
 export function lockDirectory(directory: string): Disposable {
-  const lock = new DatabaseSync(join(directory, 'agent.lock'), { timeout: 0 })
+  const lock = openLock(directory)
   try {
     lock.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE')
   } catch (cause) {
@@ -18,4 +18,15 @@ export function lockDirectory(directory: string): Disposable {
     })
   }
   return { [Symbol.dispose]: () => lock.close() }
+}
+
+function openLock(directory: string): DatabaseSync {
+  try {
+    return new DatabaseSync(join(directory, 'agent.lock'), { timeout: 0 })
+  } catch (cause) {
+    throw new SluiceError('SLUICE_AGENT_DATA_DIR', `The data directory ${directory} cannot be used by this user`, {
+      hint: 'Give a directory this user may write to with --data, or run the agent as its owner.',
+      cause,
+    })
+  }
 }

@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs'
 import { delay, systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { DeviceView } from '../../api/views.ts'
-import { modelFile } from '../catalogue.ts'
 import { dataFolder, socketPath } from '../device-api.ts'
 import { requestJson } from '../http.ts'
 import { kubeconfigPath } from '../kube.ts'
@@ -28,7 +27,7 @@ export async function runUp(call: Call<UpOptions>): Promise<ExitCode> {
   const { options, out, env } = call
   const clock = systemClock
   const data = dataFolder(options.data, env)
-  const files = [...options.model, ...options.device].map(modelFile)
+  const files = [...options.model, ...options.device]
   const usesDemoFiles = files.length === 0 && (options.demo || options.serial !== undefined)
   await refuseSecond(data, call.signal)
   makeDataFolder(data)

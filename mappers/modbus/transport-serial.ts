@@ -127,7 +127,9 @@ function goneError(path: string, cause: unknown): SluiceError {
 
 async function openError(path: string, thrown: unknown): Promise<SluiceError> {
   if (thrown instanceof SluiceError) return thrown
-  const text = thrown instanceof Error ? thrown.message : String(thrown)
+  // The library writes 'Error: No such file or directory, cannot open /dev/ttyUSB0'; the path is said already.
+  const said = thrown instanceof Error ? thrown.message : String(thrown)
+  const text = said.replace(/^Error: /, '').replace(/, cannot open .*$/, '')
   return new SluiceError('SLUICE_MODBUS_SERIAL_OPEN', `cannot open the serial port ${path}: ${text}`, {
     hint: await openHint(path, text),
     cause: thrown,
