@@ -66,7 +66,8 @@ export async function runUp(call: Call<UpOptions>): Promise<ExitCode> {
   await house[Symbol.asyncDispose]()
   if (out.json) out.value(summary)
   else say.step(closingWords(summary))
-  return summary.ok ? EXIT.ok : EXIT.failure
+  // Who runs it for a while asks whether all went well; who stops it by hand has seen how it went.
+  return summary.ok || options.for === undefined ? EXIT.ok : EXIT.failure
 }
 
 /** Two agents on one folder would fight over the same devices. */
