@@ -3,7 +3,7 @@
 import { duplicateItems, equal, formats, isIn, ucs2length } from '../validate-runtime.ts'
 
 export const validateDeviceModel = validate0;
-const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]},"ble":{"type":"object","properties":{"advert":{"type":"string","enum":["bthome","miBeacon","ruuvi","eddystone","ibeacon","govee"],"description":"A published advertisement format; give field with it."},"field":{"type":"string","maxLength":63,"minLength":1,"description":"Which field of the advertisement."},"manufacturer":{"type":"integer","minimum":0,"maximum":65535,"description":"Company identifier of manufacturer data; at counts its two bytes as 0 and 1."},"serviceData":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"UUID of service data; at counts from after the UUID."},"startsWith":{"type":"string","maxLength":64,"pattern":"^([0-9A-Fa-f]{2})+$","description":"Hex digits the data must begin with, counted as at is; others are somebody else’s frames."},"characteristic":{"type":"string","maxLength":38,"minLength":4,"description":"UUID of a GATT characteristic, or a standard name such as batteryLevel."},"service":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"Its service, where two services have the same one."},"notify":{"type":"boolean","description":"Let the device tell changes (notify or indicate). Default false."},"write":{"type":"string","enum":["withResponse","withoutResponse"],"description":"How to write. Default: what the device offers."},"writeValues":{"type":"object","additionalProperties":{"type":"string","maxLength":1024,"pattern":"^([0-9A-Fa-f]{2})*$"},"maxProperties":64,"description":"Hex bytes by desired value, as KubeEdge's dataWrite: {on: '01', off: '00'}."},"at":{"type":"integer","minimum":0,"maximum":511,"description":"First byte of the value. Default 0."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","int48","uint48","int64","uint64","float32","float64","sfloat","float11073","string","bytes"],"description":"How the bytes are read. Default uint8, or as the standard says."},"order":{"type":"string","enum":["little","big"],"description":"Byte order. Default little."},"length":{"type":"integer","minimum":1,"maximum":512,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notAvailable":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"no value\", for example 0x8000."},"converter":{"type":"object","required":["start","end"],"properties":{"start":{"type":"integer","minimum":0,"maximum":511,"description":"First byte; above end reads backwards."},"end":{"type":"integer","minimum":0,"maximum":511,"description":"Last byte, included."},"shiftLeft":{"type":"integer","minimum":0,"maximum":63},"shiftRight":{"type":"integer","minimum":0,"maximum":63},"operations":{"type":"array","items":{"type":"object","required":["type","value"],"properties":{"type":{"type":"string","enum":["add","subtract","multiply","divide"]},"value":{"type":"number"}},"additionalProperties":false},"maxItems":16,"x-kubernetes-list-type":"atomic","description":"Applied in order."}},"additionalProperties":false,"description":"KubeEdge's dataConverter: a range of bytes as one number, shifted, then calculated with."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.advert) ? 1 : 0) + (has(self.manufacturer) ? 1 : 0) + (has(self.serviceData) ? 1 : 0) + (has(self.characteristic) ? 1 : 0) == 1","message":"exactly one of advert, manufacturer, serviceData, characteristic is needed"},{"rule":"has(self.advert) == has(self.field)","message":"advert and field belong together"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))","message":"converter says itself which bytes are read; leave out as, at and order"},{"rule":"has(self.characteristic) || !(has(self.notify) || has(self.write) || has(self.writeValues) || has(self.service))","message":"notify, write, writeValues and service are for characteristics only"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."},"ble":{"type":"object","properties":{"connect":{"type":"string","enum":["never","onDemand","keep"],"description":"never: advertisements only. onDemand: connect, read, leave. keep: stay connected. Default: what the properties need."},"mtu":{"type":"integer","minimum":23,"maximum":517,"description":"ATT MTU to ask for. Default 256."}},"additionalProperties":false,"description":"What holds for every device of this model on Bluetooth LE."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]},"ble":{"type":"object","properties":{"advert":{"type":"string","enum":["bthome","miBeacon","ruuvi","eddystone","ibeacon","govee"],"description":"A published advertisement format; give field with it."},"field":{"type":"string","maxLength":63,"minLength":1,"description":"Which field of the advertisement."},"manufacturer":{"type":"integer","minimum":0,"maximum":65535,"description":"Company identifier of manufacturer data; at counts its two bytes as 0 and 1."},"serviceData":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"UUID of service data; at counts from after the UUID."},"startsWith":{"type":"string","maxLength":64,"pattern":"^([0-9A-Fa-f]{2})+$","description":"Hex digits the data must begin with, counted as at is; others are somebody else’s frames."},"characteristic":{"type":"string","maxLength":38,"minLength":4,"description":"UUID of a GATT characteristic, or a standard name such as batteryLevel."},"service":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"Its service, where two services have the same one."},"notify":{"type":"boolean","description":"Let the device tell changes (notify or indicate). Default false."},"write":{"type":"string","enum":["withResponse","withoutResponse"],"description":"How to write. Default: what the device offers."},"writeValues":{"type":"object","additionalProperties":{"type":"string","maxLength":1024,"pattern":"^([0-9A-Fa-f]{2})*$"},"maxProperties":64,"description":"Hex bytes by desired value, as KubeEdge's dataWrite: {on: '01', off: '00'}."},"at":{"type":"integer","minimum":0,"maximum":511,"description":"First byte of the value. Default 0."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","int48","uint48","int64","uint64","float32","float64","sfloat","float11073","string","bytes"],"description":"How the bytes are read. Default uint8, or as the standard says."},"order":{"type":"string","enum":["little","big"],"description":"Byte order. Default little."},"length":{"type":"integer","minimum":1,"maximum":512,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notAvailable":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"no value\", for example 0x8000."},"converter":{"type":"object","required":["start","end"],"properties":{"start":{"type":"integer","minimum":0,"maximum":511,"description":"First byte; above end reads backwards."},"end":{"type":"integer","minimum":0,"maximum":511,"description":"Last byte, included."},"shiftLeft":{"type":"integer","minimum":0,"maximum":63},"shiftRight":{"type":"integer","minimum":0,"maximum":63},"operations":{"type":"array","items":{"type":"object","required":["type","value"],"properties":{"type":{"type":"string","enum":["add","subtract","multiply","divide"]},"value":{"type":"number"}},"additionalProperties":false},"maxItems":16,"x-kubernetes-list-type":"atomic","description":"Applied in order."}},"additionalProperties":false,"description":"KubeEdge's dataConverter: a range of bytes as one number, shifted, then calculated with."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.advert) ? 1 : 0) + (has(self.manufacturer) ? 1 : 0) + (has(self.serviceData) ? 1 : 0) + (has(self.characteristic) ? 1 : 0) == 1","message":"exactly one of advert, manufacturer, serviceData, characteristic is needed"},{"rule":"has(self.advert) == has(self.field)","message":"advert and field belong together"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))","message":"converter says itself which bytes are read; leave out as, at and order"},{"rule":"has(self.characteristic) || !(has(self.notify) || has(self.write) || has(self.writeValues) || has(self.service))","message":"notify, write, writeValues and service are for characteristics only"}]},"lora":{"type":"object","properties":{"field":{"type":"string","maxLength":256,"minLength":1,"description":"Path into the decoder's output: `temperature`, `data.ext[0].value`."},"radio":{"type":"string","enum":["rssi","snr","spreadingFactor","gateways","airtime","margin","battery","frameCounter"],"description":"A fact of the radio link instead of the payload."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"Only uplinks on this FPort carry it. Default: any."},"at":{"type":"integer","minimum":-222,"maximum":241,"description":"Byte the value starts at; negative counts from the end."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the bytes are read. Default uint8."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default big."},"length":{"type":"integer","minimum":1,"maximum":242,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":31,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":31},"count":{"type":"integer","minimum":1,"maximum":32}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw value: {0: off, 1: on}."},"absent":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x7FFF."},"downlink":{"type":"object","properties":{"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort. Default: the model's `port`, else what the encoder says."},"confirmed":{"type":"boolean","description":"Ask the device to acknowledge. Default: the model's, else true."},"field":{"type":"string","maxLength":256,"minLength":1,"description":"Name under which the model's encodeDownlink expects the value, dots for nesting."},"prefix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes before the value, hexadecimal."},"suffix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes after the value, hexadecimal."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the value is written, as for reading."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default: as read, else big."},"readBack":{"type":"boolean","description":"The value comes back in a later uplink: applied only when it was seen there. Default false: applied when acknowledged."}},"additionalProperties":false,"description":"How a desired value becomes a downlink: through the encoder (field) or by layout (as).","x-kubernetes-validations":[{"rule":"has(self.field) != has(self.as)","message":"exactly one of field (encoder) and as (layout) is needed"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.field) ? 1 : 0) + (has(self.at) ? 1 : 0) + (has(self.radio) ? 1 : 0) <= 1","message":"give one of field, at and radio"},{"rule":"has(self.field) || has(self.at) || has(self.radio) || has(self.downlink)","message":"one of field, at, radio and downlink is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in bytes"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."},"ble":{"type":"object","properties":{"connect":{"type":"string","enum":["never","onDemand","keep"],"description":"never: advertisements only. onDemand: connect, read, leave. keep: stay connected. Default: what the properties need."},"mtu":{"type":"integer","minimum":23,"maximum":517,"description":"ATT MTU to ask for. Default 256."}},"additionalProperties":false,"description":"What holds for every device of this model on Bluetooth LE."},"lora":{"type":"object","properties":{"decoder":{"type":"string","maxLength":131072,"minLength":1,"description":"JavaScript of the vendor: decodeUplink/encodeDownlink (TS013) or Decoder(bytes, port)."},"decoderTime":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Longest a decoder may take. Default 100ms, at most 1s."},"class":{"type":"string","enum":["A","C"],"description":"A: listens after uplinks only. C: always. Default A."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan the hardware is made for."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort of downlinks. Default 1."},"confirmed":{"type":"boolean","description":"Downlinks ask for an acknowledgement. Default true."},"adr":{"type":"boolean","description":"Tune data rate and power of devices that allow it. Default true."},"statusEvery":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Ask for battery and margin this often. Default 1d; 0s: never."},"maxDutyCycle":{"type":"number","enum":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15],"description":"Limit the share of time the device sends to 1/2^n."}},"additionalProperties":false,"description":"What holds for every device of this model on LoRaWAN."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 const func0 = Object.prototype.hasOwnProperty;
 const func1 = ucs2length;
 const pattern0 = new RegExp("^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "u");
@@ -13,6 +13,7 @@ const pattern3 = new RegExp("^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$", "u");
 const pattern9 = new RegExp("^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$", "u");
 const pattern10 = new RegExp("^([0-9A-Fa-f]{2})+$", "u");
 const pattern12 = new RegExp("^([0-9A-Fa-f]{2})*$", "u");
+const pattern13 = new RegExp("^([0-9A-Fa-f]{2}){0,64}$", "u");
 const formats0 = formats["date-time"];
 
 function validate0(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
@@ -408,7 +409,7 @@ const err54 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/r
 errors++;
 }
 for(const key4 in data23){
-if(!((((((((key4 === "vendor") || (key4 === "description")) || (key4 === "source")) || (key4 === "properties")) || (key4 === "methods")) || (key4 === "modbus")) || (key4 === "mqtt")) || (key4 === "ble"))){
+if(!(func0.call(schema0.properties.spec.properties, key4))){
 const err55 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4}};
 (vErrors ??= []).push(err55);
 errors++;
@@ -2371,731 +2372,1341 @@ const err340 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schema
 errors++;
 }
 }
-}
-else {
-const err341 = {instancePath:instancePath+"/spec/properties/" + i3,schemaPath:"#/properties/spec/properties/properties/items/type",keyword:"type",params:{type: "object"}};
+if(data28.lora !== undefined){
+let data140 = data28.lora;
+if(!((self) => ((((((self?.field !== undefined) ? 1 : 0)) + (((self?.at !== undefined) ? 1 : 0))) + (((self?.radio !== undefined) ? 1 : 0))) <= 1))(data140)){
+const err341 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err341);
 errors++;
 }
-}
-const duplicates0 = duplicateItems(data27, ["name"]);
-if(duplicates0.length > 0){
-const err342 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
+if(!((self) => ((((self?.field !== undefined) || (self?.at !== undefined)) || (self?.radio !== undefined)) || (self?.downlink !== undefined)))(data140)){
+const err342 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err342);
+errors++;
+}
+if(!((self) => !((((self?.bit !== undefined) && (self?.bits !== undefined)))))(data140)){
+const err343 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+(vErrors ??= []).push(err343);
+errors++;
+}
+if(!((self) => (!((self?.scale !== undefined)) || !equal(self?.scale, 0.0)))(data140)){
+const err344 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
+(vErrors ??= []).push(err344);
+errors++;
+}
+if(!((self) => ((!((self?.as !== undefined)) || !((isIn(self?.as, ["string", "bytes"])))) || (self?.length !== undefined)))(data140)){
+const err345 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 4}};
+(vErrors ??= []).push(err345);
+errors++;
+}
+if(data140 && typeof data140 == "object" && !Array.isArray(data140)){
+for(const key23 in data140){
+if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.lora.properties, key23))){
+const err346 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key23}};
+(vErrors ??= []).push(err346);
+errors++;
+}
+}
+if(data140.field !== undefined){
+let data141 = data140.field;
+if(typeof data141 === "string"){
+if(func1(data141) > 256){
+const err347 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/field/maxLength",keyword:"maxLength",params:{limit: 256}};
+(vErrors ??= []).push(err347);
+errors++;
+}
+if(func1(data141) < 1){
+const err348 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/field/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err348);
 errors++;
 }
 }
 else {
-const err343 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/type",keyword:"type",params:{type: "array"}};
-(vErrors ??= []).push(err343);
-errors++;
-}
-}
-if(data23.methods !== undefined){
-let data140 = data23.methods;
-if(Array.isArray(data140)){
-if(data140.length > 64){
-const err344 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/maxItems",keyword:"maxItems",params:{limit: 64}};
-(vErrors ??= []).push(err344);
-errors++;
-}
-const len7 = data140.length;
-for(let i7=0; i7<len7; i7++){
-let data141 = data140[i7];
-if(data141 && typeof data141 == "object" && !Array.isArray(data141)){
-if(data141.name === undefined){
-const err345 = {instancePath:instancePath+"/spec/methods/" + i7,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "name"}};
-(vErrors ??= []).push(err345);
-errors++;
-}
-if(data141.properties === undefined){
-const err346 = {instancePath:instancePath+"/spec/methods/" + i7,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "properties"}};
-(vErrors ??= []).push(err346);
-errors++;
-}
-for(const key23 in data141){
-if(!(((key23 === "name") || (key23 === "description")) || (key23 === "properties"))){
-const err347 = {instancePath:instancePath+"/spec/methods/" + i7,schemaPath:"#/properties/spec/properties/methods/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key23}};
-(vErrors ??= []).push(err347);
-errors++;
-}
-}
-if(data141.name !== undefined){
-let data142 = data141.name;
-if(typeof data142 === "string"){
-if(func1(data142) > 63){
-const err348 = {instancePath:instancePath+"/spec/methods/" + i7+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
-(vErrors ??= []).push(err348);
-errors++;
-}
-if(!pattern2.test(data142)){
-const err349 = {instancePath:instancePath+"/spec/methods/" + i7+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"}};
+const err349 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/field/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err349);
 errors++;
 }
 }
-else {
-const err350 = {instancePath:instancePath+"/spec/methods/" + i7+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/type",keyword:"type",params:{type: "string"}};
+if(data140.radio !== undefined){
+let data142 = data140.radio;
+if(typeof data142 !== "string"){
+const err350 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/radio",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/radio/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err350);
 errors++;
 }
-}
-if(data141.description !== undefined){
-let data143 = data141.description;
-if(typeof data143 === "string"){
-if(func1(data143) > 1024){
-const err351 = {instancePath:instancePath+"/spec/methods/" + i7+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(!((((((((data142 === "rssi") || (data142 === "snr")) || (data142 === "spreadingFactor")) || (data142 === "gateways")) || (data142 === "airtime")) || (data142 === "margin")) || (data142 === "battery")) || (data142 === "frameCounter"))){
+const err351 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/radio",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/radio/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.radio.enum}};
 (vErrors ??= []).push(err351);
 errors++;
 }
 }
-else {
-const err352 = {instancePath:instancePath+"/spec/methods/" + i7+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/type",keyword:"type",params:{type: "string"}};
+if(data140.port !== undefined){
+let data143 = data140.port;
+if(!(((typeof data143 == "number") && (!(data143 % 1) && !isNaN(data143))) && (isFinite(data143)))){
+const err352 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err352);
 errors++;
 }
-}
-if(data141.properties !== undefined){
-let data144 = data141.properties;
-if(Array.isArray(data144)){
-if(data144.length > 64){
-const err353 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/maxItems",keyword:"maxItems",params:{limit: 64}};
+if((typeof data143 == "number") && (isFinite(data143))){
+if(data143 > 223 || isNaN(data143)){
+const err353 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
 (vErrors ??= []).push(err353);
 errors++;
 }
-if(data144.length < 1){
-const err354 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/minItems",keyword:"minItems",params:{limit: 1}};
+if(data143 < 1 || isNaN(data143)){
+const err354 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err354);
 errors++;
 }
-const len8 = data144.length;
-for(let i8=0; i8<len8; i8++){
-let data145 = data144[i8];
-if(typeof data145 === "string"){
-if(func1(data145) > 63){
-const err355 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties/" + i8,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/maxLength",keyword:"maxLength",params:{limit: 63}};
+}
+}
+if(data140.at !== undefined){
+let data144 = data140.at;
+if(!(((typeof data144 == "number") && (!(data144 % 1) && !isNaN(data144))) && (isFinite(data144)))){
+const err355 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/at",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/at/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err355);
 errors++;
 }
-}
-else {
-const err356 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties/" + i8,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/type",keyword:"type",params:{type: "string"}};
+if((typeof data144 == "number") && (isFinite(data144))){
+if(data144 > 241 || isNaN(data144)){
+const err356 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/at",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/at/maximum",keyword:"maximum",params:{comparison: "<=", limit: 241}};
 (vErrors ??= []).push(err356);
 errors++;
 }
-}
-}
-else {
-const err357 = {instancePath:instancePath+"/spec/methods/" + i7+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/type",keyword:"type",params:{type: "array"}};
+if(data144 < -222 || isNaN(data144)){
+const err357 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/at",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/at/minimum",keyword:"minimum",params:{comparison: ">=", limit: -222}};
 (vErrors ??= []).push(err357);
 errors++;
 }
 }
 }
-else {
-const err358 = {instancePath:instancePath+"/spec/methods/" + i7,schemaPath:"#/properties/spec/properties/methods/items/type",keyword:"type",params:{type: "object"}};
+if(data140.as !== undefined){
+let data145 = data140.as;
+if(typeof data145 !== "string"){
+const err358 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err358);
 errors++;
 }
-}
-const duplicates1 = duplicateItems(data140, ["name"]);
-if(duplicates1.length > 0){
-const err359 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates1}};
+if(!(((((((((((((data145 === "bool") || (data145 === "int8")) || (data145 === "uint8")) || (data145 === "int16")) || (data145 === "uint16")) || (data145 === "int24")) || (data145 === "uint24")) || (data145 === "int32")) || (data145 === "uint32")) || (data145 === "float32")) || (data145 === "float64")) || (data145 === "string")) || (data145 === "bytes"))){
+const err359 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.as.enum}};
 (vErrors ??= []).push(err359);
 errors++;
 }
 }
-else {
-const err360 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/type",keyword:"type",params:{type: "array"}};
+if(data140.order !== undefined){
+let data146 = data140.order;
+if(typeof data146 !== "string"){
+const err360 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/order/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err360);
 errors++;
 }
-}
-if(data23.modbus !== undefined){
-let data146 = data23.modbus;
-if(data146 && typeof data146 == "object" && !Array.isArray(data146)){
-for(const key24 in data146){
-if(!(func0.call(schema0.properties.spec.properties.modbus.properties, key24))){
-const err361 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key24}};
+if(!((data146 === "big") || (data146 === "little"))){
+const err361 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.order.enum}};
 (vErrors ??= []).push(err361);
 errors++;
 }
 }
-if(data146.order !== undefined){
-let data147 = data146.order;
-if(typeof data147 !== "string"){
-const err362 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
+if(data140.length !== undefined){
+let data147 = data140.length;
+if(!(((typeof data147 == "number") && (!(data147 % 1) && !isNaN(data147))) && (isFinite(data147)))){
+const err362 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/length",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/length/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err362);
 errors++;
 }
-if(!((((((((data147 === "big") || (data147 === "big-swap")) || (data147 === "little")) || (data147 === "little-swap")) || (data147 === "ABCD")) || (data147 === "CDAB")) || (data147 === "DCBA")) || (data147 === "BADC"))){
-const err363 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.order.enum}};
+if((typeof data147 == "number") && (isFinite(data147))){
+if(data147 > 242 || isNaN(data147)){
+const err363 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/length",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 242}};
 (vErrors ??= []).push(err363);
 errors++;
 }
-}
-if(data146.addressBase !== undefined){
-let data148 = data146.addressBase;
-if(!((typeof data148 == "number") && (isFinite(data148)))){
-const err364 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/type",keyword:"type",params:{type: "number"}};
+if(data147 < 1 || isNaN(data147)){
+const err364 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/length",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err364);
 errors++;
 }
-if(!((data148 === 0) || (data148 === 1))){
-const err365 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.addressBase.enum}};
+}
+}
+if(data140.scale !== undefined){
+let data148 = data140.scale;
+if(!((typeof data148 == "number") && (isFinite(data148)))){
+const err365 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/scale/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err365);
 errors++;
 }
 }
-if(data146.maxRegistersPerRead !== undefined){
-let data149 = data146.maxRegistersPerRead;
-if(!(((typeof data149 == "number") && (!(data149 % 1) && !isNaN(data149))) && (isFinite(data149)))){
-const err366 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/type",keyword:"type",params:{type: "integer"}};
+if(data140.offset !== undefined){
+let data149 = data140.offset;
+if(!((typeof data149 == "number") && (isFinite(data149)))){
+const err366 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/offset/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err366);
 errors++;
 }
-if((typeof data149 == "number") && (isFinite(data149))){
-if(data149 > 125 || isNaN(data149)){
-const err367 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
+}
+if(data140.bit !== undefined){
+let data150 = data140.bit;
+if(!(((typeof data150 == "number") && (!(data150 % 1) && !isNaN(data150))) && (isFinite(data150)))){
+const err367 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bit/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err367);
 errors++;
 }
-if(data149 < 1 || isNaN(data149)){
-const err368 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if((typeof data150 == "number") && (isFinite(data150))){
+if(data150 > 31 || isNaN(data150)){
+const err368 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 31}};
 (vErrors ??= []).push(err368);
 errors++;
 }
-}
-}
-if(data146.maxBitsPerRead !== undefined){
-let data150 = data146.maxBitsPerRead;
-if(!(((typeof data150 == "number") && (!(data150 % 1) && !isNaN(data150))) && (isFinite(data150)))){
-const err369 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/type",keyword:"type",params:{type: "integer"}};
+if(data150 < 0 || isNaN(data150)){
+const err369 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err369);
 errors++;
 }
-if((typeof data150 == "number") && (isFinite(data150))){
-if(data150 > 2000 || isNaN(data150)){
-const err370 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+}
+}
+if(data140.bits !== undefined){
+let data151 = data140.bits;
+if(data151 && typeof data151 == "object" && !Array.isArray(data151)){
+if(data151.first === undefined){
+const err370 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/required",keyword:"required",params:{missingProperty: "first"}};
 (vErrors ??= []).push(err370);
 errors++;
 }
-if(data150 < 1 || isNaN(data150)){
-const err371 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(data151.count === undefined){
+const err371 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/required",keyword:"required",params:{missingProperty: "count"}};
 (vErrors ??= []).push(err371);
 errors++;
 }
-}
-}
-if(data146.maxRegistersPerWrite !== undefined){
-let data151 = data146.maxRegistersPerWrite;
-if(!(((typeof data151 == "number") && (!(data151 % 1) && !isNaN(data151))) && (isFinite(data151)))){
-const err372 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/type",keyword:"type",params:{type: "integer"}};
+for(const key24 in data151){
+if(!((key24 === "first") || (key24 === "count"))){
+const err372 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key24}};
 (vErrors ??= []).push(err372);
 errors++;
 }
-if((typeof data151 == "number") && (isFinite(data151))){
-if(data151 > 123 || isNaN(data151)){
-const err373 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/maximum",keyword:"maximum",params:{comparison: "<=", limit: 123}};
+}
+if(data151.first !== undefined){
+let data152 = data151.first;
+if(!(((typeof data152 == "number") && (!(data152 % 1) && !isNaN(data152))) && (isFinite(data152)))){
+const err373 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/first/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err373);
 errors++;
 }
-if(data151 < 1 || isNaN(data151)){
-const err374 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if((typeof data152 == "number") && (isFinite(data152))){
+if(data152 > 31 || isNaN(data152)){
+const err374 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/first/maximum",keyword:"maximum",params:{comparison: "<=", limit: 31}};
 (vErrors ??= []).push(err374);
 errors++;
 }
-}
-}
-if(data146.maxGap !== undefined){
-let data152 = data146.maxGap;
-if(!(((typeof data152 == "number") && (!(data152 % 1) && !isNaN(data152))) && (isFinite(data152)))){
-const err375 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/type",keyword:"type",params:{type: "integer"}};
+if(data152 < 0 || isNaN(data152)){
+const err375 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/first/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err375);
 errors++;
 }
-if((typeof data152 == "number") && (isFinite(data152))){
-if(data152 > 2000 || isNaN(data152)){
-const err376 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+}
+}
+if(data151.count !== undefined){
+let data153 = data151.count;
+if(!(((typeof data153 == "number") && (!(data153 % 1) && !isNaN(data153))) && (isFinite(data153)))){
+const err376 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/count/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err376);
 errors++;
 }
-if(data152 < 0 || isNaN(data152)){
-const err377 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if((typeof data153 == "number") && (isFinite(data153))){
+if(data153 > 32 || isNaN(data153)){
+const err377 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 32}};
 (vErrors ??= []).push(err377);
 errors++;
 }
-}
-}
-if(data146.oneReadPerProperty !== undefined){
-if(typeof data146.oneReadPerProperty !== "boolean"){
-const err378 = {instancePath:instancePath+"/spec/modbus/oneReadPerProperty",schemaPath:"#/properties/spec/properties/modbus/properties/oneReadPerProperty/type",keyword:"type",params:{type: "boolean"}};
+if(data153 < 1 || isNaN(data153)){
+const err378 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err378);
 errors++;
 }
 }
-if(data146.coilsFromZero !== undefined){
-if(typeof data146.coilsFromZero !== "boolean"){
-const err379 = {instancePath:instancePath+"/spec/modbus/coilsFromZero",schemaPath:"#/properties/spec/properties/modbus/properties/coilsFromZero/type",keyword:"type",params:{type: "boolean"}};
+}
+}
+else {
+const err379 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err379);
 errors++;
 }
 }
-if(data146.forbidden !== undefined){
-let data155 = data146.forbidden;
-if(Array.isArray(data155)){
-if(data155.length > 256){
-const err380 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/maxItems",keyword:"maxItems",params:{limit: 256}};
+if(data140.map !== undefined){
+let data154 = data140.map;
+if(data154 && typeof data154 == "object" && !Array.isArray(data154)){
+if(Object.keys(data154).length > 256){
+const err380 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
 (vErrors ??= []).push(err380);
 errors++;
 }
-const len9 = data155.length;
-for(let i9=0; i9<len9; i9++){
-let data156 = data155[i9];
-if(data156 && typeof data156 == "object" && !Array.isArray(data156)){
-if(data156.table === undefined){
-const err381 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "table"}};
+for(const key25 in data154){
+let data155 = data154[key25];
+if(typeof data155 === "string"){
+if(func1(data155) > 128){
+const err381 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map/" + key25.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err381);
 errors++;
 }
-if(data156.start === undefined){
-const err382 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "start"}};
+}
+else {
+const err382 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map/" + key25.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/additionalProperties/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err382);
 errors++;
 }
-if(data156.count === undefined){
-const err383 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "count"}};
+}
+}
+else {
+const err383 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err383);
 errors++;
 }
-for(const key25 in data156){
-if(!(((key25 === "table") || (key25 === "start")) || (key25 === "count"))){
-const err384 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key25}};
+}
+if(data140.absent !== undefined){
+let data156 = data140.absent;
+if(Array.isArray(data156)){
+if(data156.length > 8){
+const err384 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/absent",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/absent/maxItems",keyword:"maxItems",params:{limit: 8}};
 (vErrors ??= []).push(err384);
 errors++;
 }
-}
-if(data156.table !== undefined){
-let data157 = data156.table;
-if(typeof data157 !== "string"){
-const err385 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/type",keyword:"type",params:{type: "string"}};
+const len7 = data156.length;
+for(let i7=0; i7<len7; i7++){
+let data157 = data156[i7];
+if(!((typeof data157 == "number") && (isFinite(data157)))){
+const err385 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/absent/" + i7,schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/absent/items/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err385);
 errors++;
 }
-if(!((((data157 === "coil") || (data157 === "discrete")) || (data157 === "input")) || (data157 === "holding"))){
-const err386 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.forbidden.items.properties.table.enum}};
+}
+}
+else {
+const err386 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/absent",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/absent/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err386);
 errors++;
 }
 }
-if(data156.start !== undefined){
-let data158 = data156.start;
-if(!(((typeof data158 == "number") && (!(data158 % 1) && !isNaN(data158))) && (isFinite(data158)))){
-const err387 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/type",keyword:"type",params:{type: "integer"}};
+if(data140.downlink !== undefined){
+let data158 = data140.downlink;
+if(!((self) => !equal((self?.field !== undefined), (self?.as !== undefined)))(data158)){
+const err387 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err387);
 errors++;
 }
-if((typeof data158 == "number") && (isFinite(data158))){
-if(data158 > 65536 || isNaN(data158)){
-const err388 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+if(data158 && typeof data158 == "object" && !Array.isArray(data158)){
+for(const key26 in data158){
+if(!((((((((key26 === "port") || (key26 === "confirmed")) || (key26 === "field")) || (key26 === "prefix")) || (key26 === "suffix")) || (key26 === "as")) || (key26 === "order")) || (key26 === "readBack"))){
+const err388 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key26}};
 (vErrors ??= []).push(err388);
 errors++;
 }
-if(data158 < 0 || isNaN(data158)){
-const err389 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data158.port !== undefined){
+let data159 = data158.port;
+if(!(((typeof data159 == "number") && (!(data159 % 1) && !isNaN(data159))) && (isFinite(data159)))){
+const err389 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err389);
 errors++;
 }
-}
-}
-if(data156.count !== undefined){
-let data159 = data156.count;
-if(!(((typeof data159 == "number") && (!(data159 % 1) && !isNaN(data159))) && (isFinite(data159)))){
-const err390 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/type",keyword:"type",params:{type: "integer"}};
+if((typeof data159 == "number") && (isFinite(data159))){
+if(data159 > 223 || isNaN(data159)){
+const err390 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
 (vErrors ??= []).push(err390);
 errors++;
 }
-if((typeof data159 == "number") && (isFinite(data159))){
-if(data159 > 65536 || isNaN(data159)){
-const err391 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+if(data159 < 1 || isNaN(data159)){
+const err391 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err391);
 errors++;
 }
-if(data159 < 1 || isNaN(data159)){
-const err392 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+}
+if(data158.confirmed !== undefined){
+if(typeof data158.confirmed !== "boolean"){
+const err392 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/confirmed",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/confirmed/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err392);
 errors++;
 }
 }
-}
-}
-else {
-const err393 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i9,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/type",keyword:"type",params:{type: "object"}};
+if(data158.field !== undefined){
+let data161 = data158.field;
+if(typeof data161 === "string"){
+if(func1(data161) > 256){
+const err393 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/field/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err393);
 errors++;
 }
-}
-}
-else {
-const err394 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/type",keyword:"type",params:{type: "array"}};
+if(func1(data161) < 1){
+const err394 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/field/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err394);
 errors++;
 }
 }
-if(data146.writeMultiple !== undefined){
-if(typeof data146.writeMultiple !== "boolean"){
-const err395 = {instancePath:instancePath+"/spec/modbus/writeMultiple",schemaPath:"#/properties/spec/properties/modbus/properties/writeMultiple/type",keyword:"type",params:{type: "boolean"}};
+else {
+const err395 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/field/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err395);
 errors++;
 }
 }
-if(data146.maskWrite !== undefined){
-if(typeof data146.maskWrite !== "boolean"){
-const err396 = {instancePath:instancePath+"/spec/modbus/maskWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maskWrite/type",keyword:"type",params:{type: "boolean"}};
+if(data158.prefix !== undefined){
+let data162 = data158.prefix;
+if(typeof data162 === "string"){
+if(func1(data162) > 128){
+const err396 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/prefix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/prefix/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err396);
 errors++;
 }
-}
-}
-else {
-const err397 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+if(!pattern13.test(data162)){
+const err397 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/prefix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/prefix/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}){0,64}$"}};
 (vErrors ??= []).push(err397);
 errors++;
 }
 }
-if(data23.mqtt !== undefined){
-let data162 = data23.mqtt;
-if(data162 && typeof data162 == "object" && !Array.isArray(data162)){
-for(const key26 in data162){
-if(!((((key26 === "availability") || (key26 === "requests")) || (key26 === "missing")) || (key26 === "qos"))){
-const err398 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key26}};
+else {
+const err398 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/prefix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/prefix/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err398);
 errors++;
 }
 }
-if(data162.availability !== undefined){
-let data163 = data162.availability;
-if(Array.isArray(data163)){
-if(data163.length > 4){
-const err399 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/maxItems",keyword:"maxItems",params:{limit: 4}};
+if(data158.suffix !== undefined){
+let data163 = data158.suffix;
+if(typeof data163 === "string"){
+if(func1(data163) > 128){
+const err399 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/suffix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/suffix/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err399);
 errors++;
 }
-const len10 = data163.length;
-for(let i10=0; i10<len10; i10++){
-let data164 = data163[i10];
-if(data164 && typeof data164 == "object" && !Array.isArray(data164)){
-if(data164.topic === undefined){
-const err400 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "topic"}};
+if(!pattern13.test(data163)){
+const err400 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/suffix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/suffix/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}){0,64}$"}};
 (vErrors ??= []).push(err400);
 errors++;
 }
-if(data164.online === undefined){
-const err401 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "online"}};
+}
+else {
+const err401 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/suffix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/suffix/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err401);
 errors++;
 }
-if(data164.offline === undefined){
-const err402 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "offline"}};
+}
+if(data158.as !== undefined){
+let data164 = data158.as;
+if(typeof data164 !== "string"){
+const err402 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err402);
 errors++;
 }
-for(const key27 in data164){
-if(!(((((key27 === "topic") || (key27 === "as")) || (key27 === "path")) || (key27 === "online")) || (key27 === "offline"))){
-const err403 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key27}};
+if(!(((((((((((((data164 === "bool") || (data164 === "int8")) || (data164 === "uint8")) || (data164 === "int16")) || (data164 === "uint16")) || (data164 === "int24")) || (data164 === "uint24")) || (data164 === "int32")) || (data164 === "uint32")) || (data164 === "float32")) || (data164 === "float64")) || (data164 === "string")) || (data164 === "bytes"))){
+const err403 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.downlink.properties.as.enum}};
 (vErrors ??= []).push(err403);
 errors++;
 }
 }
-if(data164.topic !== undefined){
-let data165 = data164.topic;
-if(typeof data165 === "string"){
-if(func1(data165) > 512){
-const err404 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data158.order !== undefined){
+let data165 = data158.order;
+if(typeof data165 !== "string"){
+const err404 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/order/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err404);
 errors++;
 }
-if(func1(data165) < 1){
-const err405 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+if(!((data165 === "big") || (data165 === "little"))){
+const err405 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.downlink.properties.order.enum}};
 (vErrors ??= []).push(err405);
 errors++;
 }
 }
-else {
-const err406 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+if(data158.readBack !== undefined){
+if(typeof data158.readBack !== "boolean"){
+const err406 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/readBack",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/readBack/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err406);
 errors++;
 }
 }
-if(data164.as !== undefined){
-let data166 = data164.as;
-if(typeof data166 !== "string"){
-const err407 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/type",keyword:"type",params:{type: "string"}};
+}
+else {
+const err407 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err407);
 errors++;
 }
-if(!(((((((data166 === "json") || (data166 === "text")) || (data166 === "number")) || (data166 === "bool")) || (data166 === "cbor")) || (data166 === "protobuf")) || (data166 === "bytes"))){
-const err408 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.availability.items.properties.as.enum}};
+}
+}
+else {
+const err408 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err408);
 errors++;
 }
 }
-if(data164.path !== undefined){
-let data167 = data164.path;
-if(typeof data167 === "string"){
-if(func1(data167) > 512){
-const err409 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+}
+else {
+const err409 = {instancePath:instancePath+"/spec/properties/" + i3,schemaPath:"#/properties/spec/properties/properties/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err409);
 errors++;
 }
 }
-else {
-const err410 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/type",keyword:"type",params:{type: "string"}};
+const duplicates0 = duplicateItems(data27, ["name"]);
+if(duplicates0.length > 0){
+const err410 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
 (vErrors ??= []).push(err410);
 errors++;
 }
 }
-if(data164.online !== undefined){
-let data168 = data164.online;
-if(Array.isArray(data168)){
-if(data168.length > 16){
-const err411 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/maxItems",keyword:"maxItems",params:{limit: 16}};
+else {
+const err411 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err411);
 errors++;
 }
-if(data168.length < 1){
-const err412 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/minItems",keyword:"minItems",params:{limit: 1}};
+}
+if(data23.methods !== undefined){
+let data167 = data23.methods;
+if(Array.isArray(data167)){
+if(data167.length > 64){
+const err412 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/maxItems",keyword:"maxItems",params:{limit: 64}};
 (vErrors ??= []).push(err412);
 errors++;
 }
-}
-else {
-const err413 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/type",keyword:"type",params:{type: "array"}};
+const len8 = data167.length;
+for(let i8=0; i8<len8; i8++){
+let data168 = data167[i8];
+if(data168 && typeof data168 == "object" && !Array.isArray(data168)){
+if(data168.name === undefined){
+const err413 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "name"}};
 (vErrors ??= []).push(err413);
 errors++;
 }
-}
-if(data164.offline !== undefined){
-let data169 = data164.offline;
-if(Array.isArray(data169)){
-if(data169.length > 16){
-const err414 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/maxItems",keyword:"maxItems",params:{limit: 16}};
+if(data168.properties === undefined){
+const err414 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "properties"}};
 (vErrors ??= []).push(err414);
 errors++;
 }
-if(data169.length < 1){
-const err415 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/minItems",keyword:"minItems",params:{limit: 1}};
+for(const key27 in data168){
+if(!(((key27 === "name") || (key27 === "description")) || (key27 === "properties"))){
+const err415 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key27}};
 (vErrors ??= []).push(err415);
 errors++;
 }
 }
-else {
-const err416 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/type",keyword:"type",params:{type: "array"}};
+if(data168.name !== undefined){
+let data169 = data168.name;
+if(typeof data169 === "string"){
+if(func1(data169) > 63){
+const err416 = {instancePath:instancePath+"/spec/methods/" + i8+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err416);
 errors++;
 }
-}
-}
-else {
-const err417 = {instancePath:instancePath+"/spec/mqtt/availability/" + i10,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/type",keyword:"type",params:{type: "object"}};
+if(!pattern2.test(data169)){
+const err417 = {instancePath:instancePath+"/spec/methods/" + i8+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"}};
 (vErrors ??= []).push(err417);
 errors++;
 }
 }
-}
 else {
-const err418 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/type",keyword:"type",params:{type: "array"}};
+const err418 = {instancePath:instancePath+"/spec/methods/" + i8+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err418);
 errors++;
 }
 }
-if(data162.requests !== undefined){
-let data170 = data162.requests;
-if(Array.isArray(data170)){
-if(data170.length > 32){
-const err419 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/maxItems",keyword:"maxItems",params:{limit: 32}};
+if(data168.description !== undefined){
+let data170 = data168.description;
+if(typeof data170 === "string"){
+if(func1(data170) > 1024){
+const err419 = {instancePath:instancePath+"/spec/methods/" + i8+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err419);
 errors++;
 }
-const len11 = data170.length;
-for(let i11=0; i11<len11; i11++){
-let data171 = data170[i11];
-if(data171 && typeof data171 == "object" && !Array.isArray(data171)){
-if(data171.topic === undefined){
-const err420 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/required",keyword:"required",params:{missingProperty: "topic"}};
+}
+else {
+const err420 = {instancePath:instancePath+"/spec/methods/" + i8+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err420);
 errors++;
 }
-for(const key28 in data171){
-if(!(((key28 === "topic") || (key28 === "payload")) || (key28 === "every"))){
-const err421 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key28}};
+}
+if(data168.properties !== undefined){
+let data171 = data168.properties;
+if(Array.isArray(data171)){
+if(data171.length > 64){
+const err421 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/maxItems",keyword:"maxItems",params:{limit: 64}};
 (vErrors ??= []).push(err421);
 errors++;
 }
-}
-if(data171.topic !== undefined){
-let data172 = data171.topic;
-if(typeof data172 === "string"){
-if(func1(data172) > 512){
-const err422 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data171.length < 1){
+const err422 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err422);
 errors++;
 }
-if(func1(data172) < 1){
-const err423 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+const len9 = data171.length;
+for(let i9=0; i9<len9; i9++){
+let data172 = data171[i9];
+if(typeof data172 === "string"){
+if(func1(data172) > 63){
+const err423 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties/" + i9,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err423);
 errors++;
 }
 }
 else {
-const err424 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+const err424 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties/" + i9,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err424);
 errors++;
 }
 }
-if(data171.payload !== undefined){
-let data173 = data171.payload;
-if(typeof data173 === "string"){
-if(func1(data173) > 4096){
-const err425 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
+}
+else {
+const err425 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err425);
 errors++;
 }
 }
+}
 else {
-const err426 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/type",keyword:"type",params:{type: "string"}};
+const err426 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err426);
 errors++;
 }
 }
-if(data171.every !== undefined){
-let data174 = data171.every;
-if(typeof data174 === "string"){
-if(func1(data174) > 20){
-const err427 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
+const duplicates1 = duplicateItems(data167, ["name"]);
+if(duplicates1.length > 0){
+const err427 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates1}};
 (vErrors ??= []).push(err427);
 errors++;
 }
-if(!pattern3.test(data174)){
-const err428 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err428 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err428);
 errors++;
 }
 }
-else {
-const err429 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/type",keyword:"type",params:{type: "string"}};
+if(data23.modbus !== undefined){
+let data173 = data23.modbus;
+if(data173 && typeof data173 == "object" && !Array.isArray(data173)){
+for(const key28 in data173){
+if(!(func0.call(schema0.properties.spec.properties.modbus.properties, key28))){
+const err429 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key28}};
 (vErrors ??= []).push(err429);
 errors++;
 }
 }
-}
-else {
-const err430 = {instancePath:instancePath+"/spec/mqtt/requests/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/type",keyword:"type",params:{type: "object"}};
+if(data173.order !== undefined){
+let data174 = data173.order;
+if(typeof data174 !== "string"){
+const err430 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err430);
 errors++;
 }
-}
-}
-else {
-const err431 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/type",keyword:"type",params:{type: "array"}};
+if(!((((((((data174 === "big") || (data174 === "big-swap")) || (data174 === "little")) || (data174 === "little-swap")) || (data174 === "ABCD")) || (data174 === "CDAB")) || (data174 === "DCBA")) || (data174 === "BADC"))){
+const err431 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.order.enum}};
 (vErrors ??= []).push(err431);
 errors++;
 }
 }
-if(data162.missing !== undefined){
-let data175 = data162.missing;
-if(typeof data175 !== "string"){
-const err432 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
+if(data173.addressBase !== undefined){
+let data175 = data173.addressBase;
+if(!((typeof data175 == "number") && (isFinite(data175)))){
+const err432 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err432);
 errors++;
 }
-if(!((data175 === "bad") || (data175 === "ignore"))){
-const err433 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.missing.enum}};
+if(!((data175 === 0) || (data175 === 1))){
+const err433 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.addressBase.enum}};
 (vErrors ??= []).push(err433);
 errors++;
 }
 }
-if(data162.qos !== undefined){
-let data176 = data162.qos;
-if(!((typeof data176 == "number") && (isFinite(data176)))){
-const err434 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "number"}};
+if(data173.maxRegistersPerRead !== undefined){
+let data176 = data173.maxRegistersPerRead;
+if(!(((typeof data176 == "number") && (!(data176 % 1) && !isNaN(data176))) && (isFinite(data176)))){
+const err434 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err434);
 errors++;
 }
-if(!((data176 === 0) || (data176 === 1))){
-const err435 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.qos.enum}};
+if((typeof data176 == "number") && (isFinite(data176))){
+if(data176 > 125 || isNaN(data176)){
+const err435 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
 (vErrors ??= []).push(err435);
 errors++;
 }
-}
-}
-else {
-const err436 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+if(data176 < 1 || isNaN(data176)){
+const err436 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err436);
 errors++;
 }
 }
-if(data23.ble !== undefined){
-let data177 = data23.ble;
-if(data177 && typeof data177 == "object" && !Array.isArray(data177)){
-for(const key29 in data177){
-if(!((key29 === "connect") || (key29 === "mtu"))){
-const err437 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key29}};
+}
+if(data173.maxBitsPerRead !== undefined){
+let data177 = data173.maxBitsPerRead;
+if(!(((typeof data177 == "number") && (!(data177 % 1) && !isNaN(data177))) && (isFinite(data177)))){
+const err437 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err437);
 errors++;
 }
-}
-if(data177.connect !== undefined){
-let data178 = data177.connect;
-if(typeof data178 !== "string"){
-const err438 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/type",keyword:"type",params:{type: "string"}};
+if((typeof data177 == "number") && (isFinite(data177))){
+if(data177 > 2000 || isNaN(data177)){
+const err438 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
 (vErrors ??= []).push(err438);
 errors++;
 }
-if(!(((data178 === "never") || (data178 === "onDemand")) || (data178 === "keep"))){
-const err439 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.ble.properties.connect.enum}};
+if(data177 < 1 || isNaN(data177)){
+const err439 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err439);
 errors++;
 }
 }
-if(data177.mtu !== undefined){
-let data179 = data177.mtu;
-if(!(((typeof data179 == "number") && (!(data179 % 1) && !isNaN(data179))) && (isFinite(data179)))){
-const err440 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/type",keyword:"type",params:{type: "integer"}};
+}
+if(data173.maxRegistersPerWrite !== undefined){
+let data178 = data173.maxRegistersPerWrite;
+if(!(((typeof data178 == "number") && (!(data178 % 1) && !isNaN(data178))) && (isFinite(data178)))){
+const err440 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err440);
 errors++;
 }
-if((typeof data179 == "number") && (isFinite(data179))){
-if(data179 > 517 || isNaN(data179)){
-const err441 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/maximum",keyword:"maximum",params:{comparison: "<=", limit: 517}};
+if((typeof data178 == "number") && (isFinite(data178))){
+if(data178 > 123 || isNaN(data178)){
+const err441 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/maximum",keyword:"maximum",params:{comparison: "<=", limit: 123}};
 (vErrors ??= []).push(err441);
 errors++;
 }
-if(data179 < 23 || isNaN(data179)){
-const err442 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/minimum",keyword:"minimum",params:{comparison: ">=", limit: 23}};
+if(data178 < 1 || isNaN(data178)){
+const err442 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err442);
 errors++;
 }
 }
 }
-}
-else {
-const err443 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+if(data173.maxGap !== undefined){
+let data179 = data173.maxGap;
+if(!(((typeof data179 == "number") && (!(data179 % 1) && !isNaN(data179))) && (isFinite(data179)))){
+const err443 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err443);
 errors++;
 }
+if((typeof data179 == "number") && (isFinite(data179))){
+if(data179 > 2000 || isNaN(data179)){
+const err444 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+(vErrors ??= []).push(err444);
+errors++;
+}
+if(data179 < 0 || isNaN(data179)){
+const err445 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err445);
+errors++;
+}
+}
+}
+if(data173.oneReadPerProperty !== undefined){
+if(typeof data173.oneReadPerProperty !== "boolean"){
+const err446 = {instancePath:instancePath+"/spec/modbus/oneReadPerProperty",schemaPath:"#/properties/spec/properties/modbus/properties/oneReadPerProperty/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err446);
+errors++;
+}
+}
+if(data173.coilsFromZero !== undefined){
+if(typeof data173.coilsFromZero !== "boolean"){
+const err447 = {instancePath:instancePath+"/spec/modbus/coilsFromZero",schemaPath:"#/properties/spec/properties/modbus/properties/coilsFromZero/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err447);
+errors++;
+}
+}
+if(data173.forbidden !== undefined){
+let data182 = data173.forbidden;
+if(Array.isArray(data182)){
+if(data182.length > 256){
+const err448 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/maxItems",keyword:"maxItems",params:{limit: 256}};
+(vErrors ??= []).push(err448);
+errors++;
+}
+const len10 = data182.length;
+for(let i10=0; i10<len10; i10++){
+let data183 = data182[i10];
+if(data183 && typeof data183 == "object" && !Array.isArray(data183)){
+if(data183.table === undefined){
+const err449 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "table"}};
+(vErrors ??= []).push(err449);
+errors++;
+}
+if(data183.start === undefined){
+const err450 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "start"}};
+(vErrors ??= []).push(err450);
+errors++;
+}
+if(data183.count === undefined){
+const err451 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "count"}};
+(vErrors ??= []).push(err451);
+errors++;
+}
+for(const key29 in data183){
+if(!(((key29 === "table") || (key29 === "start")) || (key29 === "count"))){
+const err452 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key29}};
+(vErrors ??= []).push(err452);
+errors++;
+}
+}
+if(data183.table !== undefined){
+let data184 = data183.table;
+if(typeof data184 !== "string"){
+const err453 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err453);
+errors++;
+}
+if(!((((data184 === "coil") || (data184 === "discrete")) || (data184 === "input")) || (data184 === "holding"))){
+const err454 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.forbidden.items.properties.table.enum}};
+(vErrors ??= []).push(err454);
+errors++;
+}
+}
+if(data183.start !== undefined){
+let data185 = data183.start;
+if(!(((typeof data185 == "number") && (!(data185 % 1) && !isNaN(data185))) && (isFinite(data185)))){
+const err455 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err455);
+errors++;
+}
+if((typeof data185 == "number") && (isFinite(data185))){
+if(data185 > 65536 || isNaN(data185)){
+const err456 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err456);
+errors++;
+}
+if(data185 < 0 || isNaN(data185)){
+const err457 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err457);
+errors++;
+}
+}
+}
+if(data183.count !== undefined){
+let data186 = data183.count;
+if(!(((typeof data186 == "number") && (!(data186 % 1) && !isNaN(data186))) && (isFinite(data186)))){
+const err458 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err458);
+errors++;
+}
+if((typeof data186 == "number") && (isFinite(data186))){
+if(data186 > 65536 || isNaN(data186)){
+const err459 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err459);
+errors++;
+}
+if(data186 < 1 || isNaN(data186)){
+const err460 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err460);
+errors++;
+}
+}
 }
 }
 else {
-const err444 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err444);
+const err461 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err461);
 errors++;
 }
 }
 }
 else {
-const err445 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err445);
+const err462 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err462);
+errors++;
+}
+}
+if(data173.writeMultiple !== undefined){
+if(typeof data173.writeMultiple !== "boolean"){
+const err463 = {instancePath:instancePath+"/spec/modbus/writeMultiple",schemaPath:"#/properties/spec/properties/modbus/properties/writeMultiple/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err463);
+errors++;
+}
+}
+if(data173.maskWrite !== undefined){
+if(typeof data173.maskWrite !== "boolean"){
+const err464 = {instancePath:instancePath+"/spec/modbus/maskWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maskWrite/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err464);
+errors++;
+}
+}
+}
+else {
+const err465 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err465);
+errors++;
+}
+}
+if(data23.mqtt !== undefined){
+let data189 = data23.mqtt;
+if(data189 && typeof data189 == "object" && !Array.isArray(data189)){
+for(const key30 in data189){
+if(!((((key30 === "availability") || (key30 === "requests")) || (key30 === "missing")) || (key30 === "qos"))){
+const err466 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key30}};
+(vErrors ??= []).push(err466);
+errors++;
+}
+}
+if(data189.availability !== undefined){
+let data190 = data189.availability;
+if(Array.isArray(data190)){
+if(data190.length > 4){
+const err467 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/maxItems",keyword:"maxItems",params:{limit: 4}};
+(vErrors ??= []).push(err467);
+errors++;
+}
+const len11 = data190.length;
+for(let i11=0; i11<len11; i11++){
+let data191 = data190[i11];
+if(data191 && typeof data191 == "object" && !Array.isArray(data191)){
+if(data191.topic === undefined){
+const err468 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "topic"}};
+(vErrors ??= []).push(err468);
+errors++;
+}
+if(data191.online === undefined){
+const err469 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "online"}};
+(vErrors ??= []).push(err469);
+errors++;
+}
+if(data191.offline === undefined){
+const err470 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "offline"}};
+(vErrors ??= []).push(err470);
+errors++;
+}
+for(const key31 in data191){
+if(!(((((key31 === "topic") || (key31 === "as")) || (key31 === "path")) || (key31 === "online")) || (key31 === "offline"))){
+const err471 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key31}};
+(vErrors ??= []).push(err471);
+errors++;
+}
+}
+if(data191.topic !== undefined){
+let data192 = data191.topic;
+if(typeof data192 === "string"){
+if(func1(data192) > 512){
+const err472 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err472);
+errors++;
+}
+if(func1(data192) < 1){
+const err473 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err473);
+errors++;
+}
+}
+else {
+const err474 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err474);
+errors++;
+}
+}
+if(data191.as !== undefined){
+let data193 = data191.as;
+if(typeof data193 !== "string"){
+const err475 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err475);
+errors++;
+}
+if(!(((((((data193 === "json") || (data193 === "text")) || (data193 === "number")) || (data193 === "bool")) || (data193 === "cbor")) || (data193 === "protobuf")) || (data193 === "bytes"))){
+const err476 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.availability.items.properties.as.enum}};
+(vErrors ??= []).push(err476);
+errors++;
+}
+}
+if(data191.path !== undefined){
+let data194 = data191.path;
+if(typeof data194 === "string"){
+if(func1(data194) > 512){
+const err477 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err477);
+errors++;
+}
+}
+else {
+const err478 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err478);
+errors++;
+}
+}
+if(data191.online !== undefined){
+let data195 = data191.online;
+if(Array.isArray(data195)){
+if(data195.length > 16){
+const err479 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/maxItems",keyword:"maxItems",params:{limit: 16}};
+(vErrors ??= []).push(err479);
+errors++;
+}
+if(data195.length < 1){
+const err480 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/minItems",keyword:"minItems",params:{limit: 1}};
+(vErrors ??= []).push(err480);
+errors++;
+}
+}
+else {
+const err481 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err481);
+errors++;
+}
+}
+if(data191.offline !== undefined){
+let data196 = data191.offline;
+if(Array.isArray(data196)){
+if(data196.length > 16){
+const err482 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/maxItems",keyword:"maxItems",params:{limit: 16}};
+(vErrors ??= []).push(err482);
+errors++;
+}
+if(data196.length < 1){
+const err483 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/minItems",keyword:"minItems",params:{limit: 1}};
+(vErrors ??= []).push(err483);
+errors++;
+}
+}
+else {
+const err484 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err484);
+errors++;
+}
+}
+}
+else {
+const err485 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err485);
+errors++;
+}
+}
+}
+else {
+const err486 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err486);
+errors++;
+}
+}
+if(data189.requests !== undefined){
+let data197 = data189.requests;
+if(Array.isArray(data197)){
+if(data197.length > 32){
+const err487 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/maxItems",keyword:"maxItems",params:{limit: 32}};
+(vErrors ??= []).push(err487);
+errors++;
+}
+const len12 = data197.length;
+for(let i12=0; i12<len12; i12++){
+let data198 = data197[i12];
+if(data198 && typeof data198 == "object" && !Array.isArray(data198)){
+if(data198.topic === undefined){
+const err488 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/required",keyword:"required",params:{missingProperty: "topic"}};
+(vErrors ??= []).push(err488);
+errors++;
+}
+for(const key32 in data198){
+if(!(((key32 === "topic") || (key32 === "payload")) || (key32 === "every"))){
+const err489 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key32}};
+(vErrors ??= []).push(err489);
+errors++;
+}
+}
+if(data198.topic !== undefined){
+let data199 = data198.topic;
+if(typeof data199 === "string"){
+if(func1(data199) > 512){
+const err490 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err490);
+errors++;
+}
+if(func1(data199) < 1){
+const err491 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err491);
+errors++;
+}
+}
+else {
+const err492 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err492);
+errors++;
+}
+}
+if(data198.payload !== undefined){
+let data200 = data198.payload;
+if(typeof data200 === "string"){
+if(func1(data200) > 4096){
+const err493 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
+(vErrors ??= []).push(err493);
+errors++;
+}
+}
+else {
+const err494 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err494);
+errors++;
+}
+}
+if(data198.every !== undefined){
+let data201 = data198.every;
+if(typeof data201 === "string"){
+if(func1(data201) > 20){
+const err495 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err495);
+errors++;
+}
+if(!pattern3.test(data201)){
+const err496 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err496);
+errors++;
+}
+}
+else {
+const err497 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err497);
+errors++;
+}
+}
+}
+else {
+const err498 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err498);
+errors++;
+}
+}
+}
+else {
+const err499 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err499);
+errors++;
+}
+}
+if(data189.missing !== undefined){
+let data202 = data189.missing;
+if(typeof data202 !== "string"){
+const err500 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err500);
+errors++;
+}
+if(!((data202 === "bad") || (data202 === "ignore"))){
+const err501 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.missing.enum}};
+(vErrors ??= []).push(err501);
+errors++;
+}
+}
+if(data189.qos !== undefined){
+let data203 = data189.qos;
+if(!((typeof data203 == "number") && (isFinite(data203)))){
+const err502 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err502);
+errors++;
+}
+if(!((data203 === 0) || (data203 === 1))){
+const err503 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.qos.enum}};
+(vErrors ??= []).push(err503);
+errors++;
+}
+}
+}
+else {
+const err504 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err504);
+errors++;
+}
+}
+if(data23.ble !== undefined){
+let data204 = data23.ble;
+if(data204 && typeof data204 == "object" && !Array.isArray(data204)){
+for(const key33 in data204){
+if(!((key33 === "connect") || (key33 === "mtu"))){
+const err505 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key33}};
+(vErrors ??= []).push(err505);
+errors++;
+}
+}
+if(data204.connect !== undefined){
+let data205 = data204.connect;
+if(typeof data205 !== "string"){
+const err506 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err506);
+errors++;
+}
+if(!(((data205 === "never") || (data205 === "onDemand")) || (data205 === "keep"))){
+const err507 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.ble.properties.connect.enum}};
+(vErrors ??= []).push(err507);
+errors++;
+}
+}
+if(data204.mtu !== undefined){
+let data206 = data204.mtu;
+if(!(((typeof data206 == "number") && (!(data206 % 1) && !isNaN(data206))) && (isFinite(data206)))){
+const err508 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err508);
+errors++;
+}
+if((typeof data206 == "number") && (isFinite(data206))){
+if(data206 > 517 || isNaN(data206)){
+const err509 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/maximum",keyword:"maximum",params:{comparison: "<=", limit: 517}};
+(vErrors ??= []).push(err509);
+errors++;
+}
+if(data206 < 23 || isNaN(data206)){
+const err510 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/minimum",keyword:"minimum",params:{comparison: ">=", limit: 23}};
+(vErrors ??= []).push(err510);
+errors++;
+}
+}
+}
+}
+else {
+const err511 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err511);
+errors++;
+}
+}
+if(data23.lora !== undefined){
+let data207 = data23.lora;
+if(data207 && typeof data207 == "object" && !Array.isArray(data207)){
+for(const key34 in data207){
+if(!(func0.call(schema0.properties.spec.properties.lora.properties, key34))){
+const err512 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key34}};
+(vErrors ??= []).push(err512);
+errors++;
+}
+}
+if(data207.decoder !== undefined){
+let data208 = data207.decoder;
+if(typeof data208 === "string"){
+if(func1(data208) > 131072){
+const err513 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/maxLength",keyword:"maxLength",params:{limit: 131072}};
+(vErrors ??= []).push(err513);
+errors++;
+}
+if(func1(data208) < 1){
+const err514 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err514);
+errors++;
+}
+}
+else {
+const err515 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err515);
+errors++;
+}
+}
+if(data207.decoderTime !== undefined){
+let data209 = data207.decoderTime;
+if(typeof data209 === "string"){
+if(func1(data209) > 20){
+const err516 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err516);
+errors++;
+}
+if(!pattern3.test(data209)){
+const err517 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err517);
+errors++;
+}
+}
+else {
+const err518 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err518);
+errors++;
+}
+}
+if(data207.class !== undefined){
+let data210 = data207.class;
+if(typeof data210 !== "string"){
+const err519 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err519);
+errors++;
+}
+if(!((data210 === "A") || (data210 === "C"))){
+const err520 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.class.enum}};
+(vErrors ??= []).push(err520);
+errors++;
+}
+}
+if(data207.region !== undefined){
+let data211 = data207.region;
+if(typeof data211 !== "string"){
+const err521 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err521);
+errors++;
+}
+if(!(((((((data211 === "EU868") || (data211 === "US915")) || (data211 === "AU915")) || (data211 === "AS923")) || (data211 === "AS923-2")) || (data211 === "AS923-3")) || (data211 === "AS923-4"))){
+const err522 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.region.enum}};
+(vErrors ??= []).push(err522);
+errors++;
+}
+}
+if(data207.port !== undefined){
+let data212 = data207.port;
+if(!(((typeof data212 == "number") && (!(data212 % 1) && !isNaN(data212))) && (isFinite(data212)))){
+const err523 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err523);
+errors++;
+}
+if((typeof data212 == "number") && (isFinite(data212))){
+if(data212 > 223 || isNaN(data212)){
+const err524 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
+(vErrors ??= []).push(err524);
+errors++;
+}
+if(data212 < 1 || isNaN(data212)){
+const err525 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err525);
+errors++;
+}
+}
+}
+if(data207.confirmed !== undefined){
+if(typeof data207.confirmed !== "boolean"){
+const err526 = {instancePath:instancePath+"/spec/lora/confirmed",schemaPath:"#/properties/spec/properties/lora/properties/confirmed/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err526);
+errors++;
+}
+}
+if(data207.adr !== undefined){
+if(typeof data207.adr !== "boolean"){
+const err527 = {instancePath:instancePath+"/spec/lora/adr",schemaPath:"#/properties/spec/properties/lora/properties/adr/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err527);
+errors++;
+}
+}
+if(data207.statusEvery !== undefined){
+let data215 = data207.statusEvery;
+if(typeof data215 === "string"){
+if(func1(data215) > 20){
+const err528 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err528);
+errors++;
+}
+if(!pattern3.test(data215)){
+const err529 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err529);
+errors++;
+}
+}
+else {
+const err530 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err530);
+errors++;
+}
+}
+if(data207.maxDutyCycle !== undefined){
+let data216 = data207.maxDutyCycle;
+if(!((typeof data216 == "number") && (isFinite(data216)))){
+const err531 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err531);
+errors++;
+}
+if(!((((((((((((((((data216 === 0) || (data216 === 1)) || (data216 === 2)) || (data216 === 3)) || (data216 === 4)) || (data216 === 5)) || (data216 === 6)) || (data216 === 7)) || (data216 === 8)) || (data216 === 9)) || (data216 === 10)) || (data216 === 11)) || (data216 === 12)) || (data216 === 13)) || (data216 === 14)) || (data216 === 15))){
+const err532 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.maxDutyCycle.enum}};
+(vErrors ??= []).push(err532);
+errors++;
+}
+}
+}
+else {
+const err533 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err533);
+errors++;
+}
+}
+}
+else {
+const err534 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err534);
+errors++;
+}
+}
+}
+else {
+const err535 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err535);
 errors++;
 }
 validate0.errors = vErrors;
@@ -3103,11 +3714,15 @@ return errors === 0;
 }
 
 export const validateDevice = validate1;
-const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
-const pattern30 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
-const pattern31 = new RegExp("^[^+#/]+$", "u");
-const pattern34 = new RegExp("^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "u");
-const pattern35 = new RegExp("^[0-9A-Fa-f]{32}$", "u");
+const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"}]},"lora":{"type":"object","required":["devEui"],"properties":{"devEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"DevEUI, as printed on the device."},"joinEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"JoinEUI (AppEUI). Default: any."},"appKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"AppKey for joining over the air. Better in a keyFile."},"devAddr":{"type":"string","maxLength":8,"pattern":"^[0-9A-Fa-f]{8}$","description":"DevAddr (ABP)."},"nwkSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Network session key (ABP). Better in a keyFile."},"appSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Application session key (ABP). Better in a keyFile."},"keyFile":{"type":"string","maxLength":512,"minLength":1,"description":"File on the gateway with the keys: lines such as `appKey: 0011...`, or the AppKey alone."},"server":{"type":"string","enum":["local"],"description":"local: the gateway's own network server."},"listen":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"minLength":1,"description":"Address to listen on. Default 127.0.0.1; Semtech UDP has no authentication."},"udp":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for packet forwarders (Semtech UDP). Default 1700."},"station":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for Basic Station. Default: not listening."},"gateways":{"type":"array","items":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"EUI of a gateway."},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Gateways that may take part. Default: all."},"netId":{"type":"string","maxLength":6,"pattern":"^[0-9A-Fa-f]{6}$","description":"NetID. Default 000000."},"rxDelay":{"type":"integer","minimum":1,"maximum":15,"description":"Seconds from an uplink to its first window. Default 1."},"rx2DataRate":{"type":"integer","minimum":0,"maximum":15,"description":"Data rate of the second window. Default: the region's."},"duplicatesWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long copies by several gateways are collected. Default 200ms."}},"additionalProperties":false,"description":"The gateway's own network server. Devices that say nothing share what one device says."},"chirpstack":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":64,"minLength":1,"description":"Application id (a UUID)."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"A ChirpStack v4 server, over its MQTT integration (JSON)."},"tts":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":128,"minLength":1,"description":"Application id, with tenant: my-app@ttn."},"device":{"type":"string","maxLength":64,"minLength":1,"description":"Device id. Default eui-<devEui>."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"The Things Stack, over its MQTT server. The user name is the application by default."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan. Default: the model's, else EU868."},"subBand":{"type":"integer","minimum":1,"maximum":8,"description":"Eight of the 64 channels, US915 and AU915. Default 2."},"counterResets":{"type":"boolean","description":"The device (ABP) starts its counter anew at power-up; replays get through. Default false."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.server) ? 1 : 0) + (has(self.chirpstack) ? 1 : 0) + (has(self.tts) ? 1 : 0) == 1","message":"exactly one of server, chirpstack and tts is needed"},{"rule":"!has(self.server) || has(self.keyFile) || has(self.appKey) || (has(self.devAddr) && has(self.nwkSKey) && has(self.appSKey))","message":"the own network server needs appKey (OTAA), devAddr with nwkSKey and appSKey (ABP), or a keyFile"},{"rule":"!(has(self.appKey) && has(self.devAddr))","message":"give appKey (OTAA) or devAddr (ABP), not both"},{"rule":"!has(self.listen) || has(self.server)","message":"listen belongs to server: local"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.lora) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, lora, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const pattern34 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
+const pattern35 = new RegExp("^[^+#/]+$", "u");
+const pattern38 = new RegExp("^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "u");
+const pattern39 = new RegExp("^[0-9A-Fa-f]{32}$", "u");
+const pattern43 = new RegExp("^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$", "u");
+const pattern45 = new RegExp("^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$", "u");
+const pattern46 = new RegExp("^[0-9A-Fa-f]{8}$", "u");
+const pattern50 = new RegExp("^[0-9A-Fa-f]{6}$", "u");
 
 function validate1(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -3495,7 +4110,7 @@ errors++;
 }
 if(data.spec !== undefined){
 let data23 = data.spec;
-if(!((self) => equal(((((((self?.modbus !== undefined) ? 1 : 0)) + (((self?.mqtt !== undefined) ? 1 : 0))) + (((self?.ble !== undefined) ? 1 : 0))) + (((self?.custom !== undefined) ? 1 : 0))), 1))(data23)){
+if(!((self) => equal((((((((self?.modbus !== undefined) ? 1 : 0)) + (((self?.mqtt !== undefined) ? 1 : 0))) + (((self?.ble !== undefined) ? 1 : 0))) + (((self?.lora !== undefined) ? 1 : 0))) + (((self?.custom !== undefined) ? 1 : 0))), 1))(data23)){
 const err54 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err54);
 errors++;
@@ -4531,7 +5146,7 @@ const err205 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/prop
 (vErrors ??= []).push(err205);
 errors++;
 }
-if(!pattern30.test(data81)){
+if(!pattern34.test(data81)){
 const err206 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/pattern",keyword:"pattern",params:{pattern: "^(local|mqtts?://[^\\s/@]+/?)$"}};
 (vErrors ??= []).push(err206);
 errors++;
@@ -4758,7 +5373,7 @@ const err237 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPat
 (vErrors ??= []).push(err237);
 errors++;
 }
-if(!pattern31.test(data94)){
+if(!pattern35.test(data94)){
 const err238 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err238);
 errors++;
@@ -4783,7 +5398,7 @@ const err241 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath
 (vErrors ??= []).push(err241);
 errors++;
 }
-if(!pattern31.test(data95)){
+if(!pattern35.test(data95)){
 const err242 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err242);
 errors++;
@@ -4808,7 +5423,7 @@ const err245 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPa
 (vErrors ??= []).push(err245);
 errors++;
 }
-if(!pattern31.test(data96)){
+if(!pattern35.test(data96)){
 const err246 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err246);
 errors++;
@@ -4882,7 +5497,7 @@ const err256 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properti
 (vErrors ??= []).push(err256);
 errors++;
 }
-if(!pattern34.test(data99)){
+if(!pattern38.test(data99)){
 const err257 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err257);
 errors++;
@@ -4915,7 +5530,7 @@ const err261 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/prop
 (vErrors ??= []).push(err261);
 errors++;
 }
-if(!pattern35.test(data101)){
+if(!pattern39.test(data101)){
 const err262 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
 (vErrors ??= []).push(err262);
 errors++;
@@ -5054,17 +5669,689 @@ const err282 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/s
 errors++;
 }
 }
+if(data23.lora !== undefined){
+let data108 = data23.lora;
+if(!((self) => equal((((((self?.server !== undefined) ? 1 : 0)) + (((self?.chirpstack !== undefined) ? 1 : 0))) + (((self?.tts !== undefined) ? 1 : 0))), 1))(data108)){
+const err283 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+(vErrors ??= []).push(err283);
+errors++;
+}
+if(!((self) => (((!((self?.server !== undefined)) || (self?.keyFile !== undefined)) || (self?.appKey !== undefined)) || ((((self?.devAddr !== undefined) && (self?.nwkSKey !== undefined)) && (self?.appSKey !== undefined)))))(data108)){
+const err284 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+(vErrors ??= []).push(err284);
+errors++;
+}
+if(!((self) => !((((self?.appKey !== undefined) && (self?.devAddr !== undefined)))))(data108)){
+const err285 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+(vErrors ??= []).push(err285);
+errors++;
+}
+if(!((self) => (!((self?.listen !== undefined)) || (self?.server !== undefined)))(data108)){
+const err286 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
+(vErrors ??= []).push(err286);
+errors++;
+}
+if(data108 && typeof data108 == "object" && !Array.isArray(data108)){
+if(data108.devEui === undefined){
+const err287 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/required",keyword:"required",params:{missingProperty: "devEui"}};
+(vErrors ??= []).push(err287);
+errors++;
+}
+for(const key19 in data108){
+if(!(func0.call(schema1.properties.spec.properties.lora.properties, key19))){
+const err288 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
+(vErrors ??= []).push(err288);
+errors++;
+}
+}
+if(data108.devEui !== undefined){
+let data109 = data108.devEui;
+if(typeof data109 === "string"){
+if(func1(data109) > 23){
+const err289 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+(vErrors ??= []).push(err289);
+errors++;
+}
+if(!pattern43.test(data109)){
+const err290 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+(vErrors ??= []).push(err290);
+errors++;
+}
 }
 else {
-const err283 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err283);
+const err291 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err291);
+errors++;
+}
+}
+if(data108.joinEui !== undefined){
+let data110 = data108.joinEui;
+if(typeof data110 === "string"){
+if(func1(data110) > 23){
+const err292 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+(vErrors ??= []).push(err292);
+errors++;
+}
+if(!pattern43.test(data110)){
+const err293 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+(vErrors ??= []).push(err293);
+errors++;
+}
+}
+else {
+const err294 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err294);
+errors++;
+}
+}
+if(data108.appKey !== undefined){
+let data111 = data108.appKey;
+if(typeof data111 === "string"){
+if(func1(data111) > 47){
+const err295 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+(vErrors ??= []).push(err295);
+errors++;
+}
+if(!pattern45.test(data111)){
+const err296 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+(vErrors ??= []).push(err296);
+errors++;
+}
+}
+else {
+const err297 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err297);
+errors++;
+}
+}
+if(data108.devAddr !== undefined){
+let data112 = data108.devAddr;
+if(typeof data112 === "string"){
+if(func1(data112) > 8){
+const err298 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/maxLength",keyword:"maxLength",params:{limit: 8}};
+(vErrors ??= []).push(err298);
+errors++;
+}
+if(!pattern46.test(data112)){
+const err299 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{8}$"}};
+(vErrors ??= []).push(err299);
+errors++;
+}
+}
+else {
+const err300 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err300);
+errors++;
+}
+}
+if(data108.nwkSKey !== undefined){
+let data113 = data108.nwkSKey;
+if(typeof data113 === "string"){
+if(func1(data113) > 47){
+const err301 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+(vErrors ??= []).push(err301);
+errors++;
+}
+if(!pattern45.test(data113)){
+const err302 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+(vErrors ??= []).push(err302);
+errors++;
+}
+}
+else {
+const err303 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err303);
+errors++;
+}
+}
+if(data108.appSKey !== undefined){
+let data114 = data108.appSKey;
+if(typeof data114 === "string"){
+if(func1(data114) > 47){
+const err304 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+(vErrors ??= []).push(err304);
+errors++;
+}
+if(!pattern45.test(data114)){
+const err305 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+(vErrors ??= []).push(err305);
+errors++;
+}
+}
+else {
+const err306 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err306);
+errors++;
+}
+}
+if(data108.keyFile !== undefined){
+let data115 = data108.keyFile;
+if(typeof data115 === "string"){
+if(func1(data115) > 512){
+const err307 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err307);
+errors++;
+}
+if(func1(data115) < 1){
+const err308 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err308);
+errors++;
+}
+}
+else {
+const err309 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err309);
+errors++;
+}
+}
+if(data108.server !== undefined){
+let data116 = data108.server;
+if(typeof data116 !== "string"){
+const err310 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err310);
+errors++;
+}
+if(!(data116 === "local")){
+const err311 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.server.enum}};
+(vErrors ??= []).push(err311);
+errors++;
+}
+}
+if(data108.listen !== undefined){
+let data117 = data108.listen;
+if(data117 && typeof data117 == "object" && !Array.isArray(data117)){
+for(const key20 in data117){
+if(!((((((((key20 === "host") || (key20 === "udp")) || (key20 === "station")) || (key20 === "gateways")) || (key20 === "netId")) || (key20 === "rxDelay")) || (key20 === "rx2DataRate")) || (key20 === "duplicatesWithin"))){
+const err312 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
+(vErrors ??= []).push(err312);
+errors++;
+}
+}
+if(data117.host !== undefined){
+let data118 = data117.host;
+if(typeof data118 === "string"){
+if(func1(data118) > 253){
+const err313 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+(vErrors ??= []).push(err313);
+errors++;
+}
+if(func1(data118) < 1){
+const err314 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err314);
+errors++;
+}
+}
+else {
+const err315 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err315);
+errors++;
+}
+}
+if(data117.udp !== undefined){
+let data119 = data117.udp;
+if(!(((typeof data119 == "number") && (!(data119 % 1) && !isNaN(data119))) && (isFinite(data119)))){
+const err316 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err316);
+errors++;
+}
+if((typeof data119 == "number") && (isFinite(data119))){
+if(data119 > 65535 || isNaN(data119)){
+const err317 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+(vErrors ??= []).push(err317);
+errors++;
+}
+if(data119 < 0 || isNaN(data119)){
+const err318 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err318);
+errors++;
+}
+}
+}
+if(data117.station !== undefined){
+let data120 = data117.station;
+if(!(((typeof data120 == "number") && (!(data120 % 1) && !isNaN(data120))) && (isFinite(data120)))){
+const err319 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err319);
+errors++;
+}
+if((typeof data120 == "number") && (isFinite(data120))){
+if(data120 > 65535 || isNaN(data120)){
+const err320 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+(vErrors ??= []).push(err320);
+errors++;
+}
+if(data120 < 0 || isNaN(data120)){
+const err321 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err321);
+errors++;
+}
+}
+}
+if(data117.gateways !== undefined){
+let data121 = data117.gateways;
+if(Array.isArray(data121)){
+if(data121.length > 256){
+const err322 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/maxItems",keyword:"maxItems",params:{limit: 256}};
+(vErrors ??= []).push(err322);
+errors++;
+}
+const len3 = data121.length;
+for(let i3=0; i3<len3; i3++){
+let data122 = data121[i3];
+if(typeof data122 === "string"){
+if(func1(data122) > 23){
+const err323 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/maxLength",keyword:"maxLength",params:{limit: 23}};
+(vErrors ??= []).push(err323);
+errors++;
+}
+if(!pattern43.test(data122)){
+const err324 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+(vErrors ??= []).push(err324);
+errors++;
+}
+}
+else {
+const err325 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err325);
 errors++;
 }
 }
 }
 else {
-const err284 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err284);
+const err326 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err326);
+errors++;
+}
+}
+if(data117.netId !== undefined){
+let data123 = data117.netId;
+if(typeof data123 === "string"){
+if(func1(data123) > 6){
+const err327 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/maxLength",keyword:"maxLength",params:{limit: 6}};
+(vErrors ??= []).push(err327);
+errors++;
+}
+if(!pattern50.test(data123)){
+const err328 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{6}$"}};
+(vErrors ??= []).push(err328);
+errors++;
+}
+}
+else {
+const err329 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err329);
+errors++;
+}
+}
+if(data117.rxDelay !== undefined){
+let data124 = data117.rxDelay;
+if(!(((typeof data124 == "number") && (!(data124 % 1) && !isNaN(data124))) && (isFinite(data124)))){
+const err330 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err330);
+errors++;
+}
+if((typeof data124 == "number") && (isFinite(data124))){
+if(data124 > 15 || isNaN(data124)){
+const err331 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+(vErrors ??= []).push(err331);
+errors++;
+}
+if(data124 < 1 || isNaN(data124)){
+const err332 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err332);
+errors++;
+}
+}
+}
+if(data117.rx2DataRate !== undefined){
+let data125 = data117.rx2DataRate;
+if(!(((typeof data125 == "number") && (!(data125 % 1) && !isNaN(data125))) && (isFinite(data125)))){
+const err333 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err333);
+errors++;
+}
+if((typeof data125 == "number") && (isFinite(data125))){
+if(data125 > 15 || isNaN(data125)){
+const err334 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+(vErrors ??= []).push(err334);
+errors++;
+}
+if(data125 < 0 || isNaN(data125)){
+const err335 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err335);
+errors++;
+}
+}
+}
+if(data117.duplicatesWithin !== undefined){
+let data126 = data117.duplicatesWithin;
+if(typeof data126 === "string"){
+if(func1(data126) > 20){
+const err336 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err336);
+errors++;
+}
+if(!pattern3.test(data126)){
+const err337 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err337);
+errors++;
+}
+}
+else {
+const err338 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err338);
+errors++;
+}
+}
+}
+else {
+const err339 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err339);
+errors++;
+}
+}
+if(data108.chirpstack !== undefined){
+let data127 = data108.chirpstack;
+if(data127 && typeof data127 == "object" && !Array.isArray(data127)){
+if(data127.broker === undefined){
+const err340 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "broker"}};
+(vErrors ??= []).push(err340);
+errors++;
+}
+if(data127.application === undefined){
+const err341 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "application"}};
+(vErrors ??= []).push(err341);
+errors++;
+}
+for(const key21 in data127){
+if(!(((((key21 === "broker") || (key21 === "application")) || (key21 === "username")) || (key21 === "passwordFile")) || (key21 === "caFile"))){
+const err342 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+(vErrors ??= []).push(err342);
+errors++;
+}
+}
+if(data127.broker !== undefined){
+let data128 = data127.broker;
+if(typeof data128 === "string"){
+if(func1(data128) > 512){
+const err343 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err343);
+errors++;
+}
+if(func1(data128) < 1){
+const err344 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err344);
+errors++;
+}
+}
+else {
+const err345 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err345);
+errors++;
+}
+}
+if(data127.application !== undefined){
+let data129 = data127.application;
+if(typeof data129 === "string"){
+if(func1(data129) > 64){
+const err346 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/maxLength",keyword:"maxLength",params:{limit: 64}};
+(vErrors ??= []).push(err346);
+errors++;
+}
+if(func1(data129) < 1){
+const err347 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err347);
+errors++;
+}
+}
+else {
+const err348 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err348);
+errors++;
+}
+}
+if(data127.username !== undefined){
+let data130 = data127.username;
+if(typeof data130 === "string"){
+if(func1(data130) > 256){
+const err349 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+(vErrors ??= []).push(err349);
+errors++;
+}
+}
+else {
+const err350 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err350);
+errors++;
+}
+}
+if(data127.passwordFile !== undefined){
+let data131 = data127.passwordFile;
+if(typeof data131 === "string"){
+if(func1(data131) > 512){
+const err351 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err351);
+errors++;
+}
+}
+else {
+const err352 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err352);
+errors++;
+}
+}
+if(data127.caFile !== undefined){
+let data132 = data127.caFile;
+if(typeof data132 === "string"){
+if(func1(data132) > 512){
+const err353 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err353);
+errors++;
+}
+}
+else {
+const err354 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err354);
+errors++;
+}
+}
+}
+else {
+const err355 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err355);
+errors++;
+}
+}
+if(data108.tts !== undefined){
+let data133 = data108.tts;
+if(data133 && typeof data133 == "object" && !Array.isArray(data133)){
+if(data133.broker === undefined){
+const err356 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "broker"}};
+(vErrors ??= []).push(err356);
+errors++;
+}
+if(data133.application === undefined){
+const err357 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "application"}};
+(vErrors ??= []).push(err357);
+errors++;
+}
+for(const key22 in data133){
+if(!((((((key22 === "broker") || (key22 === "application")) || (key22 === "device")) || (key22 === "username")) || (key22 === "passwordFile")) || (key22 === "caFile"))){
+const err358 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
+(vErrors ??= []).push(err358);
+errors++;
+}
+}
+if(data133.broker !== undefined){
+let data134 = data133.broker;
+if(typeof data134 === "string"){
+if(func1(data134) > 512){
+const err359 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err359);
+errors++;
+}
+if(func1(data134) < 1){
+const err360 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err360);
+errors++;
+}
+}
+else {
+const err361 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err361);
+errors++;
+}
+}
+if(data133.application !== undefined){
+let data135 = data133.application;
+if(typeof data135 === "string"){
+if(func1(data135) > 128){
+const err362 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/maxLength",keyword:"maxLength",params:{limit: 128}};
+(vErrors ??= []).push(err362);
+errors++;
+}
+if(func1(data135) < 1){
+const err363 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err363);
+errors++;
+}
+}
+else {
+const err364 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err364);
+errors++;
+}
+}
+if(data133.device !== undefined){
+let data136 = data133.device;
+if(typeof data136 === "string"){
+if(func1(data136) > 64){
+const err365 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/maxLength",keyword:"maxLength",params:{limit: 64}};
+(vErrors ??= []).push(err365);
+errors++;
+}
+if(func1(data136) < 1){
+const err366 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err366);
+errors++;
+}
+}
+else {
+const err367 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err367);
+errors++;
+}
+}
+if(data133.username !== undefined){
+let data137 = data133.username;
+if(typeof data137 === "string"){
+if(func1(data137) > 256){
+const err368 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+(vErrors ??= []).push(err368);
+errors++;
+}
+}
+else {
+const err369 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err369);
+errors++;
+}
+}
+if(data133.passwordFile !== undefined){
+let data138 = data133.passwordFile;
+if(typeof data138 === "string"){
+if(func1(data138) > 512){
+const err370 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err370);
+errors++;
+}
+}
+else {
+const err371 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err371);
+errors++;
+}
+}
+if(data133.caFile !== undefined){
+let data139 = data133.caFile;
+if(typeof data139 === "string"){
+if(func1(data139) > 512){
+const err372 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err372);
+errors++;
+}
+}
+else {
+const err373 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err373);
+errors++;
+}
+}
+}
+else {
+const err374 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err374);
+errors++;
+}
+}
+if(data108.region !== undefined){
+let data140 = data108.region;
+if(typeof data140 !== "string"){
+const err375 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err375);
+errors++;
+}
+if(!(((((((data140 === "EU868") || (data140 === "US915")) || (data140 === "AU915")) || (data140 === "AS923")) || (data140 === "AS923-2")) || (data140 === "AS923-3")) || (data140 === "AS923-4"))){
+const err376 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.region.enum}};
+(vErrors ??= []).push(err376);
+errors++;
+}
+}
+if(data108.subBand !== undefined){
+let data141 = data108.subBand;
+if(!(((typeof data141 == "number") && (!(data141 % 1) && !isNaN(data141))) && (isFinite(data141)))){
+const err377 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err377);
+errors++;
+}
+if((typeof data141 == "number") && (isFinite(data141))){
+if(data141 > 8 || isNaN(data141)){
+const err378 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/maximum",keyword:"maximum",params:{comparison: "<=", limit: 8}};
+(vErrors ??= []).push(err378);
+errors++;
+}
+if(data141 < 1 || isNaN(data141)){
+const err379 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err379);
+errors++;
+}
+}
+}
+if(data108.counterResets !== undefined){
+if(typeof data108.counterResets !== "boolean"){
+const err380 = {instancePath:instancePath+"/spec/lora/counterResets",schemaPath:"#/properties/spec/properties/lora/properties/counterResets/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err380);
+errors++;
+}
+}
+}
+else {
+const err381 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err381);
+errors++;
+}
+}
+}
+else {
+const err382 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err382);
+errors++;
+}
+}
+}
+else {
+const err383 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err383);
 errors++;
 }
 validate1.errors = vErrors;
@@ -5505,5 +6792,5 @@ return errors === 0;
 
 /** The schemas the validators were made from: what the words of a finding are taken from. */
 export const schemas = { DeviceModel: schema0, Device: schema1, Gateway: schema2 }
-export const protocolNames = ["modbus","mqtt","ble"]
+export const protocolNames = ["modbus","mqtt","ble","lora"]
 export const validators = { DeviceModel: validateDeviceModel, Device: validateDevice, Gateway: validateGateway }

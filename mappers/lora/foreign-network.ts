@@ -295,12 +295,17 @@ export class ForeignNetwork implements Network {
       }
       return
     }
-    if (event.kind === 'acknowledged') return pending.end({ state: 'acknowledged', atMs })
-    if (event.kind === 'failed') {
-      return pending.end({ state: 'refused', code: 'SLUICE_LORA_NOT_ACKNOWLEDGED', reason: event.reason, atMs })
+    switch (event.kind) {
+      case 'acknowledged':
+        pending.end({ state: 'acknowledged', atMs })
+        return
+      case 'failed':
+        pending.end({ state: 'refused', code: 'SLUICE_LORA_NOT_ACKNOWLEDGED', reason: event.reason, atMs })
+        return
+      default:
+        pending.sent = true
+        if (!pending.downlink.confirmed) pending.end({ state: 'transmitted', atMs })
     }
-    pending.sent = true
-    if (!pending.downlink.confirmed) pending.end({ state: 'transmitted', atMs })
   }
 
   #sighted(name: string, topic: string, event: ServerEvent): void {

@@ -135,7 +135,7 @@ export class TwinFeed {
     const { key, points } = this.device
     const out: Reading[] = []
     for (const point of points) {
-      const value = valueOf(point, uplink, decoded)
+      const value = readPoint(point, uplink, decoded)
       if (value === undefined) continue
       if (value instanceof Unusable) {
         out.push({
@@ -216,7 +216,7 @@ function smooth(before: number | undefined, value: number | undefined): number |
   return before === undefined ? value : before + (value - before) * SIGNAL_WEIGHT
 }
 
-function valueOf(point: Point, uplink: Uplink, decoded: Decoded | undefined): Json | Unusable | undefined {
+function readPoint(point: Point, uplink: Uplink, decoded: Decoded | undefined): Json | Unusable | undefined {
   if (point.source === 'radio') {
     const fact = radioFact(point.radio!, uplink)
     return fact === undefined ? undefined : point.fromFact(fact)

@@ -107,14 +107,20 @@ export class DecoderProcess {
 
   #read(text: string): void {
     this.#answer += text
-    if (this.#answer.length > MAX_ANSWER_BYTES) return this.kill('it answered too much')
+    if (this.#answer.length > MAX_ANSWER_BYTES) {
+      this.kill('it answered too much')
+      return
+    }
     const end = this.#answer.indexOf('\n')
     if (end < 0) return
     const line = this.#answer.slice(0, end)
     this.#answer = this.#answer.slice(end + 1)
     const waiting = this.#waiting
     const answer = parseAnswer(line)
-    if (waiting === undefined || answer?.id !== waiting.id) return this.kill('it answered what nobody asked')
+    if (waiting === undefined || answer?.id !== waiting.id) {
+      this.kill('it answered what nobody asked')
+      return
+    }
     if (answer.result !== undefined) waiting.end({ kind: 'result', text: answer.result })
     else waiting.end(answer.needSource === true ? { kind: 'needSource' } : { kind: 'timedOut' })
   }

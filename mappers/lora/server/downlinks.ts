@@ -99,13 +99,13 @@ export class Downlinks {
     served.ackTimer?.cancel()
     served.awaiting = undefined
     const atMs = this.#tools.clock.now()
-    if (ack) return awaiting.end({ state: 'acknowledged', atMs })
-    this.#again(served, awaiting, atMs)
+    if (ack) awaiting.end({ state: 'acknowledged', atMs })
+    else this.#again(served, awaiting, atMs)
   }
 
   /** Class C: sends what waits, as long as nothing is under way. */
   async pump(served: ServedDevice): Promise<void> {
-    const { session, device, last } = served
+    const { session, device } = served
     if (session === undefined || served.sending || served.awaiting !== undefined || served.queue.length === 0) return
     const opportunities = anyTime(device.region, session.radio)
     await this.answer(served, {
@@ -114,7 +114,6 @@ export class Downlinks {
       ack: false,
       answers: [],
       mustAnswer: false,
-      ...(last === undefined ? {} : {}),
     })
     if (served.queue.length > 0 && served.awaiting === undefined && !served.sending) {
       const timer = this.#tools.clock.after(1000, () => void this.pump(served), true)
@@ -202,7 +201,10 @@ export class Downlinks {
     served.queue.splice(at, 1)
     queued.attempts++
     queued.sentAtMs = clock.now()
-    if (!queued.downlink.confirmed) return queued.end({ state: 'transmitted', atMs: queued.sentAtMs })
+    if (!queued.downlink.confirmed) {
+      queued.end({ state: 'transmitted', atMs: queued.sentAtMs })
+      return
+    }
     served.awaiting = queued
     if (served.device.deviceClass !== 'C') return
     served.ackTimer?.cancel()

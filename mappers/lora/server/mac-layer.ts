@@ -243,7 +243,7 @@ export function cfListOf({ region, subBand }: LoraDevice): Buffer | undefined {
     return list
   }
   if (region.extraHz.length === 0) return undefined
-  region.extraHz.slice(0, 5).forEach((hz, index) => list.writeUIntLE(hz / 100, 3 * index, 3))
+  for (const [index, hz] of region.extraHz.slice(0, 5).entries()) list.writeUIntLE(hz / 100, 3 * index, 3)
   return list
 }
 

@@ -11,6 +11,7 @@ import { type Region, uplinkDrOf } from '../regions/region.ts'
 import type { ListenOptions } from '../schema.ts'
 import { judgeCounter } from './counters.ts'
 import { type Copies, Deduplicator } from './dedup.ts'
+import { DeviceIndex, sameRadio } from './device-index.ts'
 import { Downlinks } from './downlinks.ts'
 import type { BackendEvents, GatewayBackend, Heard } from './gateway.ts'
 import { GatewayBook } from './gateway-book.ts'
@@ -19,6 +20,7 @@ import { hearCommands, type NetworkWishes, startState } from './mac-layer.ts'
 import { ServedDevice } from './served-device.ts'
 import { SessionStore } from './session.ts'
 import { Transmitter, windowsAfter } from './transmitter.ts'
+import { radioFacts, uplinkFacts } from './uplink-facts.ts'
 
 const DEFAULT_DEDUP_MS = 200
 /** Repeats of one uplink that are acknowledged again; more is somebody replaying it. */
@@ -52,9 +54,7 @@ export class NetworkServer implements Network {
   readonly #downlinks: Downlinks
   readonly #wishes: NetworkWishes
   readonly #netId: number
-  readonly #byKey = new Map<ObjectKey, ServedDevice>()
-  readonly #byEui = new Map<string, ServedDevice>()
-  readonly #byAddr = new Map<number, ServedDevice[]>()
+  readonly #devices = new DeviceIndex()
   readonly #problems = new Map<string, number>()
   #uplinks = 0
 
@@ -95,17 +95,17 @@ export class NetworkServer implements Network {
 
   configure(devices: readonly LoraDevice[]): void {
     const wanted = new Map(devices.map((device) => [device.key, device]))
-    for (const [key, served] of [...this.#byKey]) {
+    for (const [key, served] of [...this.#devices.byKey]) {
       const next = wanted.get(key)
       if (next !== undefined && next === served.device) continue
       if (next !== undefined && sameRadio(next, served.device)) served.device = next
       else this.#remove(key, served)
     }
-    for (const device of devices) if (!this.#byKey.has(device.key)) this.#add(device)
+    for (const device of devices) if (!this.#devices.byKey.has(device.key)) this.#add(device)
   }
 
   send(downlink: Downlink): Promise<DownlinkEnd> {
-    const served = this.#byKey.get(downlink.device)
+    const served = this.#devices.byKey.get(downlink.device)
     if (served === undefined) {
       const reason = `${downlink.device} is not served by this gateway`
       return Promise.resolve({
@@ -119,7 +119,7 @@ export class NetworkServer implements Network {
   }
 
   nextWindowAtMs(device: ObjectKey): number | undefined {
-    return this.#byKey.get(device)?.nextWindowAtMs(this.#host.clock.now())
+    return this.#devices.byKey.get(device)?.nextWindowAtMs(this.#host.clock.now())
   }
 
   links(): readonly LinkStats[] {
@@ -131,7 +131,7 @@ export class NetworkServer implements Network {
         protocol: 'lora',
         state: up > 0 ? 'up' : 'idle',
         reason: up > 0 ? `${up} gateway${up === 1 ? '' : 's'}` : 'no gateway has been heard yet',
-        devices: this.#byKey.size,
+        devices: this.#devices.byKey.size,
         use: Math.max(0, ...gateways.map(({ use }) => use)),
         planEfficiency: 1,
         requests: this.#uplinks,
@@ -144,7 +144,7 @@ export class NetworkServer implements Network {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#dedup.dispose()
-    for (const [key, served] of [...this.#byKey]) this.#remove(key, served)
+    for (const [key, served] of [...this.#devices.byKey]) this.#remove(key, served)
     await Promise.all(this.#backends.map((backend) => backend[Symbol.asyncDispose]()))
   }
 
@@ -152,35 +152,17 @@ export class NetworkServer implements Network {
     const fresh = () => startState(device.region)
     const session = this.#store.restore(device, fresh)
     const served = new ServedDevice(device, session, this.#store.nonces(device.devEui))
-    this.#byKey.set(device.key, served)
-    this.#byEui.set(device.devEui, served)
-    this.#index(served)
+    this.#devices.add(served)
   }
 
   #remove(key: ObjectKey, served: ServedDevice): void {
-    this.#byKey.delete(key)
-    if (this.#byEui.get(served.device.devEui) === served) this.#byEui.delete(served.device.devEui)
-    this.#unindex(served)
+    this.#devices.remove(served)
     served.drop({
       state: 'refused',
       code: 'SLUICE_WRITE_NOT_SERVED',
       reason: `${key} is not served any more`,
       atMs: this.#host.clock.now(),
     })
-  }
-
-  #index(served: ServedDevice): void {
-    if (served.session === undefined) return
-    const { devAddr } = served.session
-    this.#byAddr.set(devAddr, [...(this.#byAddr.get(devAddr) ?? []), served])
-  }
-
-  #unindex(served: ServedDevice): void {
-    if (served.session === undefined) return
-    const { devAddr } = served.session
-    const others = (this.#byAddr.get(devAddr) ?? []).filter((each) => each !== served)
-    if (others.length === 0) this.#byAddr.delete(devAddr)
-    else this.#byAddr.set(devAddr, others)
   }
 
   #backendEvents(backend: () => GatewayBackend): BackendEvents {
@@ -232,7 +214,7 @@ export class NetworkServer implements Network {
 
   #judge(frame: DataFrame, copies: Copies, accepted: Accepted[]): void {
     const { phy } = copies[0]
-    const candidates = this.#byAddr.get(frame.devAddr)
+    const candidates = this.#devices.byAddr.get(frame.devAddr)
     if (candidates === undefined) {
       this.#problem(
         'unknown-device',
@@ -342,19 +324,7 @@ export class NetworkServer implements Network {
   }
 
   #facts(served: ServedDevice, frame: DataFrame, copies: Copies) {
-    const best = copies[0]
-    const dr = best.modulation === undefined ? undefined : uplinkDrOf(served.device.region, best.modulation)
-    if (dr === undefined || best.modulation === undefined) return undefined
-    return {
-      atMs: this.#atMs(best),
-      snrDb: best.snrDb,
-      sf: best.modulation.sf,
-      dr,
-      frequencyHz: best.frequencyHz,
-      gateways: copies.length,
-      adr: frame.adr,
-      adrAckReq: frame.adrAckReq,
-    }
+    return uplinkFacts(served.device.region, frame, copies, this.#atMs(copies[0]))
   }
 
   #status(served: ServedDevice, { battery, marginDb }: { battery: number; marginDb: number }, atMs: number): void {
@@ -370,7 +340,7 @@ export class NetworkServer implements Network {
 
   #join(request: JoinRequest, copies: Copies): void {
     const best = copies[0]
-    const served = this.#byEui.get(request.devEui)
+    const served = this.#devices.byEui.get(request.devEui)
     if (served === undefined) {
       this.#problem('unknown-join', `${request.devEui} asks to join and is not configured`, request.devEui)
       this.#host.sighted([
@@ -392,25 +362,24 @@ export class NetworkServer implements Network {
     }
     const { region } = served.device
     const dr = best.modulation === undefined ? undefined : uplinkDrOf(region, best.modulation)
-    if (dr === undefined)
-      return this.#trouble(
-        served,
-        'join-rate',
-        `${request.devEui} joins with a data rate that ${region.name} does not have`,
-      )
+    if (dr === undefined) {
+      this.#trouble(served, 'join-rate', `${request.devEui} joins with a data rate that ${region.name} does not have`)
+      return
+    }
     try {
       const verdict = judgeJoin(served, request, best.phy, {
         netId: this.#netId,
         wishes: this.#wishes,
         store: this.#store,
-        freeDevAddr: () => pickDevAddr(this.#netId, this.#host.random, (devAddr) => this.#byAddr.has(devAddr)),
+        freeDevAddr: () => pickDevAddr(this.#netId, this.#host.random, (devAddr) => this.#devices.byAddr.has(devAddr)),
       })
-      if (!verdict.accepted) return this.#trouble(served, verdict.kind, verdict.reason)
-      this.#unindex(served)
-      served.session = verdict.session
+      if (!verdict.accepted) {
+        this.#trouble(served, verdict.kind, verdict.reason)
+        return
+      }
+      this.#devices.renew(served, verdict.session)
       served.asked.clear()
       served.adr.reset()
-      this.#index(served)
       this.#host.log('info', `lora: ${served.device.key} ${joinedText(verdict.session)}`)
       this.#events.joined(served.device.key, this.#atMs(best))
       // A join accept always comes where the region says, whatever the session will use.
@@ -457,34 +426,5 @@ export class NetworkServer implements Network {
   #problem(kind: string, reason: string, from: string): void {
     this.#count(kind)
     this.#log.warn(`${kind} ${from}`, `lora: ${reason}`)
-  }
-}
-
-/** Whether nothing changed that the session, its windows or its keys depend on. */
-function sameRadio(a: LoraDevice, b: LoraDevice): boolean {
-  const same = (one: LoraDevice) =>
-    [one.devEui, one.joinEui, one.regionName, one.subBand, one.counterResets, one.deviceClass].join()
-  if (same(a) !== same(b) || a.activation.kind !== b.activation.kind) return false
-  if (a.activation.kind === 'otaa' && b.activation.kind === 'otaa')
-    return a.activation.appKey.equals(b.activation.appKey)
-  if (a.activation.kind !== 'abp' || b.activation.kind !== 'abp') return true
-  const [one, two] = [a.activation, b.activation]
-  return (
-    one.devAddr === two.devAddr &&
-    one.keys.nwkSKey.equals(two.keys.nwkSKey) &&
-    one.keys.appSKey.equals(two.keys.appSKey)
-  )
-}
-
-function radioFacts(copies: Copies): Uplink['radio'] {
-  const { rssiDbm, snrDb, modulation, phy, frequencyHz } = copies[0]
-  return {
-    rssiDbm,
-    snrDb,
-    gateways: copies.length,
-    frequencyHz,
-    ...(modulation === undefined
-      ? { airtimeMs: fskAirtimeMs(phy.length) }
-      : { spreadingFactor: modulation.sf, airtimeMs: airtimeMs(phy.length, modulation) }),
   }
 }
