@@ -22,7 +22,8 @@ import { builtinKinds } from './registry/builtins.ts'
 import { Catalog } from './registry/catalog.ts'
 import { namespaceKind } from './registry/kinds/namespace.ts'
 import { Registry } from './registry/registry.ts'
-import { openDatabase } from './storage/database.ts'
+import { databaseFile, openDatabase } from './storage/database.ts'
+import { LogFlush } from './storage/log-flush.ts'
 import type { CompactionOptions } from './storage/store.ts'
 import { ObjectStore } from './storage/store.ts'
 
@@ -57,6 +58,7 @@ export interface ApiServer extends AsyncDisposable {
 
 const FIRST_NAMESPACES = ['default', 'kube-node-lease', 'kube-public', 'kube-system']
 const HOUSEKEEPING_EVERY_MS = 30_000
+const FLUSH_EVERY_MS = 1_000
 const HEADERS_TIMEOUT_MS = 15_000
 const REQUEST_TIMEOUT_MS = 60_000
 const IDLE_TIMEOUT_MS = 300_000
@@ -134,9 +136,13 @@ function running(
       onError(error)
     }
   })
+  const log = new LogFlush(databaseFile(options.dataDir), onError)
+  const flushing = everySoOften(registry.clock, FLUSH_EVERY_MS, () => log.upTo(store.committedRevision))
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
     housekeeping.cancel()
+    flushing.cancel()
+    log[Symbol.dispose]()
     expiry.close()
     for (const controller of controllers) controller.close()
     stopping.abort()

@@ -33,8 +33,8 @@ export interface OpenedDatabase {
  * and a new one is begun; `onDamage` is told so.
  *
  * Durability: WAL with synchronous=NORMAL. A commit is in the operating system's hands before it is answered, so
- * killing this process at any moment loses nothing that was answered. Power loss may cost the commits since the last
- * checkpoint or fsync of the log (seconds under load); the file itself stays consistent.
+ * killing this process at any moment loses nothing that was answered. A power cut may cost what was answered since the
+ * last flush of the log, about a second (storage/log-flush.ts); the file itself stays consistent.
  *
  * Throws SLUICE_API_STORAGE_OPEN when the folder or file cannot be used, SLUICE_API_STORAGE_FORMAT when it was
  * written by a newer Sluice.
@@ -44,7 +44,7 @@ export function openDatabase(
   nowMs: number,
   onDamage: (error: SluiceError) => void = () => {},
 ): OpenedDatabase {
-  const file = join(dataDir, 'api.db')
+  const file = databaseFile(dataDir)
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
     return { database: open(file), setAside: undefined }
@@ -67,6 +67,8 @@ export function openDatabase(
     }
   }
 }
+
+export const databaseFile = (dataDir: string): string => join(dataDir, 'api.db')
 
 function open(file: string): DatabaseSync {
   const database = new DatabaseSync(file)
