@@ -23,10 +23,17 @@ export function openDurable(path: string, schema: string, nowMs: number): Opened
     const damaged =
       code === 11 || code === 26 || (thrown instanceof SluiceError && thrown.code === 'SLUICE_HUB_DB_DAMAGED')
     if (!damaged) {
-      throw new SluiceError('SLUICE_HUB_DB_UNUSABLE', `cannot open ${path}`, {
-        cause: thrown,
-        hint: 'Check that the folder exists, that this user may write to it and that the disk is not full.',
-      })
+      const busy = code === 5
+      throw new SluiceError(
+        'SLUICE_HUB_DB_UNUSABLE',
+        `cannot open ${path}${busy ? ': another process has it in use' : ''}`,
+        {
+          cause: thrown,
+          hint: busy
+            ? 'Stop the other cloud core, or give this one a folder of its own: --data DIR'
+            : 'Check that the folder exists, that this user may write to it and that the disk is not full.',
+        },
+      )
     }
     const setAside = `${path}.damaged-${nowMs}`
     renameSync(path, setAside)
@@ -38,9 +45,9 @@ export function openDurable(path: string, schema: string, nowMs: number): Opened
 function open(path: string, schema: string): DatabaseSync {
   const db = new DatabaseSync(path)
   try {
-    db.exec(
-      'PRAGMA busy_timeout=2000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=2000;',
-    )
+    // Two cloud cores on one folder would acknowledge past each other: the first to come has the file alone.
+    db.exec('PRAGMA busy_timeout=2000; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;')
+    db.exec('PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=2000; BEGIN IMMEDIATE; COMMIT')
     if (path !== ':memory:' && statSync(path).size <= CHECK_UP_TO_BYTES) {
       const verdict = db.prepare('PRAGMA quick_check(1)').get() as { quick_check?: string } | undefined
       if (verdict?.quick_check !== 'ok') throw new SluiceError('SLUICE_HUB_DB_DAMAGED', `${path} is damaged`)

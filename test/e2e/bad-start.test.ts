@@ -69,6 +69,15 @@ describe('a part that cannot start', { timeout: 30_000 }, () => {
     expect((await stack.kubectl('get', 'devices')).stdout).toContain('drive')
   })
 
+  it('does not share its folder either when the API is somebody else’s', async () => {
+    await using apart = await Stack.start({ apart: true })
+    const args = ['--data', apart.cloudData, '--hub-port', '0', '--kubeconfig', apart.kubeconfig]
+    expect(await failing('cloudcore/main.ts', ...args)).toMatch(
+      /SLUICE_HUB_DB_UNUSABLE.*in use|in use.*SLUICE_HUB_DB_UNUSABLE/s,
+    )
+    expect((await apart.cloudApi.devices(AbortSignal.timeout(5_000))).length).toBe(0)
+  })
+
   it('says which key or file it cannot read', async () => {
     const gateway = fresh('no-key')
     cpSync(join(stack.agentData, 'identity.json'), join(gateway, 'identity.json'))
