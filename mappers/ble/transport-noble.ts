@@ -3,7 +3,9 @@ import type { Characteristic, Noble, Peripheral } from '@stoprocent/noble'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { Adapter } from './adapter.ts'
+import { calmReads } from './calm-reads.ts'
 import { encodeAdvertised } from './codec/ad-encode.ts'
+import { isAdvertisingReport, readReports } from './codec/hci-reports.ts'
 import { shortUuid } from './codec/uuid.ts'
 import { type Patience, withDeadline } from './guard.ts'
 import type { BleLink, BleTransport, Heard, Peer, RemoteCharacteristic } from './transport.ts'
@@ -26,6 +28,9 @@ export class NobleTransport implements BleTransport {
   #noble: Noble | undefined
   #up = false
   #scanWanted = false
+  /** Links and calls that somebody waits for. */
+  #busy = 0
+  #reads: { hurry(): void } = { hurry: () => undefined }
 
   constructor(adapter: Adapter, clock: Clock) {
     this.#adapter = adapter
@@ -50,6 +55,7 @@ export class NobleTransport implements BleTransport {
     }
     this.#up = true
     this.#tap(noble)
+    this.#reads = calmReads(serialPortOf(noble), this.#clock, () => this.#busy === 0)
   }
 
   onHeard(listener: (heard: Heard) => void): void {
@@ -63,9 +69,14 @@ export class NobleTransport implements BleTransport {
   async scan(on: boolean, patience: Patience): Promise<void> {
     const noble = this.#opened()
     this.#scanWanted = on
-    await withDeadline(this.#clock, patience, on ? 'starting the scan' : 'stopping the scan', () =>
-      on ? noble.startScanningAsync([], true) : noble.stopScanningAsync(),
-    )
+    const done = this.#occupied()
+    try {
+      await withDeadline(this.#clock, patience, on ? 'starting the scan' : 'stopping the scan', () =>
+        on ? noble.startScanningAsync([], true) : noble.stopScanningAsync(),
+      )
+    } finally {
+      done()
+    }
   }
 
   async connect(peer: Peer, patience: Patience): Promise<BleLink> {
@@ -75,6 +86,7 @@ export class NobleTransport implements BleTransport {
       addressType: peer.random ? 'random' : 'public',
       ...(peer.mtu === undefined ? {} : { mtu: peer.mtu }),
     } as const
+    const done = this.#occupied()
     try {
       const peripheral = await withDeadline(
         this.#clock,
@@ -83,8 +95,11 @@ export class NobleTransport implements BleTransport {
         () => noble.connectAsync(id, options),
         () => noble.cancelConnect(id),
       )
-      return new NobleLink(peer.mac, peripheral, this.#clock)
+      const link = new NobleLink(peer.mac, peripheral, this.#clock)
+      void link.ended.then(done)
+      return link
     } catch (thrown) {
+      done()
       throw thrown instanceof SluiceError ? thrown : refused(peer.mac, 'connecting', thrown)
     } finally {
       this.#resumeScan(noble)
@@ -99,6 +114,7 @@ export class NobleTransport implements BleTransport {
     if (typeof ask !== 'function') return noble.state === 'poweredOn'
     const answer = Promise.withResolvers<boolean>()
     const heard = () => answer.resolve(true)
+    const done = this.#occupied()
     noble.once('addressChange', heard)
     try {
       return await withDeadline(this.#clock, patience, 'asking the radio', () => {
@@ -108,6 +124,7 @@ export class NobleTransport implements BleTransport {
     } catch {
       return false
     } finally {
+      done()
       noble.removeListener('addressChange', heard)
     }
   }
@@ -116,6 +133,17 @@ export class NobleTransport implements BleTransport {
     this.#heard.length = 0
     this.#down.length = 0
     this.#stop()
+  }
+
+  /** While anybody waits for an answer, bytes are read as they come. */
+  #occupied(): () => void {
+    this.#busy++
+    this.#reads.hurry()
+    let over = false
+    return () => {
+      if (!over) this.#busy--
+      over = true
+    }
   }
 
   #opened(): Noble {
@@ -158,41 +186,18 @@ export class NobleTransport implements BleTransport {
 
   /**
    * Takes advertisements where they come from the controller. noble's own way remembers every address it ever heard,
-   * merges the frames of a device, and throws on a structure that is too short, so anybody in range could end us.
+   * merges the frames of a device, throws on a structure that is too short, and costs ten times as much.
    */
   #tap(noble: Noble): void {
     const hci = hciOf(noble)
-    if (hci === undefined) {
-      noble.on('discover', (peripheral) => this.#hear(heardFrom(peripheral)))
-      return
-    }
-    hci.removeAllListeners('leAdvertisingReport')
-    hci.removeAllListeners('leExtendedAdvertisingReport')
-    // Types 0 (ADV_IND) and 1 (ADV_DIRECT_IND) can be connected to; a scan response (4) says nothing of it.
-    hci.on(
-      'leAdvertisingReport',
-      (_: number, type: number, mac: string, kind: string, data: Uint8Array, rssi: number) =>
-        this.#hear(heardAs(mac, kind, type <= 1, rssi, data)),
-    )
-    hci.on(
-      'leExtendedAdvertisingReport',
-      (_: number, type: number, mac: string, kind: string, _power: number, rssi: number, data: Uint8Array) =>
-        this.#hear(heardAs(mac, kind, (type & 1) !== 0, rssi, data)),
-    )
+    if (hci === undefined) noble.on('discover', (peripheral) => this.#hear(heardFrom(peripheral)))
+    else TAPS.set(hci, (packet) => readReports(packet, (heard) => this.#hear(heard)))
   }
 
   #hear(heard: Heard): void {
     for (const listener of this.#heard) listener(heard)
   }
 }
-
-const heardAs = (mac: string, kind: string, connectable: boolean, rssi: number, data: Uint8Array): Heard => ({
-  mac: mac.toUpperCase(),
-  random: kind === 'random',
-  connectable,
-  rssiDbm: rssi === 127 ? undefined : rssi,
-  data,
-})
 
 /** Bindings that have decoded the advertisement already: written back, so that there is one way to read it. */
 function heardFrom(peripheral: Peripheral): Heard {
@@ -203,7 +208,13 @@ function heardFrom(peripheral: Peripheral): Heard {
     serviceUuids: (serviceUuids ?? []).map(shortUuid),
     ...(localName === undefined ? {} : { name: localName }),
   })
-  return heardAs(peripheral.address, peripheral.addressType, peripheral.connectable, peripheral.rssi, data)
+  return {
+    mac: peripheral.address.toUpperCase(),
+    random: peripheral.addressType === 'random',
+    connectable: peripheral.connectable,
+    rssiDbm: peripheral.rssi,
+    data,
+  }
 }
 
 const nameOf = (adapter: Adapter): string =>
@@ -240,10 +251,12 @@ function bindingsOf(adapter: Adapter): [string, object] {
 }
 
 const GUARDED = Symbol('sluice: guarded')
+/** Who wants the advertising reports of an HCI stack of noble's. */
+const TAPS = new WeakMap<object, (packet: Uint8Array) => void>()
 
 /**
  * noble reads past the end of short packets and throws where nobody catches: a hostile peripheral would end the process.
- * A packet that it cannot read is dropped instead.
+ * A packet that it cannot read is dropped instead; advertising reports go to us and not to it.
  */
 function guardParser(): void {
   const hci: unknown = createRequire(import.meta.url)('@stoprocent/noble/lib/hci-socket/hci')
@@ -252,28 +265,31 @@ function guardParser(): void {
   const parse: unknown = Reflect.get(prototype, 'onSocketData')
   if (typeof parse !== 'function') return
   Reflect.set(prototype, GUARDED, true)
-  Reflect.set(prototype, 'onSocketData', function guarded(this: object, data: unknown) {
+  Reflect.set(prototype, 'onSocketData', function guarded(this: object, packet: unknown) {
     try {
-      Reflect.apply(parse, this, [data])
+      if (packet instanceof Uint8Array && isAdvertisingReport(packet)) TAPS.get(this)?.(packet)
+      else Reflect.apply(parse, this, [packet])
     } catch {
       // Nothing of the packet can be used.
     }
   })
 }
 
-interface Emitter {
-  on(event: string, listener: (...values: never[]) => void): unknown
-  removeAllListeners(event: string): unknown
-}
-
-function hciOf(noble: Noble): Emitter | undefined {
+function hciOf(noble: Noble): object | undefined {
   const bindings: unknown = Reflect.get(noble, '_bindings')
   const hci: unknown = typeof bindings === 'object' && bindings !== null ? Reflect.get(bindings, '_hci') : undefined
-  return isEmitter(hci) ? hci : undefined
+  return typeof hci === 'object' && hci !== null ? hci : undefined
 }
 
-const isEmitter = (value: unknown): value is Emitter =>
-  typeof value === 'object' && value !== null && 'on' in value && 'removeAllListeners' in value
+/** The open port of the UART driver; undefined for kernel sockets. */
+function serialPortOf(noble: Noble): unknown {
+  let inside: unknown = hciOf(noble)
+  for (const key of ['_socket', '_serialDevice', 'port']) {
+    if (typeof inside !== 'object' || inside === null) return undefined
+    inside = Reflect.get(inside, key)
+  }
+  return inside
+}
 
 function poweredOn(noble: Noble, failed: (reason: string) => SluiceError): Promise<void> {
   return new Promise((resolve, reject) => {
