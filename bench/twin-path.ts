@@ -11,6 +11,7 @@ import type { StreamEvent } from '../api/views.ts'
 import { KubeClient } from '../cloudcore/kube/client.ts'
 import { loadKubeconfig } from '../cloudcore/kube/config.ts'
 import { collectionPath, DEVICE_MODELS, DEVICES, objectPath } from '../cloudcore/kube/paths.ts'
+import { CLOUD_FLAGS } from '../cloudcore/launch.ts'
 import { httpsCall, joinAs, ScriptedAgent } from '../cloudcore/testing/scripted-agent.ts'
 import { type BenchOptions, type Figure, percentile, residentMiB, significant } from './harness.ts'
 
@@ -30,7 +31,7 @@ export interface RunningCloud extends AsyncDisposable {
 export async function startCloud(): Promise<RunningCloud> {
   const directory = mkdtempSync(join(tmpdir(), 'sluice-bench-'))
   const main = fileURLToPath(new URL('../cloudcore/main.ts', import.meta.url))
-  const args = [main, '--data', directory, '--hub-port', '0', '--api-port', '0']
+  const args = [...CLOUD_FLAGS, main, '--data', directory, '--hub-port', '0', '--api-port', '0']
   const child: ChildProcess = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'ignore'] })
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const info = await new Promise<{ hubUrl: string; kubeconfig: string }>((resolve, reject) => {
