@@ -8,6 +8,7 @@ export type {
   ReportPolicy,
   WritePolicy,
 } from './schema/device-model.ts'
+export type { DiscoveredDevice, DiscoveredDeviceSpec, DiscoveredDeviceStatus } from './schema/discovered-device.ts'
 export type { Gateway, GatewaySpec, GatewayStatus } from './schema/gateway.ts'
 export type { Json, KubeObject, ObjectMeta } from './schema/parts.ts'
 

@@ -1,6 +1,7 @@
 import type { TSchema } from 'typebox'
 import { deviceSpec, deviceStatus } from './device.ts'
 import { deviceModelSpec } from './device-model.ts'
+import { discoveredDeviceSpec, discoveredDeviceStatus } from './discovered-device.ts'
 import { gatewaySpec, gatewayStatus } from './gateway.ts'
 import { anyObject, type Rule } from './parts.ts'
 import type { ProtocolSchema } from './protocol.ts'
@@ -25,6 +26,8 @@ export interface ResourceDefinition {
   readonly rules?: readonly Rule[]
   readonly columns: readonly PrinterColumn[]
   readonly selectableFields?: readonly string[]
+  /** Made by the cloud core: only an API server checks it, nobody writes it into a file, no gateway holds it. */
+  readonly madeByCloud?: boolean
 }
 
 const age: PrinterColumn = { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' }
@@ -80,6 +83,27 @@ export const resourceDefinitions = (protocols: readonly ProtocolSchema[]): reado
       { name: 'Dropped', type: 'integer', jsonPath: '.status.outbox.droppedValues' },
       { name: 'Seen', type: 'date', jsonPath: '.status.lastSeen' },
       { name: 'Version', type: 'string', jsonPath: '.status.agentVersion', priority: 1 },
+      age,
+    ],
+  },
+  {
+    kind: 'DiscoveredDevice',
+    plural: 'discovereddevices',
+    shortNames: ['dd'],
+    namespaced: true,
+    spec: discoveredDeviceSpec(),
+    status: discoveredDeviceStatus(),
+    specRequired: true,
+    madeByCloud: true,
+    columns: [
+      { name: 'Protocol', type: 'string', jsonPath: '.spec.protocol' },
+      { name: 'Gateway', type: 'string', jsonPath: '.spec.gateway' },
+      { name: 'Calls-Itself', type: 'string', jsonPath: '.spec.name' },
+      { name: 'Resembles', type: 'string', jsonPath: '.status.resembles' },
+      { name: 'Seen', type: 'date', jsonPath: '.status.lastSeen' },
+      { name: 'State', type: 'string', jsonPath: '.status.state' },
+      { name: 'Id', type: 'string', jsonPath: '.spec.id', priority: 1 },
+      { name: 'Device', type: 'string', jsonPath: '.status.device', priority: 1 },
       age,
     ],
   },
