@@ -8,6 +8,14 @@ export interface CreatedToken {
   readonly expiresAt: string
 }
 
+/** One of `GET /v1/tokens`. */
+export interface TokenView {
+  readonly id: string
+  readonly gateway: string
+  readonly expiresAt: string
+  readonly state: 'unused' | 'used' | 'expired'
+}
+
 /** The part of the cloud core's API that manages gateways; it takes the operator's token of cloud.json. */
 export class ConsoleApi {
   readonly endpoint: Endpoint
@@ -20,6 +28,17 @@ export class ConsoleApi {
   createToken(gateway: string, ttlMs: number, signal: AbortSignal): Promise<CreatedToken> {
     const body = { gateway, ttlMs }
     return requestJson<CreatedToken>(this.endpoint, { method: 'POST', path: '/v1/tokens', body, signal })
+  }
+
+  async tokens(signal: AbortSignal): Promise<readonly TokenView[]> {
+    const { items } = await requestJson<{ items: TokenView[] }>(this.endpoint, { path: '/v1/tokens', signal })
+    return items
+  }
+
+  /** Makes an unused token worthless, by its id, or all unused ones of a gateway. */
+  revokeToken(idOrGateway: string, signal: AbortSignal): Promise<{ readonly revoked: number }> {
+    const path = `/v1/tokens/${encodeURIComponent(idOrGateway)}`
+    return requestJson<{ revoked: number }>(this.endpoint, { method: 'DELETE', path, signal })
   }
 
   /** Makes every certificate of a gateway worthless and cuts its connection; answers how many there were. */

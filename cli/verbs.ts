@@ -113,6 +113,16 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/token-create.ts')).tokenCreate,
       },
       {
+        name: 'token ls',
+        summary: 'The tokens there are: for whom, until when, used or not',
+        load: async () => (await import('./verbs/token-ls.ts')).tokenLs,
+      },
+      {
+        name: 'token revoke',
+        summary: 'Make tokens worthless that nobody has used yet',
+        load: async () => (await import('./verbs/token-revoke.ts')).tokenRevoke,
+      },
+      {
         name: 'join',
         summary: 'Give this gateway its certificate, by a token',
         load: async () => (await import('./verbs/join.ts')).join,

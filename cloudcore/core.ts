@@ -213,6 +213,8 @@ async function assemble(
     bearerToken: () => readFileSync(folder.tokenFile, 'utf8').trim(),
     metrics: () => renderMetrics({ hub, store, stream, fleet, twins, mqtt: () => mqtt }),
     createToken,
+    tokens: () => join.tokens(),
+    revokeTokens: (idOrGateway) => join.revokeTokens(idOrGateway),
     revoke: (gateway) => {
       const count = join.revoke(gateway)
       hub.disconnect(gateway, new SluiceError('SLUICE_JOIN_CERT_REVOKED', 'the certificate was revoked'))

@@ -7,6 +7,7 @@ import { compareDesired, writeState } from '../../api/twin/twin.ts'
 import type { DesiredAnswer, StreamEvent } from '../../api/views.ts'
 import type { HubStore } from '../hub/store.ts'
 import type { StreamFilter, StreamHub } from '../hub/stream.ts'
+import type { TokenView } from '../join/registry.ts'
 import type { DesireWriter } from '../twins/desire.ts'
 import type { DeviceRecord } from '../twins/device-record.ts'
 import type { Fleet } from '../twins/fleet.ts'
@@ -30,6 +31,8 @@ export interface ConsoleApiOptions {
     gateway: string
     expiresAt: string
   }>
+  readonly tokens: () => readonly TokenView[]
+  readonly revokeTokens: (idOrGateway: string) => number
   readonly revoke: (gateway: string) => number
   readonly gateways: () => readonly { readonly name: string; readonly state: string | undefined }[]
 }
@@ -94,7 +97,12 @@ export class ConsoleApi {
       this.#only(method, 'POST')
       return sendJson(response, 200, { gateway: third, revoked: this.#options.revoke(third!) })
     }
+    if (second === 'tokens' && path.length === 3) {
+      this.#only(method, 'DELETE')
+      return sendJson(response, 200, { revoked: this.#options.revokeTokens(third!) })
+    }
     if (second === 'tokens' && path.length === 2) {
+      if (method === 'GET') return sendJson(response, 200, { items: this.#options.tokens() })
       this.#only(method, 'POST')
       return this.#createToken(request, response)
     }

@@ -4,7 +4,7 @@ import { SluiceError } from '../../api/errors.ts'
 import { formatJoinToken, type JoinAnswer, parseJoinToken, RENEWAL_GRACE_DAYS } from '../../api/link/join.ts'
 import { type CertificateAuthority, canonicalSerial, requestKeyId } from './authority.ts'
 import { GATEWAY_GROUP, gatewayOf, gatewayUser } from './identity.ts'
-import type { JoinRegistry } from './registry.ts'
+import type { JoinRegistry, TokenView } from './registry.ts'
 
 const DAY_MS = 86_400_000
 export const CERTIFICATE_DAYS = 90
@@ -24,7 +24,7 @@ export interface JoinServiceOptions {
 }
 
 export interface JoinAudit {
-  readonly action: 'tokenCreated' | 'joined' | 'renewed' | 'revoked' | 'refused'
+  readonly action: 'tokenCreated' | 'tokenRevoked' | 'joined' | 'renewed' | 'revoked' | 'refused'
   readonly gateway: string | undefined
   readonly detail: string
   readonly code?: string
@@ -60,6 +60,18 @@ export class JoinService {
     this.#options.audit({ action: 'tokenCreated', gateway, detail: `token valid until ${expiresAt}` })
     const pin = this.#options.authority.pin
     return { token: formatJoinToken({ hubUrl: this.#options.hubUrl(), gateway, secret, pin }), gateway, expiresAt }
+  }
+
+  tokens(): readonly TokenView[] {
+    return this.#options.registry.tokens()
+  }
+
+  /** Makes an unused token worthless, by its id, or all of a gateway's; returns how many there were. */
+  revokeTokens(idOrGateway: string): number {
+    const count = this.#options.registry.takeBackTokens(idOrGateway)
+    const detail = `${count} unused token(s) of '${idOrGateway}' revoked`
+    if (count > 0) this.#options.audit({ action: 'tokenRevoked', gateway: undefined, detail })
+    return count
   }
 
   async join(body: unknown): Promise<JoinAnswer> {

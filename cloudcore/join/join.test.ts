@@ -94,6 +94,28 @@ describe('joining', () => {
     expect(audit.filter((entry) => entry.action === 'refused')).toHaveLength(1)
   })
 
+  it('shows tokens without their secrets, and takes back unused ones by id or gateway', async () => {
+    const { token } = service.createToken({ gateway: 'gw-1' })
+    const { csrPem } = await request()
+    await service.join({ token, csrPem })
+    const doomed = service.createToken({ gateway: 'gw-2', ttlMs: 60_000 })
+    service.createToken({ gateway: 'gw-3', ttlMs: 120_000 })
+    service.createToken({ gateway: 'gw-3', ttlMs: 130_000 })
+    const shown = service.tokens()
+    expect(shown.map(({ gateway, state }) => `${gateway} ${state}`)).toEqual([
+      'gw-1 used',
+      'gw-3 unused',
+      'gw-3 unused',
+      'gw-2 unused',
+    ])
+    expect(JSON.stringify(shown)).not.toContain(parseJoinToken(doomed.token).secret)
+    expect(service.revokeTokens(shown[3]!.id)).toBe(1)
+    expect(await code(service.join({ token: doomed.token, csrPem }))).toBe('SLUICE_JOIN_TOKEN_UNKNOWN')
+    expect(service.revokeTokens('gw-3')).toBe(2)
+    expect(service.revokeTokens('gw-1')).toBe(0)
+    expect(service.tokens()).toHaveLength(1)
+  })
+
   it('refuses expired, unknown, renamed and malformed tokens', async () => {
     const { csrPem } = await request()
     const { token } = service.createToken({ gateway: 'gw-1', ttlMs: 60_000 })

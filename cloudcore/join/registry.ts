@@ -29,6 +29,17 @@ interface CertificateRow {
   readonly reason: string | null
 }
 
+/** A join token as it may be shown: the secret itself is known to nobody here. */
+export interface TokenView {
+  /** Names the token: the beginning of its secret's hash. */
+  readonly id: string
+  readonly gateway: string
+  readonly expiresAt: string
+  readonly state: 'unused' | 'used' | 'expired'
+}
+
+const ID_CHARS = 12
+
 /** Join tokens (only their hashes) and the certificates issued to gateways, in the hub's database. */
 export class JoinRegistry {
   readonly #db: DatabaseSync
@@ -82,6 +93,28 @@ export class JoinRegistry {
       .prepare('UPDATE token SET used_ms = ?, used_key = ? WHERE hash = ? AND used_ms IS NULL')
       .run(this.#clock.now(), keyId, hash)
     return { firstUse: true }
+  }
+
+  /** Every token that is still remembered, the newest end of life first. */
+  tokens(): TokenView[] {
+    const rows = this.#db
+      .prepare('SELECT hash, gateway, expires_ms, used_ms FROM token ORDER BY expires_ms DESC, hash')
+      .all() as { hash: string; gateway: string; expires_ms: number; used_ms: number | null }[]
+    const nowMs = this.#clock.now()
+    return rows.map(({ hash, gateway, expires_ms: expiresMs, used_ms: usedMs }) => ({
+      id: hash.slice(0, ID_CHARS),
+      gateway,
+      expiresAt: new Date(expiresMs).toISOString(),
+      state: usedMs !== null ? 'used' : expiresMs <= nowMs ? 'expired' : 'unused',
+    }))
+  }
+
+  /** Takes back the unused token with this id, or all unused ones of a gateway of this name; returns how many. */
+  takeBackTokens(idOrGateway: string): number {
+    const result = this.#db
+      .prepare('DELETE FROM token WHERE used_ms IS NULL AND (substr(hash, 1, ?) = ? OR gateway = ?)')
+      .run(ID_CHARS, idOrGateway, idOrGateway)
+    return Number(result.changes)
   }
 
   recordCertificate(serial: string, gateway: string, expiresMs: number): void {
