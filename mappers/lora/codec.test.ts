@@ -169,8 +169,8 @@ describe('joining', () => {
           const opened = openJoinAccept(accept, appKey)
           expect(opened).toMatchObject({ ...content, ...(cfList === null ? {} : { cfList: Buffer.from(cfList) }) })
           const theirs = oracle.fromWire(oracle.decryptJoinAccept(oracle.fromWire(accept), key))
-          expect(theirs.AppNonce.readUIntBE(0, 3)).toBe(joinNonce)
-          expect(theirs.DevAddr.readUInt32BE(0)).toBe(devAddr)
+          expect(theirs.AppNonce!.readUIntBE(0, 3)).toBe(joinNonce)
+          expect(theirs.DevAddr!.readUInt32BE(0)).toBe(devAddr)
 
           const u24 = (value: number) => Buffer.from(value.toString(16).padStart(6, '0'), 'hex')
           const u16 = Buffer.from(devNonce.toString(16).padStart(4, '0'), 'hex')

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../api/clock.ts'
-import { buildData, MAX_FOPTS_BYTES } from '../codec.ts'
+import { buildData, DATA_OVERHEAD, MAX_FOPTS_BYTES } from '../codec.ts'
 import { buildMacCommands, type MacCommand, macLength } from '../mac-commands.ts'
 import type { Downlink, DownlinkEnd } from '../network.ts'
 import type { Copies } from './dedup.ts'
@@ -161,6 +161,13 @@ export class Downlinks {
     if (carried === undefined && options.length === 0 && !occasion.ack && !occasion.mustAnswer) return
     const size = options.length + (carried?.downlink.payload.length ?? 0)
     const chances = occasion.opportunities.filter(({ maxPayload }) => size <= maxPayload)
+    // Asked before a counter is spent on it.
+    const bytes = DATA_OVERHEAD + size + (carried === undefined ? 0 : 1)
+    const why = transmitter.obstacle(bytes, chances, occasion.copies)
+    if (why !== undefined) {
+      this.#tools.problem('downlink', `nothing sent to ${served.device.devEui}: ${why}`, served.device.devEui)
+      return
+    }
     const fCnt = session.fDown
     session.fDown++
     // The counter is spent before the frame exists: a key stream must never be used twice, whatever happens next.

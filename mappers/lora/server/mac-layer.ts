@@ -187,8 +187,8 @@ function txParams({ region }: LoraDevice, radio: RadioState): MacCommand[] {
 }
 
 /** Extra channels a device of a dynamic plan does not know yet; two a downlink is what FOpts has room for. */
-function newChannels({ region, activation }: LoraDevice, radio: RadioState): MacCommand[] {
-  if (region.fixedPlan || activation.kind !== 'abp') return []
+function newChannels({ region, activation, adr }: LoraDevice, radio: RadioState): MacCommand[] {
+  if (region.fixedPlan || activation.kind !== 'abp' || !adr) return []
   const missing = region.extraHz
     .map((hz, index) => ({ channel: region.channels.length + index, hz }))
     .filter(({ channel }) => !radio.channels.includes(channel))

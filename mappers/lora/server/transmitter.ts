@@ -85,6 +85,24 @@ export class Transmitter {
     this.#book = book
   }
 
+  /** Why a frame of this length cannot be sent at all; undefined when it is worth trying. */
+  obstacle(phyBytes: number, opportunities: readonly Opportunity[], copies: Copies | readonly []): string | undefined {
+    const reasons = new Set<string>()
+    for (const chance of opportunities) {
+      const airtime = airtimeMs(phyBytes, chance.modulation, { crc: false })
+      const late = this.#breaksDwell(chance, airtime)
+      if (late !== undefined) reasons.add(late)
+      else {
+        for (const { gateway, heard } of this.#candidates(copies)) {
+          const why = this.#obstacle(gateway, heard, chance, airtime)
+          if (why === undefined) return undefined
+          reasons.add(why)
+        }
+      }
+    }
+    return reasonText(reasons)
+  }
+
   /**
    * Tries the opportunities in order, in each the gateways from the best signal down, until one takes the frame.
    * @param copies how the uplink to answer was heard; empty for class C at any time.
@@ -98,8 +116,9 @@ export class Transmitter {
     const reasons = new Set<string>()
     for (const chance of opportunities) {
       const airtime = airtimeMs(phy.length, chance.modulation, { crc: false })
-      if (this.#region.dwellMs !== undefined && !this.#region.fixedPlan && airtime > this.#region.dwellMs) {
-        reasons.add(`${Math.round(airtime)} ms at SF${chance.modulation.sf} break the dwell time limit`)
+      const late = this.#breaksDwell(chance, airtime)
+      if (late !== undefined) {
+        reasons.add(late)
         continue
       }
       for (const { gateway, heard } of this.#candidates(copies)) {
@@ -120,7 +139,14 @@ export class Transmitter {
         reasons.add(result.reason)
       }
     }
-    return { failed: reasons.size === 0 ? 'no gateway is in reach' : [...reasons].slice(0, 4).join('; ') }
+    return { failed: reasonText(reasons) }
+  }
+
+  #breaksDwell({ modulation }: Opportunity, airtime: number): string | undefined {
+    const { dwellMs, fixedPlan } = this.#region
+    // The 500 kHz downlinks of the fixed plans have no such limit.
+    if (dwellMs === undefined || fixedPlan || airtime <= dwellMs) return undefined
+    return `${Math.round(airtime)} ms at SF${modulation.sf} break the dwell time limit`
   }
 
   #candidates(copies: Copies | readonly []): { gateway: KnownGateway; heard: Heard | undefined }[] {
@@ -172,3 +198,6 @@ export class Transmitter {
     return gateway.backend.send(transmission)
   }
 }
+
+const reasonText = (reasons: ReadonlySet<string>): string =>
+  reasons.size === 0 ? 'no gateway is in reach' : [...reasons].slice(0, 4).join('; ')
