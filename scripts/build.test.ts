@@ -29,6 +29,9 @@ const project = {
   'api/common.ts': 'export const common: string = "common"\nif (import.meta.main) console.log("never")\n',
   'cli/main.ts': `import { common } from '../api/common.ts'
 import { big } from 'dependency'
+import { sep } from 'node:path'
+const { posix } = await import('node:path')
+if (sep !== posix.sep) throw new Error('not here')
 const lazy = async () => (await import('./lazy.ts')).lazy
 const { later } = await import('later')
 if (import.meta.main) console.log(common, big, await lazy(), later(), process.argv.slice(2).join(' '))

@@ -74,9 +74,8 @@ export const requireBuiltins: Plugin = {
   name: 'require-builtins',
   setup(context) {
     context.onResolve({ filter: /^[a-z_/:]+$/ }, ({ path, kind }) =>
-      isBuiltin(path) && (kind === 'import-statement' || kind === 'dynamic-import')
-        ? { path, namespace: 'builtin' }
-        : undefined,
+      // An `import()` stays as it is: what it gives has to have its names.
+      isBuiltin(path) && kind === 'import-statement' ? { path, namespace: 'builtin' } : undefined,
     )
     context.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
       contents: `module.exports = require(${JSON.stringify(path)})`,
@@ -181,7 +180,7 @@ export function loadedAtStart(metafile: Metafile, program: string): Set<string> 
     seen.add(name)
     const output = outputs.get(name)
     for (const [input, { bytesInOutput }] of Object.entries(output?.inputs ?? {})) {
-      if (bytesInOutput > 0) inputs.add(input)
+      if (bytesInOutput > 0 && !input.startsWith('builtin:')) inputs.add(input)
     }
     for (const { path, kind, external } of output?.imports ?? []) {
       if (kind !== 'dynamic-import' && external !== true) open.push(path)
