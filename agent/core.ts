@@ -6,6 +6,7 @@ import type { StreamEvent } from '../api/views.ts'
 import type { LocalBroker, Protocol, Sighting } from '../mappers/sdk/mapper.ts'
 import { type CheckObject, objectChecker } from './desired/check-object.ts'
 import { DesiredObjects } from './desired/objects.ts'
+import { Sightings } from './discovery/sightings.ts'
 import type { Log } from './log.ts'
 import { Mappers } from './mappers/host.ts'
 import { mapperStorage } from './mappers/storage.ts'
@@ -37,6 +38,7 @@ export interface CoreListener {
   readonly live: boolean
   onStored(): void
   onDesire(): void
+  onSighted(): void
 }
 
 const brokerDisabled = (): Promise<LocalBroker> =>
@@ -52,6 +54,7 @@ export class AgentCore implements AsyncDisposable {
   readonly mappers: Mappers
   readonly objects: DesiredObjects
   readonly batcher: ReportBatcher
+  readonly sightings: Sightings
   readonly writeLatency = new Histogram([5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000])
   readonly #options: CoreOptions
   readonly #desires = new Map<string, NewDesire>()
@@ -68,6 +71,7 @@ export class AgentCore implements AsyncDisposable {
       live: () => this.listener?.live ?? false,
       onStored: () => this.listener?.onStored(),
     })
+    this.sightings = new Sightings({ clock, onChange: () => this.listener?.onSighted() })
     const writes = new Writes({
       clock,
       checkValue,
@@ -92,7 +96,10 @@ export class AgentCore implements AsyncDisposable {
       log,
       onReadings: (batch) => this.engine.readings(batch),
       onReachability: (news) => this.engine.reachability(news),
-      onSighted: options.onSighted ?? (() => {}),
+      onSighted: (protocol, sightings) => {
+        this.sightings.sighted(protocol, sightings)
+        options.onSighted?.(protocol, sightings)
+      },
       storage: (protocol) => mapperStorage(store, protocol),
       broker: options.broker ?? brokerDisabled,
     })
@@ -102,7 +109,10 @@ export class AgentCore implements AsyncDisposable {
       batcher: this.batcher,
       check: options.check ?? objectChecker(protocols),
       log,
-      onBindings: (bindings) => this.mappers.configure(bindings),
+      onBindings: (bindings) => {
+        this.sightings.configured(bindings.values())
+        this.mappers.configure(bindings)
+      },
     })
   }
 
@@ -154,6 +164,7 @@ export class AgentCore implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#saveTimer?.cancel()
+    this.sightings[Symbol.dispose]()
     await this.mappers[Symbol.asyncDispose]()
     this.engine.stop()
     this.batcher.stop()

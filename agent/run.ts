@@ -145,6 +145,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         gateway,
         devices: core.engine.devices,
         events,
+        discovered: () => core.sightings.list(),
         desire: (key, property, value, by) => core.desire(key, property, value, by),
         onEnded: (key, property, wake) => core.engine.onEnded(key, property, wake),
         links: () => core.mappers.links(),

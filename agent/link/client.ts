@@ -48,6 +48,10 @@ export class LinkClient implements CoreListener, Disposable {
     this.#session?.offerDesires()
   }
 
+  onSighted(): void {
+    this.#session?.sighted()
+  }
+
   statusChanged(): void {
     this.#session?.statusChanged()
   }

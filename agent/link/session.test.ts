@@ -170,6 +170,22 @@ describe('a link', () => {
     await plant.stop()
   })
 
+  it('tells what was seen: all of it after each welcome, then what changed, together', async () => {
+    const { plant, hub, client } = await linkedPlant()
+    const seen = (id: string) => ({ id, address: { id }, candidates: [], facts: {}, atMs: plant.clock.now() })
+    plant.core.sightings.sighted('fake', [seen('a')])
+    plant.core.sightings.sighted('fake', [seen('b')])
+    plant.core.sightings.sighted('fake', [seen('a')])
+    await plant.clock.advance(1100)
+    expect(hub.sighted).toEqual([['b', 'a']])
+    hub.cut()
+    await plant.clock.advance(2000)
+    expect(hub.sighted).toHaveLength(2)
+    expect(hub.sighted[1]).toHaveLength(2)
+    client[Symbol.dispose]()
+    await plant.stop()
+  })
+
   it('ends with a typed error on a frame of another version and on garbage, and tries again', async () => {
     const { plant, hub, status, client } = await linkedPlant()
     const version = {

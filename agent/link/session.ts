@@ -9,6 +9,7 @@ import {
   MAX_FRAME_BYTES,
   type WelcomeFrame,
 } from '../../api/link/messages.ts'
+import { MAX_SIGHTED_ITEMS, SIGHTED_FRAME_CHARACTERS, type SightedItem } from '../../api/link/sighted.ts'
 import type { GatewayStatus } from '../../api/resources.ts'
 import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
@@ -33,6 +34,7 @@ const SILENT_HEARTBEATS = 2.5
 const WELCOME_TIMEOUT_MS = 10_000
 const DELETE_MS = 100
 const STATUS_MIN_MS = 1000
+const SIGHTED_MIN_MS = 1000
 const SNAPSHOT_SOCKET_BYTES = 1024 * 1024
 
 /**
@@ -55,6 +57,9 @@ export class Session {
   #deleteTimer: Timer | undefined
   #statusTimer: Timer | undefined
   #statusText = ''
+  #sightedTimer: Timer | undefined
+  /** Change of the sightings up to which the hub was told. */
+  #sightedChange = 0
   readonly #offered = new Set<string>()
 
   constructor(options: SessionOptions, transport: Transport) {
@@ -139,12 +144,26 @@ export class Session {
     )
   }
 
+  /** Tells the hub soon of devices that were seen; those that come together are told in one frame. */
+  sighted(): void {
+    if (this.#phase === 'greeting' || this.#phase === 'closed' || this.#sightedTimer !== undefined) return
+    this.#sightedTimer = this.#options.clock.after(
+      SIGHTED_MIN_MS,
+      () => {
+        this.#sightedTimer = undefined
+        this.#sendSighted()
+      },
+      true,
+    )
+  }
+
   /** The connection is gone; what was acknowledged is deleted, everything else is sent again later. */
   closed(): void {
     if (this.#phase === 'closed') return
     this.#phase = 'closed'
     this.#heartbeat?.cancel()
     this.#statusTimer?.cancel()
+    this.#sightedTimer?.cancel()
     this.#deleteTimer?.cancel()
     try {
       this.#lanes?.deleteAcknowledged()
@@ -212,6 +231,7 @@ export class Session {
     this.#heartbeat?.cancel()
     this.#armHeartbeat()
     this.#sendStatus()
+    this.#sendSighted()
     this.#ping()
     this.offerDesires()
     this.pump()
@@ -278,6 +298,24 @@ export class Session {
     if (!always && text === this.#statusText) return
     this.#statusText = text
     this.#send({ t: 'status', status })
+  }
+
+  #sendSighted(): void {
+    const { change, items } = this.#options.core.sightings.since(this.#sightedChange)
+    this.#sightedChange = change
+    let some: SightedItem[] = []
+    let characters = 0
+    const flush = () => {
+      if (some.length > 0) this.#send({ t: 'sighted', items: some })
+      some = []
+      characters = 0
+    }
+    for (const item of items) {
+      some.push(item)
+      characters += JSON.stringify(item).length
+      if (some.length >= MAX_SIGHTED_ITEMS || characters >= SIGHTED_FRAME_CHARACTERS) flush()
+    }
+    flush()
   }
 
   #deleteNow(): void {

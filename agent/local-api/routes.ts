@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
+import type { SightedItem } from '../../api/link/sighted.ts'
 import { type Json, objectKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import type { DesiredAnswer } from '../../api/views.ts'
@@ -16,6 +17,7 @@ export interface RoutesOptions {
   readonly gateway: string
   readonly devices: ReadonlyMap<string, DeviceState>
   readonly events: EventStream
+  readonly discovered: () => readonly SightedItem[]
   readonly desire: (key: string, property: string, value: Json, by: string | undefined) => void
   readonly onEnded: (key: string, property: string, wake: () => void) => () => void
   readonly links: () => readonly LinkStats[]
@@ -59,7 +61,8 @@ export function localRoutes(options: RoutesOptions): Handler {
       const plan = options.explain(deviceOf(namespace, name).key)
       if (plan === undefined) throw notFound(`There is no read plan for ${namespace}/${name}`)
       answer(response, 200, plan)
-    } else if (path === 'links' && parts.length === 2) answer(response, 200, { items: options.links() })
+    } else if (path === 'discovered' && parts.length === 2) answer(response, 200, { items: options.discovered() })
+    else if (path === 'links' && parts.length === 2) answer(response, 200, { items: options.links() })
     else if (path === 'events' && parts.length === 2) options.events.open(request, response, url.searchParams)
     else if (path === '/healthz') {
       const health = options.health()

@@ -30,6 +30,8 @@ export class ModelHub {
   readonly hellos: HelloFrame[] = []
   readonly acks: ObjectsAckFrame['items'][number][] = []
   readonly desires: DesireFrame[] = []
+  /** The ids of each frame of sightings. */
+  readonly sighted: (readonly string[])[] = []
   /** What arrived, in words: `1 hello`, `1 batch live 7`. */
   readonly journal: string[] = []
   objects: LinkObject[] = []
@@ -132,6 +134,9 @@ export class ModelHub {
         if (upserts.length > 0 || deletes.length > 0) send({ t: 'objects', upserts, deletes })
         return
       }
+      case 'sighted':
+        this.sighted.push(frame.items.map(({ id }) => id))
+        return
       case 'snapshot':
         this.snapshots.push({ connection, seq: frame.seq, body: frame.body })
         return

@@ -1,5 +1,6 @@
 import type { DeviceModelSpec, DeviceSpec, GatewayStatus, Json, ObjectKey } from '../resources.ts'
 import type { Quality } from '../twin/quality.ts'
+import type { SightedItem } from './sighted.ts'
 
 /**
  * The words between an agent and the hub: JSON text frames over one WebSocket with mutual TLS.
@@ -193,6 +194,12 @@ export interface StatusFrame {
   readonly status: GatewayStatus
 }
 
+/** Devices that were seen and are nobody's: all of them after the welcome, then those that changed. */
+export interface SightedFrame {
+  readonly t: 'sighted'
+  readonly items: readonly SightedItem[]
+}
+
 export interface PingFrame {
   readonly t: 'ping'
   readonly id: number
@@ -219,6 +226,7 @@ export type AgentFrame =
   | GapFrame
   | DesireFrame
   | StatusFrame
+  | SightedFrame
   | PingFrame
   | ErrorFrame
 

@@ -35,6 +35,16 @@ const samples: AgentFrame[] = [
   { t: 'status', status: { state: 'online' } },
   { t: 'objectsAck', items: [{ kind: 'Device', key: 'n/a', rev: 'r', ok: false, code: 'C', message: 'm' }] },
   { t: 'desire', id: '1', device: 'n/a', property: 'p', value: 1, version: 0, local: 1, atMs: 5 },
+  {
+    t: 'sighted',
+    items: [
+      {
+        ...{ protocol: 'ble', id: 'aa:bb', address: { mac: 'aa:bb' }, name: 'Tag', rssiDbm: -60, atMs: 5, count: 2 },
+        candidates: [{ model: 'tag', score: 0.5, why: 'its name' }],
+        facts: { vendor: 'Acme' },
+      },
+    ],
+  },
   { t: 'error', code: 'C', message: 'm' },
 ]
 
@@ -50,6 +60,8 @@ describe('reading frames of an agent', () => {
       '[]',
       '{"t":"batch"}',
       '{"t":"who"}',
+      '{"t":"sighted","items":[{"protocol":"ble","id":"","address":{},"candidates":[],"facts":{},"atMs":1,"count":1}]}',
+      '{"t":"sighted","items":[{"protocol":"ble","id":"a","address":[],"candidates":[],"facts":{},"atMs":1,"count":1}]}',
       '{"t":"batch","seq":0,"lane":"live","body":{"d":[]}}',
       '{"t":"batch","seq":1,"lane":"up","body":{"d":[]}}',
       '{"t":"batch","seq":1,"lane":"live","body":{"d":[],"r":[[0,"p",1,1]]}}',

@@ -1,5 +1,6 @@
 import { SluiceError } from '../../api/errors.ts'
 import type { AgentFrame, BatchBody } from '../../api/link/messages.ts'
+import { isSightedItem, MAX_SIGHTED_ITEMS } from '../../api/link/sighted.ts'
 
 /**
  * Reads a frame from an agent. The checks are written out because this runs for every batch of every gateway: a schema
@@ -38,6 +39,11 @@ function check(frame: Record<string, unknown>): void {
     case 'status':
       need(isRecord(frame['status']), 'status.status')
       return
+    case 'sighted': {
+      const { items } = frame
+      need(Array.isArray(items) && items.length <= MAX_SIGHTED_ITEMS && items.every(isSightedItem), 'sighted.items')
+      return
+    }
     case 'gap': {
       const range = frame['range']
       need(Array.isArray(range) && range.length === 2 && isCount(range[0]) && isCount(range[1]), 'gap.range')

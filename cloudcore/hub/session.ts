@@ -14,6 +14,7 @@ import {
   type SeqRange,
 } from '../../api/link/messages.ts'
 import { addRange, missing } from '../../api/link/ranges.ts'
+import type { SightedItem } from '../../api/link/sighted.ts'
 import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
 import type { Fleet } from '../twins/fleet.ts'
 import type { BatchOrigin } from '../twins/twin-engine.ts'
@@ -39,6 +40,7 @@ export interface SessionContext {
   ) => void
   readonly onHello: (session: Session, hello: HelloFrame) => void
   readonly onStatus: (gateway: string, status: GatewayStatus) => void
+  readonly onSighted?: (gateway: string, items: readonly SightedItem[]) => void
   readonly desire: (gateway: string, frame: DesireFrame) => Promise<{ ok: boolean; code?: string; message?: string }>
   /** Something refused or lost that somebody should know. */
   readonly audit: (gateway: string, code: string, message: string) => void
@@ -159,6 +161,9 @@ export class Session {
         return
       case 'status':
         this.#context.onStatus(this.gateway, frame.status)
+        return
+      case 'sighted':
+        this.#context.onSighted?.(this.gateway, frame.items)
         return
       case 'gap':
         this.#gap(frame, this.epoch)
