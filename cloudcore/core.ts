@@ -2,10 +2,7 @@ import { readFileSync } from 'node:fs'
 import { type Clock, systemClock } from '../api/clock.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
 import { DEFAULT_HEARTBEAT_S } from '../api/link/messages.ts'
-import { API_VERSION, type Device, type DeviceModel } from '../api/resources.ts'
-import { kubeconfigFor } from './apiserver/kubeconfig.ts'
-import { startApiServer } from './apiserver/server.ts'
-import { startApiThread } from './apiserver/thread.ts'
+import { API_VERSION } from '../api/resources.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
 import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
@@ -19,16 +16,17 @@ import { type HubServer, startHubServer } from './hub/server.ts'
 import { HubStore } from './hub/store.ts'
 import { StreamHub } from './hub/stream.ts'
 import { installCrds } from './install-crds.ts'
-import { CertificateAuthority, writeSecretFile } from './join/authority.ts'
-import { ADMIN_GROUP } from './join/identity.ts'
+import { CertificateAuthority } from './join/authority.ts'
 import { JoinService } from './join/join-service.ts'
 import { JoinRegistry } from './join/registry.ts'
 import { KubeClient } from './kube/client.ts'
 import { inClusterConfig, loadKubeconfig } from './kube/config.ts'
-import { collectionPath, DEVICE_MODELS, DEVICES } from './kube/paths.ts'
-import { watchResource } from './kube/watch.ts'
+import { IN_CLUSTER, openApi } from './open-api.ts'
+import { onPort, portMoved } from './ports.ts'
+import { keepServerCertificate, SERVER_DAYS } from './server-certificate.ts'
 import { DesireWriter } from './twins/desire.ts'
 import { Fleet } from './twins/fleet.ts'
+import { followFleet } from './twins/follow-fleet.ts'
 import { PresenceBoard } from './twins/presence.ts'
 import { type DeviceNotice, TwinEngine } from './twins/twin-engine.ts'
 
@@ -68,11 +66,7 @@ export interface CloudCore extends AsyncDisposable {
   }): Promise<{ token: string; gateway: string; expiresAt: string }>
 }
 
-const IN_CLUSTER = 'in-cluster'
 const DEFAULT_HUB_PORT = 7443
-const DEFAULT_API_PORT = 6443
-const SERVER_DAYS = 397
-const RENEW_SERVER_MS = 30 * 86_400_000
 
 /**
  * Starts a whole cloud core: the Kubernetes API (embedded, or yours), the hub, the twins, the gateways' nodes, joining
@@ -266,135 +260,6 @@ async function assemble(
     await stack.disposeAsync()
   }
   return { info, fleet, hub, createToken, [Symbol.asyncDispose]: () => (stopped ??= stop()) }
-}
-
-interface ApiParts {
-  readonly clock: Clock
-  readonly log: CloudLog
-  readonly stack: AsyncDisposableStack
-  readonly folder: ReturnType<typeof openDataFolder>
-  readonly authority: CertificateAuthority
-  readonly host: string
-  readonly lastPort: number | undefined
-  readonly names: { dns: string[]; ips: string[] }
-}
-
-async function openApi(options: CloudCoreOptions, parts: ApiParts): Promise<{ kubeconfig: string; port?: number }> {
-  if (options.kubeconfig === IN_CLUSTER) return { kubeconfig: IN_CLUSTER }
-  if (options.kubeconfig !== undefined) {
-    writeSecretFile(parts.folder.kubeconfig, portableKubeconfig(options.kubeconfig))
-    return { kubeconfig: options.kubeconfig }
-  }
-  const { clock, log, stack, folder, authority, host, names } = parts
-  const serverKey = await authority.issueServer('sluice-api', names, 825)
-  const server = await onPort(
-    options.apiPort,
-    [parts.lastPort, DEFAULT_API_PORT],
-    'SLUICE_API_PORT_BUSY',
-    portMoved(log),
-    (port) => {
-      const tls = { key: serverKey.keyPem, cert: serverKey.certPem, ca: authority.caPem }
-      const onError = (error: unknown) => log('warn', `api server: ${toSluiceError(error).message}`)
-      const api = { dataDir: folder.api, host, port, tls, onError }
-      // Another clock cannot be handed to another thread.
-      return clock === systemClock ? startApiThread(api) : startApiServer({ ...api, clock })
-    },
-  )
-  stack.use(server)
-  if (server.setAside !== undefined) log('error', 'a damaged database was set aside', { file: server.setAside })
-  const admin = await authority.issueClient({ commonName: 'admin', organization: ADMIN_GROUP }, 3650)
-  const url = `https://${reachableHost(host, options.advertise)}:${server.port}`
-  const { certPem, keyPem } = admin
-  writeSecretFile(folder.kubeconfig, kubeconfigFor({ url, caPem: authority.caPem, certPem, keyPem }))
-  return { kubeconfig: folder.kubeconfig, port: server.port }
-}
-
-/** A kubeconfig that works from any folder: certificates that it names by path are put inside. */
-function portableKubeconfig(path: string): string {
-  const { server, caPem, certPem, keyPem } = loadKubeconfig(path)
-  if (caPem === undefined || certPem === undefined || keyPem === undefined) return readFileSync(path, 'utf8')
-  return kubeconfigFor({ url: server, caPem, certPem, keyPem })
-}
-
-/** Devices wait for the models, so that nothing is called invalid only because its model is still on its way. */
-async function followFleet(
-  client: KubeClient,
-  fleet: Fleet,
-  clock: Clock,
-  signal: AbortSignal,
-  trouble: (what: string, error: SluiceError) => void,
-): Promise<void> {
-  const models = watchResource<DeviceModel, true>(
-    client,
-    collectionPath(DEVICE_MODELS),
-    {
-      upsert: (model) => fleet.upsertModel(model),
-      remove: (key) => fleet.removeModel(key),
-      trouble: (error) => trouble('watch of device models', error),
-    },
-    { clock, signal, keep: () => true },
-  )
-  await models.synced
-  const devices = watchResource<Device, true>(
-    client,
-    collectionPath(DEVICES),
-    {
-      upsert: (device) => fleet.upsertDevice(device, clock.now()),
-      remove: (key) => fleet.removeDevice(key),
-      trouble: (error) => trouble('watch of devices', error),
-    },
-    { clock, signal, keep: () => true },
-  )
-  await devices.synced
-}
-
-const portMoved = (log: CloudLog) => (error: SluiceError) =>
-  log('warn', `${error.message}; another port is taken`, { code: error.code })
-
-/** The port asked for, or else the first free one of the preferred, or else any. */
-async function onPort<T>(
-  wanted: number | undefined,
-  preferred: readonly (number | undefined)[],
-  busyCode: string,
-  moved: (error: SluiceError) => void,
-  start: (port: number) => Promise<T>,
-): Promise<T> {
-  if (wanted !== undefined) return start(wanted)
-  for (const port of preferred) {
-    if (port === undefined) continue
-    try {
-      return await start(port)
-    } catch (thrown) {
-      const error = toSluiceError(thrown)
-      if (error.code !== busyCode) throw thrown
-      moved(error)
-    }
-  }
-  return start(0)
-}
-
-function keepServerCertificate(
-  clock: Clock,
-  signal: AbortSignal,
-  authority: CertificateAuthority,
-  names: { dns: string[]; ips: string[] },
-  server: HubServer,
-  trouble: (what: string, error: SluiceError) => void,
-): void {
-  const arm = () => {
-    const timer = clock.after(RENEW_SERVER_MS / 2, () => void renew(), true)
-    signal.addEventListener('abort', () => timer.cancel(), { once: true })
-  }
-  const renew = async () => {
-    try {
-      const { keyPem, certPem } = await authority.issueServer('sluice-hub', names, SERVER_DAYS)
-      server.renewTls({ key: keyPem, cert: certPem })
-    } catch (thrown) {
-      trouble('certificate of the hub', toSluiceError(thrown))
-    }
-    if (!signal.aborted) arm()
-  }
-  arm()
 }
 
 function noteDevice(events: EventRecorder, { record, reason, message }: DeviceNotice): void {

@@ -4,28 +4,7 @@ import { SluiceError } from '../../api/errors.ts'
 import type { BatchBody, SeqRange } from '../../api/link/messages.ts'
 import { addRange, contains } from '../../api/link/ranges.ts'
 import { openDurable } from './database.ts'
-
-const SCHEMA = `
-CREATE TABLE IF NOT EXISTS epoch(
-  id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, epoch TEXT NOT NULL, ordinal INTEGER NOT NULL,
-  received TEXT NOT NULL DEFAULT '[]', UNIQUE(gateway, epoch)
-) STRICT;
-CREATE TABLE IF NOT EXISTS counters(
-  gateway TEXT PRIMARY KEY, batches INTEGER NOT NULL DEFAULT 0, duplicates INTEGER NOT NULL DEFAULT 0,
-  gaps INTEGER NOT NULL DEFAULT 0, lost_values INTEGER NOT NULL DEFAULT 0,
-  unexplained INTEGER NOT NULL DEFAULT 0, refused_rows INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS assigned(
-  gateway TEXT NOT NULL, uid TEXT NOT NULL, key TEXT NOT NULL, since_ms INTEGER NOT NULL, PRIMARY KEY(gateway, uid)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS stream(
-  id INTEGER PRIMARY KEY, gateway TEXT NOT NULL, seq INTEGER NOT NULL, backfill INTEGER NOT NULL,
-  received_ms INTEGER NOT NULL, bytes INTEGER NOT NULL, frame TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS stream_state(
-  only INTEGER PRIMARY KEY CHECK(only = 1), first_id INTEGER NOT NULL, trimmed_rows INTEGER NOT NULL
-) STRICT;
-`
+import { HUB_SCHEMA, rawRow } from './store-schema.ts'
 
 export interface EpochState {
   readonly id: number
@@ -82,24 +61,6 @@ export interface HubStoreOptions {
   readonly onTrouble?: (error: SluiceError) => void
 }
 
-interface RawRow {
-  readonly id: number
-  readonly gateway: string
-  readonly seq: number
-  readonly backfill: number
-  readonly received_ms: number
-  readonly frame: string
-}
-
-const rawRow = (row: Record<string, unknown>): RawRow => ({
-  id: Number(row['id']),
-  gateway: String(row['gateway']),
-  seq: Number(row['seq']),
-  backfill: Number(row['backfill']),
-  received_ms: Number(row['received_ms']),
-  frame: String(row['frame']),
-})
-
 const zeroCounters = (): GatewayCounters => ({
   batches: 0,
   duplicates: 0,
@@ -140,7 +101,7 @@ export class HubStore implements Disposable {
   constructor(options: HubStoreOptions) {
     this.#options = options
     this.#clock = options.clock
-    const opened = openDurable(options.path, SCHEMA, options.clock.now())
+    const opened = openDurable(options.path, HUB_SCHEMA, options.clock.now())
     this.db = opened.db
     this.setAside = opened.setAside
     const db = this.db
