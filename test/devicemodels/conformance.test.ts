@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import type { Device, DeviceModel, Json, ModelProperty } from '../../api/resources.ts'
 import { validateResource } from '../../api/validate.ts'
 import { deviceFindings } from '../../api/validate-set.ts'
@@ -8,23 +8,34 @@ import { catalogueFiles, catalogueFolder, protocolsOf } from '../../cli/catalogu
 import { type ReadFiles, readModelFiles } from '../../cli/model-files.ts'
 import { protocols } from '../../mappers/registry.ts'
 import type { DeviceBinding, Protocol } from '../../mappers/sdk/mapper.ts'
+import { closeDecoders, commandOf, readAdvertisement, readMessages, readUplink } from './message-wire.ts'
 import { readAll, writeOne } from './modbus-wire.ts'
 import { readVectors, type Vector, vectorPath } from './vectors.ts'
 import { oddNames } from './vocabulary.ts'
 
 const files = catalogueFiles()
 
+afterAll(closeDecoders)
+
 /** Decodes a vector with the mapper's own code. */
-type Decode = (binding: DeviceBinding, vector: Vector) => Map<string, Json>
+type Decode = (binding: DeviceBinding, vector: Vector) => Map<string, Json> | Promise<Map<string, Json>>
 
 const DECODERS: Readonly<Record<string, Decode>> = {
   modbus: (binding, vector) => readAll(binding, vector.registers ?? {}),
+  lora: readUplink,
+  mqtt: readMessages,
+  ble: readAdvertisement,
 }
 
 const protocolNamed = (name: string): Protocol => protocols.find((protocol) => protocol.name === name)!
 
-function bindingOf(model: DeviceModel, address: Readonly<Record<string, Json>>, poll = '5s'): DeviceBinding {
-  const device = { model: model.metadata.name, nodeName: 'gw-1', poll: { every: poll }, ...address }
+function bindingOf(model: DeviceModel, address: Readonly<Record<string, Json>>, poll?: string): DeviceBinding {
+  const device = {
+    model: model.metadata.name,
+    nodeName: 'gw-1',
+    ...(poll === undefined ? {} : { poll: { every: poll } }),
+    ...address,
+  }
   return { key: 'default/one', device, model: model.spec, revision: '1' }
 }
 
@@ -50,15 +61,15 @@ describe.each(files)('$name', ({ name, file }) => {
     const read = await (loaded ??= readModelFiles([file]))
     return { read, model: read.models[0]! }
   }
-  const { address, poll, allow = [], vectors, writes = [] } = readVectors(file)
+  const { address, poll, allow = [], vectors, writes = [], commands = [] } = readVectors(file)
 
   it('is valid, and the linter has nothing to say but what is explained', async () => {
     const { read, model } = await load()
     const { device } = bindingOf(model, address, poll)
-    const load5s = await Promise.all(
+    const ofDevices = await Promise.all(
       protocolsOf(model).map(async (each) => (await protocolNamed(each).lint())(model.spec, [device])),
     )
-    const codes = [...read.findings, ...load5s.flat()].map(({ code }) => code)
+    const codes = [...read.findings, ...ofDevices.flat()].map(({ code }) => code)
     expect([...new Set(codes)].sort()).toEqual(allow.map(({ code }) => code).sort())
     for (const { reason } of allow) expect(reason).not.toBe('')
     expect(read.models).toHaveLength(1)
@@ -110,7 +121,7 @@ describe.each(files)('$name', ({ name, file }) => {
     const { model } = await load()
     expect(['documented', 'constructed']).toContain(vector.origin)
     const decode = DECODERS[protocolsOf(model)[0]!]!
-    const values = decode(bindingOf(model, address, poll), vector)
+    const values = await decode(bindingOf(model, address, poll), vector)
     for (const [property, wanted] of Object.entries(vector.values)) {
       const got = values.get(property)
       if (typeof wanted !== 'number') expect({ [property]: got }).toEqual({ [property]: wanted })
@@ -133,5 +144,11 @@ describe.each(files)('$name', ({ name, file }) => {
     const { model } = await load()
     const { table, address: wireAddress, words } = write
     expect(writeOne(bindingOf(model, address, poll), write)).toEqual({ table, address: Number(wireAddress), words })
+  })
+
+  it.each(commands)('becomes the right message: $property = $value', async (command) => {
+    const { model } = await load()
+    const { topic, payload } = command
+    expect(commandOf(bindingOf(model, address, poll), command)).toEqual({ topic, payload })
   })
 })

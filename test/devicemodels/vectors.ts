@@ -35,6 +35,16 @@ export interface WriteVector {
   readonly words: string
 }
 
+/** A value that is written, and the message it has to become. MQTT only. */
+export interface CommandVector {
+  readonly origin: 'documented' | 'constructed'
+  readonly from: string
+  readonly property: string
+  readonly value: Json
+  readonly topic: string
+  readonly payload: string
+}
+
 export interface VectorFile {
   /** How such a device is usually reached: what stands in `Device.spec` beside the model. */
   readonly address: Readonly<Record<string, Json>>
@@ -43,6 +53,7 @@ export interface VectorFile {
   readonly allow?: readonly { readonly code: string; readonly reason: string }[]
   readonly vectors: readonly Vector[]
   readonly writes?: readonly WriteVector[]
+  readonly commands?: readonly CommandVector[]
 }
 
 export const vectorPath = (modelFile: string): string =>

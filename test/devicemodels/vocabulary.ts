@@ -18,6 +18,7 @@ const QUANTITY: Readonly<Record<string, RegExp>> = {
   hPa: /pressure/i,
   '1/min': /speed/i,
   s: /acceleration|deceleration|time|interval|uptime|duration|delay/i,
+  min: /time|duration/i,
   ppm: /co2|tvoc|concentration/i,
   lx: /illuminance/i,
   m: /distance|level|depth|altitude/i,
