@@ -18,6 +18,7 @@ import { GatewayBook } from './gateway-book.ts'
 import { JOIN_ACCEPT_DELAY_S, joinedText, judgeJoin, pickDevAddr } from './join.ts'
 import { hearCommands, type NetworkWishes, startState } from './mac-layer.ts'
 import { ServedDevice } from './served-device.ts'
+import { ServerStats } from './server-stats.ts'
 import { SessionStore } from './session.ts'
 import { Transmitter, windowsAfter } from './transmitter.ts'
 import { radioFacts, uplinkFacts } from './uplink-facts.ts'
@@ -45,7 +46,7 @@ interface Accepted {
 export class NetworkServer implements Network {
   readonly #host: GatewayHost
   readonly #events: NetworkEvents
-  readonly #log: RateLimitedLog
+  readonly #stats: ServerStats
   readonly #store: SessionStore
   readonly #book: GatewayBook
   readonly #backends: readonly GatewayBackend[]
@@ -55,13 +56,11 @@ export class NetworkServer implements Network {
   readonly #wishes: NetworkWishes
   readonly #netId: number
   readonly #devices = new DeviceIndex()
-  readonly #problems = new Map<string, number>()
-  #uplinks = 0
 
   constructor(host: GatewayHost, options: NetworkServerOptions, events: NetworkEvents, log: RateLimitedLog) {
     this.#host = host
     this.#events = events
-    this.#log = log
+    this.#stats = new ServerStats(log, (devEui) => this.#devices.byEui.has(devEui))
     this.#store = new SessionStore(host.storage)
     this.#book = new GatewayBook(host.clock)
     this.#netId = Number.parseInt(options.listen.netId ?? '0', 16)
@@ -83,7 +82,7 @@ export class NetworkServer implements Network {
       transmitter: this.#transmitter,
       store: this.#store,
       wishes: this.#wishes,
-      problem: (kind, reason, devEui) => this.#problem(kind, reason, devEui),
+      problem: (kind, reason, devEui) => this.#stats.problem(kind, reason, devEui),
       log: (level, message) => host.log(level, message),
     })
     this.#backends = options.open((backend) => this.#backendEvents(backend))
@@ -123,23 +122,7 @@ export class NetworkServer implements Network {
   }
 
   links(): readonly LinkStats[] {
-    const gateways = this.#book.stats()
-    const up = gateways.filter(({ state }) => state === 'up').length
-    return [
-      {
-        link: 'lora network server',
-        protocol: 'lora',
-        state: up > 0 ? 'up' : 'idle',
-        reason: up > 0 ? `${up} gateway${up === 1 ? '' : 's'}` : 'no gateway has been heard yet',
-        devices: this.#devices.byKey.size,
-        use: Math.max(0, ...gateways.map(({ use }) => use)),
-        planEfficiency: 1,
-        requests: this.#uplinks,
-        propertiesRead: 0,
-        errors: Object.fromEntries(this.#problems),
-      },
-      ...gateways,
-    ]
+    return this.#stats.links(this.#devices.byKey.size, this.#book.stats())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -182,7 +165,7 @@ export class NetworkServer implements Network {
         this.#book.alive(gateway, backend(), facts)
       },
       gone: (gateway, reason) => this.#book.gone(gateway, reason),
-      problem: (kind, reason, from) => this.#problem(kind, reason, from),
+      problem: (kind, reason, from) => this.#stats.problem(kind, reason, from),
     }
   }
 
@@ -197,16 +180,20 @@ export class NetworkServer implements Network {
           break
         case 'data':
           if (frame.up) this.#judge(frame, copies, accepted)
-          else this.#problem('foreign-downlink', 'a downlink of another network was heard', copies[0].gateway)
+          else this.#stats.problem('foreign-downlink', 'a downlink of another network was heard', copies[0].gateway)
           break
         case 'malformed':
-          this.#problem('malformed', frame.reason, copies[0].gateway)
+          this.#stats.problem('malformed', frame.reason, copies[0].gateway)
           break
         case 'rejoinRequest':
-          this.#problem('rejoin', `rejoin request of ${frame.devEui}: LoRaWAN 1.1 is not spoken here`, frame.devEui)
+          this.#stats.problem(
+            'rejoin',
+            `rejoin request of ${frame.devEui}: LoRaWAN 1.1 is not spoken here`,
+            frame.devEui,
+          )
           break
         default:
-          this.#problem(frame.kind, 'not a frame for a network server', copies[0].gateway)
+          this.#stats.problem(frame.kind, 'not a frame for a network server', copies[0].gateway)
       }
     }
     if (accepted.length > 0) this.#accept(accepted)
@@ -216,7 +203,7 @@ export class NetworkServer implements Network {
     const { phy } = copies[0]
     const candidates = this.#devices.byAddr.get(frame.devAddr)
     if (candidates === undefined) {
-      this.#problem(
+      this.#stats.problem(
         'unknown-device',
         `uplink of DevAddr ${devAddrText(frame.devAddr)}, which is nobody's here`,
         devAddrText(frame.devAddr),
@@ -252,7 +239,7 @@ export class NetworkServer implements Network {
 
   /** The device did not hear our answer. Its reading is known; only an acknowledgement may be missing. */
   #repeat(served: ServedDevice, frame: DataFrame, copies: Copies): void {
-    this.#count('repeat')
+    this.#stats.count('repeat')
     if (!frame.confirmed || ++served.repeats > MAX_REPEATS) return
     const facts = this.#facts(served, frame, copies)
     if (facts === undefined) return
@@ -265,13 +252,13 @@ export class NetworkServer implements Network {
       // One step for all, and on the disk before anything of it is used: after a crash none of these can be replayed.
       this.#store.counted(accepted.map(({ served }) => [served.device.devEui, served.session!] as const))
     } catch (error) {
-      this.#problem(
+      this.#stats.problem(
         'storage',
         `frame counters cannot be kept: ${error instanceof Error ? error.message : String(error)}`,
         'storage',
       )
     }
-    this.#uplinks += accepted.length
+    this.#stats.accepted(accepted.length)
     const uplinks: Uplink[] = []
     for (const one of accepted) {
       const { frame, copies, fCnt, served } = one
@@ -307,7 +294,8 @@ export class NetworkServer implements Network {
     const bytes =
       frame.port === 0 ? cryptPayload(session.keys.nwkSKey, frame.payload, true, session.devAddr, fCnt) : frame.fOpts
     const { commands, problem } = parseMacCommands(bytes, true)
-    if (problem !== undefined) this.#problem('mac-command', `${served.device.devEui}: ${problem}`, served.device.devEui)
+    if (problem !== undefined)
+      this.#stats.problem('mac-command', `${served.device.devEui}: ${problem}`, served.device.devEui)
     const outcome = hearCommands(served, commands, facts)
     if (outcome.changed) this.#store.radioChanged(served.device.devEui, session.radio)
     if (outcome.status !== undefined) this.#status(served, outcome.status, facts.atMs)
@@ -342,7 +330,7 @@ export class NetworkServer implements Network {
     const best = copies[0]
     const served = this.#devices.byEui.get(request.devEui)
     if (served === undefined) {
-      this.#problem('unknown-join', `${request.devEui} asks to join and is not configured`, request.devEui)
+      this.#stats.problem('unknown-join', `${request.devEui} asks to join and is not configured`, request.devEui)
       this.#host.sighted([
         {
           id: request.devEui,
@@ -415,16 +403,7 @@ export class NetworkServer implements Network {
   }
 
   #trouble(served: ServedDevice, kind: string, reason: string): void {
-    this.#problem(kind, reason, served.device.devEui)
+    this.#stats.problem(kind, reason, served.device.devEui)
     this.#events.trouble({ device: served.device.key, kind, reason, atMs: this.#host.clock.now() })
-  }
-
-  #count(kind: string): void {
-    this.#problems.set(kind, (this.#problems.get(kind) ?? 0) + 1)
-  }
-
-  #problem(kind: string, reason: string, from: string): void {
-    this.#count(kind)
-    this.#log.warn(`${kind} ${from}`, `lora: ${reason}`)
   }
 }
