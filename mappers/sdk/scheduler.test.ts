@@ -57,7 +57,12 @@ describe('the scheduler of a link', () => {
     const clock = new VirtualClock()
     const turns = [0, 0.25].map((phase) => {
       const times: number[] = []
-      const scheduler = new LinkScheduler({ clock, concurrency: () => 1, phase, onError: expect.unreachable })
+      const scheduler = new LinkScheduler({
+        clock,
+        concurrency: () => 1,
+        phase,
+        onError: (error) => expect.unreachable(String(error)),
+      })
       scheduler.every({ everyMs: 1000, run: async () => void times.push(clock.monotonic()) })
       return times
     })
