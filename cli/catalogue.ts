@@ -1,10 +1,11 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SluiceError } from '../api/errors.ts'
 import type { DeviceModel } from '../api/resources.ts'
+import type { SluiceResource } from '../api/validate.ts'
+import { loadManifests } from '../api/yaml/load.ts'
 import { protocols } from '../mappers/registry.ts'
-import { readModelFiles } from './model-files.ts'
 import { nearest } from './text.ts'
 
 /** One model of the catalogue: `eastron/sdm120` lies in `devicemodels/eastron/sdm120.yaml`. */
@@ -44,15 +45,18 @@ export function catalogueFiles(root = catalogueFolder()): CatalogueFile[] {
 export const findInCatalogue = (name: string, root = catalogueFolder()): CatalogueFile | undefined =>
   catalogueFiles(root).find((each) => each.name === name || each.name.replace('/', '-') === name)
 
+const isModel = (resource: SluiceResource): resource is DeviceModel => resource.kind === 'DeviceModel'
+
 export const protocolsOf = (model: DeviceModel): string[] =>
   [...protocols.map(({ name }) => name), 'custom'].filter((protocol) =>
     model.spec.properties.some((property) => property[protocol] !== undefined),
   )
 
-/** The whole catalogue, read and checked; what is unsound is left out (a test holds that nothing is). */
-export async function readCatalogue(root = catalogueFolder()): Promise<CatalogueEntry[]> {
+/** The whole catalogue, read and validated; what is unsound is left out (a test holds that nothing is). */
+export function readCatalogue(root = catalogueFolder()): CatalogueEntry[] {
   const files = catalogueFiles(root)
-  const { models } = await readModelFiles(files.map(({ file }) => file))
+  const { resources } = loadManifests(files.map(({ file }) => ({ file, text: readFileSync(file, 'utf8') })))
+  const models = resources.flatMap(({ resource }) => (isModel(resource) ? [resource] : []))
   const byName = new Map(models.map((model) => [model.metadata.name, model]))
   return files.flatMap(({ name, file }) => {
     const model = byName.get(name.replace('/', '-'))

@@ -58,7 +58,7 @@ export function renderCatalogue(entries: readonly CatalogueEntry[]): string {
 }
 
 if (import.meta.main) {
-  const entries = await readCatalogue()
+  const entries = readCatalogue()
   await writeFile(cataloguePage, renderCatalogue(entries))
   process.stdout.write(`docs/devices.md: ${entries.length} models\n`)
 }

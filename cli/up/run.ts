@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { delay, systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { DeviceView } from '../../api/views.ts'
+import { modelFile } from '../catalogue.ts'
 import { dataFolder, socketPath } from '../device-api.ts'
 import { requestJson } from '../http.ts'
 import { kubeconfigPath } from '../kube.ts'
@@ -27,7 +28,7 @@ export async function runUp(call: Call<UpOptions>): Promise<ExitCode> {
   const { options, out, env } = call
   const clock = systemClock
   const data = dataFolder(options.data, env)
-  const files = [...options.model, ...options.device]
+  const files = [...options.model, ...options.device].map(modelFile)
   const usesDemoFiles = files.length === 0 && (options.demo || options.serial !== undefined)
   await refuseSecond(data, call.signal)
   makeDataFolder(data)

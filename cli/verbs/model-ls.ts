@@ -27,7 +27,7 @@ export const modelLs = defineVerb({
   ],
   async run({ options, args, out }) {
     const words = args.map((word) => word.toLowerCase())
-    const found = (await readCatalogue()).filter(({ name, model, protocols }) => {
+    const found = readCatalogue().filter(({ name, model, protocols }) => {
       if (options.protocol !== undefined && !protocols.includes(options.protocol)) return false
       const text = `${name} ${model.spec.vendor} ${model.spec.description}`.toLowerCase()
       return words.every((word) => text.includes(word))
