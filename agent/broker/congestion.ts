@@ -7,30 +7,34 @@ export interface CongestionOptions {
   readonly softBytes: number
   /** Unread bytes of one subscriber above which it loses messages. */
   readonly hardBytes: number
-  /** A subscriber that was above the soft mark for this long slows nobody down any more. */
+  /** A subscriber above the soft mark must read `softBytes` in this time, or it slows nobody down any more. */
   readonly patienceMs: number
 }
 
 const DEFAULTS = { softBytes: 256 * 1024, hardBytes: 1024 * 1024, patienceMs: 500 }
-/** Publishers are let go after this long even when nobody has read anything. */
+/** Publishers are let go after this long whatever the subscribers do. */
 const MAX_WAIT_MS = 50
+/** Subscribers that publishers wait for are looked at this often. */
+const LOOK_MS = 1
 
-interface Unread {
-  /** Monotonic time since when it is above the soft mark. */
-  readonly sinceMs: number
-  dropped: number
+interface Behind {
+  /** Bytes of it that were on the wire when `sinceMs` was set. */
+  flushed: number
+  sinceMs: number
+  patient: boolean
 }
 
 /**
- * What happens when a subscriber reads more slowly than others publish. A moment of that makes the publishers wait,
- * so that nothing is lost; a subscriber that stays behind loses messages and makes nobody wait.
+ * What happens when a subscriber reads more slowly than others publish. While it reads on, publishers to it wait a
+ * moment, so that nothing is lost; one that hardly reads loses messages and makes nobody wait.
  */
 export class Congestion {
   readonly #options: CongestionOptions
-  readonly #behind = new Map<Duplex, Unread>()
+  readonly #behind = new Map<Duplex, Behind>()
   #waiting: (() => void)[] = []
   #marks = 0
   #timer: Timer | undefined
+  #waitingSinceMs = 0
   #dropped = 0
   #closed = false
 
@@ -51,23 +55,11 @@ export class Congestion {
   /** Whether one more message may be written to this subscriber. Told by whoever writes, for each message. */
   admits(connection: Duplex): boolean {
     const unread = connection.writableLength
-    if (unread <= this.#options.softBytes) return true
-    const nowMs = this.#options.clock.monotonic()
-    let known = this.#behind.get(connection)
-    if (known === undefined) {
-      this.#behind.set(connection, (known = { sinceMs: nowMs, dropped: 0 }))
-      const over = () => {
-        connection.off('drain', over)
-        connection.off('close', over)
-        this.#behind.delete(connection)
-        this.#release()
-      }
-      connection.once('drain', over)
-      connection.once('close', over)
-    }
-    if (nowMs - known.sinceMs < this.#options.patienceMs) this.#marks++
-    if (unread <= this.#options.hardBytes) return true
-    known.dropped++
+    const { softBytes, hardBytes } = this.#options
+    if (unread <= softBytes) return true
+    const known = this.#behind.get(connection) ?? this.#fallsBehind(connection)
+    if (this.#isPatient(connection, known)) this.#marks++
+    if (unread <= hardBytes) return true
     this.#dropped++
     return false
   }
@@ -83,12 +75,56 @@ export class Congestion {
       return
     }
     this.#waiting.push(next)
-    this.#timer ??= this.#options.clock.after(MAX_WAIT_MS, () => this.#release(), true)
+    if (this.#timer !== undefined) return
+    this.#waitingSinceMs = this.#options.clock.monotonic()
+    this.#look()
   }
 
   close(): void {
     this.#closed = true
     this.#release()
+  }
+
+  #fallsBehind(connection: Duplex): Behind {
+    const known = { flushed: flushedBytes(connection), sinceMs: this.#options.clock.monotonic(), patient: true }
+    this.#behind.set(connection, known)
+    const over = () => {
+      connection.off('drain', over)
+      connection.off('close', over)
+      this.#behind.delete(connection)
+    }
+    connection.on('drain', over)
+    connection.on('close', over)
+    return known
+  }
+
+  #isPatient(connection: Duplex, known: Behind): boolean {
+    const { clock, patienceMs, softBytes } = this.#options
+    const nowMs = clock.monotonic()
+    if (nowMs - known.sinceMs >= patienceMs) {
+      const flushed = flushedBytes(connection)
+      known.patient = flushed - known.flushed >= softBytes
+      known.flushed = flushed
+      known.sinceMs = nowMs
+    }
+    return known.patient
+  }
+
+  /** Lets the publishers go as soon as those who read on have caught up. */
+  #look(): void {
+    const { clock, softBytes } = this.#options
+    this.#timer = clock.after(
+      LOOK_MS,
+      () => {
+        const late = clock.monotonic() - this.#waitingSinceMs >= MAX_WAIT_MS
+        const behind = [...this.#behind].some(
+          ([connection, { patient }]) => patient && connection.writableLength > softBytes,
+        )
+        if (behind && !late) this.#look()
+        else this.#release()
+      },
+      true,
+    )
   }
 
   #release(): void {
@@ -98,4 +134,10 @@ export class Congestion {
     this.#waiting = []
     for (const next of waiting) next()
   }
+}
+
+/** Bytes that a connection has handed to the system so far. */
+function flushedBytes(connection: Duplex): number {
+  const written = 'bytesWritten' in connection ? Number(connection.bytesWritten) : 0
+  return written - connection.writableLength
 }

@@ -14,6 +14,7 @@ import { Congestion } from './congestion.ts'
 import { Emitter, type MessageListener } from './emitter.ts'
 import type { BrokerStats, GatewayBroker } from './gateway-broker.ts'
 import { guardPackets } from './packet-guard.ts'
+import { QuickDelivery } from './quick-delivery.ts'
 import { SessionFile } from './session-file.ts'
 import { DEFAULT_SESSION_LIMITS, type Packet, type SessionLimits, Sessions } from './sessions.ts'
 
@@ -58,6 +59,8 @@ const DEFAULT_LIMITS: BrokerLimits = {
 
 const CONNECT_TIMEOUT_MS = 10_000
 const DRAIN_TIMEOUT_MS = 30_000
+/** Read from one connection before the next one's turn. */
+const READ_BYTES = 32 * 1024
 /** Complaints of one kind are logged this often at most. */
 const COMPLAIN_MS = 10_000
 
@@ -138,13 +141,9 @@ class EmbeddedBroker implements GatewayBroker {
       authorizePublish: (client, packet, done) => done(this.#refusal(client, packet)),
       authorizeSubscribe: (client, subscription, done) =>
         done(null, this.#maySubscribe(client, subscription.topic) ? subscription : null),
-      authorizeForward: (client, packet) => {
-        if (!this.#congestion.admits(client.conn)) return null
-        if (this.#rights.get(client)?.mayRead(packet.topic) !== true) return null
-        this.#sent++
-        return packet
-      },
+      authorizeForward: (client, packet) => (this.#mayForward(client, packet.topic) ? packet : null),
     })
+    const delivery = new QuickDelivery((client, topic) => this.#mayForward(client, topic))
     this.#aedes.on('clientError', (client, error) => {
       this.#complain(`client ${error.message}`, `MQTT client ${client.id}: ${error.message}`, 'info')
     })
@@ -160,7 +159,10 @@ class EmbeddedBroker implements GatewayBroker {
       for (const filter of filters) this.#subscriptionsOf.get(client)?.delete(filter)
     })
     // A client that takes over a name is announced after the one before it has gone.
-    this.#aedes.on('client', (client) => this.#users.set(client.id, this.#rights.get(client)?.user))
+    this.#aedes.on('client', (client) => {
+      this.#users.set(client.id, this.#rights.get(client)?.user)
+      delivery.attach(client)
+    })
     this.#aedes.on('clientDisconnect', (client) => this.#users.delete(client.id))
   }
 
@@ -170,7 +172,7 @@ class EmbeddedBroker implements GatewayBroker {
     const host = this.#options.host ?? (this.#access.hasUsers ? '::' : '127.0.0.1')
     if (port !== undefined)
       this.port = await this.#listen(
-        createServer((socket) => this.#take(socket)),
+        createServer({ highWaterMark: READ_BYTES }, (socket) => this.#take(socket)),
         host,
         port,
       )
@@ -302,6 +304,12 @@ class EmbeddedBroker implements GatewayBroker {
     if (file === undefined || connection.writableNeedDrain) return
     connection.cork()
     setImmediate(() => setImmediate(() => file.afterCommit(() => connection.uncork())))
+  }
+
+  #mayForward(client: Client, topic: string): boolean {
+    if (!this.#congestion.admits(client.conn) || this.#rights.get(client)?.mayRead(topic) !== true) return false
+    this.#sent++
+    return true
   }
 
   #maySubscribe(client: Client, filter: string): boolean {

@@ -40,7 +40,7 @@ export async function startMosquitto(lines: readonly string[] = []): Promise<Mos
   const port = await freePort()
   const configuration = join(directory.path, 'mosquitto.conf')
   const user = process.getuid?.() === 0 ? ['user root'] : []
-  const common = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'persistence false', 'max_queued_messages 0']
+  const common = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'persistence false']
   writeFileSync(configuration, [...common, ...user, ...lines, ''].join('\n'))
   const child = spawn(mosquittoPath!, ['-c', configuration], { stdio: ['ignore', 'ignore', 'pipe'] })
   const started = Promise.withResolvers<void>()
