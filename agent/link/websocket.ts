@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { WebSocket } from 'ws'
 import { LINK_PATH, LINK_SUBPROTOCOL, MAX_FRAME_BYTES } from '../../api/link/messages.ts'
 import type { Identity } from './identity.ts'
@@ -6,6 +7,7 @@ import type { Dial, Transport } from './transport.ts'
 const HANDSHAKE_TIMEOUT_MS = 10_000
 /** Whoever waits for the socket to drain is woken when less than this is unsent. */
 const DRAINED_BYTES = 128 * 1024
+const MAX_REFUSAL_CHARS = 8192
 
 /** Dials the hub with mutual TLS. The identity is read at every attempt, so that a renewed certificate is used. */
 export function websocketDial(identity: () => Identity): Dial {
@@ -41,10 +43,34 @@ export function websocketDial(identity: () => Identity): Dial {
     }
     socket.on('open', () => events.onOpen(transport))
     socket.on('message', (data, isBinary) => events.onMessage(isBinary ? undefined : data.toString()))
+    socket.on('unexpected-response', (_request, response) => {
+      void refusalOf(response).then((said) => {
+        reason ||= said
+        socket.terminate()
+      })
+    })
     socket.on('error', (error) => {
       reason ||= error.message || ('code' in error ? String(error.code) : error.name)
     })
     socket.on('close', (code, text) => events.onClose(reason || text.toString() || `the connection ended (${code})`))
     return { close: transport.close }
   }
+}
+
+/** A hub that does not let a gateway in says why in JSON; anything else in between says at least a status. */
+async function refusalOf(response: IncomingMessage): Promise<string> {
+  let text = ''
+  try {
+    for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+      text += chunk
+      if (text.length > MAX_REFUSAL_CHARS) break
+    }
+    const { code, message, hint } = JSON.parse(text) as { code?: unknown; message?: unknown; hint?: unknown }
+    if (typeof code === 'string' && typeof message === 'string') {
+      return `The hub refused: ${code}: ${message}${typeof hint === 'string' ? ` (${hint})` : ''}`
+    }
+  } catch {
+    // Not the hub's own answer.
+  }
+  return `the hub's address answered with HTTP status ${response.statusCode}`
 }
