@@ -52,8 +52,11 @@ async function broker() {
     send: (topic: string, body: Json) => client.publishAsync(topic, JSON.stringify(body), { qos: 1 }),
     async message(filter: string): Promise<{ topic: string; body: Record<string, Json> }> {
       await client.subscribeAsync(filter)
-      const [topic, payload] = (await once(client, 'message')) as [string, Buffer]
-      return { topic, body: JSON.parse(payload.toString()) as Record<string, Json> }
+      return new Promise((resolve) => {
+        client.once('message', (topic, payload) => {
+          resolve({ topic, body: JSON.parse(payload.toString()) as Record<string, Json> })
+        })
+      })
     },
     async [Symbol.asyncDispose]() {
       await client.endAsync(true)

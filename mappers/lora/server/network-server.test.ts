@@ -213,7 +213,8 @@ describe('radio parameters', () => {
     await hear(device.joinRequest(), rate)
     const [accept] = backend.sent.splice(0)
     expect(accept).toMatchObject({ frequencyHz: 923_300_000, modulation: { sf: 10, bandwidthHz: 500_000 } })
-    expect(openJoinAccept(accept!.phy, key)?.cfList?.toString('hex')).toBe('00ff0000000000000200000000000001')
+    const cfList = openJoinAccept(accept!.phy, key)?.cfList ?? new Uint8Array(0)
+    expect(Buffer.from(cfList).toString('hex')).toBe('00ff0000000000000200000000000001')
     device.accept(accept!.phy)
     await hear(device.uplink(2, PAYLOAD), rate)
     expect(received()[0]?.commands.map(({ fields }) => [fields['chMaskCntl'], fields['chMask']])).toEqual([

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest'
+import { LoraDevice } from '../../hil/lora-device.ts'
+import { LoraForwarder } from '../../hil/lora-forwarder.ts'
+import { APP_KEY, bench, binding, DEV_EUI, portOf } from './bench.test-helper.ts'
+import { keyFromHex } from './keys.ts'
+
+const DECODER = `function decodeUplink(input) {
+  if (input.bytes.length < 2) {
+    throw new Error('short');
+  }
+  return { data: { temp: input.bytes[0], door: { open: input.bytes[1] === 1 } } };
+}
+function encodeDownlink(input) {
+  return { fPort: 5, bytes: [0xaa, input.data.every] };
+}`
+
+const properties = [
+  { name: 'temperature', type: 'float' as const, lora: { field: 'temp' } },
+  { name: 'open', type: 'bool' as const, lora: { field: 'door.open' } },
+  { name: 'every', type: 'int' as const, access: 'write' as const, lora: { downlink: { field: 'every' } } },
+]
+
+describe("a vendor's decoder in the mapper", () => {
+  it('reads uplinks, writes downlinks, and says line and payload when it fails', async () => {
+    await using b = bench()
+    b.mapper.configure([binding({ properties, model: { decoder: DECODER } })])
+    await using forwarder = await LoraForwarder.open('AA555A0000000101', await portOf(b))
+    const device = new LoraDevice({ devEui: DEV_EUI, appKey: keyFromHex(APP_KEY)! })
+    await forwarder.hear(device.joinRequest())
+    device.accept(Buffer.from((await forwarder.transmitted()).data, 'base64'))
+
+    await forwarder.hear(device.uplink(1, Buffer.from('1501', 'hex')))
+    expect(await b.until(() => b.last('open'))).toMatchObject({ value: true, quality: 'good' })
+    expect(b.last('temperature')).toMatchObject({ value: 21 })
+
+    await forwarder.hear(device.uplink(1, Buffer.from('15', 'hex')))
+    const failed = await b.until(() => b.readings.find(({ quality }) => quality !== 'good'))
+    expect(failed).toMatchObject({ quality: 'bad(decoder-error)', reason: 'line 3: short; port 1, payload 15' })
+
+    const outcome = b.write('every', 10)
+    // The encoder runs in a process of its own: uplinks come until the downlink is there.
+    let down = device.receive(Buffer.alloc(0))
+    const taken = forwarder.transmitted()
+    while (down === undefined) {
+      await forwarder.hear(device.uplink(1, Buffer.from('1501', 'hex')))
+      const packet = await Promise.race([
+        taken,
+        new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined))),
+      ])
+      if (packet !== undefined) down = device.receive(Buffer.from(packet.data, 'base64'))
+    }
+    expect(down).toMatchObject({ port: 5, payload: Buffer.from('aa0a', 'hex') })
+    await forwarder.hear(device.uplink(1, Buffer.from('1501', 'hex')))
+    expect(await outcome).toMatchObject({ state: 'applied' })
+  })
+})
