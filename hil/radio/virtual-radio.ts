@@ -14,6 +14,7 @@ export interface RadioPort {
 
 export interface VirtualRadio extends AsyncDisposable {
   readonly air: Air
+  readonly ports: ReadonlySet<RadioPort>
   add(options: ControllerOptions): RadioPort
 }
 
@@ -45,6 +46,7 @@ export function virtualRadio(clock: Clock, random: () => number): VirtualRadio {
   }
   return {
     air,
+    ports,
     add,
     async [Symbol.asyncDispose]() {
       await Promise.all([...ports].map((port) => port.unplug()))

@@ -75,6 +75,22 @@ export class GattSession {
       )
     }
     await this.#call(() => this.link.write(remote, bytes, response, { timeoutMs: this.#config.timeoutMs, signal }))
+    if (!response) await this.#flush(signal)
+  }
+
+  /**
+   * A write without response is still in our buffers when it returns, and lost if the connection ends then. A device
+   * handles requests in order, so the answer to a later read says that it got this far.
+   */
+  async #flush(signal: AbortSignal): Promise<void> {
+    const readable = this.#remote.find(({ canRead }) => canRead)
+    if (readable === undefined) return
+    try {
+      await this.read(readable, signal)
+    } catch (thrown) {
+      // A refusal is an answer, too.
+      if (toSluiceError(thrown).code !== 'SLUICE_BLE_REFUSED') throw thrown
+    }
   }
 
   subscribe(remote: RemoteCharacteristic, listener: (bytes: Uint8Array) => void, signal: AbortSignal): Promise<void> {

@@ -104,4 +104,65 @@ describe('noble on the virtual radio', { timeout: 30_000 }, () => {
     expect(mapper.explain('ns/room')?.notes.join()).toContain('connected, MTU 256')
     expect(mapper.links()[0]).toMatchObject({ protocol: 'ble', state: 'up', devices: 1 })
   })
+
+  it('notices that a peer died, leaves the others alone, and takes it back', async () => {
+    const { radio, host, adapter } = setUp()
+    const other = 'C0:00:00:00:00:11'
+    const first = await peripheral(radio)
+    const second = await peripheral(radio, other)
+    const bindings = [PERIPHERAL, other].map((mac, i) =>
+      device(`ns/${i}`, mac, [temperature({ characteristic: 'temperature', notify: true })], { address: { adapter } }),
+    )
+    const mapper = start(host)
+    mapper.configure(bindings)
+    await host.until(
+      () => host.values('temperature', 'ns/0').length > 0 && host.values('temperature', 'ns/1').length > 0,
+    )
+    await first.port.unplug()
+    const gone = await host.until(() => host.news.find(({ device: key, online }) => key === 'ns/0' && !online))
+    expect(gone.reason).toContain('disconnected (8)')
+    second.process.tell({ temperature: 1234 })
+    await host.until(() => host.values('temperature', 'ns/1').includes(12.34))
+    expect(host.news.some(({ device: key, online }) => key === 'ns/1' && !online)).toBe(false)
+    expect(mapper.links()[0]?.errors).not.toHaveProperty('radio-reset')
+    const from = host.readings.length
+    await peripheral(radio)
+    await host.until(() =>
+      host.readings.slice(from).some(({ device: key, quality }) => key === 'ns/0' && quality === 'good'),
+    )
+  })
+
+  it('writes without response where the model says so, and over a bad path', async () => {
+    const { radio, host, adapter } = setUp()
+    radio.air.path(CENTRAL, PERIPHERAL, { loss: 0.2, latencyMs: 3 })
+    const { process } = await peripheral(radio)
+    const mapper = start(host)
+    const ble = { characteristic: 'fff1', write: 'withoutResponse', writeValues: { on: '01', off: '00' } }
+    mapper.configure([
+      device('ns/room', PERIPHERAL, [{ name: 'lamp', type: 'string', access: 'write', ble }], { address: { adapter } }),
+    ])
+    await host.until(() => host.news.some(({ online }) => online))
+    const command = { device: 'ns/room', property: 'lamp', value: 'on', version: 1 }
+    const deadlineMs = host.host.clock.monotonic() + 15_000
+    const outcome = await mapper.write({ ...command, deadlineMs }, new AbortController().signal)
+    expect(outcome).toMatchObject({ state: 'applied' })
+    expect(await process.said((message) => 'wrote' in message)).toMatchObject({ wrote: '01', withoutResponse: true })
+  })
+
+  it('notices that the radio was unplugged', async () => {
+    const { radio, host, adapter } = setUp()
+    const mac = 'A4:C1:38:00:00:03'
+    radio.air.beacon({ mac, intervalMs: 30, data: () => hex('0616 d2fc 40 0161') })
+    const port = [...radio.ports].find(({ path }) => path === adapter)
+    start(host).configure([
+      device('ns/room', mac, [{ name: 'charge', type: 'int', ble: { advert: 'bthome', field: 'battery' } }], {
+        address: { adapter },
+      }),
+    ])
+    await host.until(() => host.values('charge').length > 0)
+    await port?.unplug()
+    const down = await host.until(() => host.news.find(({ online }) => !online))
+    expect(down.reason).toContain(adapter)
+    expect(host.readings.at(-1)).toMatchObject({ quality: 'bad(radio-down)' })
+  })
 })

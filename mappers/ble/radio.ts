@@ -29,7 +29,7 @@ const CALL_MS = 5000
 const ALIVE_MS = 2000
 const TICK_MS = 1000
 /** A scanning radio that hears nobody for this long is asked whether it is alive. */
-const QUIET_MS = 30_000
+const QUIET_MS = 5000
 const BACKOFF_MIN_MS = 1000
 const BACKOFF_MAX_MS = 60_000
 const READS_AT_ONCE = 16

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import type { Characteristic, Noble, Peripheral } from '@stoprocent/noble'
 import type { Clock } from '../../api/clock.ts'
@@ -55,7 +56,11 @@ export class NobleTransport implements BleTransport {
     }
     this.#up = true
     this.#tap(noble)
-    this.#reads = calmReads(serialPortOf(noble), this.#clock, () => this.#busy === 0)
+    const serial = serialOf(noble)
+    if (serial === undefined) return
+    this.#reads = calmReads(Reflect.get(serial, 'port'), this.#clock, () => this.#busy === 0)
+    // A port may also end without a "close", and noble would never know.
+    serial.once('end', () => this.#changed('gone'))
   }
 
   onHeard(listener: (heard: Heard) => void): void {
@@ -282,13 +287,12 @@ function hciOf(noble: Noble): object | undefined {
 }
 
 /** The open port of the UART driver; undefined for kernel sockets. */
-function serialPortOf(noble: Noble): unknown {
-  let inside: unknown = hciOf(noble)
-  for (const key of ['_socket', '_serialDevice', 'port']) {
-    if (typeof inside !== 'object' || inside === null) return undefined
-    inside = Reflect.get(inside, key)
-  }
-  return inside
+function serialOf(noble: Noble): EventEmitter | undefined {
+  const hci = hciOf(noble)
+  const socket: unknown = hci === undefined ? undefined : Reflect.get(hci, '_socket')
+  const serial: unknown =
+    typeof socket === 'object' && socket !== null ? Reflect.get(socket, '_serialDevice') : undefined
+  return serial instanceof EventEmitter ? serial : undefined
 }
 
 function poweredOn(noble: Noble, failed: (reason: string) => SluiceError): Promise<void> {
