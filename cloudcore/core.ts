@@ -6,6 +6,7 @@ import { API_VERSION } from '../api/resources.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
 import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
+import { startDiscovery } from './discovery/start.ts'
 import { EventRecorder } from './gateways/event-recorder.ts'
 import { GatewayController } from './gateways/gateway-controller.ts'
 import { NodeKeeper } from './gateways/node-keeper.ts'
@@ -143,6 +144,7 @@ async function assemble(
     parallelRenewals: embedded ? 2 : 16,
   })
   const gateways = new GatewayController({ client, clock, signal, presence, nodes, events, store, onTrouble: trouble })
+  const discovery = startDiscovery(client, events, clock, signal, trouble)
   const audit = (gateway: string | undefined, code: string, message: string) => {
     log('warn', message, { code, gateway })
     if (gateway === undefined || fleetKnows(gateways, gateway) === false) return
@@ -159,6 +161,7 @@ async function assemble(
     ingest: (body, origin) => twins.ingest(body, origin),
     onObjectAck: (gateway, kind, key, refusal) => twins.acknowledged(gateway, kind, key, refusal),
     onStatus: (gateway, status) => gateways.told(gateway, status),
+    onSighted: (gateway, items) => discovery.sighted(gateway, items),
     onConnected: (session, agentVersion) => {
       log('info', 'gateway connected', { gateway: session.gateway, epoch: session.epoch?.epoch })
       gateways.connected(session.gateway, agentVersion, session.epoch?.epoch, session.certificateExpiresMs)

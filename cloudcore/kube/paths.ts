@@ -19,6 +19,7 @@ const ours = (plural: string, kind: string): KubeResource => ({
 export const DEVICES = ours('devices', 'Device')
 export const DEVICE_MODELS = ours('devicemodels', 'DeviceModel')
 export const GATEWAYS = ours('gateways', 'Gateway')
+export const DISCOVERED_DEVICES = ours('discovereddevices', 'DiscoveredDevice')
 export const NODES = core('nodes', 'Node')
 export const NAMESPACES = core('namespaces', 'Namespace')
 export const EVENTS = core('events', 'Event')
