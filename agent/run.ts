@@ -5,6 +5,7 @@ import { type Clock, systemClock } from '../api/clock.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
 import { parseJoinToken } from '../api/link/join.ts'
 import type { LinkObject } from '../api/link/messages.ts'
+import type { Json } from '../api/resources.ts'
 import type { StreamEvent } from '../api/views.ts'
 import { protocols as allProtocols } from '../mappers/registry.ts'
 import type { Protocol } from '../mappers/sdk/mapper.ts'
@@ -14,6 +15,7 @@ import type { CheckObject } from './desired/check-object.ts'
 import { gatewayConditions, gatewayStatus, Transitions } from './gateway-status.ts'
 import { type HubLink, openHubLink } from './link/hub-link.ts'
 import { loadIdentity } from './link/identity.ts'
+import type { LinkStatus } from './link/status.ts'
 import { EventStream } from './local-api/event-stream.ts'
 import { localRoutes } from './local-api/routes.ts'
 import { LocalApi } from './local-api/server.ts'
@@ -155,6 +157,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
           gateway,
           version: AGENT_VERSION,
           conditions: [...gatewayConditions(health)],
+          hub: hubHealth(link?.status),
         }),
         metrics: () =>
           metricsPage({
@@ -250,6 +253,13 @@ function readObjects(path: string): LinkObject[] {
       },
     )
   }
+}
+
+/** The link as `/healthz` and `sluice status` show it; null for a gateway that has never joined. */
+function hubHealth(status: LinkStatus | undefined): Json {
+  if (status === undefined) return null
+  const { connected, hubUrl, downReason } = status
+  return { connected, url: hubUrl, ...(downReason === undefined ? {} : { reason: downReason }) }
 }
 
 function makeDirectory(path: string): void {

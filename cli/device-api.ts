@@ -29,6 +29,13 @@ export interface ChangeBatch {
   readonly events: readonly StreamEvent[]
 }
 
+/** Part of an agent's `/healthz`. */
+export interface HubLinkView {
+  readonly connected: boolean
+  readonly url: string
+  readonly reason?: string
+}
+
 /** The `/v1` API, which the agent and the cloud core answer alike. Times are RFC 3339. */
 export class DeviceApi {
   readonly endpoint: Endpoint
@@ -64,6 +71,12 @@ export class DeviceApi {
 
   plan(key: string, signal: AbortSignal): Promise<PlanExplanation> {
     return requestJson<PlanExplanation>(this.endpoint, { path: `/v1/plan/${keyPath(key)}`, signal })
+  }
+
+  /** How the agent's link to its hub is; null when it has none. */
+  async hub(signal: AbortSignal): Promise<HubLinkView | null> {
+    const { hub } = await requestJson<{ hub?: HubLinkView | null }>(this.endpoint, { path: '/healthz', signal })
+    return hub ?? null
   }
 
   async links(signal: AbortSignal): Promise<readonly LinkStats[]> {

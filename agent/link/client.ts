@@ -77,6 +77,7 @@ export class LinkClient implements CoreListener, Disposable {
     const events: TransportEvents = {
       onOpen: (transport: Transport) => {
         status.connected = true
+        status.downReason = undefined
         status.reconnects++
         status.connectedSinceMs = this.#options.clock.now()
         session = new Session(this.#options, transport)
@@ -97,6 +98,7 @@ export class LinkClient implements CoreListener, Disposable {
     this.#connection = undefined
     status.connected = false
     status.connectedSinceMs = undefined
+    status.downReason = reason
     if (this.#stopped) return
     const pauseMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures)
     this.#failures = Math.min(this.#failures + 1, 10)

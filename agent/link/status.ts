@@ -3,6 +3,8 @@ export interface LinkStatus {
   connected: boolean
   hubUrl: string
   connectedSinceMs: number | undefined
+  /** Why there is no connection, while there is none. */
+  downReason: string | undefined
   reconnects: number
   roundTripMs: number | undefined
   /** Smoothed absolute difference of successive round trips (RFC 3550, section 6.4.1: gain 1/16). */
@@ -19,6 +21,7 @@ export const newLinkStatus = (hubUrl: string): LinkStatus => ({
   connected: false,
   hubUrl,
   connectedSinceMs: undefined,
+  downReason: undefined,
   reconnects: -1,
   roundTripMs: undefined,
   jitterMs: 0,

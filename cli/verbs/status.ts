@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { toSluiceError } from '../../api/errors.ts'
 import type { DeviceView } from '../../api/views.ts'
 import type { LinkStats } from '../../mappers/sdk/mapper.ts'
-import { cloudEndpoint, cloudFile, DeviceApi, dataFolder, socketPath } from '../device-api.ts'
+import { cloudEndpoint, cloudFile, DeviceApi, dataFolder, type HubLinkView, socketPath } from '../device-api.ts'
 import type { Style } from '../output.ts'
 import { percent } from '../plan-picture.ts'
 import { padEnd, printable } from '../text.ts'
@@ -29,13 +29,14 @@ export const status = defineVerb({
     const agentApi = existsSync(socketPath(data))
       ? new DeviceApi({ kind: 'socket', path: socketPath(data) })
       : undefined
-    const [agent, cloud, links] = await Promise.all([
+    const [agent, cloud, links, hub] = await Promise.all([
       look(agentApi, socketPath(data), signal),
       look(cloudApi(data), cloudFile(data), signal),
       agentApi?.links(signal).catch(() => []) ?? [],
+      agentApi?.hub(signal).catch(() => undefined),
     ])
-    if (out.json) out.value({ data, agent: brief(agent), cloud: brief(cloud), links })
-    else for (const line of statusLines(agent, cloud, links, out.style)) out.line(line)
+    if (out.json) out.value({ data, agent: brief(agent), cloud: brief(cloud), hub: hub ?? null, links })
+    else for (const line of statusLines({ agent, cloud, hub, links }, out.style)) out.line(line)
     return agent?.reachable === true || cloud?.reachable === true ? EXIT.ok : EXIT.unreachable
   },
 })
@@ -70,12 +71,23 @@ const brief = (side: Side | undefined) =>
         online: side.devices.filter(({ state }) => state === 'online').length,
       }
 
-function statusLines(
-  agent: Side | undefined,
-  cloud: Side | undefined,
-  links: readonly LinkStats[],
-  style: Style,
-): string[] {
+interface Seen {
+  readonly agent: Side | undefined
+  readonly cloud: Side | undefined
+  /** The agent's link to its hub; null without one, undefined when nobody could say. */
+  readonly hub: HubLinkView | null | undefined
+  readonly links: readonly LinkStats[]
+}
+
+function hubLine(hub: HubLinkView | null, style: Style): string {
+  const label = padEnd('hub link', 12)
+  if (hub === null) return `${style.dim('○')} ${label}this gateway has not joined a cloud core`
+  if (hub.connected) return `${style.green('●')} ${label}${printable(hub.url)}, connected`
+  const why = hub.reason === undefined ? 'not connected yet' : hub.reason
+  return `${style.red('●')} ${label}${printable(hub.url)}, ${printable(why)}`
+}
+
+function statusLines({ agent, cloud, hub, links }: Seen, style: Style): string[] {
   const side = (name: string, value: Side | undefined): string => {
     const label = padEnd(name, 12)
     if (value === undefined) return `${style.dim('○')} ${label}not kept in this folder`
@@ -86,6 +98,7 @@ function statusLines(
   return [
     side('agent', agent),
     side('cloud core', cloud),
+    ...(hub === undefined ? [] : [hubLine(hub, style)]),
     ...links.map((link) => {
       const mark = link.state === 'up' ? style.green('●') : link.state === 'idle' ? style.dim('○') : style.red('●')
       const errors = Object.entries(link.errors).filter(([, count]) => count > 0)
