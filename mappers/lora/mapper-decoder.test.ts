@@ -23,7 +23,7 @@ const properties = [
 describe("a vendor's decoder in the mapper", () => {
   it('reads uplinks, writes downlinks, and says line and payload when it fails', async () => {
     await using b = bench()
-    b.mapper.configure([binding({ properties, model: { decoder: DECODER } })])
+    b.mapper.configure([binding({ properties, model: { decoder: DECODER, decoderTime: '1s' } })])
     await using forwarder = await LoraForwarder.open('AA555A0000000101', await portOf(b))
     const device = new LoraDevice({ devEui: DEV_EUI, appKey: keyFromHex(APP_KEY)! })
     await forwarder.hear(device.joinRequest())
@@ -38,17 +38,19 @@ describe("a vendor's decoder in the mapper", () => {
     expect(failed).toMatchObject({ quality: 'bad(decoder-error)', reason: 'line 3: short; port 1, payload 15' })
 
     const outcome = b.write('every', 10)
-    // The encoder runs in a process of its own: uplinks come until the downlink is there.
-    let down = device.receive(Buffer.alloc(0))
-    const taken = forwarder.transmitted()
-    while (down === undefined) {
+    // The encoder runs in a process of its own: the device reports until the downlink is there.
+    const taken = Promise.race([
+      forwarder.transmitted(),
+      outcome.then((end) => Promise.reject(new Error(JSON.stringify(end)))),
+    ])
+    let packet: Awaited<typeof taken> | undefined
+    while (packet === undefined) {
+      const before = b.readings.length
       await forwarder.hear(device.uplink(1, Buffer.from('1501', 'hex')))
-      const packet = await Promise.race([
-        taken,
-        new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined))),
-      ])
-      if (packet !== undefined) down = device.receive(Buffer.from(packet.data, 'base64'))
+      const read = b.until(() => b.readings.length > before)
+      packet = await Promise.race([taken, read.then(() => undefined)])
     }
+    const down = device.receive(Buffer.from(packet.data, 'base64'))
     expect(down).toMatchObject({ port: 5, payload: Buffer.from('aa0a', 'hex') })
     await forwarder.hear(device.uplink(1, Buffer.from('1501', 'hex')))
     expect(await outcome).toMatchObject({ state: 'applied' })

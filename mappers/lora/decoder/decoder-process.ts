@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Clock, Timer } from '../../../api/clock.ts'
 import { SANDBOX_PROGRAM } from './sandbox-program.ts'
 
-/** Beyond the decoder's own limit: starting a context, a busy machine. After that the process is ended. */
-const GRACE_MS = 2000
+/** Beyond the decoder's own limit: starting the process, a busy machine, further tries. After that the process is ended. */
+const GRACE_MS = 5000
 const MAX_ANSWER_BYTES = 1 << 20
 
 export interface ProcessRequest {

@@ -141,20 +141,36 @@ function contextOf(key, source, timeout) {
   return context;
 }
 function say(answer) { process.stdout.write(JSON.stringify(answer) + '\\n'); }
+const MAX_TRIES = 5;
+// The limit is on the clock, as vm has no other. On a machine with too much to do, a decoder that was hardly given the
+// processor is not to blame and gets another try.
+function starved(before, timeLimitMs) {
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000 < timeLimitMs / 2;
+}
 function work({ id, key, source, call, timeLimitMs }) {
-  try {
-    const context = contextOf(key, source, timeLimitMs);
-    if (context === undefined) return say({ id, needSource: true });
-    context.__input = call;
-    const result = invoke.runInContext(context, { timeout: timeLimitMs });
-    say({ id, result: typeof result === 'string' && result.length <= 65536 ? result : JSON.stringify({ error: 'the result is too large' }) });
-  } catch (error) {
-    contexts.delete(key);
-    if (error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') return say({ id, timedOut: true });
-    let message = 'the decoder threw';
-    let stack = '';
-    try { message = String(error.message).slice(0, 500); stack = String(error.stack).slice(0, 2000); } catch {}
-    say({ id, result: JSON.stringify({ error: message, stack }) });
+  for (let tries = 1; ; tries++) {
+    const before = process.cpuUsage();
+    try {
+      const context = contextOf(key, source, timeLimitMs);
+      if (context === undefined) return say({ id, needSource: true });
+      context.__input = call;
+      const result = invoke.runInContext(context, { timeout: timeLimitMs });
+      return say({ id, result: typeof result === 'string' && result.length <= 65536 ? result : JSON.stringify({ error: 'the result is too large' }) });
+    } catch (error) {
+      contexts.delete(key);
+      if (error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
+        if (tries < MAX_TRIES && starved(before, timeLimitMs)) {
+          if (source === undefined) return say({ id, needSource: true });
+          continue;
+        }
+        return say({ id, timedOut: true });
+      }
+      let message = 'the decoder threw';
+      let stack = '';
+      try { message = String(error.message).slice(0, 500); stack = String(error.stack).slice(0, 2000); } catch {}
+      return say({ id, result: JSON.stringify({ error: message, stack }) });
+    }
   }
 }
 let pending = '';
