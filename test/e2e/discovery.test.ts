@@ -1,0 +1,92 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Device, DiscoveredDevice } from '../../api/resources.ts'
+import { discoveredName } from '../../cloudcore/discovery/name.ts'
+import { collectionPath, DEVICES, DISCOVERED_DEVICES, EVENTS, objectPath } from '../../cloudcore/kube/paths.ts'
+import type { DeviceBinding, GatewayHost, Mapper, Protocol } from '../../mappers/sdk/mapper.ts'
+import { Assembly } from '../harness/assembly.ts'
+import { counterModel } from '../harness/fleet.ts'
+import { eventually } from '../harness/until.ts'
+
+/** Speaks to nobody; the test says what it sees. */
+class Lookout implements Mapper {
+  host: GatewayHost | undefined
+  devices: readonly DeviceBinding[] = []
+  readonly protocol: Protocol = {
+    name: 'modbus',
+    schema: async () => (await import('../../mappers/modbus/schema.ts')).modbusSchema,
+    lint: async () => () => [],
+    explain: async () => (await import('../../mappers/modbus/explain.ts')).explainBinding,
+    load: async () => (host) => {
+      this.host = host
+      return this
+    },
+  }
+  configure(devices: readonly DeviceBinding[]) {
+    this.devices = devices
+  }
+  write(): Promise<never> {
+    return Promise.reject(new Error('nothing is written here'))
+  }
+  links = () => []
+  explain = () => undefined
+  async [Symbol.asyncDispose]() {}
+}
+
+let house: Assembly
+beforeAll(async () => {
+  house = await Assembly.start({ cloud: { heartbeatMs: 300 } })
+  await house.createModel('counter', counterModel)
+}, 60_000)
+afterAll(() => house?.[Symbol.asyncDispose]())
+beforeEach(() => house.tellOnFailure())
+
+describe('discovery', { timeout: 60_000 }, () => {
+  it('goes from a sighting at a gateway to an object, by approval to a device, and from there to the gateway', async () => {
+    const lookout = new Lookout()
+    const address = (unit: number) => ({ tcp: { host: '127.0.0.1', port: 5020 }, unit })
+    const known: Device['spec'] = { model: 'counter', nodeName: house.gateway, modbus: address(1) }
+    await house.createDevice('known', known)
+    await using agent = await house.startAgent({}, { protocols: [lookout.protocol] })
+    const host = await eventually(() => lookout.devices.length === 1 && lookout.host, 'the protocol with its device')
+    const seen = (unit: number) => ({
+      id: `unit-${unit}`,
+      address: address(unit),
+      name: 'Meter',
+      candidates: [{ model: 'counter', score: 0.8, why: 'it says so' }],
+      facts: { vendor: 'Acme' },
+      atMs: Date.now(),
+    })
+    host.sighted([seen(1), seen(2)])
+    expect(agent.core.sightings.list().map(({ id }) => id)).toEqual(['unit-2'])
+
+    const path = objectPath(DISCOVERED_DEVICES, discoveredName(house.gateway, 'modbus', 'unit-2'), 'default')
+    const look = (state: string) => async () => {
+      const object = await house.kube.get<DiscoveredDevice>(path).catch(() => undefined)
+      return object?.status?.state === state && object
+    }
+    const found = await eventually(look('new'), 'the discovered device')
+    expect(found).toMatchObject({
+      metadata: { labels: { 'sluice.dev/gateway': house.gateway } },
+      spec: { protocol: 'modbus', id: 'unit-2', gateway: house.gateway, name: 'Meter', address: address(2) },
+      status: { resembles: 'counter', sightings: 1 },
+    })
+    const { items } = await house.kube.list<DiscoveredDevice>(collectionPath(DISCOVERED_DEVICES))
+    expect(items).toHaveLength(1)
+
+    const approve = { name: 'meter-2', model: 'nothing', namespace: house.namespace }
+    await house.kube.patch(path, 'merge', { spec: { approve } })
+    const event = await eventually(async () => {
+      const events = await house.kube.list<{ reason: string; message: string }>(collectionPath(EVENTS, 'default'))
+      return events.items.find(({ reason }) => reason === 'ModelNotFound')
+    }, 'the event')
+    expect(event.message).toContain("no DeviceModel 'nothing'")
+
+    await house.kube.patch(path, 'merge', { spec: { approve: { ...approve, model: 'counter' } } })
+    const approved = await eventually(look('approved'), 'the approval')
+    expect(approved.status?.device).toBe(`${house.namespace}/meter-2`)
+    const device = await house.kube.get<Device>(objectPath(DEVICES, 'meter-2', house.namespace))
+    expect(device.spec).toMatchObject({ model: 'counter', nodeName: house.gateway, modbus: address(2) })
+    await eventually(() => lookout.devices.length === 2, 'the gateway serves it')
+    expect(agent.core.sightings.list()).toEqual([])
+  })
+})
