@@ -2,6 +2,7 @@ import type { Json } from '../../api/resources.ts'
 import { VirtualClock } from '../../api/virtual-clock.ts'
 import { AdvertReader } from '../../mappers/ble/advert-reader.ts'
 import { compileDevice as compileBle } from '../../mappers/ble/device-config.ts'
+import { readingOf } from '../../mappers/ble/readings.ts'
 import { Decoders } from '../../mappers/lora/decoder/decoders.ts'
 import { compileDevice as compileLora } from '../../mappers/lora/device-config.ts'
 import { Unusable } from '../../mappers/lora/point.ts'
@@ -55,13 +56,18 @@ export function readMessages(binding: DeviceBinding, vector: Vector): Map<string
 const nothingStored: MapperStorage = { get: () => undefined, keys: () => [], put: () => {} }
 
 export function readAdvertisement(binding: DeviceBinding, vector: Vector): Map<string, Json> {
-  const { advertPoints: points } = compileBle(binding)
+  const { advertPoints: points, gattPoints } = compileBle(binding)
   const mac = '00:00:00:00:00:01'
   const clock = new VirtualClock()
   const reader = new AdvertReader({ device: binding.key, mac, points, clock, storage: nothingStored })
   const { readings } = reader.heard(Uint8Array.from(Buffer.from(vector.advertisement ?? '', 'hex')), 0)
+  const held = gattPoints.flatMap((point) => {
+    const bytes = vector.characteristics?.[point.source.characteristic]
+    if (bytes === undefined || !point.readable) return []
+    return [readingOf(binding.key, point, point.decode(Uint8Array.from(Buffer.from(bytes, 'hex'))), 0)]
+  })
   return new Map(
-    readings.map(({ property, value, quality }) => [
+    [...readings, ...held].map(({ property, value, quality }) => [
       property,
       quality === 'good' && value !== undefined ? value : String(quality),
     ]),

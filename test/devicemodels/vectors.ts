@@ -21,6 +21,8 @@ export interface Vector {
   readonly messages?: readonly { readonly topic: string; readonly payload: string }[]
   /** BLE: advertising data as hexadecimal, length-type-value structures. */
   readonly advertisement?: string
+  /** BLE: what characteristics hold, as hexadecimal by UUID without dashes. */
+  readonly characteristics?: Readonly<Record<string, string>>
 }
 
 /** A value that is written, and what has to go over the wire for it. Modbus only. */
