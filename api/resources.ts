@@ -2,15 +2,12 @@ export type { Device, DeviceSpec, DeviceStatus, DeviceTwin, WriteState } from '.
 export type {
   DeviceModel,
   DeviceModelSpec,
-  ModelMethod,
   ModelProperty,
-  PollPolicy,
   ReportPolicy,
-  WritePolicy,
 } from './schema/device-model.ts'
 export type { DiscoveredDevice, DiscoveredDeviceSpec, DiscoveredDeviceStatus } from './schema/discovered-device.ts'
-export type { Gateway, GatewaySpec, GatewayStatus } from './schema/gateway.ts'
-export type { Json, KubeObject, ObjectMeta } from './schema/parts.ts'
+export type { Gateway, GatewayStatus } from './schema/gateway.ts'
+export type { Json, ObjectMeta } from './schema/parts.ts'
 
 export const GROUP = 'sluice.dev'
 export const VERSION = 'v1alpha1'

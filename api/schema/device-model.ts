@@ -131,8 +131,6 @@ const modelFrameObject = object(modelFrame)
 export type ModelProperty = Static<typeof propertyFrameObject> & { readonly [protocol: string]: unknown }
 export type ModelMethod = Static<ReturnType<typeof methodSchema>>
 export type ReportPolicy = Static<ReturnType<typeof reportPolicy>>
-export type PollPolicy = Static<ReturnType<typeof pollPolicy>>
-export type WritePolicy = Static<ReturnType<typeof writePolicy>>
 export type DeviceModelSpec = Static<typeof modelFrameObject> & {
   properties: ModelProperty[]
   methods?: ModelMethod[]

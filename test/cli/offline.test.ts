@@ -122,6 +122,7 @@ describe('sluice crds', () => {
       'devicemodels.sluice.dev',
       'devices.sluice.dev',
       'gateways.sluice.dev',
+      'discovereddevices.sluice.dev',
     ])
   })
 })
