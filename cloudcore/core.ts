@@ -215,6 +215,7 @@ async function assemble(
     revoke: (gateway) => {
       const count = join.revoke(gateway)
       hub.disconnect(gateway, new SluiceError('SLUICE_JOIN_CERT_REVOKED', 'the certificate was revoked'))
+      presence.gone(gateway)
       return count
     },
     gateways: () => [...gateways.watch.cache.keys()].map((name) => ({ name, state: gateways.stateOf(name) })),

@@ -64,6 +64,15 @@ export class PresenceBoard {
     this.#countDown(gateway, held)
   }
 
+  /** The gateway was shut out: nobody has to wait for the grace to see that. */
+  gone(gateway: string): void {
+    const held = this.#gateways.get(gateway)
+    if (held === undefined || held.state === 'away') return
+    held.timer?.cancel()
+    if (held.state === 'online') held.lastHeardMs = held.sinceMs = this.#clock.now()
+    this.#leave(gateway, held)
+  }
+
   state(gateway: string): PresenceState | undefined {
     return this.#gateways.get(gateway)?.state
   }
@@ -84,14 +93,12 @@ export class PresenceBoard {
 
   #countDown(gateway: string, presence: Presence): void {
     presence.timer?.cancel()
-    presence.timer = this.#clock.after(
-      this.#graceMs,
-      () => {
-        presence.timer = undefined
-        presence.state = 'away'
-        for (const listener of this.#listeners) listener.away?.(gateway, presence.sinceMs)
-      },
-      true,
-    )
+    presence.timer = this.#clock.after(this.#graceMs, () => this.#leave(gateway, presence), true)
+  }
+
+  #leave(gateway: string, presence: Presence): void {
+    presence.timer = undefined
+    presence.state = 'away'
+    for (const listener of this.#listeners) listener.away?.(gateway, presence.sinceMs)
   }
 }
