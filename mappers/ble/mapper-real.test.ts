@@ -165,4 +165,40 @@ describe('noble on the virtual radio', { timeout: 30_000 }, () => {
     expect(down.reason).toContain(adapter)
     expect(host.readings.at(-1)).toMatchObject({ quality: 'bad(radio-down)' })
   })
+
+  it('resets a radio that hangs, and serves on', async () => {
+    const { radio, host, adapter } = setUp()
+    const mac = 'A4:C1:38:00:00:04'
+    radio.air.beacon({ mac, intervalMs: 30, data: () => hex('0616 d2fc 40 0161') })
+    const port = [...radio.ports].find(({ path }) => path === adapter)
+    const mapper = start(host)
+    mapper.configure([
+      device('ns/room', mac, [{ name: 'charge', type: 'int', ble: { advert: 'bthome', field: 'battery' } }], {
+        address: { adapter },
+      }),
+    ])
+    await host.until(() => host.values('charge').length > 0)
+    port?.controller.hang()
+    const down = await host.until(() => host.news.find(({ online }) => !online))
+    expect(down.reason).toContain('does not answer')
+    port?.controller.revive()
+    await host.until(() => host.news.at(-1)?.online === true)
+    expect(mapper.links()[0]).toMatchObject({ state: 'up', errors: { 'radio-reset': 1 } })
+  })
+
+  it.each([
+    ['/dev/no-such-radio', 'is not there'],
+    ['/dev/null', '/dev/null'],
+    ['bluez:hci0', 'npm install dbus-next'],
+    ['hci7', 'hci7'],
+  ])('says what is wrong with the radio %s and does not end the process', async (adapter, words) => {
+    const { host } = setUp()
+    start(host).configure([
+      device('ns/room', 'A4:C1:38:00:00:05', [temperature({ advert: 'bthome', field: 'temperature' })], {
+        address: { adapter },
+      }),
+    ])
+    const down = await host.until(() => host.news[0])
+    expect(down).toMatchObject({ online: false, reason: expect.stringContaining(words) })
+  })
 })

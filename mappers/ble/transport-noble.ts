@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Characteristic, Noble, Peripheral } from '@stoprocent/noble'
 import type { Clock } from '../../api/clock.ts'
@@ -10,6 +11,8 @@ import { isAdvertisingReport, readReports } from './codec/hci-reports.ts'
 import { shortUuid } from './codec/uuid.ts'
 import { type Patience, withDeadline } from './guard.ts'
 import type { BleLink, BleTransport, Heard, Peer, RemoteCharacteristic } from './transport.ts'
+
+const here = createRequire(import.meta.url)
 
 const RADIO_HINT: Readonly<Record<Adapter['kind'], string>> = {
   hci: 'Is the adapter there and up (hciconfig), and may this user open it (CAP_NET_RAW)? bluez:hci0 needs no such right.',
@@ -39,12 +42,12 @@ export class NobleTransport implements BleTransport {
   }
 
   async open(patience: Patience): Promise<void> {
-    const noble = await loadNoble(this.#adapter)
-    this.#noble = noble
+    const adapter = this.#adapter
     const failed = (reason: string) =>
-      new SluiceError('SLUICE_BLE_RADIO', `the radio ${nameOf(this.#adapter)} ${reason}`, {
-        hint: RADIO_HINT[this.#adapter.kind],
-      })
+      new SluiceError('SLUICE_BLE_RADIO', `the radio ${nameOf(adapter)} ${reason}`, { hint: RADIO_HINT[adapter.kind] })
+    if (adapter.kind === 'uart' && !existsSync(adapter.port)) throw failed('is not there')
+    const noble = await loadNoble(adapter)
+    this.#noble = noble
     noble.on('stateChange', (state) => this.#changed(state))
     noble.on('warning', () => undefined)
     try {
@@ -181,12 +184,15 @@ export class NobleTransport implements BleTransport {
     this.#noble = undefined
     this.#up = false
     if (noble === undefined) return
+    const serial = serialOf(noble)
     try {
       noble.stop()
     } catch {
       // It had not come up far enough to be stopped.
     }
     noble.removeAllListeners()
+    // noble takes its listeners off a port that may still fail to open; an "error" that nobody hears ends the process.
+    serial?.on('error', () => undefined)
   }
 
   /**
@@ -238,11 +244,12 @@ async function loadNoble(adapter: Adapter): Promise<Noble> {
   }
   if (typeof open !== 'function') throw new SluiceError('SLUICE_BLE_NOT_INSTALLED', 'the Bluetooth library is damaged')
   try {
+    // noble looks for it only when it starts, where nobody could catch that it is missing.
+    if (adapter.kind === 'bluez') createRequire(here.resolve('@stoprocent/noble')).resolve('dbus-next')
     const noble: Noble = Reflect.apply(open, undefined, bindingsOf(adapter))
     return noble
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new SluiceError('SLUICE_BLE_NOT_INSTALLED', `the radio ${nameOf(adapter)} cannot be used: ${reason}`, {
+    throw new SluiceError('SLUICE_BLE_NOT_INSTALLED', `what the radio ${nameOf(adapter)} needs is not installed`, {
       hint: adapter.kind === 'bluez' ? 'Run npm install dbus-next, or give adapter: hci0.' : RADIO_HINT[adapter.kind],
       cause,
     })
@@ -250,7 +257,7 @@ async function loadNoble(adapter: Adapter): Promise<Noble> {
 }
 
 function bindingsOf(adapter: Adapter): [string, object] {
-  if (adapter.kind === 'bluez') return ['dbus', { adapter: adapter.name }]
+  if (adapter.kind === 'bluez') return ['dbus', { adapterId: adapter.name }]
   if (adapter.kind === 'hci') return ['hci', { deviceId: adapter.index }]
   return ['hci', { hciDriver: 'uart', bindParams: { uart: { port: adapter.port, baudRate: adapter.baud } } }]
 }
@@ -264,7 +271,7 @@ const TAPS = new WeakMap<object, (packet: Uint8Array) => void>()
  * A packet that it cannot read is dropped instead; advertising reports go to us and not to it.
  */
 function guardParser(): void {
-  const hci: unknown = createRequire(import.meta.url)('@stoprocent/noble/lib/hci-socket/hci')
+  const hci: unknown = here('@stoprocent/noble/lib/hci-socket/hci')
   const prototype: unknown = typeof hci === 'function' ? hci.prototype : undefined
   if (typeof prototype !== 'object' || prototype === null || GUARDED in prototype) return
   const parse: unknown = Reflect.get(prototype, 'onSocketData')
