@@ -65,17 +65,17 @@ async function dispatch(argv: readonly string[], out: Output, around: Surroundin
   return verb.run({ options, args, out, signal: around.signal, env: around.env })
 }
 
-/** `device ls` and the like are two words; a group alone (`device`, `device --help`) has no entry. */
+/** `device ls` and the like are two words, also where the first is a verb of its own; a group alone (`device`, `device --help`) has no entry. */
 function findVerb(argv: readonly string[]): { entry: VerbEntry | undefined; rest: readonly string[] } {
   const [first = '', second] = argv
+  const double = ALL_VERBS.find((verb) => verb.name === `${first} ${second}`)
+  if (double !== undefined) return { entry: double, rest: argv.slice(2) }
   const single = ALL_VERBS.find((verb) => verb.name === first)
   if (single !== undefined) return { entry: single, rest: argv.slice(1) }
   const group = ALL_VERBS.filter((verb) => verb.name.startsWith(`${first} `))
   if (group.length === 0) throw unknownVerb(first)
   if (second === undefined || second === '--help' || second === '-h') return { entry: undefined, rest: [] }
-  const entry = group.find((verb) => verb.name === `${first} ${second}`)
-  if (entry === undefined) throw unknownVerb(`${first} ${second}`)
-  return { entry, rest: argv.slice(2) }
+  throw unknownVerb(`${first} ${second}`)
 }
 
 function unknownVerb(word: string): SluiceError {

@@ -63,6 +63,16 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/device-import.ts')).deviceImport,
       },
       {
+        name: 'discover',
+        summary: 'What gateways see that nobody configured',
+        load: async () => (await import('./verbs/discover.ts')).discover,
+      },
+      {
+        name: 'discover approve',
+        summary: 'Make a device of something that was discovered',
+        load: async () => (await import('./verbs/discover-approve.ts')).discoverApprove,
+      },
+      {
         name: 'plan',
         summary: 'How the gateway reads a device, drawn, and why',
         load: async () => (await import('./verbs/plan.ts')).plan,

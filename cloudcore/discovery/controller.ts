@@ -43,6 +43,7 @@ interface Found {
   readonly namespace: string
   readonly name: string
   uid: string | undefined
+  generation: number | undefined
   /** As it should be; what only a person sets is as the API last said. */
   spec: DiscoveredDeviceSpec
   /** As the API has it; undefined while there is no object. */
@@ -128,6 +129,7 @@ export class DiscoveryController {
       found.device = status.device
       found.condition = status.conditions?.find(({ type }) => type === 'Approved')
     }
+    found.generation = object.metadata.generation
     found.held = object.spec
     found.spec = { ...seenFields(found.spec), ...identity(found.spec), ...personal(object.spec) }
     if (found.state !== 'approved') {
@@ -248,6 +250,7 @@ export class DiscoveryController {
   }
 
   async #approve(found: Found): Promise<void> {
+    const { generation } = found
     const end = await approve(this.#options.objects, found)
     const before = found.condition
     const [status, reason] = end.ok ? (['True', 'DeviceMade'] as const) : (['False', end.reason] as const)
@@ -255,9 +258,12 @@ export class DiscoveryController {
       found.state = 'approved'
       found.device = end.device
     }
-    if (before?.reason === reason && before.message === end.message) return
     const lastTransitionTime = before?.status === status ? before.lastTransitionTime : iso(this.#options.clock.now())
-    found.condition = { type: 'Approved', status, reason, message: end.message, lastTransitionTime }
+    found.condition = {
+      ...{ type: 'Approved', status, reason, message: end.message, lastTransitionTime },
+      ...(generation === undefined ? {} : { observedGeneration: generation }),
+    }
+    if (before?.reason === reason && before.message === end.message) return
     const { namespace, name, uid } = found
     this.#options.record({
       subject: {
@@ -275,6 +281,7 @@ const emptyFound = (namespace: string, name: string, spec: DiscoveredDeviceSpec)
   namespace,
   name,
   uid: undefined,
+  generation: undefined,
   spec,
   held: undefined,
   state: 'new',

@@ -1,5 +1,7 @@
+import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Device, DiscoveredDevice } from '../../api/resources.ts'
+import { runCommand } from '../../cli/main.ts'
 import { discoveredName } from '../../cloudcore/discovery/name.ts'
 import { collectionPath, DEVICES, DISCOVERED_DEVICES, EVENTS, objectPath } from '../../cloudcore/kube/paths.ts'
 import type { DeviceBinding, GatewayHost, Mapper, Protocol } from '../../mappers/sdk/mapper.ts'
@@ -32,6 +34,18 @@ class Lookout implements Mapper {
   async [Symbol.asyncDispose]() {}
 }
 
+async function sluice(...argv: string[]) {
+  let stdout = ''
+  let stderr = ''
+  const code = await runCommand(argv, {
+    stdout: { write: (text) => (stdout += text), columns: 160 },
+    stderr: { write: (text) => (stderr += text) },
+    env: {},
+    signal: new AbortController().signal,
+  })
+  return { code, stdout, stderr }
+}
+
 let house: Assembly
 beforeAll(async () => {
   house = await Assembly.start({ cloud: { heartbeatMs: 300 } })
@@ -47,6 +61,7 @@ describe('discovery', { timeout: 60_000 }, () => {
     const known: Device['spec'] = { model: 'counter', nodeName: house.gateway, modbus: address(1) }
     await house.createDevice('known', known)
     await using agent = await house.startAgent({}, { protocols: [lookout.protocol] })
+    const cloud = () => sluice('discover', '--cloud', '--data', house.cloudData)
     const host = await eventually(() => lookout.devices.length === 1 && lookout.host, 'the protocol with its device')
     const seen = (unit: number) => ({
       id: `unit-${unit}`,
@@ -72,21 +87,27 @@ describe('discovery', { timeout: 60_000 }, () => {
     })
     const { items } = await house.kube.list<DiscoveredDevice>(collectionPath(DISCOVERED_DEVICES))
     expect(items).toHaveLength(1)
+    const [atGateway, inCloud] = [await sluice('discover', '--data', join(house.folder, 'gateway')), await cloud()]
+    expect(atGateway.stdout).toMatch(/unit-2 +modbus +Meter +counter 80 %/)
+    expect(inCloud.stdout).toMatch(/unit-2 +modbus +gw-1 +Meter +counter 80 %/)
 
-    const approve = { name: 'meter-2', model: 'nothing', namespace: house.namespace }
-    await house.kube.patch(path, 'merge', { spec: { approve } })
+    const approve = ['discover', 'approve', 'unit-2', '--name', 'meter-2', '-n', house.namespace]
+    const refused = await sluice(...approve, '--model', 'nothing', '--data', house.cloudData)
+    expect(refused).toMatchObject({ code: 4, stderr: expect.stringContaining("no DeviceModel 'nothing'") })
     const event = await eventually(async () => {
       const events = await house.kube.list<{ reason: string; message: string }>(collectionPath(EVENTS, 'default'))
       return events.items.find(({ reason }) => reason === 'ModelNotFound')
     }, 'the event')
     expect(event.message).toContain("no DeviceModel 'nothing'")
 
-    await house.kube.patch(path, 'merge', { spec: { approve: { ...approve, model: 'counter' } } })
+    const made = await sluice(...approve, '--model', 'counter', '--data', house.cloudData)
+    expect(made).toMatchObject({ code: 0, stdout: `✓ device ${house.namespace}/meter-2 is there\n` })
     const approved = await eventually(look('approved'), 'the approval')
     expect(approved.status?.device).toBe(`${house.namespace}/meter-2`)
     const device = await house.kube.get<Device>(objectPath(DEVICES, 'meter-2', house.namespace))
     expect(device.spec).toMatchObject({ model: 'counter', nodeName: house.gateway, modbus: address(2) })
     await eventually(() => lookout.devices.length === 2, 'the gateway serves it')
     expect(agent.core.sightings.list()).toEqual([])
+    expect((await cloud()).stderr).toContain('Nothing new')
   })
 })
