@@ -126,11 +126,6 @@ class EmbeddedBroker implements GatewayBroker {
       maxTopicLevels: this.#limits.maxTopicLevels,
       maxInflightInbound: 100,
       queueLimit: 1000,
-      preConnect: (_client, _packet, done) => {
-        if (this.#aedes.connectedClients < this.#limits.maxClients) return done(null, true)
-        this.#count('refused', `more than ${this.#limits.maxClients} clients`)
-        done(new Error('too many clients'), false)
-      },
       authenticate: (client, user, password, done) => {
         this.#admit(client, user, password).then(
           (returnCode) =>
@@ -269,9 +264,13 @@ class EmbeddedBroker implements GatewayBroker {
     this.#aedes.handle(socket)
   }
 
-  /** @returns the return code of CONNACK: 0 accepted, 2 identifier in use by somebody else, 5 not authorized. */
-  async #admit(client: Client, user: string | undefined, password: Buffer | undefined): Promise<0 | 2 | 5> {
+  /** @returns the return code of CONNACK: 0 accepted, 2 identifier in use by somebody else, 3 full, 5 not authorized. */
+  async #admit(client: Client, user: string | undefined, password: Buffer | undefined): Promise<0 | 2 | 3 | 5> {
     const { conn } = client
+    if (this.#aedes.connectedClients >= this.#limits.maxClients) {
+      this.#count('refused', `more than ${this.#limits.maxClients} clients`)
+      return 3
+    }
     const address = 'remoteAddress' in conn ? conn.remoteAddress : undefined
     const rights = await this.#access.rights(address, client.id, user, password, certificateUser(conn))
     if (rights === undefined) {

@@ -85,3 +85,33 @@ export async function flood(port: number, publishers: number, durationMs: number
   for (const socket of [...sockets, subscriber]) socket.destroy()
   return perSecond
 }
+
+/** State messages of many devices over one connection at a rate, or as fast as the broker takes them; how many. */
+export async function publishSteadily(
+  port: number,
+  devices: number,
+  perSecond: number,
+  durationMs: number,
+): Promise<number> {
+  const socket = await client(port, `steady-${process.pid}`)
+  const startMs = performance.now()
+  let sent = 0
+  while (performance.now() - startMs < durationMs) {
+    const due = Math.min(((performance.now() - startMs) / 1000) * perSecond, sent + 500)
+    const packets: Buffer[] = []
+    for (; sent < due; sent++) {
+      const payload = JSON.stringify({ state: sent % 2 === 0, energy: { power: sent / 10 }, rssi: -60 })
+      const topic = `d/${sent % devices}/state`
+      packets.push(generate({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false }))
+    }
+    const room = packets.length === 0 || socket.write(Buffer.concat(packets))
+    if (room) await new Promise((resolve) => setImmediate(resolve))
+    else await once(socket, 'drain')
+  }
+  // A ping comes back when everything before it was read.
+  const answered = once(socket, 'data')
+  socket.write(generate({ cmd: 'pingreq' }))
+  await answered
+  socket.destroy()
+  return sent
+}
