@@ -343,10 +343,15 @@ describe('a cloud core with its embedded API', () => {
     const told = agent.acked(3)
     agent.send({ t: 'gap', range: [1, 3], values: 42 })
     await told
-    await agent.batch(report(1), 'live', 4)
-    await agent.batch(report(2), 'live', 7)
+    const skipped = agent.acked(4)
+    agent.send({ t: 'gap', range: [4, 4], values: 0 })
+    await skipped
+    await agent.batch(report(1), 'live', 5)
+    await agent.batch(report(2), 'live', 8)
     agent.send({ t: 'status', status: { outbox: { batches: 0, bytes: 0, droppedValues: 42 } } })
     const metrics = await httpsCall(`${core.info.consoleUrl}/metrics`, { caPem, headers: bearer() })
+    // Numbers that an agent left out after an unclean end cost nothing and are no gap.
+    expect(metrics.body).toContain('sluice_hub_gaps_total 1\n')
     expect(metrics.body).toContain('sluice_hub_lost_values_total 42')
     expect(metrics.body).toContain('sluice_hub_unexplained_batches_total 2')
     agent.cut()

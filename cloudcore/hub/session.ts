@@ -263,9 +263,9 @@ export class Session {
       this.#ack(frame.range)
       return
     }
-    store.count(this.gateway, 'gaps')
     // After an unclean end an agent leaves numbers out on purpose: nothing was lost, nobody has to know.
     if (frame.values === 0) return
+    store.count(this.gateway, 'gaps')
     store.count(this.gateway, 'lostValues', frame.values)
     const [first, last] = frame.range
     const message = `the gateway had to drop batches ${first} to ${last} with ${frame.values} values`
