@@ -2,6 +2,24 @@ import { DEFAULT_DATA } from '../device-api.ts'
 import { becomePart } from '../processes.ts'
 import { defineVerb } from '../verb.ts'
 
+const text = (value: string, help: string) => ({ kind: 'text', value, help }) as const
+const port = (help: string) => ({ kind: 'port', value: 'PORT', help }) as const
+
+/** Handed to the agent's process as they are. */
+const PASSED_ON = {
+  'local-port': port('Local API on a loopback port too; writing there needs local-api.token.'),
+  'mqtt-port': text('PORT', "TCP port of the gateway's own MQTT broker, or off. It starts when something needs it."),
+  'mqtt-host': text('ADDRESS', 'Where the broker listens. Default 127.0.0.1; beyond it clients need a password.'),
+  'mqtt-tls-port': port('MQTT over TLS; with --mqtt-tls-cert and --mqtt-tls-key.'),
+  'mqtt-tls-cert': text('FILE', "The broker's certificate, PEM."),
+  'mqtt-tls-key': text('FILE', 'Its key, PEM.'),
+  'mqtt-tls-ca': text('FILE', 'Authority that signs the certificates of clients, or of the broker given below.'),
+  'mqtt-broker': text('URL', 'Use this broker in place of an own one: mqtt://host:1883.'),
+  'mqtt-username': text('NAME', 'Name to sign in there with.'),
+  'mqtt-password-file': text('FILE', 'File that holds the password.'),
+  'sparkplug-group': text('NAME', 'Publish the twins as a Sparkplug B edge node of this group too.'),
+} as const
+
 export const agent = defineVerb({
   name: 'agent',
   summary: 'The agent of a gateway alone',
@@ -10,18 +28,17 @@ export const agent = defineVerb({
     'the gateway has joined. Works as well without any cloud.',
   options: {
     data: { kind: 'text', value: 'DIR', help: `Folder of the agent (also: SLUICE_DATA). Default ${DEFAULT_DATA}.` },
-    'local-port': {
-      kind: 'port',
-      value: 'PORT',
-      help: 'Local API on a loopback port too; writing there needs local-api.token.',
-    },
+    ...PASSED_ON,
   },
   examples: [
     { command: 'sluice agent --data /var/lib/sluice', says: 'As a service runs it' },
     { command: 'sluice agent --local-port 8099', says: 'For Node-RED or a browser on the gateway' },
+    { command: 'sluice agent --mqtt-port 1883', says: 'With an MQTT broker that devices and programs here can use' },
   ],
-  run: ({ options, env }) =>
-    becomePart('agent', options.data, env, [
-      ...(options['local-port'] === undefined ? [] : ['--local-port', String(options['local-port'])]),
-    ]),
+  run: ({ options, env }) => {
+    const { data, ...rest } = options
+    const passedOn = Object.entries(rest).filter(([flag]) => Object.hasOwn(PASSED_ON, flag))
+    const args = passedOn.flatMap(([flag, value]) => (value === undefined ? [] : [`--${flag}`, String(value)]))
+    return becomePart('agent', data, env, args)
+  },
 })
