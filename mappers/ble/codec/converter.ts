@@ -1,4 +1,3 @@
-import { tidy } from './fields.ts'
 import { Unusable } from './values.ts'
 
 export const OPERATIONS = ['add', 'subtract', 'multiply', 'divide'] as const
@@ -32,5 +31,5 @@ export function applyConverter(converter: Converter, data: Uint8Array): number |
     else if (type === 'multiply') value *= operand
     else value /= operand
   }
-  return Number.isFinite(value) ? tidy(value) : new Unusable('not-a-number', 'the converter divides by zero')
+  return Number.isFinite(value) ? Number(value.toPrecision(12)) : new Unusable('not-a-number', 'the converter divides by zero')
 }

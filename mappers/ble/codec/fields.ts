@@ -34,5 +34,9 @@ export const malformed = (reason: string): Decoded => refused('malformed', reaso
 
 export const NO_KEY = refused('no-key', 'the device encrypts its advertisements and no bindKey is given')
 
-/** Removes what adding binary fractions leaves behind: 25.06 and not 25.060000000000002. */
-export const tidy = (value: number): number => Number(value.toPrecision(12))
+/** Removes what binary fractions leave behind: 25.06 and not 25.060000000000002. Nine decimals below a million, else six. */
+export function tidy(value: number): number {
+  const size = Math.abs(value)
+  const power = size < 1e6 ? 1e9 : 1e6
+  return size < 1e9 ? Math.round(value * power) / power : value
+}
