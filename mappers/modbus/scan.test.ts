@@ -1,0 +1,133 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
+import fc from 'fast-check'
+import { ServerSerial, ServerTCP } from 'modbus-serial'
+import { afterEach, describe, expect, it } from 'vitest'
+import { serialLine } from '../../hil/serial-line.ts'
+import { preciseClock } from './precise-clock.ts'
+import { candidatesFor, type ScanEvent, type ScanOptions, scanModbus } from './scan.ts'
+
+const cleanups: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup()
+})
+
+const units = { getHoldingRegister: (address: number) => address, getInputRegister: (address: number) => address }
+const identified = { ...units, readDeviceIdentification: () => ({ 0: 'Eastron', 1: 'SDM120-M', 2: 'V1' }) }
+/** 'SunS', model 1, 66 registers, manufacturer and product. */
+const sunspec = Buffer.alloc(72)
+sunspec.write('SunS\x00\x01\x00\x42Fronius', 'latin1')
+sunspec.write('Symo 10', 40, 'latin1')
+const inverter = {
+  ...units,
+  getHoldingRegister: (address: number) => (address >= 40_000 ? sunspec.readUInt16BE((address - 40_000) * 2) : 0),
+}
+const products = [
+  { model: 'eastron-sdm120', vendor: 'eastron', product: 'sdm120' },
+  { model: 'eastron-sdm630', vendor: 'eastron', product: 'sdm630' },
+]
+
+async function tcpUnit(unitID: number, vector: typeof units): Promise<number> {
+  // The library takes port 0 for "the default", so a free one is looked for first.
+  const probe = createServer()
+  await once(probe.listen(0, '127.0.0.1'), 'listening')
+  const { port } = probe.address() as AddressInfo
+  await new Promise<void>((resolve) => probe.close(() => resolve()))
+  const server = new ServerTCP(vector, { host: '127.0.0.1', port, unitID })
+  await once(server, 'initialized')
+  cleanups.push(() => new Promise<void>((resolve) => server.close(() => resolve())))
+  return port
+}
+
+async function scan(options: ScanOptions): Promise<ScanEvent[]> {
+  const events: ScanEvent[] = []
+  for await (const event of scanModbus(options, new AbortController().signal)) events.push(event)
+  return events
+}
+const found = (events: readonly ScanEvent[]) => events.flatMap((event) => (event.kind === 'found' ? [event] : []))
+
+describe('a Modbus scan of foreign units', () => {
+  it('finds the one that answers at a host, who it is and what it resembles', async () => {
+    const port = await tcpUnit(3, identified)
+    const lines = [{ kind: 'tcp', host: '127.0.0.1', port }] as const
+    const events = await scan({ lines, units: [1, 2, 3, 4], timeoutMs: 60, products })
+    expect(events.filter(({ kind }) => kind === 'asking')).toHaveLength(4)
+    expect(found(events).map(({ sighting: { atMs, ...rest } }) => rest)).toEqual([
+      {
+        id: `127.0.0.1:${port}:3`,
+        address: { tcp: { host: '127.0.0.1', port }, unit: 3 },
+        name: 'SDM120-M',
+        candidates: [
+          { model: 'eastron-sdm120', score: 0.95, why: "its product is 'SDM120-M'" },
+          { model: 'eastron-sdm630', score: 0.3, why: "its vendor is 'Eastron'" },
+        ],
+        facts: {
+          ...{ line: `tcp://127.0.0.1:${port}`, unit: '3' },
+          ...{ vendor: 'Eastron', product: 'SDM120-M', revision: 'V1' },
+        },
+      },
+    ])
+  })
+
+  it('knows an inverter by SunSpec when it does not know 43/14', async () => {
+    const port = await tcpUnit(1, inverter)
+    const events = await scan({ lines: [{ kind: 'tcp', host: '127.0.0.1', port }], units: [1], timeoutMs: 500 })
+    expect(found(events)[0]?.sighting).toMatchObject({
+      name: 'Symo 10',
+      facts: { format: 'SunSpec', vendor: 'Fronius', model: 'Symo 10' },
+    })
+  })
+
+  it('finds the baud rate of a serial line and stops there', async () => {
+    const line = serialLine({ baud: 19_200 }, preciseClock)
+    cleanups.push(async () => line[Symbol.asyncDispose]())
+    // Its idle time must hold the gaps of a busy test machine.
+    const options = { path: line.paths[1]!, baudRate: 19_200, unitID: 2, interval: 15 }
+    const server = new ServerSerial(units, options)
+    await once(server, 'initialized')
+    cleanups.push(() => new Promise<void>((resolve) => server.close(() => resolve())))
+    const lines = [19_200, 9600].map(
+      (baud) => ({ kind: 'serial', path: line.paths[0]!, baud, parity: 'none' }) as const,
+    )
+    const events = await scan({ lines, units: [1, 2], timeoutMs: 300 })
+    expect(found(events).map(({ sighting }) => sighting.address)).toEqual([
+      { rtu: { port: line.paths[0], baud: 19_200 }, unit: 2 },
+    ])
+    expect(events.filter(({ kind }) => kind === 'asking')).toHaveLength(2)
+  })
+
+  it('says why a line cannot be opened', async () => {
+    const lines = [{ kind: 'serial', path: '/dev/no-such-port', baud: 9600, parity: 'none' }] as const
+    await expect(scan({ lines, units: [1], timeoutMs: 50 })).rejects.toMatchObject({
+      code: 'SLUICE_MODBUS_SERIAL_OPEN',
+    })
+  })
+
+  it('ends at once when it is told to', async () => {
+    const port = await tcpUnit(200, units)
+    const stop = new AbortController()
+    const events = scanModbus(
+      { lines: [{ kind: 'tcp', host: '127.0.0.1', port }], units: [1, 2], timeoutMs: 60_000 },
+      stop.signal,
+    )
+    expect((await events.next()).value).toMatchObject({ kind: 'asking', unit: 1 })
+    const second = events.next()
+    stop.abort(new Error('Ctrl-C'))
+    await expect(second).rejects.toThrow('Ctrl-C')
+  })
+})
+
+describe('candidates', () => {
+  it('never break, come best first and are few, whatever a device calls itself', () => {
+    const products = fc.array(fc.record({ model: fc.string(), vendor: fc.string(), product: fc.string() }))
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.string()), products, (identity, known) => {
+        const candidates = candidatesFor(identity, known)
+        expect(candidates.length).toBeLessThanOrEqual(5)
+        expect(candidates.map(({ score }) => score)).toEqual(
+          candidates.map(({ score }) => score).toSorted((a, b) => b - a),
+        )
+      }),
+    )
+  })
+})
