@@ -1,5 +1,6 @@
 import type { Clock } from '../../api/clock.ts'
 import type { Json } from '../../api/resources.ts'
+import type { LocalBroker } from '../../mappers/sdk/mapper.ts'
 import {
   type DataType,
   decodePayload,
@@ -8,8 +9,7 @@ import {
   parseTopic,
   REBIRTH,
   topicOf,
-} from '../../mappers/mqtt/sparkplug/payload.ts'
-import type { LocalBroker } from '../../mappers/sdk/mapper.ts'
+} from '../../mappers/sdk/sparkplug-payload.ts'
 import type { DeviceState, PropertyState } from '../twin/device-state.ts'
 import { RateLimit } from './rate-limit.ts'
 

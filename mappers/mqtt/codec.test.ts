@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Json } from '../../api/resources.ts'
+import { ProtobufWriter, readFields } from '../sdk/protobuf.ts'
 import { decodeCbor, encodeCbor } from './cbor.ts'
 import { parsePath, valueAt } from './path.ts'
 import { Payload } from './payload.ts'
-import { ProtobufWriter, readFields } from './protobuf.ts'
 import { FORMATS, WIRES } from './schema.ts'
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')

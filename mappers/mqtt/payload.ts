@@ -1,8 +1,8 @@
 import type { Json } from '../../api/resources.ts'
+import { float32, float64, ProtobufError, readFields, uint32, uint64, type WireField } from '../sdk/protobuf.ts'
 import { CborError, decodeCbor } from './cbor.ts'
 import type { Step } from './path.ts'
 import { valueAt } from './path.ts'
-import { float32, float64, ProtobufError, readFields, uint32, uint64, type WireField } from './protobuf.ts'
 import type { Format, Wire } from './schema.ts'
 
 /** Why a payload gives no value. The code becomes the reading's quality: `bad(payload-format)`. */

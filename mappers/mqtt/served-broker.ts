@@ -1,13 +1,13 @@
 import { toSluiceError } from '../../api/errors.ts'
 import { LinkMeter } from '../sdk/link-meter.ts'
 import type { GatewayHost, LinkStats } from '../sdk/mapper.ts'
+import { encodePayload, topicOf } from '../sdk/sparkplug-payload.ts'
 import type { BrokerConfig, DeviceConfig } from './device-config.ts'
 import { listenForHomeAssistant } from './discovery/home-assistant.ts'
 import { sparkplugFilters } from './plan.ts'
 import { ServedDevice } from './served-device.ts'
 import type { MqttSession, OpenSession } from './session.ts'
 import { rebirthMetric, type SparkplugListener, SparkplugNode } from './sparkplug/node.ts'
-import { encodePayload, topicOf } from './sparkplug/payload.ts'
 
 /** One connection with the devices and Sparkplug nodes behind it. */
 export class ServedBroker implements AsyncDisposable {

@@ -3,12 +3,12 @@ import type { Json } from '../../api/resources.ts'
 import { matchesDesired, sameValue } from '../../api/twin/twin.ts'
 import { checkDesired } from '../sdk/convert.ts'
 import type { GatewayHost, WriteCommand, WriteOutcome } from '../sdk/mapper.ts'
+import { type DataType, encodePayload, topicOf } from '../sdk/sparkplug-payload.ts'
 import { encodeCbor } from './cbor.ts'
 import { valueAt } from './path.ts'
 import { Payload } from './payload.ts'
 import type { CommandPlan, ConfirmPlan, Point } from './point.ts'
 import type { ServedDevice } from './served-device.ts'
-import { type DataType, encodePayload, topicOf } from './sparkplug/payload.ts'
 import { fillPayload } from './template.ts'
 
 /** A connection that is away is looked for this often while a write waits for it. */

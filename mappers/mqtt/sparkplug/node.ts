@@ -1,5 +1,5 @@
 import type { Clock } from '../../../api/clock.ts'
-import { decodePayload, type Metric, parseTopic, REBIRTH, type SparkplugPayload } from './payload.ts'
+import { decodePayload, type Metric, parseTopic, REBIRTH, type SparkplugPayload } from '../../sdk/sparkplug-payload.ts'
 
 /** What one device of an edge node, or the node itself (`undefined`), hears. */
 export interface SparkplugListener {

@@ -1,9 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { VirtualClock } from '../../../api/virtual-clock.ts'
-import { ProtobufError } from '../protobuf.ts'
+import { ProtobufError } from '../../sdk/protobuf.ts'
+import {
+  type DataType,
+  decodePayload,
+  encodePayload,
+  type Metric,
+  parseTopic,
+  topicOf,
+} from '../../sdk/sparkplug-payload.ts'
 import { SparkplugNode } from './node.ts'
-import { type DataType, decodePayload, encodePayload, type Metric, parseTopic, topicOf } from './payload.ts'
 
 const named = <T>(type: DataType, value: fc.Arbitrary<T>) => value.map((one) => ({ type, value: one }))
 const finite = { noNaN: true, noDefaultInfinity: true }

@@ -1,5 +1,5 @@
-import type { Json } from '../../../api/resources.ts'
-import { float32, float64, ProtobufError, ProtobufWriter, readFields, type WireField } from '../protobuf.ts'
+import type { Json } from '../../api/resources.ts'
+import { float32, float64, ProtobufError, ProtobufWriter, readFields, type WireField } from './protobuf.ts'
 
 /** Data types of Sparkplug B 3.0, section 6.4.16, that have a value in JSON; data sets and templates have none. */
 export const DATA_TYPE = {
