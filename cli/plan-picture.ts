@@ -72,7 +72,8 @@ const period = (ms: number): string => {
 
 function requestLines(request: PlannedRequest, index: number, options: PictureOptions): string[] {
   const { style, width } = options
-  const facts = `every ${period(request.everyMs)}   ${milliseconds(request.busMs)}`
+  const facts =
+    request.everyMs === 0 ? 'whenever it comes' : `every ${period(request.everyMs)}   ${milliseconds(request.busMs)}`
   const lines = [
     `${padStart(String(index + 1), 3)}  ${style.bold(printable(request.request))}   ${style.dim(facts)}`,
     ...strip(request, options).map((line) => INDENT + line),

@@ -48,7 +48,7 @@ export function explainConfig(config: DeviceConfig): PlanExplanation {
     load: 0,
     naiveLoad: 0,
     notes: [
-      'devices speak when they want: everyMs is 0 where nothing is asked for',
+      'devices speak when they want; nothing is asked for',
       ...config.points
         .filter(({ command }) => command !== undefined)
         .map(({ name, command }) => `${name} is written to ${command!.topic}, ${confirmation(command!.confirm)}`),
