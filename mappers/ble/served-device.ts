@@ -48,10 +48,12 @@ export class ServedDevice implements RadioUser {
   }
 
   async start(): Promise<void> {
+    const { bindKey } = this.config
+    // Before the first advertisement: what cannot be opened yet would be told as a fault.
+    if (bindKey !== undefined) this.#adverts.useKey(await readBindKey(bindKey))
+    if (this.#disposed) return
     this.radio.join(this)
     this.#client.start()
-    const { bindKey } = this.config
-    if (bindKey !== undefined) this.#adverts.useKey(await readBindKey(bindKey))
   }
 
   /** @param gone the device was taken out, not only changed. */

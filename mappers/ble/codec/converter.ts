@@ -31,5 +31,7 @@ export function applyConverter(converter: Converter, data: Uint8Array): number |
     else if (type === 'multiply') value *= operand
     else value /= operand
   }
-  return Number.isFinite(value) ? Number(value.toPrecision(12)) : new Unusable('not-a-number', 'the converter divides by zero')
+  return Number.isFinite(value)
+    ? Number(value.toPrecision(12))
+    : new Unusable('not-a-number', 'the converter divides by zero')
 }
