@@ -26,7 +26,10 @@ export class ServedBroker implements AsyncDisposable {
     this.session = open(config, host, ({ up, reason }) => {
       if (up) host.log('info', `mqtt: connected to ${config.name}`)
       else host.log('warn', `mqtt: no connection to ${config.name}`, { reason: reason ?? '' })
-      if (!up) for (const { node } of this.#nodes.values()) node.lost(`no connection to ${config.name}`)
+      for (const { node } of this.#nodes.values()) {
+        if (up) node.connected()
+        else node.lost(`no connection to ${config.name}`)
+      }
       for (const device of this.devices.values()) device.connectionChanged()
     })
     this.#discovery = listenForHomeAssistant(this, host)

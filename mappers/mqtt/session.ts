@@ -159,8 +159,10 @@ class RemoteSession implements MqttSession {
       client.on('connect', () => {
         this.#waitMs = FIRST_WAIT_MS
         reason = 'the connection was closed'
+        // Before anybody is told: what is asked for then must find somebody who listens to the answer.
+        for (const filter of this.#filters.keys()) this.#fresh.add(filter)
+        this.#subscribeFresh()
         this.#set({ up: true })
-        for (const filter of this.#filters.keys()) this.#later(filter)
       })
       client.on('close', () => {
         this.#set({ up: false, reason })

@@ -70,6 +70,13 @@ export class SparkplugNode {
     this.#listeners.delete(listener)
   }
 
+  /** The broker is there, for the first time or again: whoever was born meanwhile has to say so again. */
+  connected(): void {
+    this.#rebirthAfterMs = 0
+    this.#rebirthWaitMs = REBIRTH_MS
+    if (!this.#born) this.#rebirth()
+  }
+
   /** The broker was away: nothing is known of what came meanwhile. */
   lost(reason: string): void {
     this.#born = false
