@@ -148,6 +148,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         devices: core.engine.devices,
         events,
         discovered: () => core.sightings.list(),
+        sighted: (protocol, items) => core.sightings.sighted(protocol, items),
         desire: (key, property, value, by) => core.desire(key, property, value, by),
         onEnded: (key, property, wake) => core.engine.onEnded(key, property, wake),
         links: () => core.mappers.links(),

@@ -68,6 +68,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/discover.ts')).discover,
       },
       {
+        name: 'discover modbus',
+        summary: 'Ask a serial line or a host who is there, unit by unit',
+        load: async () => (await import('./verbs/discover-modbus.ts')).discoverModbus,
+      },
+      {
         name: 'discover approve',
         summary: 'Make a device of something that was discovered',
         load: async () => (await import('./verbs/discover-approve.ts')).discoverApprove,

@@ -115,6 +115,20 @@ describe('the local API', () => {
     expect(fake.writes.map(({ command }) => command.value)).toEqual([30])
   })
 
+  it('shows what was seen and takes what a scan saw, within the limits', async () => {
+    await start()
+    const item = { protocol: 'fake', id: 'a', address: { unit: 7 }, candidates: [], facts: {}, atMs: 1e15, count: 0 }
+    const post = (items: unknown) => call({ method: 'POST', path: '/v1/discovered', body: JSON.stringify({ items }) })
+    expect(await post([item])).toMatchObject({ status: 200, body: { taken: 1 } })
+    expect(await call({ path: '/v1/discovered' })).toMatchObject({
+      status: 200,
+      body: { items: [{ id: 'a', count: 1 }] },
+    })
+    for (const wrong of [undefined, {}, [{}], [{ ...item, id: 'x'.repeat(300) }], [{ ...item, address: 3 }]]) {
+      expect(await post(wrong)).toMatchObject({ status: 400, body: { code: 'SLUICE_API_BAD_REQUEST' } })
+    }
+  })
+
   it('answers every wrong request with a typed error', async () => {
     await start()
     const put = (path: string, body: string) => call({ method: 'PUT', path, body })

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
-import type { SightedItem } from '../../api/link/sighted.ts'
+import { isSightedItem, type SightedItem } from '../../api/link/sighted.ts'
 import { type Json, objectKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import type { DesiredAnswer } from '../../api/views.ts'
@@ -18,6 +18,8 @@ export interface RoutesOptions {
   readonly devices: ReadonlyMap<string, DeviceState>
   readonly events: EventStream
   readonly discovered: () => readonly SightedItem[]
+  /** Takes what somebody else at the gateway saw: a scan. */
+  readonly sighted: (protocol: string, items: readonly SightedItem[]) => void
   readonly desire: (key: string, property: string, value: Json, by: string | undefined) => void
   readonly onEnded: (key: string, property: string, wake: () => void) => () => void
   readonly links: () => readonly LinkStats[]
@@ -48,6 +50,10 @@ export function localRoutes(options: RoutesOptions): Handler {
     if (path === 'devices' && parts.length === 6 && fifth === 'desired') {
       allow(request, 'PUT')
       await setDesired(options, request, response, url, deviceOf(namespace, name).key, property)
+      return
+    }
+    if (path === 'discovered' && parts.length === 2 && request.method === 'POST') {
+      answer(response, 200, { taken: await takeSighted(options, request) })
       return
     }
     allow(request, 'GET')
@@ -120,7 +126,27 @@ async function setDesired(
   answer(response, 200, body)
 }
 
+async function takeSighted(options: RoutesOptions, request: IncomingMessage): Promise<number> {
+  const hint = 'Send {"items": [...]}, each as GET /v1/discovered shows it.'
+  const body = await readBody(request, hint)
+  const items: unknown = typeof body === 'object' && body !== null && 'items' in body ? body.items : undefined
+  if (!Array.isArray(items) || !items.every(isSightedItem)) throw badBody("has no 'items' of sightings", hint)
+  for (const item of items) options.sighted(item.protocol, [item])
+  return items.length
+}
+
 async function readDesire(request: IncomingMessage): Promise<{ value: Json; by: string | undefined }> {
+  const hint = 'Send {"value": 21.5} with an optional "by".'
+  const body = await readBody(request, hint)
+  if (typeof body !== 'object' || body === null || !('value' in body)) throw badBody("has no 'value'", hint)
+  const by = 'by' in body ? body.by : undefined
+  if (by !== undefined && (typeof by !== 'string' || by.length > 128)) {
+    throw badBody("has a 'by' that is no short text", hint)
+  }
+  return { value: body.value as Json, by }
+}
+
+async function readBody(request: IncomingMessage, hint: string): Promise<unknown> {
   const chunks: Buffer[] = []
   let bytes = 0
   // What is too large is answered, and its rest thrown away: the connection goes on.
@@ -132,26 +158,18 @@ async function readDesire(request: IncomingMessage): Promise<{ value: Json; by: 
   if (bytes > MAX_BODY_BYTES) {
     request.resume()
     throw new SluiceError('SLUICE_API_TOO_LARGE', `The request has more than ${MAX_BODY_BYTES} bytes`, {
-      hint: 'Send a smaller value.',
+      hint: 'Send a smaller value, or fewer items at a time.',
     })
   }
-  let body: unknown
   try {
-    body = JSON.parse(Buffer.concat(chunks).toString())
+    return JSON.parse(Buffer.concat(chunks).toString())
   } catch (cause) {
-    throw badBody('is not JSON', cause)
+    throw badBody('is not JSON', hint, cause)
   }
-  if (typeof body !== 'object' || body === null || !('value' in body)) throw badBody("has no 'value'")
-  const by = 'by' in body ? body.by : undefined
-  if (by !== undefined && (typeof by !== 'string' || by.length > 128)) throw badBody("has a 'by' that is no short text")
-  return { value: body.value as Json, by }
 }
 
-function badBody(what: string, cause?: unknown): SluiceError {
-  return new SluiceError('SLUICE_API_BAD_REQUEST', `The request body ${what}`, {
-    hint: 'Send {"value": 21.5} with an optional "by".',
-    cause,
-  })
+function badBody(what: string, hint: string, cause?: unknown): SluiceError {
+  return new SluiceError('SLUICE_API_BAD_REQUEST', `The request body ${what}`, { hint, cause })
 }
 
 function allow(request: IncomingMessage, method: string): void {

@@ -109,5 +109,20 @@ describe('discovery', { timeout: 60_000 }, () => {
     await eventually(() => lookout.devices.length === 2, 'the gateway serves it')
     expect(agent.core.sightings.list()).toEqual([])
     expect((await cloud()).stderr).toContain('Nothing new')
+
+    // A scan is told to the agent, and so comes to the cloud, too.
+    const where = `127.0.0.1:${house.far.port}`
+    const scan = await sluice(
+      'discover',
+      'modbus',
+      '--host',
+      where,
+      '--units',
+      '9',
+      '--data',
+      join(house.folder, 'gateway'),
+    )
+    expect(scan).toMatchObject({ code: 0, stdout: expect.stringContaining(`tcp://${where} unit 9`) })
+    await eventually(async () => (await cloud()).stdout.includes(`${where}:9`), 'what the scan found')
   })
 })
