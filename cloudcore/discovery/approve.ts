@@ -1,6 +1,7 @@
 import { toSluiceError } from '../../api/errors.ts'
 import { API_VERSION, type Device, type DiscoveredDeviceSpec, type Json, objectKey } from '../../api/resources.ts'
 import { sameValue } from '../../api/twin/twin.ts'
+import { protocols } from '../../mappers/registry.ts'
 import { isPassing } from '../kube/errors.ts'
 import type { DiscoveryObjects } from './objects.ts'
 
@@ -22,6 +23,11 @@ export async function approve(
   const { spec } = seen
   const { name = '', model = '', namespace = seen.namespace } = spec.approve ?? {}
   const key = objectKey(namespace, name)
+  // A gateway chose this word: it must not stand for another field of the Device.
+  if (!protocols.some((protocol) => protocol.name === spec.protocol)) {
+    const message = `protocol '${spec.protocol}' is unknown to this cloud core`
+    return { ok: false, reason: 'ProtocolUnknown', message }
+  }
   if (!(await objects.hasModel(namespace, model))) {
     const message = `there is no DeviceModel '${model}' in namespace ${namespace}; apply one, or approve with another`
     return { ok: false, reason: 'ModelNotFound', message }

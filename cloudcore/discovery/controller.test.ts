@@ -178,6 +178,18 @@ describe('discovered devices', () => {
     expect(found('aa').status).toMatchObject({ state: 'approved', conditions: [{ status: 'True' }] })
   })
 
+  it('never become a device by a word of the gateway that is no protocol', async () => {
+    const name = discoveredName('gw', 'desired', 'aa')
+    controller.sighted('gw', [item('aa', { protocol: 'desired', count: Number.MAX_SAFE_INTEGER })])
+    await clock.advance(10)
+    const object = api.objects.get(`default/${name}`)!
+    expect(object.status?.sightings).toBe(1e12)
+    api.put(`default/${name}`, { ...object, spec: { ...object.spec, approve: { name: 'x', model: 'tag' } } })
+    await clock.advance(10)
+    expect(api.devices.size).toBe(0)
+    expect(events.map(({ reason }) => reason)).toEqual(['ProtocolUnknown'])
+  })
+
   it('never take over a device of somebody else', async () => {
     const device: Device = {
       ...{ apiVersion: 'sluice.dev/v1alpha1', kind: 'Device', metadata: { name: 'tag-1', namespace: 'default' } },

@@ -25,6 +25,8 @@ export const MAX_DISCOVERED_OF_GATEWAY = 1000
 const WRITE_EVERY_MS = 10_000
 const SWEEP_MS = 60_000
 const GONE_MS = 86_400_000
+/** A count that a gateway made up may not become one that no API takes. */
+const MAX_COUNT = 1e12
 
 export interface DiscoveryOptions {
   readonly objects: DiscoveryObjects
@@ -101,7 +103,8 @@ export class DiscoveryController {
       found.spec = specOf(gateway, item, found.held)
       found.lastSeenMs = seenAtMs(item.atMs, this.#options.clock.now())
       found.rssiDbm = item.rssiDbm
-      found.sightings += item.count > found.toldCount ? item.count - found.toldCount : item.count
+      const more = item.count > found.toldCount ? item.count - found.toldCount : item.count
+      found.sightings = Math.min(MAX_COUNT, found.sightings + more)
       found.toldCount = item.count
       if (found.state === 'gone') found.state = 'new'
       this.#writer.markDirty(key)

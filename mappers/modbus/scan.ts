@@ -181,8 +181,9 @@ export function candidatesFor(identity: Identity, products: readonly KnownProduc
   }
   return products
     .flatMap(({ model, vendor, product }) => {
-      const byProduct = naming(product)
       const byVendor = naming(vendor)
+      // A short name is in many texts; with its vendor beside it, it means something.
+      const byProduct = byVendor !== undefined || squeezed(product).length >= 4 ? naming(product) : undefined
       const reason = byProduct ?? byVendor
       if (reason === undefined) return []
       const score = byProduct === undefined ? 0.3 : byVendor === undefined ? 0.7 : 0.95
