@@ -147,6 +147,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         summary: 'Shut a lost or stolen gateway out',
         load: async () => (await import('./verbs/gateway-revoke.ts')).gatewayRevoke,
       },
+      {
+        name: 'mqtt passwd',
+        summary: "A user of the gateway's own MQTT broker: password and rights",
+        load: async () => (await import('./verbs/mqtt-passwd.ts')).mqttPasswd,
+      },
     ],
   },
   {

@@ -56,12 +56,14 @@ const SYSTEM_TOOLS = {
   test: [
     { command: 'kubectl', debian: 'kubernetes-client', use: 'the kubectl conformance suite' },
     { command: 'openssl', debian: 'openssl', use: 'the certificate tests' },
+    { command: 'mosquitto', debian: 'mosquitto', use: 'the tests of an external MQTT broker' },
   ],
-  bench: [],
+  bench: [{ command: 'mosquitto', debian: 'mosquitto', use: 'the comparison of brokers' }],
 }
 
-const onPath = (command) =>
-  (process.env.PATH ?? '').split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, command)))
+// Debian keeps servers in sbin, which an ordinary user's PATH may lack.
+const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
+const onPath = (command) => folders.some((folder) => folder !== '' && existsSync(join(folder, command)))
 
 function installSystemTools() {
   const missing = (SYSTEM_TOOLS[task] ?? []).filter((tool) => !onPath(tool.command))

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { SluiceError } from '../../api/errors.ts'
 import { dataFolder } from '../device-api.ts'
+import { readSecret } from '../secret-input.ts'
 import { defineVerb, EXIT } from '../verb.ts'
 
 export const join = defineVerb({
@@ -24,7 +23,7 @@ export const join = defineVerb({
       import('../../agent/link/identity.ts'),
     ])
     const before = loadIdentity(data)
-    const identity = await enrol(readToken(options['token-file']), signal)
+    const identity = await enrol(readSecret(options['token-file'], 'token-file'), signal)
     saveIdentity(data, identity)
     const { gateway, hubUrl } = identity
     if (out.json) out.value({ gateway, hubUrl, data, replaced: before?.gateway ?? null })
@@ -35,20 +34,3 @@ export const join = defineVerb({
     return EXIT.ok
   },
 })
-
-function readToken(file: string | undefined): string {
-  if (file === undefined && process.stdin.isTTY) {
-    throw new SluiceError('SLUICE_CLI_ARGUMENTS', "'sluice join' needs a token", {
-      hint: 'Give --token-file FILE, or pipe the token in.',
-    })
-  }
-  try {
-    return readFileSync(file === undefined || file === '-' ? 0 : file, 'utf8').trim()
-  } catch (cause) {
-    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause)
-    throw new SluiceError('SLUICE_CLI_FILE', `'${file ?? 'standard input'}' cannot be read (${reason})`, {
-      hint: 'Check the name and its rights.',
-      cause,
-    })
-  }
-}
