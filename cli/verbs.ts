@@ -73,6 +73,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/discover-modbus.ts')).discoverModbus,
       },
       {
+        name: 'discover order',
+        summary: 'A Modbus value in every word order and type, to find the right one',
+        load: async () => (await import('./verbs/discover-order.ts')).discoverOrder,
+      },
+      {
         name: 'discover approve',
         summary: 'Make a device of something that was discovered',
         load: async () => (await import('./verbs/discover-approve.ts')).discoverApprove,

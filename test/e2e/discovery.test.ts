@@ -123,6 +123,11 @@ describe('discovery', { timeout: 60_000 }, () => {
       join(house.folder, 'gateway'),
     )
     expect(scan).toMatchObject({ code: 0, stdout: expect.stringContaining(`tcp://${where} unit 9`) })
+    await house.createDevice('far', { ...house.counterDevice(9), nodeName: 'nobody' })
+    const order = await sluice('discover', 'order', `${house.namespace}/far`, 'count', '--data', house.cloudData)
+    expect(order).toMatchObject({ code: 0, stderr: '' })
+    expect(order.stdout).toMatch(/uint32 +big +1 +as the model says/)
+    expect(order.stdout).toMatch(/uint32 +big-swap +65536\n/)
     await eventually(async () => (await cloud()).stdout.includes(`${where}:9`), 'what the scan found')
   })
 })
