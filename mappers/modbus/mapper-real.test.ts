@@ -1,11 +1,11 @@
 import { once } from 'node:events'
-import type { AddressInfo, Server } from 'node:net'
-import { ServerSerial, ServerTCP } from 'modbus-serial'
+import { ServerSerial } from 'modbus-serial'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../api/clock.ts'
 import type { DeviceModelSpec } from '../../api/resources.ts'
 import { serialLine } from '../../hil/serial-line.ts'
 import type { DeviceReachability, Mapper, MapperHost, Reading } from '../sdk/mapper.ts'
+import { foreignTcpServer } from './foreign-server.test-helper.ts'
 import { createMapper } from './mapper.ts'
 import { preciseClock } from './precise-clock.ts'
 
@@ -83,10 +83,8 @@ const closing = (server: Foreign) => () => new Promise<void>((resolve) => server
 describe('the mapper against modbus-serial', () => {
   it('reads and writes a device over TCP', async () => {
     const device = plant()
-    const server = new ServerTCP(device, { host: '127.0.0.1', port: 0, unitID: 1 })
-    await once(server, 'initialized')
-    cleanups.push(closing(server))
-    const { port } = (Reflect.get(server, '_server') as Server).address() as AddressInfo
+    const { port, close } = await foreignTcpServer(device)
+    cleanups.push(close)
     const { mapper, until, latest, news } = bench()
     const address = { tcp: { host: '127.0.0.1', port }, unit: 1 }
     mapper.configure([

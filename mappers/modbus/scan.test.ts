@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
 import fc from 'fast-check'
-import { ServerSerial, ServerTCP } from 'modbus-serial'
+import { ServerSerial } from 'modbus-serial'
 import { afterEach, describe, expect, it } from 'vitest'
 import { serialLine } from '../../hil/serial-line.ts'
+import { foreignTcpServer } from './foreign-server.test-helper.ts'
 import { preciseClock } from './precise-clock.ts'
 import { candidatesFor, type ScanEvent, type ScanOptions, scanModbus } from './scan.ts'
 
@@ -28,14 +28,8 @@ const products = [
 ]
 
 async function tcpUnit(unitID: number, vector: typeof units): Promise<number> {
-  // The library takes port 0 for "the default", so a free one is looked for first.
-  const probe = createServer()
-  await once(probe.listen(0, '127.0.0.1'), 'listening')
-  const { port } = probe.address() as AddressInfo
-  await new Promise<void>((resolve) => probe.close(() => resolve()))
-  const server = new ServerTCP(vector, { host: '127.0.0.1', port, unitID })
-  await once(server, 'initialized')
-  cleanups.push(() => new Promise<void>((resolve) => server.close(() => resolve())))
+  const { port, close } = await foreignTcpServer(vector, unitID)
+  cleanups.push(close)
   return port
 }
 

@@ -1,11 +1,11 @@
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
-import { createServer, type Server } from 'node:net'
-import { ServerSerial, ServerTCP } from 'modbus-serial'
+import { type AddressInfo, createServer } from 'node:net'
+import { ServerSerial } from 'modbus-serial'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../api/clock.ts'
 import { RtuUnits, registerValue, TcpUnits } from '../../hil/modbus-unit.ts'
 import { type SerialLine, serialLine } from '../../hil/serial-line.ts'
+import { foreignTcpServer } from './foreign-server.test-helper.ts'
 import { preciseClock } from './precise-clock.ts'
 import { type ModbusRequest, type ModbusSession, openSerialSession, openTcpSession } from './session.ts'
 
@@ -33,12 +33,9 @@ function plant() {
 }
 
 async function foreignTcp(): Promise<number> {
-  const server = new ServerTCP(plant(), { host: '127.0.0.1', port: 0, unitID: 1 })
-  await once(server, 'initialized')
-  cleanups.push(() => new Promise<void>((resolve) => server.close(() => resolve())))
-  const inner: unknown = Reflect.get(server, '_server')
-  const address = (inner as Server).address()
-  return (address as AddressInfo).port
+  const { port, close } = await foreignTcpServer(plant())
+  cleanups.push(close)
+  return port
 }
 
 /** A foreign unit at end 1 of a line; its idle time must hold the gaps of a busy test machine. */
