@@ -249,7 +249,7 @@ function readObjects(path: string): LinkObject[] {
       'SLUICE_MANIFEST_UNREADABLE',
       `The manifest ${path} cannot be read: ${toSluiceError(cause).message}`,
       {
-        hint: 'Give a JSON file with a list of objects, as `sluice agent` makes it from YAML.',
+        hint: 'Give YAML to `sluice agent --device FILE`, which writes this file.',
         cause,
       },
     )

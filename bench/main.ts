@@ -63,9 +63,15 @@ async function main(): Promise<number> {
     if (!flags.json) process.stderr.write(`-- ${name}\n`)
     const module: { run?: Bench } = await import(new URL(`${name}.ts`, folder).href)
     if (module.run === undefined) throw new Error(`bench/${name}.ts does not export run()`)
-    for (const figure of await module.run({ quick: flags.quick })) {
-      print(figure)
-      if (!figure.ok) missed += 1
+    try {
+      for (const figure of await module.run({ quick: flags.quick })) {
+        print(figure)
+        if (!figure.ok) missed += 1
+      }
+    } catch (error) {
+      // The others still run; what was not measured counts as missed.
+      process.stderr.write(`${name} failed: ${error instanceof Error ? error.stack : String(error)}\n`)
+      missed += 1
     }
   }
   if (!flags.json) process.stderr.write(missed === 0 ? 'every budget kept\n' : `${missed} budgets missed\n`)

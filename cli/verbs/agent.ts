@@ -1,8 +1,11 @@
-import { DEFAULT_DATA } from '../device-api.ts'
+import { DEFAULT_DATA, dataFolder } from '../device-api.ts'
 import { becomePart } from '../processes.ts'
+import { writeStandaloneObjects } from '../standalone.ts'
+import { makeDataFolder } from '../up/data-folder.ts'
 import { defineVerb } from '../verb.ts'
 
 const text = (value: string, help: string) => ({ kind: 'text', value, help }) as const
+const files = (help: string) => ({ kind: 'text', value: 'FILE', repeatable: true, help }) as const
 const port = (help: string) => ({ kind: 'port', value: 'PORT', help }) as const
 
 /** Handed to the agent's process as they are. */
@@ -28,17 +31,25 @@ export const agent = defineVerb({
     'the gateway has joined. Works as well without any cloud.',
   options: {
     data: { kind: 'text', value: 'DIR', help: `Folder of the agent (also: SLUICE_DATA). Default ${DEFAULT_DATA}.` },
+    model: files('Models of a gateway without a cloud: files, or names of the catalogue. May be given several times.'),
+    device: files('Devices (and models) of a gateway without a cloud. May be given several times.'),
     ...PASSED_ON,
   },
   examples: [
     { command: 'sluice agent --data /var/lib/sluice', says: 'As a service runs it' },
     { command: 'sluice agent --local-port 8099', says: 'For Node-RED or a browser on the gateway' },
+    { command: 'sluice agent --model eastron/sdm120 --device meter.yaml', says: 'Devices without any cloud' },
     { command: 'sluice agent --mqtt-port 1883', says: 'With an MQTT broker that devices and programs here can use' },
   ],
-  run: ({ options, env }) => {
-    const { data, ...rest } = options
+  async run({ options, env }) {
+    const { data, model, device, ...rest } = options
     const passedOn = Object.entries(rest).filter(([flag]) => Object.hasOwn(PASSED_ON, flag))
     const args = passedOn.flatMap(([flag, value]) => (value === undefined ? [] : [`--${flag}`, String(value)]))
+    if (model.length + device.length > 0) {
+      const folder = dataFolder(data, env)
+      makeDataFolder(folder)
+      args.push('--objects', await writeStandaloneObjects(folder, [...model, ...device]))
+    }
     return becomePart('agent', data, env, args)
   },
 })
