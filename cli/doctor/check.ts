@@ -21,6 +21,8 @@ export interface Patient {
   readonly platform: string
   readonly nodeVersion: string
   readonly nowMs: number
+  /** The cloud core's ports where nobody chose others. */
+  readonly ports: { readonly api: number; readonly hub: number }
   readonly signal: AbortSignal
 }
 

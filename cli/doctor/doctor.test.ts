@@ -31,6 +31,8 @@ const patient = (changes: Partial<Patient> = {}): Patient => ({
   platform: 'linux',
   nodeVersion: '24.1.0',
   nowMs: Date.parse('2026-06-01T00:00:00Z'),
+  // Any free port: what else runs on the machine of the test is not the patient's trouble.
+  ports: { api: 0, hub: 0 },
   signal: new AbortController().signal,
   ...changes,
 })

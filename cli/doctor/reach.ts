@@ -18,18 +18,16 @@ export const checkReach: Check = async (patient) => {
   const cloud = await checkCloud(patient)
   // Ports matter to whoever is about to start: those of a cloud core that answers are its own.
   const running = cloud.some(({ name, status }) => name === 'cloud core' && status === 'ok')
-  return [...(await checkAgent(patient)), ...cloud, ...(running ? [] : await checkPorts())]
+  return [...(await checkAgent(patient)), ...cloud, ...(running ? [] : await checkPorts(patient))]
 }
 
-/** The cloud core's ports where nobody chose others. */
-const PORTS = [
-  { port: 6443, use: 'Kubernetes API', option: '--api-port' },
-  { port: 7443, use: 'hub', option: '--hub-port' },
-] as const
-
-async function checkPorts(): Promise<CheckResult[]> {
+async function checkPorts({ ports }: Patient): Promise<CheckResult[]> {
+  const wanted = [
+    { port: ports.api, use: 'Kubernetes API', option: '--api-port' },
+    { port: ports.hub, use: 'hub', option: '--hub-port' },
+  ]
   return Promise.all(
-    PORTS.map(async ({ port, use, option }) => {
+    wanted.map(async ({ port, use, option }) => {
       const trouble = await portTrouble(port, '127.0.0.1')
       const name = `port ${port}`
       if (trouble === undefined) return report.ok(name, `free for the ${use}`)

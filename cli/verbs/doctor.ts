@@ -40,6 +40,7 @@ export const doctor = defineVerb({
       platform: process.platform,
       nodeVersion: process.versions.node,
       nowMs: Date.now(),
+      ports: { api: 6443, hub: 7443 },
       signal,
     }
     const checks = await examine(patient)
