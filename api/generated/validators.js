@@ -6359,7 +6359,7 @@ return errors === 0;
 }
 
 export const validateGateway = validate2;
-const schema2 = {"type":"object","required":["apiVersion","kind","metadata"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Gateway"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","properties":{"mode":{"type":"string","enum":["autonomous","tethered"],"default":"autonomous","description":"Whether the gateway decides for itself while the link is down."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Link heartbeat. Default 15s."},"description":{"type":"string","maxLength":1024}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema2 = {"type":"object","required":["apiVersion","kind","metadata"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Gateway"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","properties":{"mode":{"type":"string","enum":["autonomous","tethered"],"default":"autonomous","description":"Whether the gateway decides for itself while the link is down."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Link heartbeat. Default 15s."},"description":{"type":"string","maxLength":1024},"energy":{"type":"object","properties":{"meter":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320,"description":"A Device this gateway serves, as namespace/name."},"power":{"type":"string","maxLength":63,"description":"Its property in W. Default: the one with role power."},"energy":{"type":"string","maxLength":63,"description":"Its counter in J, Wh or kWh. Default: the one with role energy."}},"additionalProperties":false,"description":"A meter whose twin is the power source of this gateway."},"battery":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320},"percent":{"type":"string","maxLength":63}},"additionalProperties":false,"description":"A battery behind a Device, such as a UPS or a solar charge controller."},"idle":{"type":"string","enum":["system","share"],"default":"system","description":"Idle energy stays with the system, or is shared among workloads by their use."},"capacityJ":{"type":"number","minimum":0,"description":"Usable energy of a battery that does not say it itself."}},"additionalProperties":false}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 
 function validate2(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -6719,7 +6719,7 @@ if(data.spec !== undefined){
 let data22 = data.spec;
 if(data22 && typeof data22 == "object" && !Array.isArray(data22)){
 for(const key4 in data22){
-if(!(((key4 === "mode") || (key4 === "heartbeat")) || (key4 === "description"))){
+if(!((((key4 === "mode") || (key4 === "heartbeat")) || (key4 === "description")) || (key4 === "energy"))){
 const err49 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4}};
 (vErrors ??= []).push(err49);
 errors++;
@@ -6773,17 +6773,181 @@ const err56 = {instancePath:instancePath+"/spec/description",schemaPath:"#/prope
 errors++;
 }
 }
+if(data22.energy !== undefined){
+let data26 = data22.energy;
+if(data26 && typeof data26 == "object" && !Array.isArray(data26)){
+for(const key5 in data26){
+if(!((((key5 === "meter") || (key5 === "battery")) || (key5 === "idle")) || (key5 === "capacityJ"))){
+const err57 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties/spec/properties/energy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key5}};
+(vErrors ??= []).push(err57);
+errors++;
+}
+}
+if(data26.meter !== undefined){
+let data27 = data26.meter;
+if(data27 && typeof data27 == "object" && !Array.isArray(data27)){
+if(data27.device === undefined){
+const err58 = {instancePath:instancePath+"/spec/energy/meter",schemaPath:"#/properties/spec/properties/energy/properties/meter/required",keyword:"required",params:{missingProperty: "device"}};
+(vErrors ??= []).push(err58);
+errors++;
+}
+for(const key6 in data27){
+if(!(((key6 === "device") || (key6 === "power")) || (key6 === "energy"))){
+const err59 = {instancePath:instancePath+"/spec/energy/meter",schemaPath:"#/properties/spec/properties/energy/properties/meter/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6}};
+(vErrors ??= []).push(err59);
+errors++;
+}
+}
+if(data27.device !== undefined){
+let data28 = data27.device;
+if(typeof data28 === "string"){
+if(func1(data28) > 320){
+const err60 = {instancePath:instancePath+"/spec/energy/meter/device",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/device/maxLength",keyword:"maxLength",params:{limit: 320}};
+(vErrors ??= []).push(err60);
+errors++;
+}
 }
 else {
-const err57 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err57);
+const err61 = {instancePath:instancePath+"/spec/energy/meter/device",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/device/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err61);
+errors++;
+}
+}
+if(data27.power !== undefined){
+let data29 = data27.power;
+if(typeof data29 === "string"){
+if(func1(data29) > 63){
+const err62 = {instancePath:instancePath+"/spec/energy/meter/power",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/power/maxLength",keyword:"maxLength",params:{limit: 63}};
+(vErrors ??= []).push(err62);
+errors++;
+}
+}
+else {
+const err63 = {instancePath:instancePath+"/spec/energy/meter/power",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/power/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err63);
+errors++;
+}
+}
+if(data27.energy !== undefined){
+let data30 = data27.energy;
+if(typeof data30 === "string"){
+if(func1(data30) > 63){
+const err64 = {instancePath:instancePath+"/spec/energy/meter/energy",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/energy/maxLength",keyword:"maxLength",params:{limit: 63}};
+(vErrors ??= []).push(err64);
+errors++;
+}
+}
+else {
+const err65 = {instancePath:instancePath+"/spec/energy/meter/energy",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/energy/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err65);
 errors++;
 }
 }
 }
 else {
-const err58 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err58);
+const err66 = {instancePath:instancePath+"/spec/energy/meter",schemaPath:"#/properties/spec/properties/energy/properties/meter/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err66);
+errors++;
+}
+}
+if(data26.battery !== undefined){
+let data31 = data26.battery;
+if(data31 && typeof data31 == "object" && !Array.isArray(data31)){
+if(data31.device === undefined){
+const err67 = {instancePath:instancePath+"/spec/energy/battery",schemaPath:"#/properties/spec/properties/energy/properties/battery/required",keyword:"required",params:{missingProperty: "device"}};
+(vErrors ??= []).push(err67);
+errors++;
+}
+for(const key7 in data31){
+if(!((key7 === "device") || (key7 === "percent"))){
+const err68 = {instancePath:instancePath+"/spec/energy/battery",schemaPath:"#/properties/spec/properties/energy/properties/battery/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7}};
+(vErrors ??= []).push(err68);
+errors++;
+}
+}
+if(data31.device !== undefined){
+let data32 = data31.device;
+if(typeof data32 === "string"){
+if(func1(data32) > 320){
+const err69 = {instancePath:instancePath+"/spec/energy/battery/device",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/device/maxLength",keyword:"maxLength",params:{limit: 320}};
+(vErrors ??= []).push(err69);
+errors++;
+}
+}
+else {
+const err70 = {instancePath:instancePath+"/spec/energy/battery/device",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/device/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err70);
+errors++;
+}
+}
+if(data31.percent !== undefined){
+let data33 = data31.percent;
+if(typeof data33 === "string"){
+if(func1(data33) > 63){
+const err71 = {instancePath:instancePath+"/spec/energy/battery/percent",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/percent/maxLength",keyword:"maxLength",params:{limit: 63}};
+(vErrors ??= []).push(err71);
+errors++;
+}
+}
+else {
+const err72 = {instancePath:instancePath+"/spec/energy/battery/percent",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/percent/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err72);
+errors++;
+}
+}
+}
+else {
+const err73 = {instancePath:instancePath+"/spec/energy/battery",schemaPath:"#/properties/spec/properties/energy/properties/battery/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err73);
+errors++;
+}
+}
+if(data26.idle !== undefined){
+let data34 = data26.idle;
+if(typeof data34 !== "string"){
+const err74 = {instancePath:instancePath+"/spec/energy/idle",schemaPath:"#/properties/spec/properties/energy/properties/idle/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err74);
+errors++;
+}
+if(!((data34 === "system") || (data34 === "share"))){
+const err75 = {instancePath:instancePath+"/spec/energy/idle",schemaPath:"#/properties/spec/properties/energy/properties/idle/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.energy.properties.idle.enum}};
+(vErrors ??= []).push(err75);
+errors++;
+}
+}
+if(data26.capacityJ !== undefined){
+let data35 = data26.capacityJ;
+if((typeof data35 == "number") && (isFinite(data35))){
+if(data35 < 0 || isNaN(data35)){
+const err76 = {instancePath:instancePath+"/spec/energy/capacityJ",schemaPath:"#/properties/spec/properties/energy/properties/capacityJ/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err76);
+errors++;
+}
+}
+else {
+const err77 = {instancePath:instancePath+"/spec/energy/capacityJ",schemaPath:"#/properties/spec/properties/energy/properties/capacityJ/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err77);
+errors++;
+}
+}
+}
+else {
+const err78 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties/spec/properties/energy/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err78);
+errors++;
+}
+}
+}
+else {
+const err79 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err79);
+errors++;
+}
+}
+}
+else {
+const err80 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err80);
 errors++;
 }
 validate2.errors = vErrors;

@@ -12,6 +12,7 @@ import {
   timestamp,
   word,
 } from './parts.ts'
+import { batteryStatus, energyStatus, networkStatus, powerStatus, thermalStatus } from './power.ts'
 
 export const gatewaySpec = () =>
   object({
@@ -23,6 +24,37 @@ export const gatewaySpec = () =>
     ),
     heartbeat: optional(duration({ description: 'Link heartbeat. Default 15s.' })),
     description: optional(text()),
+    energy: optional(gatewayEnergy()),
+  })
+
+/** Where the gateway's power figures come from, when it is not what its own sensors say. */
+const gatewayEnergy = () =>
+  object({
+    meter: optional(
+      object(
+        {
+          device: text({ maxLength: 320, description: 'A Device this gateway serves, as namespace/name.' }),
+          power: optional(text({ maxLength: 63, description: 'Its property in W. Default: the one with role power.' })),
+          energy: optional(
+            text({ maxLength: 63, description: 'Its counter in J, Wh or kWh. Default: the one with role energy.' }),
+          ),
+        },
+        { description: 'A meter whose twin is the power source of this gateway.' },
+      ),
+    ),
+    battery: optional(
+      object(
+        { device: text({ maxLength: 320 }), percent: optional(text({ maxLength: 63 })) },
+        { description: 'A battery behind a Device, such as a UPS or a solar charge controller.' },
+      ),
+    ),
+    idle: optional(
+      word(['system', 'share'], {
+        default: 'system',
+        description: 'Idle energy stays with the system, or is shared among workloads by their use.',
+      }),
+    ),
+    capacityJ: optional(number({ minimum: 0, description: 'Usable energy of a battery that does not say it itself.' })),
   })
 
 export const gatewayStatus = () =>
@@ -54,8 +86,16 @@ export const gatewayStatus = () =>
         roundTripMs: optional(number({ minimum: 0 })),
         reconnects: optional(integer({ minimum: 0 })),
         gapsSeen: optional(integer({ minimum: 0 })),
+        jitterMs: optional(number({ minimum: 0 })),
+        lossRatio: optional(number({ minimum: 0, maximum: 1, description: 'Share of pings that nobody answered.' })),
+        trend: optional(word(['improving', 'steady', 'degrading'])),
       }),
     ),
+    power: optional(powerStatus()),
+    energy: optional(energyStatus()),
+    battery: optional(batteryStatus()),
+    thermal: optional(thermalStatus()),
+    networks: optional(keyedList(networkStatus(), 'name', { maxItems: 32 })),
     agent: optional(object({ rssBytes: optional(integer({ minimum: 0 })), uptimeS: optional(number({ minimum: 0 })) })),
   })
 
