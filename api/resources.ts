@@ -6,7 +6,7 @@ export type {
   ReportPolicy,
 } from './schema/device-model.ts'
 export type { DiscoveredDevice, DiscoveredDeviceSpec, DiscoveredDeviceStatus } from './schema/discovered-device.ts'
-export type { Gateway, GatewayStatus } from './schema/gateway.ts'
+export type { Gateway, GatewaySpec, GatewayStatus } from './schema/gateway.ts'
 export type { Json, ObjectMeta } from './schema/parts.ts'
 
 export const GROUP = 'sluice.dev'

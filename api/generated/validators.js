@@ -3714,7 +3714,7 @@ return errors === 0;
 }
 
 export const validateDevice = validate1;
-const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"}]},"lora":{"type":"object","required":["devEui"],"properties":{"devEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"DevEUI, as printed on the device."},"joinEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"JoinEUI (AppEUI). Default: any."},"appKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"AppKey for joining over the air. Better in a keyFile."},"devAddr":{"type":"string","maxLength":8,"pattern":"^[0-9A-Fa-f]{8}$","description":"DevAddr (ABP)."},"nwkSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Network session key (ABP). Better in a keyFile."},"appSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Application session key (ABP). Better in a keyFile."},"keyFile":{"type":"string","maxLength":512,"minLength":1,"description":"File on the gateway with the keys: lines such as `appKey: 0011...`, or the AppKey alone."},"server":{"type":"string","enum":["local"],"description":"local: the gateway's own network server."},"listen":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"minLength":1,"description":"Address to listen on. Default 127.0.0.1; Semtech UDP has no authentication."},"udp":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for packet forwarders (Semtech UDP). Default 1700."},"station":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for Basic Station. Default: not listening."},"gateways":{"type":"array","items":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"EUI of a gateway."},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Gateways that may take part. Default: all."},"netId":{"type":"string","maxLength":6,"pattern":"^[0-9A-Fa-f]{6}$","description":"NetID. Default 000000."},"rxDelay":{"type":"integer","minimum":1,"maximum":15,"description":"Seconds from an uplink to its first window. Default 1."},"rx2DataRate":{"type":"integer","minimum":0,"maximum":15,"description":"Data rate of the second window. Default: the region's."},"duplicatesWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long copies by several gateways are collected. Default 200ms."}},"additionalProperties":false,"description":"The gateway's own network server. Devices that say nothing share what one device says."},"chirpstack":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":64,"minLength":1,"description":"Application id (a UUID)."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"A ChirpStack v4 server, over its MQTT integration (JSON)."},"tts":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":128,"minLength":1,"description":"Application id, with tenant: my-app@ttn."},"device":{"type":"string","maxLength":64,"minLength":1,"description":"Device id. Default eui-<devEui>."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"The Things Stack, over its MQTT server. The user name is the application by default."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan. Default: the model's, else EU868."},"subBand":{"type":"integer","minimum":1,"maximum":8,"description":"Eight of the 64 channels, US915 and AU915. Default 2."},"counterResets":{"type":"boolean","description":"The device (ABP) starts its counter anew at power-up; replays get through. Default false."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.server) ? 1 : 0) + (has(self.chirpstack) ? 1 : 0) + (has(self.tts) ? 1 : 0) == 1","message":"exactly one of server, chirpstack and tts is needed"},{"rule":"!has(self.server) || has(self.keyFile) || has(self.appKey) || (has(self.devAddr) && has(self.nwkSKey) && has(self.appSKey))","message":"the own network server needs appKey (OTAA), devAddr with nwkSKey and appSKey (ABP), or a keyFile"},{"rule":"!(has(self.appKey) && has(self.devAddr))","message":"give appKey (OTAA) or devAddr (ABP), not both"},{"rule":"!has(self.listen) || has(self.server)","message":"listen belongs to server: local"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.lora) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, lora, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"importance":{"type":"string","enum":["critical","normal","deferrable"],"description":"What the policy of a gateway may do: nothing, stretch its periods, or leave it alone. Default normal."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"}]},"lora":{"type":"object","required":["devEui"],"properties":{"devEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"DevEUI, as printed on the device."},"joinEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"JoinEUI (AppEUI). Default: any."},"appKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"AppKey for joining over the air. Better in a keyFile."},"devAddr":{"type":"string","maxLength":8,"pattern":"^[0-9A-Fa-f]{8}$","description":"DevAddr (ABP)."},"nwkSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Network session key (ABP). Better in a keyFile."},"appSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Application session key (ABP). Better in a keyFile."},"keyFile":{"type":"string","maxLength":512,"minLength":1,"description":"File on the gateway with the keys: lines such as `appKey: 0011...`, or the AppKey alone."},"server":{"type":"string","enum":["local"],"description":"local: the gateway's own network server."},"listen":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"minLength":1,"description":"Address to listen on. Default 127.0.0.1; Semtech UDP has no authentication."},"udp":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for packet forwarders (Semtech UDP). Default 1700."},"station":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for Basic Station. Default: not listening."},"gateways":{"type":"array","items":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"EUI of a gateway."},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Gateways that may take part. Default: all."},"netId":{"type":"string","maxLength":6,"pattern":"^[0-9A-Fa-f]{6}$","description":"NetID. Default 000000."},"rxDelay":{"type":"integer","minimum":1,"maximum":15,"description":"Seconds from an uplink to its first window. Default 1."},"rx2DataRate":{"type":"integer","minimum":0,"maximum":15,"description":"Data rate of the second window. Default: the region's."},"duplicatesWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long copies by several gateways are collected. Default 200ms."}},"additionalProperties":false,"description":"The gateway's own network server. Devices that say nothing share what one device says."},"chirpstack":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":64,"minLength":1,"description":"Application id (a UUID)."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"A ChirpStack v4 server, over its MQTT integration (JSON)."},"tts":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":128,"minLength":1,"description":"Application id, with tenant: my-app@ttn."},"device":{"type":"string","maxLength":64,"minLength":1,"description":"Device id. Default eui-<devEui>."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"The Things Stack, over its MQTT server. The user name is the application by default."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan. Default: the model's, else EU868."},"subBand":{"type":"integer","minimum":1,"maximum":8,"description":"Eight of the 64 channels, US915 and AU915. Default 2."},"counterResets":{"type":"boolean","description":"The device (ABP) starts its counter anew at power-up; replays get through. Default false."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.server) ? 1 : 0) + (has(self.chirpstack) ? 1 : 0) + (has(self.tts) ? 1 : 0) == 1","message":"exactly one of server, chirpstack and tts is needed"},{"rule":"!has(self.server) || has(self.keyFile) || has(self.appKey) || (has(self.devAddr) && has(self.nwkSKey) && has(self.appSKey))","message":"the own network server needs appKey (OTAA), devAddr with nwkSKey and appSKey (ABP), or a keyFile"},{"rule":"!(has(self.appKey) && has(self.devAddr))","message":"give appKey (OTAA) or devAddr (ABP), not both"},{"rule":"!has(self.listen) || has(self.server)","message":"listen belongs to server: local"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.lora) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, lora, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 const pattern34 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
 const pattern35 = new RegExp("^[^+#/]+$", "u");
 const pattern38 = new RegExp("^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "u");
@@ -4210,2148 +4210,2161 @@ const err68 = {instancePath:instancePath+"/spec/paused",schemaPath:"#/properties
 errors++;
 }
 }
-if(data23.poll !== undefined){
-let data29 = data23.poll;
-if(data29 && typeof data29 == "object" && !Array.isArray(data29)){
-for(const key6 in data29){
-if(!((key6 === "every") || (key6 === "staleAfter"))){
-const err69 = {instancePath:instancePath+"/spec/poll",schemaPath:"#/properties/spec/properties/poll/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6}};
+if(data23.importance !== undefined){
+let data29 = data23.importance;
+if(typeof data29 !== "string"){
+const err69 = {instancePath:instancePath+"/spec/importance",schemaPath:"#/properties/spec/properties/importance/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err69);
 errors++;
 }
-}
-if(data29.every !== undefined){
-let data30 = data29.every;
-if(typeof data30 === "string"){
-if(func1(data30) > 20){
-const err70 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!(((data29 === "critical") || (data29 === "normal")) || (data29 === "deferrable"))){
+const err70 = {instancePath:instancePath+"/spec/importance",schemaPath:"#/properties/spec/properties/importance/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.importance.enum}};
 (vErrors ??= []).push(err70);
 errors++;
 }
-if(!pattern3.test(data30)){
-const err71 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data23.poll !== undefined){
+let data30 = data23.poll;
+if(data30 && typeof data30 == "object" && !Array.isArray(data30)){
+for(const key6 in data30){
+if(!((key6 === "every") || (key6 === "staleAfter"))){
+const err71 = {instancePath:instancePath+"/spec/poll",schemaPath:"#/properties/spec/properties/poll/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6}};
 (vErrors ??= []).push(err71);
 errors++;
 }
 }
-else {
-const err72 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/type",keyword:"type",params:{type: "string"}};
+if(data30.every !== undefined){
+let data31 = data30.every;
+if(typeof data31 === "string"){
+if(func1(data31) > 20){
+const err72 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err72);
 errors++;
 }
-}
-if(data29.staleAfter !== undefined){
-let data31 = data29.staleAfter;
-if(typeof data31 === "string"){
-if(func1(data31) > 20){
-const err73 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern3.test(data31)){
+const err73 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err73);
 errors++;
 }
-if(!pattern3.test(data31)){
-const err74 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err74 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err74);
 errors++;
 }
 }
-else {
-const err75 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/type",keyword:"type",params:{type: "string"}};
+if(data30.staleAfter !== undefined){
+let data32 = data30.staleAfter;
+if(typeof data32 === "string"){
+if(func1(data32) > 20){
+const err75 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err75);
 errors++;
 }
-}
-}
-else {
-const err76 = {instancePath:instancePath+"/spec/poll",schemaPath:"#/properties/spec/properties/poll/type",keyword:"type",params:{type: "object"}};
+if(!pattern3.test(data32)){
+const err76 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err76);
 errors++;
 }
 }
-if(data23.report !== undefined){
-let data32 = data23.report;
-if(data32 && typeof data32 == "object" && !Array.isArray(data32)){
-for(const key7 in data32){
-if(!((((key7 === "deadband") || (key7 === "deadbandPercent")) || (key7 === "heartbeat")) || (key7 === "minInterval"))){
-const err77 = {instancePath:instancePath+"/spec/report",schemaPath:"#/properties/spec/properties/report/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7}};
+else {
+const err77 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err77);
 errors++;
 }
 }
-if(data32.deadband !== undefined){
-let data33 = data32.deadband;
-if((typeof data33 == "number") && (isFinite(data33))){
-if(data33 < 0 || isNaN(data33)){
-const err78 = {instancePath:instancePath+"/spec/report/deadband",schemaPath:"#/properties/spec/properties/report/properties/deadband/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+else {
+const err78 = {instancePath:instancePath+"/spec/poll",schemaPath:"#/properties/spec/properties/poll/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err78);
 errors++;
 }
 }
-else {
-const err79 = {instancePath:instancePath+"/spec/report/deadband",schemaPath:"#/properties/spec/properties/report/properties/deadband/type",keyword:"type",params:{type: "number"}};
+if(data23.report !== undefined){
+let data33 = data23.report;
+if(data33 && typeof data33 == "object" && !Array.isArray(data33)){
+for(const key7 in data33){
+if(!((((key7 === "deadband") || (key7 === "deadbandPercent")) || (key7 === "heartbeat")) || (key7 === "minInterval"))){
+const err79 = {instancePath:instancePath+"/spec/report",schemaPath:"#/properties/spec/properties/report/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7}};
 (vErrors ??= []).push(err79);
 errors++;
 }
 }
-if(data32.deadbandPercent !== undefined){
-let data34 = data32.deadbandPercent;
+if(data33.deadband !== undefined){
+let data34 = data33.deadband;
 if((typeof data34 == "number") && (isFinite(data34))){
-if(data34 > 100 || isNaN(data34)){
-const err80 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100}};
+if(data34 < 0 || isNaN(data34)){
+const err80 = {instancePath:instancePath+"/spec/report/deadband",schemaPath:"#/properties/spec/properties/report/properties/deadband/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err80);
 errors++;
 }
-if(data34 < 0 || isNaN(data34)){
-const err81 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+else {
+const err81 = {instancePath:instancePath+"/spec/report/deadband",schemaPath:"#/properties/spec/properties/report/properties/deadband/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err81);
 errors++;
 }
 }
-else {
-const err82 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/type",keyword:"type",params:{type: "number"}};
+if(data33.deadbandPercent !== undefined){
+let data35 = data33.deadbandPercent;
+if((typeof data35 == "number") && (isFinite(data35))){
+if(data35 > 100 || isNaN(data35)){
+const err82 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100}};
 (vErrors ??= []).push(err82);
 errors++;
 }
-}
-if(data32.heartbeat !== undefined){
-let data35 = data32.heartbeat;
-if(typeof data35 === "string"){
-if(func1(data35) > 20){
-const err83 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data35 < 0 || isNaN(data35)){
+const err83 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err83);
 errors++;
 }
-if(!pattern3.test(data35)){
-const err84 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err84 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err84);
 errors++;
 }
 }
-else {
-const err85 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/type",keyword:"type",params:{type: "string"}};
+if(data33.heartbeat !== undefined){
+let data36 = data33.heartbeat;
+if(typeof data36 === "string"){
+if(func1(data36) > 20){
+const err85 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err85);
 errors++;
 }
-}
-if(data32.minInterval !== undefined){
-let data36 = data32.minInterval;
-if(typeof data36 === "string"){
-if(func1(data36) > 20){
-const err86 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern3.test(data36)){
+const err86 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err86);
 errors++;
 }
-if(!pattern3.test(data36)){
-const err87 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err87 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err87);
 errors++;
 }
 }
-else {
-const err88 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/type",keyword:"type",params:{type: "string"}};
+if(data33.minInterval !== undefined){
+let data37 = data33.minInterval;
+if(typeof data37 === "string"){
+if(func1(data37) > 20){
+const err88 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err88);
 errors++;
 }
-}
-}
-else {
-const err89 = {instancePath:instancePath+"/spec/report",schemaPath:"#/properties/spec/properties/report/type",keyword:"type",params:{type: "object"}};
+if(!pattern3.test(data37)){
+const err89 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err89);
 errors++;
 }
 }
-if(data23.desired !== undefined){
-let data37 = data23.desired;
-if(data37 && typeof data37 == "object" && !Array.isArray(data37)){
-if(Object.keys(data37).length > 1024){
-const err90 = {instancePath:instancePath+"/spec/desired",schemaPath:"#/properties/spec/properties/desired/maxProperties",keyword:"maxProperties",params:{limit: 1024}};
+else {
+const err90 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err90);
 errors++;
 }
 }
+}
 else {
-const err91 = {instancePath:instancePath+"/spec/desired",schemaPath:"#/properties/spec/properties/desired/type",keyword:"type",params:{type: "object"}};
+const err91 = {instancePath:instancePath+"/spec/report",schemaPath:"#/properties/spec/properties/report/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err91);
 errors++;
 }
 }
-if(data23.custom !== undefined){
-let data38 = data23.custom;
-if(!(data38 && typeof data38 == "object" && !Array.isArray(data38))){
-const err92 = {instancePath:instancePath+"/spec/custom",schemaPath:"#/properties/spec/properties/custom/type",keyword:"type",params:{type: "object"}};
+if(data23.desired !== undefined){
+let data38 = data23.desired;
+if(data38 && typeof data38 == "object" && !Array.isArray(data38)){
+if(Object.keys(data38).length > 1024){
+const err92 = {instancePath:instancePath+"/spec/desired",schemaPath:"#/properties/spec/properties/desired/maxProperties",keyword:"maxProperties",params:{limit: 1024}};
 (vErrors ??= []).push(err92);
 errors++;
 }
 }
-if(data23.modbus !== undefined){
-let data39 = data23.modbus;
-if(!((self) => equal(((((((self?.rtu !== undefined) ? 1 : 0)) + (((self?.tcp !== undefined) ? 1 : 0))) + (((self?.rtuOverTcp !== undefined) ? 1 : 0))) + (((self?.ascii !== undefined) ? 1 : 0))), 1))(data39)){
-const err93 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+else {
+const err93 = {instancePath:instancePath+"/spec/desired",schemaPath:"#/properties/spec/properties/desired/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err93);
 errors++;
 }
-if(!((self) => ((!((self?.unit !== undefined)) || (self?.tcp !== undefined)) || (((self?.unit >= 1) && (self?.unit <= 247)))))(data39)){
-const err94 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+}
+if(data23.custom !== undefined){
+let data39 = data23.custom;
+if(!(data39 && typeof data39 == "object" && !Array.isArray(data39))){
+const err94 = {instancePath:instancePath+"/spec/custom",schemaPath:"#/properties/spec/properties/custom/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err94);
 errors++;
 }
-if(data39 && typeof data39 == "object" && !Array.isArray(data39)){
-for(const key8 in data39){
-if(!(func0.call(schema1.properties.spec.properties.modbus.properties, key8))){
-const err95 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8}};
+}
+if(data23.modbus !== undefined){
+let data40 = data23.modbus;
+if(!((self) => equal(((((((self?.rtu !== undefined) ? 1 : 0)) + (((self?.tcp !== undefined) ? 1 : 0))) + (((self?.rtuOverTcp !== undefined) ? 1 : 0))) + (((self?.ascii !== undefined) ? 1 : 0))), 1))(data40)){
+const err95 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err95);
 errors++;
 }
-}
-if(data39.rtu !== undefined){
-let data40 = data39.rtu;
-if(data40 && typeof data40 == "object" && !Array.isArray(data40)){
-if(data40.port === undefined){
-const err96 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/required",keyword:"required",params:{missingProperty: "port"}};
+if(!((self) => ((!((self?.unit !== undefined)) || (self?.tcp !== undefined)) || (((self?.unit >= 1) && (self?.unit <= 247)))))(data40)){
+const err96 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err96);
 errors++;
 }
-for(const key9 in data40){
-if(!((((((key9 === "port") || (key9 === "baud")) || (key9 === "parity")) || (key9 === "dataBits")) || (key9 === "stopBits")) || (key9 === "rts"))){
-const err97 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
+if(data40 && typeof data40 == "object" && !Array.isArray(data40)){
+for(const key8 in data40){
+if(!(func0.call(schema1.properties.spec.properties.modbus.properties, key8))){
+const err97 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8}};
 (vErrors ??= []).push(err97);
 errors++;
 }
 }
-if(data40.port !== undefined){
-let data41 = data40.port;
-if(typeof data41 === "string"){
-if(func1(data41) > 255){
-const err98 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(data40.rtu !== undefined){
+let data41 = data40.rtu;
+if(data41 && typeof data41 == "object" && !Array.isArray(data41)){
+if(data41.port === undefined){
+const err98 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/required",keyword:"required",params:{missingProperty: "port"}};
 (vErrors ??= []).push(err98);
 errors++;
 }
-if(func1(data41) < 1){
-const err99 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/minLength",keyword:"minLength",params:{limit: 1}};
+for(const key9 in data41){
+if(!((((((key9 === "port") || (key9 === "baud")) || (key9 === "parity")) || (key9 === "dataBits")) || (key9 === "stopBits")) || (key9 === "rts"))){
+const err99 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
 (vErrors ??= []).push(err99);
 errors++;
 }
 }
-else {
-const err100 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/type",keyword:"type",params:{type: "string"}};
+if(data41.port !== undefined){
+let data42 = data41.port;
+if(typeof data42 === "string"){
+if(func1(data42) > 255){
+const err100 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err100);
 errors++;
 }
-}
-if(data40.baud !== undefined){
-let data42 = data40.baud;
-if(!(((typeof data42 == "number") && (!(data42 % 1) && !isNaN(data42))) && (isFinite(data42)))){
-const err101 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/type",keyword:"type",params:{type: "integer"}};
+if(func1(data42) < 1){
+const err101 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err101);
 errors++;
 }
-if((typeof data42 == "number") && (isFinite(data42))){
-if(data42 > 4000000 || isNaN(data42)){
-const err102 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
+}
+else {
+const err102 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err102);
 errors++;
 }
-if(data42 < 50 || isNaN(data42)){
-const err103 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
+}
+if(data41.baud !== undefined){
+let data43 = data41.baud;
+if(!(((typeof data43 == "number") && (!(data43 % 1) && !isNaN(data43))) && (isFinite(data43)))){
+const err103 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err103);
 errors++;
 }
-}
-}
-if(data40.parity !== undefined){
-let data43 = data40.parity;
-if(typeof data43 !== "string"){
-const err104 = {instancePath:instancePath+"/spec/modbus/rtu/parity",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/parity/type",keyword:"type",params:{type: "string"}};
+if((typeof data43 == "number") && (isFinite(data43))){
+if(data43 > 4000000 || isNaN(data43)){
+const err104 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
 (vErrors ??= []).push(err104);
 errors++;
 }
-if(!(((data43 === "none") || (data43 === "even")) || (data43 === "odd"))){
-const err105 = {instancePath:instancePath+"/spec/modbus/rtu/parity",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/parity/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.parity.enum}};
+if(data43 < 50 || isNaN(data43)){
+const err105 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
 (vErrors ??= []).push(err105);
 errors++;
 }
 }
-if(data40.dataBits !== undefined){
-let data44 = data40.dataBits;
-if(!((typeof data44 == "number") && (isFinite(data44)))){
-const err106 = {instancePath:instancePath+"/spec/modbus/rtu/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/dataBits/type",keyword:"type",params:{type: "number"}};
+}
+if(data41.parity !== undefined){
+let data44 = data41.parity;
+if(typeof data44 !== "string"){
+const err106 = {instancePath:instancePath+"/spec/modbus/rtu/parity",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/parity/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err106);
 errors++;
 }
-if(!((data44 === 7) || (data44 === 8))){
-const err107 = {instancePath:instancePath+"/spec/modbus/rtu/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/dataBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.dataBits.enum}};
+if(!(((data44 === "none") || (data44 === "even")) || (data44 === "odd"))){
+const err107 = {instancePath:instancePath+"/spec/modbus/rtu/parity",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/parity/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.parity.enum}};
 (vErrors ??= []).push(err107);
 errors++;
 }
 }
-if(data40.stopBits !== undefined){
-let data45 = data40.stopBits;
+if(data41.dataBits !== undefined){
+let data45 = data41.dataBits;
 if(!((typeof data45 == "number") && (isFinite(data45)))){
-const err108 = {instancePath:instancePath+"/spec/modbus/rtu/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/stopBits/type",keyword:"type",params:{type: "number"}};
+const err108 = {instancePath:instancePath+"/spec/modbus/rtu/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/dataBits/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err108);
 errors++;
 }
-if(!((data45 === 1) || (data45 === 2))){
-const err109 = {instancePath:instancePath+"/spec/modbus/rtu/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/stopBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.stopBits.enum}};
+if(!((data45 === 7) || (data45 === 8))){
+const err109 = {instancePath:instancePath+"/spec/modbus/rtu/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/dataBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.dataBits.enum}};
 (vErrors ??= []).push(err109);
 errors++;
 }
 }
-if(data40.rts !== undefined){
-let data46 = data40.rts;
-if(data46 && typeof data46 == "object" && !Array.isArray(data46)){
-if(data46.send === undefined){
-const err110 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/required",keyword:"required",params:{missingProperty: "send"}};
+if(data41.stopBits !== undefined){
+let data46 = data41.stopBits;
+if(!((typeof data46 == "number") && (isFinite(data46)))){
+const err110 = {instancePath:instancePath+"/spec/modbus/rtu/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/stopBits/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err110);
 errors++;
 }
-for(const key10 in data46){
-if(!(((key10 === "send") || (key10 === "before")) || (key10 === "after"))){
-const err111 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
+if(!((data46 === 1) || (data46 === 2))){
+const err111 = {instancePath:instancePath+"/spec/modbus/rtu/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/stopBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.stopBits.enum}};
 (vErrors ??= []).push(err111);
 errors++;
 }
 }
-if(data46.send !== undefined){
-let data47 = data46.send;
-if(typeof data47 !== "string"){
-const err112 = {instancePath:instancePath+"/spec/modbus/rtu/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/send/type",keyword:"type",params:{type: "string"}};
+if(data41.rts !== undefined){
+let data47 = data41.rts;
+if(data47 && typeof data47 == "object" && !Array.isArray(data47)){
+if(data47.send === undefined){
+const err112 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/required",keyword:"required",params:{missingProperty: "send"}};
 (vErrors ??= []).push(err112);
 errors++;
 }
-if(!((data47 === "up") || (data47 === "down"))){
-const err113 = {instancePath:instancePath+"/spec/modbus/rtu/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/send/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.rts.properties.send.enum}};
+for(const key10 in data47){
+if(!(((key10 === "send") || (key10 === "before")) || (key10 === "after"))){
+const err113 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
 (vErrors ??= []).push(err113);
 errors++;
 }
 }
-if(data46.before !== undefined){
-let data48 = data46.before;
-if(typeof data48 === "string"){
-if(func1(data48) > 20){
-const err114 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data47.send !== undefined){
+let data48 = data47.send;
+if(typeof data48 !== "string"){
+const err114 = {instancePath:instancePath+"/spec/modbus/rtu/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/send/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err114);
 errors++;
 }
-if(!pattern3.test(data48)){
-const err115 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(!((data48 === "up") || (data48 === "down"))){
+const err115 = {instancePath:instancePath+"/spec/modbus/rtu/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/send/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.rts.properties.send.enum}};
 (vErrors ??= []).push(err115);
 errors++;
 }
 }
-else {
-const err116 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/type",keyword:"type",params:{type: "string"}};
+if(data47.before !== undefined){
+let data49 = data47.before;
+if(typeof data49 === "string"){
+if(func1(data49) > 20){
+const err116 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err116);
 errors++;
 }
-}
-if(data46.after !== undefined){
-let data49 = data46.after;
-if(typeof data49 === "string"){
-if(func1(data49) > 20){
-const err117 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern3.test(data49)){
+const err117 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err117);
 errors++;
 }
-if(!pattern3.test(data49)){
-const err118 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err118 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err118);
 errors++;
 }
 }
-else {
-const err119 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/type",keyword:"type",params:{type: "string"}};
+if(data47.after !== undefined){
+let data50 = data47.after;
+if(typeof data50 === "string"){
+if(func1(data50) > 20){
+const err119 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err119);
 errors++;
 }
-}
-}
-else {
-const err120 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/type",keyword:"type",params:{type: "object"}};
+if(!pattern3.test(data50)){
+const err120 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err120);
 errors++;
 }
 }
-}
 else {
-const err121 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/type",keyword:"type",params:{type: "object"}};
+const err121 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err121);
 errors++;
 }
 }
-if(data39.ascii !== undefined){
-let data50 = data39.ascii;
-if(data50 && typeof data50 == "object" && !Array.isArray(data50)){
-if(data50.port === undefined){
-const err122 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/required",keyword:"required",params:{missingProperty: "port"}};
+}
+else {
+const err122 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err122);
 errors++;
 }
-for(const key11 in data50){
-if(!((((((key11 === "port") || (key11 === "baud")) || (key11 === "parity")) || (key11 === "dataBits")) || (key11 === "stopBits")) || (key11 === "rts"))){
-const err123 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11}};
+}
+}
+else {
+const err123 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err123);
 errors++;
 }
 }
-if(data50.port !== undefined){
-let data51 = data50.port;
-if(typeof data51 === "string"){
-if(func1(data51) > 255){
-const err124 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(data40.ascii !== undefined){
+let data51 = data40.ascii;
+if(data51 && typeof data51 == "object" && !Array.isArray(data51)){
+if(data51.port === undefined){
+const err124 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/required",keyword:"required",params:{missingProperty: "port"}};
 (vErrors ??= []).push(err124);
 errors++;
 }
-if(func1(data51) < 1){
-const err125 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/minLength",keyword:"minLength",params:{limit: 1}};
+for(const key11 in data51){
+if(!((((((key11 === "port") || (key11 === "baud")) || (key11 === "parity")) || (key11 === "dataBits")) || (key11 === "stopBits")) || (key11 === "rts"))){
+const err125 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11}};
 (vErrors ??= []).push(err125);
 errors++;
 }
 }
-else {
-const err126 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/type",keyword:"type",params:{type: "string"}};
+if(data51.port !== undefined){
+let data52 = data51.port;
+if(typeof data52 === "string"){
+if(func1(data52) > 255){
+const err126 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err126);
 errors++;
 }
-}
-if(data50.baud !== undefined){
-let data52 = data50.baud;
-if(!(((typeof data52 == "number") && (!(data52 % 1) && !isNaN(data52))) && (isFinite(data52)))){
-const err127 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/type",keyword:"type",params:{type: "integer"}};
+if(func1(data52) < 1){
+const err127 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err127);
 errors++;
 }
-if((typeof data52 == "number") && (isFinite(data52))){
-if(data52 > 4000000 || isNaN(data52)){
-const err128 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
+}
+else {
+const err128 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err128);
 errors++;
 }
-if(data52 < 50 || isNaN(data52)){
-const err129 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
+}
+if(data51.baud !== undefined){
+let data53 = data51.baud;
+if(!(((typeof data53 == "number") && (!(data53 % 1) && !isNaN(data53))) && (isFinite(data53)))){
+const err129 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err129);
 errors++;
 }
-}
-}
-if(data50.parity !== undefined){
-let data53 = data50.parity;
-if(typeof data53 !== "string"){
-const err130 = {instancePath:instancePath+"/spec/modbus/ascii/parity",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/parity/type",keyword:"type",params:{type: "string"}};
+if((typeof data53 == "number") && (isFinite(data53))){
+if(data53 > 4000000 || isNaN(data53)){
+const err130 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
 (vErrors ??= []).push(err130);
 errors++;
 }
-if(!(((data53 === "none") || (data53 === "even")) || (data53 === "odd"))){
-const err131 = {instancePath:instancePath+"/spec/modbus/ascii/parity",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/parity/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.parity.enum}};
+if(data53 < 50 || isNaN(data53)){
+const err131 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
 (vErrors ??= []).push(err131);
 errors++;
 }
 }
-if(data50.dataBits !== undefined){
-let data54 = data50.dataBits;
-if(!((typeof data54 == "number") && (isFinite(data54)))){
-const err132 = {instancePath:instancePath+"/spec/modbus/ascii/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/dataBits/type",keyword:"type",params:{type: "number"}};
+}
+if(data51.parity !== undefined){
+let data54 = data51.parity;
+if(typeof data54 !== "string"){
+const err132 = {instancePath:instancePath+"/spec/modbus/ascii/parity",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/parity/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err132);
 errors++;
 }
-if(!((data54 === 7) || (data54 === 8))){
-const err133 = {instancePath:instancePath+"/spec/modbus/ascii/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/dataBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.dataBits.enum}};
+if(!(((data54 === "none") || (data54 === "even")) || (data54 === "odd"))){
+const err133 = {instancePath:instancePath+"/spec/modbus/ascii/parity",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/parity/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.parity.enum}};
 (vErrors ??= []).push(err133);
 errors++;
 }
 }
-if(data50.stopBits !== undefined){
-let data55 = data50.stopBits;
+if(data51.dataBits !== undefined){
+let data55 = data51.dataBits;
 if(!((typeof data55 == "number") && (isFinite(data55)))){
-const err134 = {instancePath:instancePath+"/spec/modbus/ascii/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/stopBits/type",keyword:"type",params:{type: "number"}};
+const err134 = {instancePath:instancePath+"/spec/modbus/ascii/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/dataBits/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err134);
 errors++;
 }
-if(!((data55 === 1) || (data55 === 2))){
-const err135 = {instancePath:instancePath+"/spec/modbus/ascii/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/stopBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.stopBits.enum}};
+if(!((data55 === 7) || (data55 === 8))){
+const err135 = {instancePath:instancePath+"/spec/modbus/ascii/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/dataBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.dataBits.enum}};
 (vErrors ??= []).push(err135);
 errors++;
 }
 }
-if(data50.rts !== undefined){
-let data56 = data50.rts;
-if(data56 && typeof data56 == "object" && !Array.isArray(data56)){
-if(data56.send === undefined){
-const err136 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/required",keyword:"required",params:{missingProperty: "send"}};
+if(data51.stopBits !== undefined){
+let data56 = data51.stopBits;
+if(!((typeof data56 == "number") && (isFinite(data56)))){
+const err136 = {instancePath:instancePath+"/spec/modbus/ascii/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/stopBits/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err136);
 errors++;
 }
-for(const key12 in data56){
-if(!(((key12 === "send") || (key12 === "before")) || (key12 === "after"))){
-const err137 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12}};
+if(!((data56 === 1) || (data56 === 2))){
+const err137 = {instancePath:instancePath+"/spec/modbus/ascii/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/stopBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.stopBits.enum}};
 (vErrors ??= []).push(err137);
 errors++;
 }
 }
-if(data56.send !== undefined){
-let data57 = data56.send;
-if(typeof data57 !== "string"){
-const err138 = {instancePath:instancePath+"/spec/modbus/ascii/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/send/type",keyword:"type",params:{type: "string"}};
+if(data51.rts !== undefined){
+let data57 = data51.rts;
+if(data57 && typeof data57 == "object" && !Array.isArray(data57)){
+if(data57.send === undefined){
+const err138 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/required",keyword:"required",params:{missingProperty: "send"}};
 (vErrors ??= []).push(err138);
 errors++;
 }
-if(!((data57 === "up") || (data57 === "down"))){
-const err139 = {instancePath:instancePath+"/spec/modbus/ascii/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/send/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.rts.properties.send.enum}};
+for(const key12 in data57){
+if(!(((key12 === "send") || (key12 === "before")) || (key12 === "after"))){
+const err139 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12}};
 (vErrors ??= []).push(err139);
 errors++;
 }
 }
-if(data56.before !== undefined){
-let data58 = data56.before;
-if(typeof data58 === "string"){
-if(func1(data58) > 20){
-const err140 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data57.send !== undefined){
+let data58 = data57.send;
+if(typeof data58 !== "string"){
+const err140 = {instancePath:instancePath+"/spec/modbus/ascii/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/send/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err140);
 errors++;
 }
-if(!pattern3.test(data58)){
-const err141 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(!((data58 === "up") || (data58 === "down"))){
+const err141 = {instancePath:instancePath+"/spec/modbus/ascii/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/send/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.rts.properties.send.enum}};
 (vErrors ??= []).push(err141);
 errors++;
 }
 }
-else {
-const err142 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/type",keyword:"type",params:{type: "string"}};
+if(data57.before !== undefined){
+let data59 = data57.before;
+if(typeof data59 === "string"){
+if(func1(data59) > 20){
+const err142 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err142);
 errors++;
 }
-}
-if(data56.after !== undefined){
-let data59 = data56.after;
-if(typeof data59 === "string"){
-if(func1(data59) > 20){
-const err143 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern3.test(data59)){
+const err143 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err143);
 errors++;
 }
-if(!pattern3.test(data59)){
-const err144 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err144 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err144);
 errors++;
 }
 }
-else {
-const err145 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/type",keyword:"type",params:{type: "string"}};
+if(data57.after !== undefined){
+let data60 = data57.after;
+if(typeof data60 === "string"){
+if(func1(data60) > 20){
+const err145 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err145);
 errors++;
 }
-}
-}
-else {
-const err146 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/type",keyword:"type",params:{type: "object"}};
+if(!pattern3.test(data60)){
+const err146 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err146);
 errors++;
 }
 }
-}
 else {
-const err147 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/type",keyword:"type",params:{type: "object"}};
+const err147 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err147);
 errors++;
 }
 }
-if(data39.tcp !== undefined){
-let data60 = data39.tcp;
-if(data60 && typeof data60 == "object" && !Array.isArray(data60)){
-if(data60.host === undefined){
-const err148 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/required",keyword:"required",params:{missingProperty: "host"}};
+}
+else {
+const err148 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err148);
 errors++;
 }
-for(const key13 in data60){
-if(!(((((key13 === "host") || (key13 === "port")) || (key13 === "window")) || (key13 === "transactionIdZero")) || (key13 === "anyUnit"))){
-const err149 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
+}
+}
+else {
+const err149 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err149);
 errors++;
 }
 }
-if(data60.host !== undefined){
-let data61 = data60.host;
-if(typeof data61 === "string"){
-if(func1(data61) > 253){
-const err150 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+if(data40.tcp !== undefined){
+let data61 = data40.tcp;
+if(data61 && typeof data61 == "object" && !Array.isArray(data61)){
+if(data61.host === undefined){
+const err150 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/required",keyword:"required",params:{missingProperty: "host"}};
 (vErrors ??= []).push(err150);
 errors++;
 }
-if(func1(data61) < 1){
-const err151 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
+for(const key13 in data61){
+if(!(((((key13 === "host") || (key13 === "port")) || (key13 === "window")) || (key13 === "transactionIdZero")) || (key13 === "anyUnit"))){
+const err151 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
 (vErrors ??= []).push(err151);
 errors++;
 }
 }
-else {
-const err152 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/type",keyword:"type",params:{type: "string"}};
+if(data61.host !== undefined){
+let data62 = data61.host;
+if(typeof data62 === "string"){
+if(func1(data62) > 253){
+const err152 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err152);
 errors++;
 }
-}
-if(data60.port !== undefined){
-let data62 = data60.port;
-if(!(((typeof data62 == "number") && (!(data62 % 1) && !isNaN(data62))) && (isFinite(data62)))){
-const err153 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/type",keyword:"type",params:{type: "integer"}};
+if(func1(data62) < 1){
+const err153 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err153);
 errors++;
 }
-if((typeof data62 == "number") && (isFinite(data62))){
-if(data62 > 65535 || isNaN(data62)){
-const err154 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+}
+else {
+const err154 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err154);
 errors++;
 }
-if(data62 < 1 || isNaN(data62)){
-const err155 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data61.port !== undefined){
+let data63 = data61.port;
+if(!(((typeof data63 == "number") && (!(data63 % 1) && !isNaN(data63))) && (isFinite(data63)))){
+const err155 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err155);
 errors++;
 }
-}
-}
-if(data60.window !== undefined){
-let data63 = data60.window;
-if(!(((typeof data63 == "number") && (!(data63 % 1) && !isNaN(data63))) && (isFinite(data63)))){
-const err156 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/type",keyword:"type",params:{type: "integer"}};
+if((typeof data63 == "number") && (isFinite(data63))){
+if(data63 > 65535 || isNaN(data63)){
+const err156 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err156);
 errors++;
 }
-if((typeof data63 == "number") && (isFinite(data63))){
-if(data63 > 64 || isNaN(data63)){
-const err157 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 64}};
+if(data63 < 1 || isNaN(data63)){
+const err157 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err157);
 errors++;
 }
-if(data63 < 1 || isNaN(data63)){
-const err158 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+}
+if(data61.window !== undefined){
+let data64 = data61.window;
+if(!(((typeof data64 == "number") && (!(data64 % 1) && !isNaN(data64))) && (isFinite(data64)))){
+const err158 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err158);
 errors++;
 }
-}
-}
-if(data60.transactionIdZero !== undefined){
-if(typeof data60.transactionIdZero !== "boolean"){
-const err159 = {instancePath:instancePath+"/spec/modbus/tcp/transactionIdZero",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/transactionIdZero/type",keyword:"type",params:{type: "boolean"}};
+if((typeof data64 == "number") && (isFinite(data64))){
+if(data64 > 64 || isNaN(data64)){
+const err159 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 64}};
 (vErrors ??= []).push(err159);
 errors++;
 }
-}
-if(data60.anyUnit !== undefined){
-if(typeof data60.anyUnit !== "boolean"){
-const err160 = {instancePath:instancePath+"/spec/modbus/tcp/anyUnit",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/anyUnit/type",keyword:"type",params:{type: "boolean"}};
+if(data64 < 1 || isNaN(data64)){
+const err160 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err160);
 errors++;
 }
 }
 }
-else {
-const err161 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/type",keyword:"type",params:{type: "object"}};
+if(data61.transactionIdZero !== undefined){
+if(typeof data61.transactionIdZero !== "boolean"){
+const err161 = {instancePath:instancePath+"/spec/modbus/tcp/transactionIdZero",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/transactionIdZero/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err161);
 errors++;
 }
 }
-if(data39.rtuOverTcp !== undefined){
-let data66 = data39.rtuOverTcp;
-if(data66 && typeof data66 == "object" && !Array.isArray(data66)){
-if(data66.host === undefined){
-const err162 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/required",keyword:"required",params:{missingProperty: "host"}};
+if(data61.anyUnit !== undefined){
+if(typeof data61.anyUnit !== "boolean"){
+const err162 = {instancePath:instancePath+"/spec/modbus/tcp/anyUnit",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/anyUnit/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err162);
 errors++;
 }
-if(data66.port === undefined){
-const err163 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/required",keyword:"required",params:{missingProperty: "port"}};
+}
+}
+else {
+const err163 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err163);
 errors++;
 }
-for(const key14 in data66){
-if(!(((key14 === "host") || (key14 === "port")) || (key14 === "baud"))){
-const err164 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14}};
+}
+if(data40.rtuOverTcp !== undefined){
+let data67 = data40.rtuOverTcp;
+if(data67 && typeof data67 == "object" && !Array.isArray(data67)){
+if(data67.host === undefined){
+const err164 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/required",keyword:"required",params:{missingProperty: "host"}};
 (vErrors ??= []).push(err164);
 errors++;
 }
-}
-if(data66.host !== undefined){
-let data67 = data66.host;
-if(typeof data67 === "string"){
-if(func1(data67) > 253){
-const err165 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+if(data67.port === undefined){
+const err165 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/required",keyword:"required",params:{missingProperty: "port"}};
 (vErrors ??= []).push(err165);
 errors++;
 }
-if(func1(data67) < 1){
-const err166 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
+for(const key14 in data67){
+if(!(((key14 === "host") || (key14 === "port")) || (key14 === "baud"))){
+const err166 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14}};
 (vErrors ??= []).push(err166);
 errors++;
 }
 }
-else {
-const err167 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/type",keyword:"type",params:{type: "string"}};
+if(data67.host !== undefined){
+let data68 = data67.host;
+if(typeof data68 === "string"){
+if(func1(data68) > 253){
+const err167 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err167);
 errors++;
 }
-}
-if(data66.port !== undefined){
-let data68 = data66.port;
-if(!(((typeof data68 == "number") && (!(data68 % 1) && !isNaN(data68))) && (isFinite(data68)))){
-const err168 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/type",keyword:"type",params:{type: "integer"}};
+if(func1(data68) < 1){
+const err168 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err168);
 errors++;
 }
-if((typeof data68 == "number") && (isFinite(data68))){
-if(data68 > 65535 || isNaN(data68)){
-const err169 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+}
+else {
+const err169 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err169);
 errors++;
 }
-if(data68 < 1 || isNaN(data68)){
-const err170 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data67.port !== undefined){
+let data69 = data67.port;
+if(!(((typeof data69 == "number") && (!(data69 % 1) && !isNaN(data69))) && (isFinite(data69)))){
+const err170 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err170);
 errors++;
 }
-}
-}
-if(data66.baud !== undefined){
-let data69 = data66.baud;
-if(!(((typeof data69 == "number") && (!(data69 % 1) && !isNaN(data69))) && (isFinite(data69)))){
-const err171 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/type",keyword:"type",params:{type: "integer"}};
+if((typeof data69 == "number") && (isFinite(data69))){
+if(data69 > 65535 || isNaN(data69)){
+const err171 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err171);
 errors++;
 }
-if((typeof data69 == "number") && (isFinite(data69))){
-if(data69 > 4000000 || isNaN(data69)){
-const err172 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
+if(data69 < 1 || isNaN(data69)){
+const err172 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err172);
 errors++;
 }
-if(data69 < 50 || isNaN(data69)){
-const err173 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
+}
+}
+if(data67.baud !== undefined){
+let data70 = data67.baud;
+if(!(((typeof data70 == "number") && (!(data70 % 1) && !isNaN(data70))) && (isFinite(data70)))){
+const err173 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err173);
+errors++;
+}
+if((typeof data70 == "number") && (isFinite(data70))){
+if(data70 > 4000000 || isNaN(data70)){
+const err174 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
+(vErrors ??= []).push(err174);
+errors++;
+}
+if(data70 < 50 || isNaN(data70)){
+const err175 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
+(vErrors ??= []).push(err175);
 errors++;
 }
 }
 }
 }
 else {
-const err174 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err174);
-errors++;
-}
-}
-if(data39.unit !== undefined){
-let data70 = data39.unit;
-if(!(((typeof data70 == "number") && (!(data70 % 1) && !isNaN(data70))) && (isFinite(data70)))){
-const err175 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err175);
-errors++;
-}
-if((typeof data70 == "number") && (isFinite(data70))){
-if(data70 > 255 || isNaN(data70)){
-const err176 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 255}};
+const err176 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err176);
 errors++;
 }
-if(data70 < 0 || isNaN(data70)){
-const err177 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data40.unit !== undefined){
+let data71 = data40.unit;
+if(!(((typeof data71 == "number") && (!(data71 % 1) && !isNaN(data71))) && (isFinite(data71)))){
+const err177 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err177);
 errors++;
 }
-}
-}
-if(data39.timeout !== undefined){
-let data71 = data39.timeout;
-if(typeof data71 === "string"){
-if(func1(data71) > 20){
-const err178 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+if((typeof data71 == "number") && (isFinite(data71))){
+if(data71 > 255 || isNaN(data71)){
+const err178 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 255}};
 (vErrors ??= []).push(err178);
 errors++;
 }
-if(!pattern3.test(data71)){
-const err179 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(data71 < 0 || isNaN(data71)){
+const err179 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err179);
 errors++;
 }
 }
-else {
-const err180 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/type",keyword:"type",params:{type: "string"}};
+}
+if(data40.timeout !== undefined){
+let data72 = data40.timeout;
+if(typeof data72 === "string"){
+if(func1(data72) > 20){
+const err180 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err180);
 errors++;
 }
-}
-if(data39.retries !== undefined){
-let data72 = data39.retries;
-if(!(((typeof data72 == "number") && (!(data72 % 1) && !isNaN(data72))) && (isFinite(data72)))){
-const err181 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/type",keyword:"type",params:{type: "integer"}};
+if(!pattern3.test(data72)){
+const err181 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err181);
 errors++;
 }
-if((typeof data72 == "number") && (isFinite(data72))){
-if(data72 > 10 || isNaN(data72)){
-const err182 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10}};
+}
+else {
+const err182 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err182);
 errors++;
 }
-if(data72 < 0 || isNaN(data72)){
-const err183 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data40.retries !== undefined){
+let data73 = data40.retries;
+if(!(((typeof data73 == "number") && (!(data73 % 1) && !isNaN(data73))) && (isFinite(data73)))){
+const err183 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err183);
 errors++;
 }
-}
-}
-if(data39.busyRetries !== undefined){
-let data73 = data39.busyRetries;
-if(!(((typeof data73 == "number") && (!(data73 % 1) && !isNaN(data73))) && (isFinite(data73)))){
-const err184 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/type",keyword:"type",params:{type: "integer"}};
+if((typeof data73 == "number") && (isFinite(data73))){
+if(data73 > 10 || isNaN(data73)){
+const err184 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10}};
 (vErrors ??= []).push(err184);
 errors++;
 }
-if((typeof data73 == "number") && (isFinite(data73))){
-if(data73 > 20 || isNaN(data73)){
-const err185 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 20}};
+if(data73 < 0 || isNaN(data73)){
+const err185 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err185);
 errors++;
 }
-if(data73 < 0 || isNaN(data73)){
-const err186 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+}
+if(data40.busyRetries !== undefined){
+let data74 = data40.busyRetries;
+if(!(((typeof data74 == "number") && (!(data74 % 1) && !isNaN(data74))) && (isFinite(data74)))){
+const err186 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err186);
 errors++;
 }
-}
-}
-if(data39.busyWait !== undefined){
-let data74 = data39.busyWait;
-if(typeof data74 === "string"){
-if(func1(data74) > 20){
-const err187 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/maxLength",keyword:"maxLength",params:{limit: 20}};
+if((typeof data74 == "number") && (isFinite(data74))){
+if(data74 > 20 || isNaN(data74)){
+const err187 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 20}};
 (vErrors ??= []).push(err187);
 errors++;
 }
-if(!pattern3.test(data74)){
-const err188 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(data74 < 0 || isNaN(data74)){
+const err188 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err188);
 errors++;
 }
 }
-else {
-const err189 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/type",keyword:"type",params:{type: "string"}};
+}
+if(data40.busyWait !== undefined){
+let data75 = data40.busyWait;
+if(typeof data75 === "string"){
+if(func1(data75) > 20){
+const err189 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err189);
 errors++;
 }
-}
-if(data39.pauseAfterConnect !== undefined){
-let data75 = data39.pauseAfterConnect;
-if(typeof data75 === "string"){
-if(func1(data75) > 20){
-const err190 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern3.test(data75)){
+const err190 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err190);
 errors++;
 }
-if(!pattern3.test(data75)){
-const err191 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err191 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err191);
 errors++;
 }
 }
-else {
-const err192 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/type",keyword:"type",params:{type: "string"}};
+if(data40.pauseAfterConnect !== undefined){
+let data76 = data40.pauseAfterConnect;
+if(typeof data76 === "string"){
+if(func1(data76) > 20){
+const err192 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err192);
 errors++;
 }
-}
-if(data39.pauseBetweenRequests !== undefined){
-let data76 = data39.pauseBetweenRequests;
-if(typeof data76 === "string"){
-if(func1(data76) > 20){
-const err193 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern3.test(data76)){
+const err193 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err193);
 errors++;
 }
-if(!pattern3.test(data76)){
-const err194 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err194 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err194);
 errors++;
 }
 }
-else {
-const err195 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/type",keyword:"type",params:{type: "string"}};
+if(data40.pauseBetweenRequests !== undefined){
+let data77 = data40.pauseBetweenRequests;
+if(typeof data77 === "string"){
+if(func1(data77) > 20){
+const err195 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err195);
 errors++;
 }
-}
-if(data39.retryFirstRequest !== undefined){
-if(typeof data39.retryFirstRequest !== "boolean"){
-const err196 = {instancePath:instancePath+"/spec/modbus/retryFirstRequest",schemaPath:"#/properties/spec/properties/modbus/properties/retryFirstRequest/type",keyword:"type",params:{type: "boolean"}};
+if(!pattern3.test(data77)){
+const err196 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err196);
 errors++;
 }
 }
-if(data39.closeAfterGather !== undefined){
-if(typeof data39.closeAfterGather !== "boolean"){
-const err197 = {instancePath:instancePath+"/spec/modbus/closeAfterGather",schemaPath:"#/properties/spec/properties/modbus/properties/closeAfterGather/type",keyword:"type",params:{type: "boolean"}};
+else {
+const err197 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err197);
 errors++;
 }
 }
-if(data39.turnaround !== undefined){
-let data79 = data39.turnaround;
-if(typeof data79 === "string"){
-if(func1(data79) > 20){
-const err198 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data40.retryFirstRequest !== undefined){
+if(typeof data40.retryFirstRequest !== "boolean"){
+const err198 = {instancePath:instancePath+"/spec/modbus/retryFirstRequest",schemaPath:"#/properties/spec/properties/modbus/properties/retryFirstRequest/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err198);
 errors++;
 }
-if(!pattern3.test(data79)){
-const err199 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data40.closeAfterGather !== undefined){
+if(typeof data40.closeAfterGather !== "boolean"){
+const err199 = {instancePath:instancePath+"/spec/modbus/closeAfterGather",schemaPath:"#/properties/spec/properties/modbus/properties/closeAfterGather/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err199);
 errors++;
 }
 }
-else {
-const err200 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/type",keyword:"type",params:{type: "string"}};
+if(data40.turnaround !== undefined){
+let data80 = data40.turnaround;
+if(typeof data80 === "string"){
+if(func1(data80) > 20){
+const err200 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err200);
 errors++;
 }
-}
-}
-else {
-const err201 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+if(!pattern3.test(data80)){
+const err201 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err201);
 errors++;
 }
 }
-if(data23.mqtt !== undefined){
-let data80 = data23.mqtt;
-if(!((self) => (!((self?.tls !== undefined)) || (((self?.broker !== undefined) && (self?.broker?.startsWith("mqtts://") ?? false)))))(data80)){
-const err202 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+else {
+const err202 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err202);
 errors++;
 }
-if(!((self) => (!((self?.username !== undefined)) || (((self?.broker !== undefined) && !equal(self?.broker, "local")))))(data80)){
-const err203 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+}
+}
+else {
+const err203 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err203);
 errors++;
 }
-if(data80 && typeof data80 == "object" && !Array.isArray(data80)){
-for(const key15 in data80){
-if(!(func0.call(schema1.properties.spec.properties.mqtt.properties, key15))){
-const err204 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
+}
+if(data23.mqtt !== undefined){
+let data81 = data23.mqtt;
+if(!((self) => (!((self?.tls !== undefined)) || (((self?.broker !== undefined) && (self?.broker?.startsWith("mqtts://") ?? false)))))(data81)){
+const err204 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err204);
 errors++;
 }
-}
-if(data80.broker !== undefined){
-let data81 = data80.broker;
-if(typeof data81 === "string"){
-if(func1(data81) > 512){
-const err205 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(!((self) => (!((self?.username !== undefined)) || (((self?.broker !== undefined) && !equal(self?.broker, "local")))))(data81)){
+const err205 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err205);
 errors++;
 }
-if(!pattern34.test(data81)){
-const err206 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/pattern",keyword:"pattern",params:{pattern: "^(local|mqtts?://[^\\s/@]+/?)$"}};
+if(data81 && typeof data81 == "object" && !Array.isArray(data81)){
+for(const key15 in data81){
+if(!(func0.call(schema1.properties.spec.properties.mqtt.properties, key15))){
+const err206 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
 (vErrors ??= []).push(err206);
 errors++;
 }
 }
-else {
-const err207 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/type",keyword:"type",params:{type: "string"}};
+if(data81.broker !== undefined){
+let data82 = data81.broker;
+if(typeof data82 === "string"){
+if(func1(data82) > 512){
+const err207 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err207);
 errors++;
 }
-}
-if(data80.base !== undefined){
-let data82 = data80.base;
-if(typeof data82 === "string"){
-if(func1(data82) > 512){
-const err208 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(!pattern34.test(data82)){
+const err208 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/pattern",keyword:"pattern",params:{pattern: "^(local|mqtts?://[^\\s/@]+/?)$"}};
 (vErrors ??= []).push(err208);
 errors++;
 }
-if(func1(data82) < 1){
-const err209 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err209 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err209);
 errors++;
 }
 }
-else {
-const err210 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/type",keyword:"type",params:{type: "string"}};
+if(data81.base !== undefined){
+let data83 = data81.base;
+if(typeof data83 === "string"){
+if(func1(data83) > 512){
+const err210 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err210);
 errors++;
 }
-}
-if(data80.device !== undefined){
-let data83 = data80.device;
-if(typeof data83 === "string"){
-if(func1(data83) > 512){
-const err211 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(func1(data83) < 1){
+const err211 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err211);
 errors++;
 }
-if(func1(data83) < 1){
-const err212 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err212 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err212);
 errors++;
 }
 }
-else {
-const err213 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/type",keyword:"type",params:{type: "string"}};
+if(data81.device !== undefined){
+let data84 = data81.device;
+if(typeof data84 === "string"){
+if(func1(data84) > 512){
+const err213 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err213);
 errors++;
 }
-}
-if(data80.client !== undefined){
-let data84 = data80.client;
-if(typeof data84 === "string"){
-if(func1(data84) > 512){
-const err214 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(func1(data84) < 1){
+const err214 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err214);
 errors++;
 }
-if(func1(data84) < 1){
-const err215 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err215 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err215);
 errors++;
 }
 }
-else {
-const err216 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/type",keyword:"type",params:{type: "string"}};
+if(data81.client !== undefined){
+let data85 = data81.client;
+if(typeof data85 === "string"){
+if(func1(data85) > 512){
+const err216 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err216);
 errors++;
 }
-}
-if(data80.username !== undefined){
-let data85 = data80.username;
-if(typeof data85 === "string"){
-if(func1(data85) > 256){
-const err217 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(func1(data85) < 1){
+const err217 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err217);
 errors++;
 }
 }
 else {
-const err218 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/type",keyword:"type",params:{type: "string"}};
+const err218 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err218);
 errors++;
 }
 }
-if(data80.passwordFile !== undefined){
-let data86 = data80.passwordFile;
+if(data81.username !== undefined){
+let data86 = data81.username;
 if(typeof data86 === "string"){
-if(func1(data86) > 1024){
-const err219 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(func1(data86) > 256){
+const err219 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err219);
 errors++;
 }
 }
 else {
-const err220 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+const err220 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err220);
 errors++;
 }
 }
-if(data80.clientId !== undefined){
-let data87 = data80.clientId;
+if(data81.passwordFile !== undefined){
+let data87 = data81.passwordFile;
 if(typeof data87 === "string"){
-if(func1(data87) > 128){
-const err221 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/maxLength",keyword:"maxLength",params:{limit: 128}};
+if(func1(data87) > 1024){
+const err221 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err221);
 errors++;
 }
 }
 else {
-const err222 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/type",keyword:"type",params:{type: "string"}};
+const err222 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err222);
 errors++;
 }
 }
-if(data80.tls !== undefined){
-let data88 = data80.tls;
-if(data88 && typeof data88 == "object" && !Array.isArray(data88)){
-for(const key16 in data88){
-if(!((((key16 === "caFile") || (key16 === "certFile")) || (key16 === "keyFile")) || (key16 === "servername"))){
-const err223 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
+if(data81.clientId !== undefined){
+let data88 = data81.clientId;
+if(typeof data88 === "string"){
+if(func1(data88) > 128){
+const err223 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err223);
 errors++;
 }
 }
-if(data88.caFile !== undefined){
-let data89 = data88.caFile;
-if(typeof data89 === "string"){
-if(func1(data89) > 1024){
-const err224 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+else {
+const err224 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err224);
 errors++;
 }
 }
-else {
-const err225 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/type",keyword:"type",params:{type: "string"}};
+if(data81.tls !== undefined){
+let data89 = data81.tls;
+if(data89 && typeof data89 == "object" && !Array.isArray(data89)){
+for(const key16 in data89){
+if(!((((key16 === "caFile") || (key16 === "certFile")) || (key16 === "keyFile")) || (key16 === "servername"))){
+const err225 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
 (vErrors ??= []).push(err225);
 errors++;
 }
 }
-if(data88.certFile !== undefined){
-let data90 = data88.certFile;
+if(data89.caFile !== undefined){
+let data90 = data89.caFile;
 if(typeof data90 === "string"){
 if(func1(data90) > 1024){
-const err226 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+const err226 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err226);
 errors++;
 }
 }
 else {
-const err227 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/type",keyword:"type",params:{type: "string"}};
+const err227 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err227);
 errors++;
 }
 }
-if(data88.keyFile !== undefined){
-let data91 = data88.keyFile;
+if(data89.certFile !== undefined){
+let data91 = data89.certFile;
 if(typeof data91 === "string"){
 if(func1(data91) > 1024){
-const err228 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+const err228 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err228);
 errors++;
 }
 }
 else {
-const err229 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+const err229 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err229);
 errors++;
 }
 }
-if(data88.servername !== undefined){
-let data92 = data88.servername;
+if(data89.keyFile !== undefined){
+let data92 = data89.keyFile;
 if(typeof data92 === "string"){
-if(func1(data92) > 253){
-const err230 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/maxLength",keyword:"maxLength",params:{limit: 253}};
+if(func1(data92) > 1024){
+const err230 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err230);
 errors++;
 }
 }
 else {
-const err231 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/type",keyword:"type",params:{type: "string"}};
+const err231 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err231);
 errors++;
 }
 }
-}
-else {
-const err232 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/type",keyword:"type",params:{type: "object"}};
+if(data89.servername !== undefined){
+let data93 = data89.servername;
+if(typeof data93 === "string"){
+if(func1(data93) > 253){
+const err232 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err232);
 errors++;
 }
 }
-if(data80.sparkplug !== undefined){
-let data93 = data80.sparkplug;
-if(data93 && typeof data93 == "object" && !Array.isArray(data93)){
-if(data93.group === undefined){
-const err233 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "group"}};
+else {
+const err233 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err233);
 errors++;
 }
-if(data93.node === undefined){
-const err234 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "node"}};
+}
+}
+else {
+const err234 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err234);
 errors++;
 }
-for(const key17 in data93){
-if(!(((key17 === "group") || (key17 === "node")) || (key17 === "device"))){
-const err235 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
+}
+if(data81.sparkplug !== undefined){
+let data94 = data81.sparkplug;
+if(data94 && typeof data94 == "object" && !Array.isArray(data94)){
+if(data94.group === undefined){
+const err235 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "group"}};
 (vErrors ??= []).push(err235);
 errors++;
 }
-}
-if(data93.group !== undefined){
-let data94 = data93.group;
-if(typeof data94 === "string"){
-if(func1(data94) > 256){
-const err236 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(data94.node === undefined){
+const err236 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "node"}};
 (vErrors ??= []).push(err236);
 errors++;
 }
-if(func1(data94) < 1){
-const err237 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/minLength",keyword:"minLength",params:{limit: 1}};
+for(const key17 in data94){
+if(!(((key17 === "group") || (key17 === "node")) || (key17 === "device"))){
+const err237 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
 (vErrors ??= []).push(err237);
 errors++;
 }
-if(!pattern35.test(data94)){
-const err238 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+}
+if(data94.group !== undefined){
+let data95 = data94.group;
+if(typeof data95 === "string"){
+if(func1(data95) > 256){
+const err238 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err238);
 errors++;
 }
-}
-else {
-const err239 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/type",keyword:"type",params:{type: "string"}};
+if(func1(data95) < 1){
+const err239 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err239);
 errors++;
 }
-}
-if(data93.node !== undefined){
-let data95 = data93.node;
-if(typeof data95 === "string"){
-if(func1(data95) > 256){
-const err240 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(!pattern35.test(data95)){
+const err240 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err240);
 errors++;
 }
-if(func1(data95) < 1){
-const err241 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err241 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err241);
 errors++;
 }
-if(!pattern35.test(data95)){
-const err242 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+}
+if(data94.node !== undefined){
+let data96 = data94.node;
+if(typeof data96 === "string"){
+if(func1(data96) > 256){
+const err242 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err242);
 errors++;
 }
-}
-else {
-const err243 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/type",keyword:"type",params:{type: "string"}};
+if(func1(data96) < 1){
+const err243 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err243);
 errors++;
 }
-}
-if(data93.device !== undefined){
-let data96 = data93.device;
-if(typeof data96 === "string"){
-if(func1(data96) > 256){
-const err244 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(!pattern35.test(data96)){
+const err244 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err244);
 errors++;
 }
-if(func1(data96) < 1){
-const err245 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err245 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err245);
 errors++;
 }
-if(!pattern35.test(data96)){
-const err246 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+}
+if(data94.device !== undefined){
+let data97 = data94.device;
+if(typeof data97 === "string"){
+if(func1(data97) > 256){
+const err246 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err246);
 errors++;
 }
-}
-else {
-const err247 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/type",keyword:"type",params:{type: "string"}};
+if(func1(data97) < 1){
+const err247 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err247);
 errors++;
 }
-}
-}
-else {
-const err248 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/type",keyword:"type",params:{type: "object"}};
+if(!pattern35.test(data97)){
+const err248 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err248);
 errors++;
 }
 }
-if(data80.qos !== undefined){
-let data97 = data80.qos;
-if(!(((typeof data97 == "number") && (!(data97 % 1) && !isNaN(data97))) && (isFinite(data97)))){
-const err249 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "integer"}};
+else {
+const err249 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err249);
 errors++;
 }
-if((typeof data97 == "number") && (isFinite(data97))){
-if(data97 > 1 || isNaN(data97)){
-const err250 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+}
+}
+else {
+const err250 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err250);
 errors++;
 }
-if(data97 < 0 || isNaN(data97)){
-const err251 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data81.qos !== undefined){
+let data98 = data81.qos;
+if(!(((typeof data98 == "number") && (!(data98 % 1) && !isNaN(data98))) && (isFinite(data98)))){
+const err251 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err251);
+errors++;
+}
+if((typeof data98 == "number") && (isFinite(data98))){
+if(data98 > 1 || isNaN(data98)){
+const err252 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+(vErrors ??= []).push(err252);
+errors++;
+}
+if(data98 < 0 || isNaN(data98)){
+const err253 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err253);
 errors++;
 }
 }
 }
 }
 else {
-const err252 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err252);
+const err254 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err254);
 errors++;
 }
 }
 if(data23.ble !== undefined){
-let data98 = data23.ble;
-if(!((self) => !((((self?.bindKey !== undefined) && (self?.bindKeyFile !== undefined)))))(data98)){
-const err253 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
-(vErrors ??= []).push(err253);
-errors++;
-}
-if(data98 && typeof data98 == "object" && !Array.isArray(data98)){
-if(data98.mac === undefined){
-const err254 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/required",keyword:"required",params:{missingProperty: "mac"}};
-(vErrors ??= []).push(err254);
-errors++;
-}
-for(const key18 in data98){
-if(!(func0.call(schema1.properties.spec.properties.ble.properties, key18))){
-const err255 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
+let data99 = data23.ble;
+if(!((self) => !((((self?.bindKey !== undefined) && (self?.bindKeyFile !== undefined)))))(data99)){
+const err255 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err255);
 errors++;
 }
-}
-if(data98.mac !== undefined){
-let data99 = data98.mac;
-if(typeof data99 === "string"){
-if(func1(data99) > 17){
-const err256 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/maxLength",keyword:"maxLength",params:{limit: 17}};
+if(data99 && typeof data99 == "object" && !Array.isArray(data99)){
+if(data99.mac === undefined){
+const err256 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/required",keyword:"required",params:{missingProperty: "mac"}};
 (vErrors ??= []).push(err256);
 errors++;
 }
-if(!pattern38.test(data99)){
-const err257 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
+for(const key18 in data99){
+if(!(func0.call(schema1.properties.spec.properties.ble.properties, key18))){
+const err257 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
 (vErrors ??= []).push(err257);
 errors++;
 }
 }
-else {
-const err258 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/type",keyword:"type",params:{type: "string"}};
+if(data99.mac !== undefined){
+let data100 = data99.mac;
+if(typeof data100 === "string"){
+if(func1(data100) > 17){
+const err258 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/maxLength",keyword:"maxLength",params:{limit: 17}};
 (vErrors ??= []).push(err258);
 errors++;
 }
-}
-if(data98.addressType !== undefined){
-let data100 = data98.addressType;
-if(typeof data100 !== "string"){
-const err259 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/type",keyword:"type",params:{type: "string"}};
+if(!pattern38.test(data100)){
+const err259 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err259);
 errors++;
 }
-if(!((data100 === "public") || (data100 === "random"))){
-const err260 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.ble.properties.addressType.enum}};
+}
+else {
+const err260 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err260);
 errors++;
 }
 }
-if(data98.bindKey !== undefined){
-let data101 = data98.bindKey;
-if(typeof data101 === "string"){
-if(func1(data101) > 32){
-const err261 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/maxLength",keyword:"maxLength",params:{limit: 32}};
+if(data99.addressType !== undefined){
+let data101 = data99.addressType;
+if(typeof data101 !== "string"){
+const err261 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err261);
 errors++;
 }
-if(!pattern39.test(data101)){
-const err262 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
+if(!((data101 === "public") || (data101 === "random"))){
+const err262 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.ble.properties.addressType.enum}};
 (vErrors ??= []).push(err262);
 errors++;
 }
 }
-else {
-const err263 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/type",keyword:"type",params:{type: "string"}};
+if(data99.bindKey !== undefined){
+let data102 = data99.bindKey;
+if(typeof data102 === "string"){
+if(func1(data102) > 32){
+const err263 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/maxLength",keyword:"maxLength",params:{limit: 32}};
 (vErrors ??= []).push(err263);
 errors++;
 }
-}
-if(data98.bindKeyFile !== undefined){
-let data102 = data98.bindKeyFile;
-if(typeof data102 === "string"){
-if(func1(data102) > 255){
-const err264 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(!pattern39.test(data102)){
+const err264 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
 (vErrors ??= []).push(err264);
 errors++;
 }
-if(func1(data102) < 1){
-const err265 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err265 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err265);
 errors++;
 }
 }
-else {
-const err266 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/type",keyword:"type",params:{type: "string"}};
+if(data99.bindKeyFile !== undefined){
+let data103 = data99.bindKeyFile;
+if(typeof data103 === "string"){
+if(func1(data103) > 255){
+const err266 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err266);
 errors++;
 }
-}
-if(data98.adapter !== undefined){
-let data103 = data98.adapter;
-if(typeof data103 === "string"){
-if(func1(data103) > 255){
-const err267 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(func1(data103) < 1){
+const err267 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err267);
 errors++;
 }
-if(func1(data103) < 1){
-const err268 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err268 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err268);
 errors++;
 }
 }
-else {
-const err269 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/type",keyword:"type",params:{type: "string"}};
+if(data99.adapter !== undefined){
+let data104 = data99.adapter;
+if(typeof data104 === "string"){
+if(func1(data104) > 255){
+const err269 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err269);
 errors++;
 }
-}
-if(data98.baud !== undefined){
-let data104 = data98.baud;
-if(!(((typeof data104 == "number") && (!(data104 % 1) && !isNaN(data104))) && (isFinite(data104)))){
-const err270 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/type",keyword:"type",params:{type: "integer"}};
+if(func1(data104) < 1){
+const err270 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err270);
 errors++;
 }
-if((typeof data104 == "number") && (isFinite(data104))){
-if(data104 > 12000000 || isNaN(data104)){
-const err271 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 12000000}};
+}
+else {
+const err271 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err271);
 errors++;
 }
-if(data104 < 9600 || isNaN(data104)){
-const err272 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 9600}};
+}
+if(data99.baud !== undefined){
+let data105 = data99.baud;
+if(!(((typeof data105 == "number") && (!(data105 % 1) && !isNaN(data105))) && (isFinite(data105)))){
+const err272 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err272);
 errors++;
 }
-}
-}
-if(data98.timeout !== undefined){
-let data105 = data98.timeout;
-if(typeof data105 === "string"){
-if(func1(data105) > 20){
-const err273 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+if((typeof data105 == "number") && (isFinite(data105))){
+if(data105 > 12000000 || isNaN(data105)){
+const err273 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 12000000}};
 (vErrors ??= []).push(err273);
 errors++;
 }
-if(!pattern3.test(data105)){
-const err274 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(data105 < 9600 || isNaN(data105)){
+const err274 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 9600}};
 (vErrors ??= []).push(err274);
 errors++;
 }
 }
-else {
-const err275 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/type",keyword:"type",params:{type: "string"}};
+}
+if(data99.timeout !== undefined){
+let data106 = data99.timeout;
+if(typeof data106 === "string"){
+if(func1(data106) > 20){
+const err275 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err275);
 errors++;
 }
-}
-if(data98.connectTimeout !== undefined){
-let data106 = data98.connectTimeout;
-if(typeof data106 === "string"){
-if(func1(data106) > 20){
-const err276 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern3.test(data106)){
+const err276 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err276);
 errors++;
 }
-if(!pattern3.test(data106)){
-const err277 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err277 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err277);
 errors++;
 }
 }
-else {
-const err278 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/type",keyword:"type",params:{type: "string"}};
+if(data99.connectTimeout !== undefined){
+let data107 = data99.connectTimeout;
+if(typeof data107 === "string"){
+if(func1(data107) > 20){
+const err278 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err278);
 errors++;
 }
-}
-if(data98.silentAfter !== undefined){
-let data107 = data98.silentAfter;
-if(typeof data107 === "string"){
-if(func1(data107) > 20){
-const err279 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern3.test(data107)){
+const err279 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err279);
 errors++;
 }
-if(!pattern3.test(data107)){
-const err280 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err280 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err280);
 errors++;
 }
 }
-else {
-const err281 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/type",keyword:"type",params:{type: "string"}};
+if(data99.silentAfter !== undefined){
+let data108 = data99.silentAfter;
+if(typeof data108 === "string"){
+if(func1(data108) > 20){
+const err281 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err281);
 errors++;
 }
-}
-}
-else {
-const err282 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+if(!pattern3.test(data108)){
+const err282 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err282);
 errors++;
 }
 }
-if(data23.lora !== undefined){
-let data108 = data23.lora;
-if(!((self) => equal((((((self?.server !== undefined) ? 1 : 0)) + (((self?.chirpstack !== undefined) ? 1 : 0))) + (((self?.tts !== undefined) ? 1 : 0))), 1))(data108)){
-const err283 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+else {
+const err283 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err283);
 errors++;
 }
-if(!((self) => (((!((self?.server !== undefined)) || (self?.keyFile !== undefined)) || (self?.appKey !== undefined)) || ((((self?.devAddr !== undefined) && (self?.nwkSKey !== undefined)) && (self?.appSKey !== undefined)))))(data108)){
-const err284 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+}
+}
+else {
+const err284 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err284);
 errors++;
 }
-if(!((self) => !((((self?.appKey !== undefined) && (self?.devAddr !== undefined)))))(data108)){
-const err285 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+}
+if(data23.lora !== undefined){
+let data109 = data23.lora;
+if(!((self) => equal((((((self?.server !== undefined) ? 1 : 0)) + (((self?.chirpstack !== undefined) ? 1 : 0))) + (((self?.tts !== undefined) ? 1 : 0))), 1))(data109)){
+const err285 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err285);
 errors++;
 }
-if(!((self) => (!((self?.listen !== undefined)) || (self?.server !== undefined)))(data108)){
-const err286 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
+if(!((self) => (((!((self?.server !== undefined)) || (self?.keyFile !== undefined)) || (self?.appKey !== undefined)) || ((((self?.devAddr !== undefined) && (self?.nwkSKey !== undefined)) && (self?.appSKey !== undefined)))))(data109)){
+const err286 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err286);
 errors++;
 }
-if(data108 && typeof data108 == "object" && !Array.isArray(data108)){
-if(data108.devEui === undefined){
-const err287 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/required",keyword:"required",params:{missingProperty: "devEui"}};
+if(!((self) => !((((self?.appKey !== undefined) && (self?.devAddr !== undefined)))))(data109)){
+const err287 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
 (vErrors ??= []).push(err287);
 errors++;
 }
-for(const key19 in data108){
-if(!(func0.call(schema1.properties.spec.properties.lora.properties, key19))){
-const err288 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
+if(!((self) => (!((self?.listen !== undefined)) || (self?.server !== undefined)))(data109)){
+const err288 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
 (vErrors ??= []).push(err288);
 errors++;
 }
-}
-if(data108.devEui !== undefined){
-let data109 = data108.devEui;
-if(typeof data109 === "string"){
-if(func1(data109) > 23){
-const err289 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+if(data109 && typeof data109 == "object" && !Array.isArray(data109)){
+if(data109.devEui === undefined){
+const err289 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/required",keyword:"required",params:{missingProperty: "devEui"}};
 (vErrors ??= []).push(err289);
 errors++;
 }
-if(!pattern43.test(data109)){
-const err290 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+for(const key19 in data109){
+if(!(func0.call(schema1.properties.spec.properties.lora.properties, key19))){
+const err290 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
 (vErrors ??= []).push(err290);
 errors++;
 }
 }
-else {
-const err291 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/type",keyword:"type",params:{type: "string"}};
+if(data109.devEui !== undefined){
+let data110 = data109.devEui;
+if(typeof data110 === "string"){
+if(func1(data110) > 23){
+const err291 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err291);
 errors++;
 }
-}
-if(data108.joinEui !== undefined){
-let data110 = data108.joinEui;
-if(typeof data110 === "string"){
-if(func1(data110) > 23){
-const err292 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+if(!pattern43.test(data110)){
+const err292 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err292);
 errors++;
 }
-if(!pattern43.test(data110)){
-const err293 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+}
+else {
+const err293 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err293);
 errors++;
 }
 }
-else {
-const err294 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/type",keyword:"type",params:{type: "string"}};
+if(data109.joinEui !== undefined){
+let data111 = data109.joinEui;
+if(typeof data111 === "string"){
+if(func1(data111) > 23){
+const err294 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err294);
 errors++;
 }
-}
-if(data108.appKey !== undefined){
-let data111 = data108.appKey;
-if(typeof data111 === "string"){
-if(func1(data111) > 47){
-const err295 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+if(!pattern43.test(data111)){
+const err295 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err295);
 errors++;
 }
-if(!pattern45.test(data111)){
-const err296 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+}
+else {
+const err296 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err296);
 errors++;
 }
 }
-else {
-const err297 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/type",keyword:"type",params:{type: "string"}};
+if(data109.appKey !== undefined){
+let data112 = data109.appKey;
+if(typeof data112 === "string"){
+if(func1(data112) > 47){
+const err297 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err297);
 errors++;
 }
-}
-if(data108.devAddr !== undefined){
-let data112 = data108.devAddr;
-if(typeof data112 === "string"){
-if(func1(data112) > 8){
-const err298 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/maxLength",keyword:"maxLength",params:{limit: 8}};
+if(!pattern45.test(data112)){
+const err298 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err298);
 errors++;
 }
-if(!pattern46.test(data112)){
-const err299 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{8}$"}};
+}
+else {
+const err299 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err299);
 errors++;
 }
 }
-else {
-const err300 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/type",keyword:"type",params:{type: "string"}};
+if(data109.devAddr !== undefined){
+let data113 = data109.devAddr;
+if(typeof data113 === "string"){
+if(func1(data113) > 8){
+const err300 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/maxLength",keyword:"maxLength",params:{limit: 8}};
 (vErrors ??= []).push(err300);
 errors++;
 }
-}
-if(data108.nwkSKey !== undefined){
-let data113 = data108.nwkSKey;
-if(typeof data113 === "string"){
-if(func1(data113) > 47){
-const err301 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+if(!pattern46.test(data113)){
+const err301 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{8}$"}};
 (vErrors ??= []).push(err301);
 errors++;
 }
-if(!pattern45.test(data113)){
-const err302 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+}
+else {
+const err302 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err302);
 errors++;
 }
 }
-else {
-const err303 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/type",keyword:"type",params:{type: "string"}};
+if(data109.nwkSKey !== undefined){
+let data114 = data109.nwkSKey;
+if(typeof data114 === "string"){
+if(func1(data114) > 47){
+const err303 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err303);
 errors++;
 }
-}
-if(data108.appSKey !== undefined){
-let data114 = data108.appSKey;
-if(typeof data114 === "string"){
-if(func1(data114) > 47){
-const err304 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+if(!pattern45.test(data114)){
+const err304 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err304);
 errors++;
 }
-if(!pattern45.test(data114)){
-const err305 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+}
+else {
+const err305 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err305);
 errors++;
 }
 }
-else {
-const err306 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/type",keyword:"type",params:{type: "string"}};
+if(data109.appSKey !== undefined){
+let data115 = data109.appSKey;
+if(typeof data115 === "string"){
+if(func1(data115) > 47){
+const err306 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err306);
 errors++;
 }
-}
-if(data108.keyFile !== undefined){
-let data115 = data108.keyFile;
-if(typeof data115 === "string"){
-if(func1(data115) > 512){
-const err307 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(!pattern45.test(data115)){
+const err307 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err307);
 errors++;
 }
-if(func1(data115) < 1){
-const err308 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err308 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err308);
 errors++;
 }
 }
-else {
-const err309 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+if(data109.keyFile !== undefined){
+let data116 = data109.keyFile;
+if(typeof data116 === "string"){
+if(func1(data116) > 512){
+const err309 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err309);
 errors++;
 }
-}
-if(data108.server !== undefined){
-let data116 = data108.server;
-if(typeof data116 !== "string"){
-const err310 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/type",keyword:"type",params:{type: "string"}};
+if(func1(data116) < 1){
+const err310 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err310);
 errors++;
 }
-if(!(data116 === "local")){
-const err311 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.server.enum}};
+}
+else {
+const err311 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err311);
 errors++;
 }
 }
-if(data108.listen !== undefined){
-let data117 = data108.listen;
-if(data117 && typeof data117 == "object" && !Array.isArray(data117)){
-for(const key20 in data117){
-if(!((((((((key20 === "host") || (key20 === "udp")) || (key20 === "station")) || (key20 === "gateways")) || (key20 === "netId")) || (key20 === "rxDelay")) || (key20 === "rx2DataRate")) || (key20 === "duplicatesWithin"))){
-const err312 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
+if(data109.server !== undefined){
+let data117 = data109.server;
+if(typeof data117 !== "string"){
+const err312 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err312);
 errors++;
 }
-}
-if(data117.host !== undefined){
-let data118 = data117.host;
-if(typeof data118 === "string"){
-if(func1(data118) > 253){
-const err313 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+if(!(data117 === "local")){
+const err313 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.server.enum}};
 (vErrors ??= []).push(err313);
 errors++;
 }
-if(func1(data118) < 1){
-const err314 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data109.listen !== undefined){
+let data118 = data109.listen;
+if(data118 && typeof data118 == "object" && !Array.isArray(data118)){
+for(const key20 in data118){
+if(!((((((((key20 === "host") || (key20 === "udp")) || (key20 === "station")) || (key20 === "gateways")) || (key20 === "netId")) || (key20 === "rxDelay")) || (key20 === "rx2DataRate")) || (key20 === "duplicatesWithin"))){
+const err314 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
 (vErrors ??= []).push(err314);
 errors++;
 }
 }
-else {
-const err315 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/type",keyword:"type",params:{type: "string"}};
+if(data118.host !== undefined){
+let data119 = data118.host;
+if(typeof data119 === "string"){
+if(func1(data119) > 253){
+const err315 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err315);
 errors++;
 }
-}
-if(data117.udp !== undefined){
-let data119 = data117.udp;
-if(!(((typeof data119 == "number") && (!(data119 % 1) && !isNaN(data119))) && (isFinite(data119)))){
-const err316 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/type",keyword:"type",params:{type: "integer"}};
+if(func1(data119) < 1){
+const err316 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err316);
 errors++;
 }
-if((typeof data119 == "number") && (isFinite(data119))){
-if(data119 > 65535 || isNaN(data119)){
-const err317 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+}
+else {
+const err317 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err317);
 errors++;
 }
-if(data119 < 0 || isNaN(data119)){
-const err318 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err318);
-errors++;
 }
-}
-}
-if(data117.station !== undefined){
-let data120 = data117.station;
+if(data118.udp !== undefined){
+let data120 = data118.udp;
 if(!(((typeof data120 == "number") && (!(data120 % 1) && !isNaN(data120))) && (isFinite(data120)))){
-const err319 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err319);
+const err318 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err318);
 errors++;
 }
 if((typeof data120 == "number") && (isFinite(data120))){
 if(data120 > 65535 || isNaN(data120)){
-const err320 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
-(vErrors ??= []).push(err320);
+const err319 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+(vErrors ??= []).push(err319);
 errors++;
 }
 if(data120 < 0 || isNaN(data120)){
-const err321 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+const err320 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err320);
+errors++;
+}
+}
+}
+if(data118.station !== undefined){
+let data121 = data118.station;
+if(!(((typeof data121 == "number") && (!(data121 % 1) && !isNaN(data121))) && (isFinite(data121)))){
+const err321 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err321);
 errors++;
 }
-}
-}
-if(data117.gateways !== undefined){
-let data121 = data117.gateways;
-if(Array.isArray(data121)){
-if(data121.length > 256){
-const err322 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/maxItems",keyword:"maxItems",params:{limit: 256}};
+if((typeof data121 == "number") && (isFinite(data121))){
+if(data121 > 65535 || isNaN(data121)){
+const err322 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err322);
 errors++;
 }
-const len3 = data121.length;
-for(let i3=0; i3<len3; i3++){
-let data122 = data121[i3];
-if(typeof data122 === "string"){
-if(func1(data122) > 23){
-const err323 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/maxLength",keyword:"maxLength",params:{limit: 23}};
+if(data121 < 0 || isNaN(data121)){
+const err323 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err323);
 errors++;
 }
-if(!pattern43.test(data122)){
-const err324 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+}
+}
+if(data118.gateways !== undefined){
+let data122 = data118.gateways;
+if(Array.isArray(data122)){
+if(data122.length > 256){
+const err324 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/maxItems",keyword:"maxItems",params:{limit: 256}};
 (vErrors ??= []).push(err324);
 errors++;
 }
-}
-else {
-const err325 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/type",keyword:"type",params:{type: "string"}};
+const len3 = data122.length;
+for(let i3=0; i3<len3; i3++){
+let data123 = data122[i3];
+if(typeof data123 === "string"){
+if(func1(data123) > 23){
+const err325 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err325);
 errors++;
 }
-}
-}
-else {
-const err326 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/type",keyword:"type",params:{type: "array"}};
+if(!pattern43.test(data123)){
+const err326 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err326);
 errors++;
 }
 }
-if(data117.netId !== undefined){
-let data123 = data117.netId;
-if(typeof data123 === "string"){
-if(func1(data123) > 6){
-const err327 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/maxLength",keyword:"maxLength",params:{limit: 6}};
+else {
+const err327 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err327);
 errors++;
 }
-if(!pattern50.test(data123)){
-const err328 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{6}$"}};
+}
+}
+else {
+const err328 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err328);
 errors++;
 }
 }
-else {
-const err329 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/type",keyword:"type",params:{type: "string"}};
+if(data118.netId !== undefined){
+let data124 = data118.netId;
+if(typeof data124 === "string"){
+if(func1(data124) > 6){
+const err329 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/maxLength",keyword:"maxLength",params:{limit: 6}};
 (vErrors ??= []).push(err329);
 errors++;
 }
-}
-if(data117.rxDelay !== undefined){
-let data124 = data117.rxDelay;
-if(!(((typeof data124 == "number") && (!(data124 % 1) && !isNaN(data124))) && (isFinite(data124)))){
-const err330 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/type",keyword:"type",params:{type: "integer"}};
+if(!pattern50.test(data124)){
+const err330 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{6}$"}};
 (vErrors ??= []).push(err330);
 errors++;
 }
-if((typeof data124 == "number") && (isFinite(data124))){
-if(data124 > 15 || isNaN(data124)){
-const err331 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+}
+else {
+const err331 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err331);
 errors++;
 }
-if(data124 < 1 || isNaN(data124)){
-const err332 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
-(vErrors ??= []).push(err332);
-errors++;
 }
-}
-}
-if(data117.rx2DataRate !== undefined){
-let data125 = data117.rx2DataRate;
+if(data118.rxDelay !== undefined){
+let data125 = data118.rxDelay;
 if(!(((typeof data125 == "number") && (!(data125 % 1) && !isNaN(data125))) && (isFinite(data125)))){
-const err333 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err333);
+const err332 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err332);
 errors++;
 }
 if((typeof data125 == "number") && (isFinite(data125))){
 if(data125 > 15 || isNaN(data125)){
-const err334 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+const err333 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+(vErrors ??= []).push(err333);
+errors++;
+}
+if(data125 < 1 || isNaN(data125)){
+const err334 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err334);
 errors++;
 }
-if(data125 < 0 || isNaN(data125)){
-const err335 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+}
+if(data118.rx2DataRate !== undefined){
+let data126 = data118.rx2DataRate;
+if(!(((typeof data126 == "number") && (!(data126 % 1) && !isNaN(data126))) && (isFinite(data126)))){
+const err335 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err335);
 errors++;
 }
-}
-}
-if(data117.duplicatesWithin !== undefined){
-let data126 = data117.duplicatesWithin;
-if(typeof data126 === "string"){
-if(func1(data126) > 20){
-const err336 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
+if((typeof data126 == "number") && (isFinite(data126))){
+if(data126 > 15 || isNaN(data126)){
+const err336 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
 (vErrors ??= []).push(err336);
 errors++;
 }
-if(!pattern3.test(data126)){
-const err337 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(data126 < 0 || isNaN(data126)){
+const err337 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err337);
 errors++;
 }
 }
-else {
-const err338 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/type",keyword:"type",params:{type: "string"}};
+}
+if(data118.duplicatesWithin !== undefined){
+let data127 = data118.duplicatesWithin;
+if(typeof data127 === "string"){
+if(func1(data127) > 20){
+const err338 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err338);
 errors++;
 }
-}
-}
-else {
-const err339 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/type",keyword:"type",params:{type: "object"}};
+if(!pattern3.test(data127)){
+const err339 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err339);
 errors++;
 }
 }
-if(data108.chirpstack !== undefined){
-let data127 = data108.chirpstack;
-if(data127 && typeof data127 == "object" && !Array.isArray(data127)){
-if(data127.broker === undefined){
-const err340 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "broker"}};
+else {
+const err340 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err340);
 errors++;
 }
-if(data127.application === undefined){
-const err341 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "application"}};
+}
+}
+else {
+const err341 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err341);
 errors++;
 }
-for(const key21 in data127){
-if(!(((((key21 === "broker") || (key21 === "application")) || (key21 === "username")) || (key21 === "passwordFile")) || (key21 === "caFile"))){
-const err342 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+}
+if(data109.chirpstack !== undefined){
+let data128 = data109.chirpstack;
+if(data128 && typeof data128 == "object" && !Array.isArray(data128)){
+if(data128.broker === undefined){
+const err342 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "broker"}};
 (vErrors ??= []).push(err342);
 errors++;
 }
-}
-if(data127.broker !== undefined){
-let data128 = data127.broker;
-if(typeof data128 === "string"){
-if(func1(data128) > 512){
-const err343 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data128.application === undefined){
+const err343 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "application"}};
 (vErrors ??= []).push(err343);
 errors++;
 }
-if(func1(data128) < 1){
-const err344 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
+for(const key21 in data128){
+if(!(((((key21 === "broker") || (key21 === "application")) || (key21 === "username")) || (key21 === "passwordFile")) || (key21 === "caFile"))){
+const err344 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
 (vErrors ??= []).push(err344);
 errors++;
 }
 }
-else {
-const err345 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/type",keyword:"type",params:{type: "string"}};
+if(data128.broker !== undefined){
+let data129 = data128.broker;
+if(typeof data129 === "string"){
+if(func1(data129) > 512){
+const err345 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err345);
 errors++;
 }
-}
-if(data127.application !== undefined){
-let data129 = data127.application;
-if(typeof data129 === "string"){
-if(func1(data129) > 64){
-const err346 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/maxLength",keyword:"maxLength",params:{limit: 64}};
+if(func1(data129) < 1){
+const err346 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err346);
 errors++;
 }
-if(func1(data129) < 1){
-const err347 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err347 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err347);
 errors++;
 }
 }
-else {
-const err348 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/type",keyword:"type",params:{type: "string"}};
+if(data128.application !== undefined){
+let data130 = data128.application;
+if(typeof data130 === "string"){
+if(func1(data130) > 64){
+const err348 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err348);
 errors++;
 }
-}
-if(data127.username !== undefined){
-let data130 = data127.username;
-if(typeof data130 === "string"){
-if(func1(data130) > 256){
-const err349 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(func1(data130) < 1){
+const err349 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err349);
 errors++;
 }
 }
 else {
-const err350 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/type",keyword:"type",params:{type: "string"}};
+const err350 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err350);
 errors++;
 }
 }
-if(data127.passwordFile !== undefined){
-let data131 = data127.passwordFile;
+if(data128.username !== undefined){
+let data131 = data128.username;
 if(typeof data131 === "string"){
-if(func1(data131) > 512){
-const err351 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(func1(data131) > 256){
+const err351 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err351);
 errors++;
 }
 }
 else {
-const err352 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+const err352 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err352);
 errors++;
 }
 }
-if(data127.caFile !== undefined){
-let data132 = data127.caFile;
+if(data128.passwordFile !== undefined){
+let data132 = data128.passwordFile;
 if(typeof data132 === "string"){
 if(func1(data132) > 512){
-const err353 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+const err353 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err353);
 errors++;
 }
 }
 else {
-const err354 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/type",keyword:"type",params:{type: "string"}};
+const err354 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err354);
 errors++;
 }
 }
-}
-else {
-const err355 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/type",keyword:"type",params:{type: "object"}};
+if(data128.caFile !== undefined){
+let data133 = data128.caFile;
+if(typeof data133 === "string"){
+if(func1(data133) > 512){
+const err355 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err355);
 errors++;
 }
 }
-if(data108.tts !== undefined){
-let data133 = data108.tts;
-if(data133 && typeof data133 == "object" && !Array.isArray(data133)){
-if(data133.broker === undefined){
-const err356 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "broker"}};
+else {
+const err356 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err356);
 errors++;
 }
-if(data133.application === undefined){
-const err357 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "application"}};
+}
+}
+else {
+const err357 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err357);
 errors++;
 }
-for(const key22 in data133){
-if(!((((((key22 === "broker") || (key22 === "application")) || (key22 === "device")) || (key22 === "username")) || (key22 === "passwordFile")) || (key22 === "caFile"))){
-const err358 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
+}
+if(data109.tts !== undefined){
+let data134 = data109.tts;
+if(data134 && typeof data134 == "object" && !Array.isArray(data134)){
+if(data134.broker === undefined){
+const err358 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "broker"}};
 (vErrors ??= []).push(err358);
 errors++;
 }
-}
-if(data133.broker !== undefined){
-let data134 = data133.broker;
-if(typeof data134 === "string"){
-if(func1(data134) > 512){
-const err359 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data134.application === undefined){
+const err359 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "application"}};
 (vErrors ??= []).push(err359);
 errors++;
 }
-if(func1(data134) < 1){
-const err360 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
+for(const key22 in data134){
+if(!((((((key22 === "broker") || (key22 === "application")) || (key22 === "device")) || (key22 === "username")) || (key22 === "passwordFile")) || (key22 === "caFile"))){
+const err360 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
 (vErrors ??= []).push(err360);
 errors++;
 }
 }
-else {
-const err361 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/type",keyword:"type",params:{type: "string"}};
+if(data134.broker !== undefined){
+let data135 = data134.broker;
+if(typeof data135 === "string"){
+if(func1(data135) > 512){
+const err361 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err361);
 errors++;
 }
-}
-if(data133.application !== undefined){
-let data135 = data133.application;
-if(typeof data135 === "string"){
-if(func1(data135) > 128){
-const err362 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/maxLength",keyword:"maxLength",params:{limit: 128}};
+if(func1(data135) < 1){
+const err362 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err362);
 errors++;
 }
-if(func1(data135) < 1){
-const err363 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err363 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err363);
 errors++;
 }
 }
-else {
-const err364 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/type",keyword:"type",params:{type: "string"}};
+if(data134.application !== undefined){
+let data136 = data134.application;
+if(typeof data136 === "string"){
+if(func1(data136) > 128){
+const err364 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err364);
 errors++;
 }
-}
-if(data133.device !== undefined){
-let data136 = data133.device;
-if(typeof data136 === "string"){
-if(func1(data136) > 64){
-const err365 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/maxLength",keyword:"maxLength",params:{limit: 64}};
+if(func1(data136) < 1){
+const err365 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err365);
 errors++;
 }
-if(func1(data136) < 1){
-const err366 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err366 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err366);
 errors++;
 }
 }
-else {
-const err367 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/type",keyword:"type",params:{type: "string"}};
+if(data134.device !== undefined){
+let data137 = data134.device;
+if(typeof data137 === "string"){
+if(func1(data137) > 64){
+const err367 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err367);
 errors++;
 }
-}
-if(data133.username !== undefined){
-let data137 = data133.username;
-if(typeof data137 === "string"){
-if(func1(data137) > 256){
-const err368 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(func1(data137) < 1){
+const err368 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err368);
 errors++;
 }
 }
 else {
-const err369 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/type",keyword:"type",params:{type: "string"}};
+const err369 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err369);
 errors++;
 }
 }
-if(data133.passwordFile !== undefined){
-let data138 = data133.passwordFile;
+if(data134.username !== undefined){
+let data138 = data134.username;
 if(typeof data138 === "string"){
-if(func1(data138) > 512){
-const err370 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(func1(data138) > 256){
+const err370 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err370);
 errors++;
 }
 }
 else {
-const err371 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+const err371 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err371);
 errors++;
 }
 }
-if(data133.caFile !== undefined){
-let data139 = data133.caFile;
+if(data134.passwordFile !== undefined){
+let data139 = data134.passwordFile;
 if(typeof data139 === "string"){
 if(func1(data139) > 512){
-const err372 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+const err372 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err372);
 errors++;
 }
 }
 else {
-const err373 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/type",keyword:"type",params:{type: "string"}};
+const err373 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err373);
 errors++;
 }
 }
-}
-else {
-const err374 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/type",keyword:"type",params:{type: "object"}};
+if(data134.caFile !== undefined){
+let data140 = data134.caFile;
+if(typeof data140 === "string"){
+if(func1(data140) > 512){
+const err374 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err374);
 errors++;
 }
 }
-if(data108.region !== undefined){
-let data140 = data108.region;
-if(typeof data140 !== "string"){
-const err375 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+else {
+const err375 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err375);
-errors++;
-}
-if(!(((((((data140 === "EU868") || (data140 === "US915")) || (data140 === "AU915")) || (data140 === "AS923")) || (data140 === "AS923-2")) || (data140 === "AS923-3")) || (data140 === "AS923-4"))){
-const err376 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.region.enum}};
-(vErrors ??= []).push(err376);
-errors++;
-}
-}
-if(data108.subBand !== undefined){
-let data141 = data108.subBand;
-if(!(((typeof data141 == "number") && (!(data141 % 1) && !isNaN(data141))) && (isFinite(data141)))){
-const err377 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err377);
-errors++;
-}
-if((typeof data141 == "number") && (isFinite(data141))){
-if(data141 > 8 || isNaN(data141)){
-const err378 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/maximum",keyword:"maximum",params:{comparison: "<=", limit: 8}};
-(vErrors ??= []).push(err378);
-errors++;
-}
-if(data141 < 1 || isNaN(data141)){
-const err379 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
-(vErrors ??= []).push(err379);
-errors++;
-}
-}
-}
-if(data108.counterResets !== undefined){
-if(typeof data108.counterResets !== "boolean"){
-const err380 = {instancePath:instancePath+"/spec/lora/counterResets",schemaPath:"#/properties/spec/properties/lora/properties/counterResets/type",keyword:"type",params:{type: "boolean"}};
-(vErrors ??= []).push(err380);
 errors++;
 }
 }
 }
 else {
-const err381 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+const err376 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err376);
+errors++;
+}
+}
+if(data109.region !== undefined){
+let data141 = data109.region;
+if(typeof data141 !== "string"){
+const err377 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err377);
+errors++;
+}
+if(!(((((((data141 === "EU868") || (data141 === "US915")) || (data141 === "AU915")) || (data141 === "AS923")) || (data141 === "AS923-2")) || (data141 === "AS923-3")) || (data141 === "AS923-4"))){
+const err378 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.region.enum}};
+(vErrors ??= []).push(err378);
+errors++;
+}
+}
+if(data109.subBand !== undefined){
+let data142 = data109.subBand;
+if(!(((typeof data142 == "number") && (!(data142 % 1) && !isNaN(data142))) && (isFinite(data142)))){
+const err379 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err379);
+errors++;
+}
+if((typeof data142 == "number") && (isFinite(data142))){
+if(data142 > 8 || isNaN(data142)){
+const err380 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/maximum",keyword:"maximum",params:{comparison: "<=", limit: 8}};
+(vErrors ??= []).push(err380);
+errors++;
+}
+if(data142 < 1 || isNaN(data142)){
+const err381 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err381);
 errors++;
 }
 }
 }
-else {
-const err382 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+if(data109.counterResets !== undefined){
+if(typeof data109.counterResets !== "boolean"){
+const err382 = {instancePath:instancePath+"/spec/lora/counterResets",schemaPath:"#/properties/spec/properties/lora/properties/counterResets/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err382);
 errors++;
 }
 }
 }
 else {
-const err383 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+const err383 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err383);
+errors++;
+}
+}
+}
+else {
+const err384 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err384);
+errors++;
+}
+}
+}
+else {
+const err385 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err385);
 errors++;
 }
 validate1.errors = vErrors;
@@ -6359,7 +6372,7 @@ return errors === 0;
 }
 
 export const validateGateway = validate2;
-const schema2 = {"type":"object","required":["apiVersion","kind","metadata"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Gateway"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","properties":{"mode":{"type":"string","enum":["autonomous","tethered"],"default":"autonomous","description":"Whether the gateway decides for itself while the link is down."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Link heartbeat. Default 15s."},"description":{"type":"string","maxLength":1024},"energy":{"type":"object","properties":{"meter":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320,"description":"A Device this gateway serves, as namespace/name."},"power":{"type":"string","maxLength":63,"description":"Its property in W. Default: the one with role power."},"energy":{"type":"string","maxLength":63,"description":"Its counter in J, Wh or kWh. Default: the one with role energy."}},"additionalProperties":false,"description":"A meter whose twin is the power source of this gateway."},"battery":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320},"percent":{"type":"string","maxLength":63}},"additionalProperties":false,"description":"A battery behind a Device, such as a UPS or a solar charge controller."},"idle":{"type":"string","enum":["system","share"],"default":"system","description":"Idle energy stays with the system, or is shared among workloads by their use."},"capacityJ":{"type":"number","minimum":0,"description":"Usable energy of a battery that does not say it itself."}},"additionalProperties":false}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema2 = {"type":"object","required":["apiVersion","kind","metadata"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Gateway"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","properties":{"mode":{"type":"string","enum":["autonomous","tethered"],"default":"autonomous","description":"Whether the gateway decides for itself while the link is down."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Link heartbeat. Default 15s."},"description":{"type":"string","maxLength":1024},"energy":{"type":"object","properties":{"meter":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320,"description":"A Device this gateway serves, as namespace/name."},"power":{"type":"string","maxLength":63,"description":"Its property in W. Default: the one with role power."},"energy":{"type":"string","maxLength":63,"description":"Its counter in J, Wh or kWh. Default: the one with role energy."}},"additionalProperties":false,"description":"A meter whose twin is the power source of this gateway."},"battery":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320},"percent":{"type":"string","maxLength":63}},"additionalProperties":false,"description":"A battery behind a Device, such as a UPS or a solar charge controller."},"idle":{"type":"string","enum":["system","share"],"default":"system","description":"Idle energy stays with the system, or is shared among workloads by their use."},"capacityJ":{"type":"number","minimum":0,"description":"Usable energy of a battery that does not say it itself."}},"additionalProperties":false},"policy":{"type":"object","required":["stages"],"properties":{"stages":{"type":"array","items":{"type":"object","required":["name","when"],"properties":{"name":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"when":{"type":"array","items":{"type":"object","properties":{"onBattery":{"type":"boolean","description":"The gateway runs on its battery, or does not."},"batteryBelow":{"type":"number","minimum":0,"maximum":100,"description":"Charge in per cent."},"emptyWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"The battery is forecast to be empty sooner than this."},"hotterThan":{"type":"number","description":"Hottest zone in degrees Celsius."},"throttled":{"type":"boolean","description":"Slowed down by heat or for want of voltage, or not."},"linkBelow":{"type":"number","minimum":0,"maximum":1,"description":"Quality of the way to the hub, 0 unusable to 1 perfect."},"roundTripAboveMs":{"type":"number","minimum":0},"lossAbove":{"type":"number","minimum":0,"maximum":1,"description":"Share of pings that nobody answered."}},"additionalProperties":false},"maxItems":8,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Any of these; within one, all of it."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Must hold this long before the stage begins. Default 30s."},"hold":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Once begun, the stage lasts at least this long. Default 5m."},"poll":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which poll periods are stretched."},"report":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which report periods are stretched."},"pause":{"type":"array","items":{"type":"string","enum":["deferrable","normal"]},"maxItems":2,"x-kubernetes-list-type":"atomic","description":"Devices of this importance are left alone. `critical` ones are never touched."}},"additionalProperties":false},"maxItems":8,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"maxPoll":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"No property is stretched beyond this. Default 1h."}},"additionalProperties":false},"taints":{"type":"array","items":{"type":"string","enum":["BatteryLow","OnBattery","LinkDegraded","Throttled"]},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"Conditions that also taint the Node: NoSchedule."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 
 function validate2(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -6719,7 +6732,7 @@ if(data.spec !== undefined){
 let data22 = data.spec;
 if(data22 && typeof data22 == "object" && !Array.isArray(data22)){
 for(const key4 in data22){
-if(!((((key4 === "mode") || (key4 === "heartbeat")) || (key4 === "description")) || (key4 === "energy"))){
+if(!((((((key4 === "mode") || (key4 === "heartbeat")) || (key4 === "description")) || (key4 === "energy")) || (key4 === "policy")) || (key4 === "taints"))){
 const err49 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4}};
 (vErrors ??= []).push(err49);
 errors++;
@@ -6937,17 +6950,426 @@ const err78 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties
 errors++;
 }
 }
+if(data22.policy !== undefined){
+let data36 = data22.policy;
+if(data36 && typeof data36 == "object" && !Array.isArray(data36)){
+if(data36.stages === undefined){
+const err79 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/required",keyword:"required",params:{missingProperty: "stages"}};
+(vErrors ??= []).push(err79);
+errors++;
+}
+for(const key8 in data36){
+if(!((key8 === "stages") || (key8 === "maxPoll"))){
+const err80 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8}};
+(vErrors ??= []).push(err80);
+errors++;
+}
+}
+if(data36.stages !== undefined){
+let data37 = data36.stages;
+if(Array.isArray(data37)){
+if(data37.length > 8){
+const err81 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/maxItems",keyword:"maxItems",params:{limit: 8}};
+(vErrors ??= []).push(err81);
+errors++;
+}
+const len3 = data37.length;
+for(let i3=0; i3<len3; i3++){
+let data38 = data37[i3];
+if(data38 && typeof data38 == "object" && !Array.isArray(data38)){
+if(data38.name === undefined){
+const err82 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "name"}};
+(vErrors ??= []).push(err82);
+errors++;
+}
+if(data38.when === undefined){
+const err83 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "when"}};
+(vErrors ??= []).push(err83);
+errors++;
+}
+for(const key9 in data38){
+if(!(((((((key9 === "name") || (key9 === "when")) || (key9 === "after")) || (key9 === "hold")) || (key9 === "poll")) || (key9 === "report")) || (key9 === "pause"))){
+const err84 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
+(vErrors ??= []).push(err84);
+errors++;
+}
+}
+if(data38.name !== undefined){
+let data39 = data38.name;
+if(typeof data39 === "string"){
+if(func1(data39) > 63){
+const err85 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
+(vErrors ??= []).push(err85);
+errors++;
+}
+if(func1(data39) < 1){
+const err86 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err86);
+errors++;
+}
+if(!pattern1.test(data39)){
+const err87 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}};
+(vErrors ??= []).push(err87);
+errors++;
+}
 }
 else {
-const err79 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err79);
+const err88 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err88);
+errors++;
+}
+}
+if(data38.when !== undefined){
+let data40 = data38.when;
+if(Array.isArray(data40)){
+if(data40.length > 8){
+const err89 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/maxItems",keyword:"maxItems",params:{limit: 8}};
+(vErrors ??= []).push(err89);
+errors++;
+}
+if(data40.length < 1){
+const err90 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/minItems",keyword:"minItems",params:{limit: 1}};
+(vErrors ??= []).push(err90);
+errors++;
+}
+const len4 = data40.length;
+for(let i4=0; i4<len4; i4++){
+let data41 = data40[i4];
+if(data41 && typeof data41 == "object" && !Array.isArray(data41)){
+for(const key10 in data41){
+if(!((((((((key10 === "onBattery") || (key10 === "batteryBelow")) || (key10 === "emptyWithin")) || (key10 === "hotterThan")) || (key10 === "throttled")) || (key10 === "linkBelow")) || (key10 === "roundTripAboveMs")) || (key10 === "lossAbove"))){
+const err91 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
+(vErrors ??= []).push(err91);
+errors++;
+}
+}
+if(data41.onBattery !== undefined){
+if(typeof data41.onBattery !== "boolean"){
+const err92 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/onBattery",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/onBattery/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err92);
+errors++;
+}
+}
+if(data41.batteryBelow !== undefined){
+let data43 = data41.batteryBelow;
+if((typeof data43 == "number") && (isFinite(data43))){
+if(data43 > 100 || isNaN(data43)){
+const err93 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100}};
+(vErrors ??= []).push(err93);
+errors++;
+}
+if(data43 < 0 || isNaN(data43)){
+const err94 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err94);
+errors++;
+}
+}
+else {
+const err95 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err95);
+errors++;
+}
+}
+if(data41.emptyWithin !== undefined){
+let data44 = data41.emptyWithin;
+if(typeof data44 === "string"){
+if(func1(data44) > 20){
+const err96 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err96);
+errors++;
+}
+if(!pattern3.test(data44)){
+const err97 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err97);
+errors++;
+}
+}
+else {
+const err98 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err98);
+errors++;
+}
+}
+if(data41.hotterThan !== undefined){
+let data45 = data41.hotterThan;
+if(!((typeof data45 == "number") && (isFinite(data45)))){
+const err99 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/hotterThan",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/hotterThan/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err99);
+errors++;
+}
+}
+if(data41.throttled !== undefined){
+if(typeof data41.throttled !== "boolean"){
+const err100 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/throttled",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/throttled/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err100);
+errors++;
+}
+}
+if(data41.linkBelow !== undefined){
+let data47 = data41.linkBelow;
+if((typeof data47 == "number") && (isFinite(data47))){
+if(data47 > 1 || isNaN(data47)){
+const err101 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+(vErrors ??= []).push(err101);
+errors++;
+}
+if(data47 < 0 || isNaN(data47)){
+const err102 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err102);
+errors++;
+}
+}
+else {
+const err103 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err103);
+errors++;
+}
+}
+if(data41.roundTripAboveMs !== undefined){
+let data48 = data41.roundTripAboveMs;
+if((typeof data48 == "number") && (isFinite(data48))){
+if(data48 < 0 || isNaN(data48)){
+const err104 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err104);
+errors++;
+}
+}
+else {
+const err105 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err105);
+errors++;
+}
+}
+if(data41.lossAbove !== undefined){
+let data49 = data41.lossAbove;
+if((typeof data49 == "number") && (isFinite(data49))){
+if(data49 > 1 || isNaN(data49)){
+const err106 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+(vErrors ??= []).push(err106);
+errors++;
+}
+if(data49 < 0 || isNaN(data49)){
+const err107 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err107);
+errors++;
+}
+}
+else {
+const err108 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err108);
 errors++;
 }
 }
 }
 else {
-const err80 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err80);
+const err109 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err109);
+errors++;
+}
+}
+}
+else {
+const err110 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err110);
+errors++;
+}
+}
+if(data38.after !== undefined){
+let data50 = data38.after;
+if(typeof data50 === "string"){
+if(func1(data50) > 20){
+const err111 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err111);
+errors++;
+}
+if(!pattern3.test(data50)){
+const err112 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err112);
+errors++;
+}
+}
+else {
+const err113 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err113);
+errors++;
+}
+}
+if(data38.hold !== undefined){
+let data51 = data38.hold;
+if(typeof data51 === "string"){
+if(func1(data51) > 20){
+const err114 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err114);
+errors++;
+}
+if(!pattern3.test(data51)){
+const err115 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err115);
+errors++;
+}
+}
+else {
+const err116 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err116);
+errors++;
+}
+}
+if(data38.poll !== undefined){
+let data52 = data38.poll;
+if((typeof data52 == "number") && (isFinite(data52))){
+if(data52 > 1000 || isNaN(data52)){
+const err117 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
+(vErrors ??= []).push(err117);
+errors++;
+}
+if(data52 < 1 || isNaN(data52)){
+const err118 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err118);
+errors++;
+}
+}
+else {
+const err119 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err119);
+errors++;
+}
+}
+if(data38.report !== undefined){
+let data53 = data38.report;
+if((typeof data53 == "number") && (isFinite(data53))){
+if(data53 > 1000 || isNaN(data53)){
+const err120 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
+(vErrors ??= []).push(err120);
+errors++;
+}
+if(data53 < 1 || isNaN(data53)){
+const err121 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err121);
+errors++;
+}
+}
+else {
+const err122 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err122);
+errors++;
+}
+}
+if(data38.pause !== undefined){
+let data54 = data38.pause;
+if(Array.isArray(data54)){
+if(data54.length > 2){
+const err123 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/maxItems",keyword:"maxItems",params:{limit: 2}};
+(vErrors ??= []).push(err123);
+errors++;
+}
+const len5 = data54.length;
+for(let i5=0; i5<len5; i5++){
+let data55 = data54[i5];
+if(typeof data55 !== "string"){
+const err124 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err124);
+errors++;
+}
+if(!((data55 === "deferrable") || (data55 === "normal"))){
+const err125 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.policy.properties.stages.items.properties.pause.items.enum}};
+(vErrors ??= []).push(err125);
+errors++;
+}
+}
+}
+else {
+const err126 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err126);
+errors++;
+}
+}
+}
+else {
+const err127 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err127);
+errors++;
+}
+}
+const duplicates0 = duplicateItems(data37, ["name"]);
+if(duplicates0.length > 0){
+const err128 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
+(vErrors ??= []).push(err128);
+errors++;
+}
+}
+else {
+const err129 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err129);
+errors++;
+}
+}
+if(data36.maxPoll !== undefined){
+let data56 = data36.maxPoll;
+if(typeof data56 === "string"){
+if(func1(data56) > 20){
+const err130 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err130);
+errors++;
+}
+if(!pattern3.test(data56)){
+const err131 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err131);
+errors++;
+}
+}
+else {
+const err132 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err132);
+errors++;
+}
+}
+}
+else {
+const err133 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err133);
+errors++;
+}
+}
+if(data22.taints !== undefined){
+let data57 = data22.taints;
+if(Array.isArray(data57)){
+if(data57.length > 4){
+const err134 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/maxItems",keyword:"maxItems",params:{limit: 4}};
+(vErrors ??= []).push(err134);
+errors++;
+}
+const len6 = data57.length;
+for(let i6=0; i6<len6; i6++){
+let data58 = data57[i6];
+if(typeof data58 !== "string"){
+const err135 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err135);
+errors++;
+}
+if(!((((data58 === "BatteryLow") || (data58 === "OnBattery")) || (data58 === "LinkDegraded")) || (data58 === "Throttled"))){
+const err136 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.taints.items.enum}};
+(vErrors ??= []).push(err136);
+errors++;
+}
+}
+}
+else {
+const err137 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err137);
+errors++;
+}
+}
+}
+else {
+const err138 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err138);
+errors++;
+}
+}
+}
+else {
+const err139 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err139);
 errors++;
 }
 validate2.errors = vErrors;

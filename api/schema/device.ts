@@ -33,6 +33,12 @@ const specFrame = {
     mapOf(text({ maxLength: 63 }), { maxProperties: 16, description: 'Labels of the gateways it may roam between.' }),
   ),
   paused: optional(flag({ description: 'Leave the device alone; the twin keeps its last values.' })),
+  importance: optional(
+    word(['critical', 'normal', 'deferrable'], {
+      description:
+        'What the policy of a gateway may do: nothing, stretch its periods, or leave it alone. Default normal.',
+    }),
+  ),
   poll: optional(pollPolicy()),
   report: optional(reportPolicy()),
   desired: optional(mapOf(anyValue(), { maxProperties: 1024, description: 'Desired value by property name.' })),

@@ -5,6 +5,7 @@ import {
   integer,
   type KubeObject,
   keyedList,
+  listOf,
   number,
   object,
   optional,
@@ -12,6 +13,7 @@ import {
   timestamp,
   word,
 } from './parts.ts'
+import { gatewayPolicy, NODE_CONDITIONS, policyStatus } from './policy.ts'
 import { batteryStatus, energyStatus, networkStatus, powerStatus, thermalStatus } from './power.ts'
 
 export const gatewaySpec = () =>
@@ -25,6 +27,10 @@ export const gatewaySpec = () =>
     heartbeat: optional(duration({ description: 'Link heartbeat. Default 15s.' })),
     description: optional(text()),
     energy: optional(gatewayEnergy()),
+    policy: optional(gatewayPolicy()),
+    taints: optional(
+      listOf(word(NODE_CONDITIONS), { maxItems: 4, description: 'Conditions that also taint the Node: NoSchedule.' }),
+    ),
   })
 
 /** Where the gateway's power figures come from, when it is not what its own sensors say. */
@@ -88,6 +94,9 @@ export const gatewayStatus = () =>
         gapsSeen: optional(integer({ minimum: 0 })),
         jitterMs: optional(number({ minimum: 0 })),
         lossRatio: optional(number({ minimum: 0, maximum: 1, description: 'Share of pings that nobody answered.' })),
+        quality: optional(
+          number({ minimum: 0, maximum: 1, description: 'Of the way to the hub: the interface, round trip and loss.' }),
+        ),
         trend: optional(word(['improving', 'steady', 'degrading'])),
       }),
     ),
@@ -96,6 +105,17 @@ export const gatewayStatus = () =>
     battery: optional(batteryStatus()),
     thermal: optional(thermalStatus()),
     networks: optional(keyedList(networkStatus(), 'name', { maxItems: 32 })),
+    policy: optional(policyStatus()),
+    summary: optional(
+      object(
+        {
+          battery: optional(text({ maxLength: 64 })),
+          power: optional(text({ maxLength: 64 })),
+          link: optional(text({ maxLength: 64 })),
+        },
+        { description: 'In words, for kubectl get; a `~` says estimated.' },
+      ),
+    ),
     agent: optional(object({ rssBytes: optional(integer({ minimum: 0 })), uptimeS: optional(number({ minimum: 0 })) })),
   })
 
