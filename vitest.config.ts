@@ -3,7 +3,10 @@ import { defineConfig } from 'vitest/config'
 // Unit and property tests sit beside the code; test/ holds the suites that start real processes.
 export default defineConfig({
   test: {
-    include: ['{api,mappers,agent,cloudcore,cli,hil,demo,bench,scripts}/**/*.test.ts', 'test/**/*.test.ts'],
+    include: [
+      '{api,mappers,agent,cloudcore,cli,hil,firmware,node-red,console,demo,bench,scripts}/**/*.test.ts',
+      'test/**/*.test.ts',
+    ],
     testTimeout: 20_000,
     hookTimeout: 30_000,
     pool: 'forks',

@@ -78,3 +78,48 @@ export type StreamEvent =
       readonly at: string
       readonly reason?: string
     }
+
+/** Statistics of one link (a serial line, a socket, a radio). Times in milliseconds, rates per second. */
+export interface LinkStats {
+  readonly link: string
+  readonly protocol: string
+  readonly state: 'up' | 'down' | 'idle'
+  readonly reason?: string
+  readonly devices: number
+  /** Share of wall time the link was busy with useful traffic since the last minute, 0 to 1. */
+  readonly use: number
+  /** Bus time of the ideal plan ÷ bus time of the plan in force, 0 to 1. */
+  readonly planEfficiency: number
+  readonly requests: number
+  readonly propertiesRead: number
+  readonly errors: Readonly<Record<string, number>>
+  readonly turnaroundMs?: number
+}
+
+/** One request of a read plan, as shown by `sluice plan`. */
+export interface PlannedRequest {
+  /** What goes over the wire, in the protocol's words: `FC4 input 0x0000..0x0011 (18 registers)`. */
+  readonly request: string
+  readonly everyMs: number
+  readonly properties: readonly string[]
+  /** Time on the link, milliseconds. */
+  readonly busMs: number
+  readonly why: string
+  /** Start and length in the protocol's address space, for drawing. */
+  readonly table?: string
+  readonly start?: number
+  readonly length?: number
+  /** Addresses read although nobody asked for them. */
+  readonly filler?: number
+}
+
+export interface PlanExplanation {
+  readonly device: ObjectKey
+  readonly link: string
+  readonly requests: readonly PlannedRequest[]
+  /** Share of the link's time this device's plan takes, 0 to 1 and beyond when it cannot be carried. */
+  readonly load: number
+  /** Bus time per second with one request a property, for comparison. */
+  readonly naiveLoad: number
+  readonly notes: readonly string[]
+}

@@ -1,5 +1,5 @@
+import { type Endpoint, requestJson } from '../api/client/http.ts'
 import { cloudEndpoint, dataFolder } from './device-api.ts'
-import { type Endpoint, requestJson } from './http.ts'
 
 /** What `POST /v1/tokens` answers. */
 export interface CreatedToken {

@@ -1,10 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { DeviceApi } from '../api/client/device-api.ts'
+import type { Endpoint } from '../api/client/http.ts'
 import { SluiceError } from '../api/errors.ts'
-import { type Json, splitKey } from '../api/resources.ts'
-import type { DesiredAnswer, DeviceView, StreamEvent } from '../api/views.ts'
-import type { LinkStats, PlanExplanation } from '../mappers/sdk/mapper.ts'
-import { type Endpoint, requestEvents, requestJson } from './http.ts'
 import type { OptionSpecs } from './verb.ts'
 
 /** Options of every verb that talks to a running agent or cloud core. */
@@ -20,92 +18,6 @@ export const dataFolder = (given: string | undefined, env: Readonly<Record<strin
 
 export const socketPath = (data: string): string => join(data, 'agent.sock')
 export const cloudFile = (data: string): string => join(data, 'cloud.json')
-
-/** Changes of a stream; `missed` says that some before them were lost because this reader was away or too slow. */
-export interface ChangeBatch {
-  /** Cursor to resume after. */
-  readonly id: string | undefined
-  readonly missed: boolean
-  readonly events: readonly StreamEvent[]
-}
-
-/** Part of an agent's `/healthz`. */
-export interface HubLinkView {
-  readonly connected: boolean
-  readonly url: string
-  readonly reason?: string
-}
-
-/** The `/v1` API, which the agent and the cloud core answer alike. Times are RFC 3339. */
-export class DeviceApi {
-  readonly endpoint: Endpoint
-  constructor(endpoint: Endpoint) {
-    this.endpoint = endpoint
-  }
-
-  async devices(signal: AbortSignal): Promise<readonly DeviceView[]> {
-    const { items } = await requestJson<{ items: DeviceView[] }>(this.endpoint, { path: '/v1/devices', signal })
-    return items
-  }
-
-  device(key: string, signal: AbortSignal): Promise<DeviceView> {
-    return requestJson<DeviceView>(this.endpoint, { path: `/v1/devices/${keyPath(key)}`, signal })
-  }
-
-  /** Writes one desired value; with `waitMs` the answer comes when the write has ended or the time is over. */
-  setDesired(
-    key: string,
-    property: string,
-    value: Json,
-    options: { by: string; waitMs: number; signal: AbortSignal },
-  ): Promise<DesiredAnswer> {
-    const wait = options.waitMs > 0 ? `?wait=${options.waitMs}ms` : ''
-    return requestJson<DesiredAnswer>(this.endpoint, {
-      method: 'PUT',
-      path: `/v1/devices/${keyPath(key)}/desired/${encodeURIComponent(property)}${wait}`,
-      body: { value, by: options.by },
-      signal: options.signal,
-      idleTimeoutMs: options.waitMs + 15_000,
-    })
-  }
-
-  plan(key: string, signal: AbortSignal): Promise<PlanExplanation> {
-    return requestJson<PlanExplanation>(this.endpoint, { path: `/v1/plan/${keyPath(key)}`, signal })
-  }
-
-  /** How the agent's link to its hub is; null when it has none. */
-  async hub(signal: AbortSignal): Promise<HubLinkView | null> {
-    const { hub } = await requestJson<{ hub?: HubLinkView | null }>(this.endpoint, { path: '/healthz', signal })
-    return hub ?? null
-  }
-
-  async links(signal: AbortSignal): Promise<readonly LinkStats[]> {
-    const { items } = await requestJson<{ items: LinkStats[] }>(this.endpoint, { path: '/v1/links', signal })
-    return items
-  }
-
-  async *events(
-    filter: { device?: string; property?: string; kind?: string },
-    signal: AbortSignal,
-    after?: string,
-  ): AsyncGenerator<ChangeBatch> {
-    const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value !== undefined))
-    const stream = requestEvents<StreamEvent | StreamEvent[]>(this.endpoint, {
-      path: `/v1/events${query.size === 0 ? '' : `?${query}`}`,
-      signal,
-      ...(after === undefined ? {} : { headers: { 'last-event-id': after } }),
-    })
-    for await (const { id, type, data } of stream) {
-      if (type === undefined) yield { id, missed: false, events: Array.isArray(data) ? data : [data] }
-      else yield { id, missed: type !== 'open', events: [] }
-    }
-  }
-}
-
-const keyPath = (key: string): string => {
-  const { namespace, name } = splitKey(key)
-  return `${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`
-}
 
 /** `name` is `default/name`; `namespace/name` stays. */
 export function deviceKey(text: string): string {
@@ -177,7 +89,7 @@ export function openDeviceApi(
   const socket = socketPath(data)
   if (!options.cloud && existsSync(socket)) return new DeviceApi({ kind: 'socket', path: socket })
   if (options.cloud || existsSync(cloudFile(data))) return new DeviceApi(cloudEndpoint(data))
-  throw new SluiceError('SLUICE_CLI_API_UNREACHABLE', `Neither an agent nor a cloud core keeps its data in ${data}`, {
+  throw new SluiceError('SLUICE_CLIENT_UNREACHABLE', `Neither an agent nor a cloud core keeps its data in ${data}`, {
     hint: "Start both with 'sluice up', or name their folder: --data DIR.",
   })
 }

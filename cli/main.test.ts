@@ -76,7 +76,7 @@ describe('a device verb without anything running', () => {
   it('ends with 3 and says how to start it', async () => {
     const { code, stderr } = await run('device', 'ls', '--data', '/nonexistent/sluice')
     expect(code).toBe(EXIT.unreachable)
-    expect(stderr).toContain('SLUICE_CLI_API_UNREACHABLE')
+    expect(stderr).toContain('SLUICE_CLIENT_UNREACHABLE')
     expect(stderr).toContain("'sluice up'")
   })
 })

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { type Endpoint, openRequest, readBody } from '../../api/client/http.ts'
 import { toSluiceError } from '../../api/errors.ts'
 import { cloudEndpoint, cloudFile, socketPath } from '../device-api.ts'
-import { type Endpoint, openRequest, readBody } from '../http.ts'
 import { type Check, type CheckResult, type Patient, reporter } from './check.ts'
 
 const report = reporter('reach')
@@ -76,7 +76,7 @@ async function checkCloud(patient: Patient): Promise<CheckResult[]> {
     const { message, hint } = toSluiceError(thrown)
     return [report.fail('cloud core', message, hint ?? 'Start it again: sluice cloud.')]
   }
-  const name = endpoint.kind === 'https' ? endpoint.url : endpoint.path
+  const name = endpoint.kind === 'socket' ? endpoint.path : endpoint.url
   try {
     const askedMs = Date.now()
     const { status, date } = await ask(endpoint, patient)

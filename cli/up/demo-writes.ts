@@ -1,7 +1,7 @@
+import type { DeviceApi } from '../../api/client/device-api.ts'
 import { type Clock, delay } from '../../api/clock.ts'
 import { toSluiceError } from '../../api/errors.ts'
 import type { Json } from '../../api/resources.ts'
-import type { DeviceApi } from '../device-api.ts'
 import { formatValue } from '../values.ts'
 import type { Observer } from './observer.ts'
 import type { Progress } from './progress.ts'

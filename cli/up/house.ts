@@ -1,11 +1,12 @@
 import { join } from 'node:path'
+import { DeviceApi } from '../../api/client/device-api.ts'
+import { type Endpoint, openRequest, readBody } from '../../api/client/http.ts'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { Device, DeviceModel } from '../../api/resources.ts'
 import type { SluiceResource } from '../../api/validate.ts'
 import { ConsoleApi } from '../console-api.ts'
-import { cloudEndpoint, DeviceApi, socketPath } from '../device-api.ts'
-import { type Endpoint, openRequest, readBody } from '../http.ts'
+import { cloudEndpoint, socketPath } from '../device-api.ts'
 import { applyKeepingDesired, applyObject, openKube } from '../kube.ts'
 import { requireSoundFiles } from '../model-files.ts'
 import { childLaunchOf, type Part } from '../processes.ts'
@@ -77,7 +78,7 @@ export async function startHouse(options: HouseOptions): Promise<House> {
     say.step('Starting the cloud core ...')
     const ready = await start('cloud', cloudArguments(options), cloudArguments({ ...options, ...KEEP_PORTS }))
     const endpoint = cloudEndpoint(data)
-    const where = endpoint.kind === 'https' ? endpoint.url : endpoint.path
+    const where = endpoint.kind === 'socket' ? endpoint.path : endpoint.url
     say.step(`Cloud core is up at ${where}`)
     const resources = files === undefined ? [] : placeAll(files.resources, options, plant)
     await applyAll(resources, options)

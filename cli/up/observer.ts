@@ -1,7 +1,7 @@
+import type { DeviceApi } from '../../api/client/device-api.ts'
 import { type Clock, delay } from '../../api/clock.ts'
 import { toSluiceError } from '../../api/errors.ts'
 import type { DeviceView } from '../../api/views.ts'
-import type { DeviceApi } from '../device-api.ts'
 import { count, emptyTally } from './tally.ts'
 
 export interface ObserverOptions {

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
+import { requestJson } from '../../api/client/http.ts'
 import { delay, systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { DeviceView } from '../../api/views.ts'
 import { modelFile } from '../catalogue.ts'
 import { dataFolder, socketPath } from '../device-api.ts'
-import { requestJson } from '../http.ts'
 import { kubeconfigPath } from '../kube.ts'
 import { commandName, demoFolder } from '../processes.ts'
 import { age, printable } from '../text.ts'
@@ -82,7 +82,7 @@ async function refuseSecond(data: string, signal: AbortSignal): Promise<void> {
     )
   } catch (thrown) {
     // Left over by a killed agent; it is cleared away at the start.
-    if (thrown instanceof SluiceError && thrown.code === 'SLUICE_CLI_API_UNREACHABLE') return
+    if (thrown instanceof SluiceError && thrown.code === 'SLUICE_CLIENT_UNREACHABLE') return
     if (signal.aborted) throw signal.reason
   }
   throw new SluiceError('SLUICE_CLI_ALREADY_RUNNING', `An agent is already running in ${data}`, {

@@ -1,7 +1,7 @@
+import { requestJson } from '../../api/client/http.ts'
 import type { SightedItem } from '../../api/link/sighted.ts'
 import { dataFolder, openDeviceApi, TARGET_OPTIONS } from '../device-api.ts'
 import { discoveredTable, listDiscovered, rowOfItem } from '../discovered.ts'
-import { requestJson } from '../http.ts'
 import { defineVerb, EXIT } from '../verb.ts'
 
 export const discover = defineVerb({

@@ -2,15 +2,24 @@ import type { Clock } from '../../api/clock.ts'
 import type { DeviceModelSpec, DeviceSpec, Json, ObjectKey } from '../../api/resources.ts'
 import type { ProtocolSchema } from '../../api/schema/protocol.ts'
 import type { Quality } from '../../api/twin/quality.ts'
+import type { LinkStats, PlanExplanation } from '../../api/views.ts'
 import type { Finding } from '../../api/yaml/findings.ts'
+
+export type { LinkStats, PlanExplanation, PlannedRequest } from '../../api/views.ts'
 
 /** A device resolved with its model: all a mapper needs to know, validated beforehand. */
 export interface DeviceBinding {
   readonly key: ObjectKey
   readonly device: DeviceSpec
   readonly model: DeviceModelSpec
-  /** Changes exactly when `device` or `model` changed in a way the mapper may care about. */
+  /** Changes exactly when `device`, `model` or `standby` changed in a way the mapper may care about. */
   readonly revision: string
+  /**
+   * Another gateway serves this device and this one is its understudy: listen where listening is free (advertisements,
+   * uplinks of others) and tell readings and reachability as usual; never poll, connect or transmit. Given only to
+   * protocols that say `overhears`.
+   */
+  readonly standby?: true
 }
 
 /** One reading on its way to the twin. */
@@ -38,8 +47,35 @@ export interface DeviceReachability {
   /** Received signal strength, smoothed. */
   readonly rssiDbm?: number
   readonly snrDb?: number
+  /** LoRa's spreading factor of the last uplink, 5 to 12. */
+  readonly spreadingFactor?: number
+  /** How much weaker the signal could be and still be understood, dB. */
+  readonly marginDb?: number
   /** What the device says of its battery by the protocol's own means, 0 to 100. */
   readonly batteryPercent?: number
+}
+
+/**
+ * Something a person should know that is not a value: a payload that cannot be read, a key that does not fit, a frame
+ * that was played back. Told as often as it happens; the gateway counts, limits and passes it on as a Kubernetes Event.
+ */
+export interface HostEvent {
+  /** The device it is about, or `gateway`. */
+  readonly about: ObjectKey | 'gateway'
+  readonly type: 'Normal' | 'Warning'
+  /** CamelCase and from a small fixed set of the protocol: `MicFailure`, `PayloadUnreadable`. Counted by it. */
+  readonly reason: string
+  /** What was wrong, where, and what to do. The newest message of a reason is the one shown. */
+  readonly message: string
+}
+
+/** Why a write that has not ended is still waiting, in words: "the device listens next after its uplink, about 10:31". */
+export interface WriteNews {
+  readonly device: ObjectKey
+  readonly property: string
+  /** Version of the command it is about. */
+  readonly version: number
+  readonly reason: string
 }
 
 /** A device that was seen and is not configured; what becomes a DiscoveredDevice for a person to approve. */
@@ -91,51 +127,6 @@ export type WriteOutcome =
   | { readonly state: 'rejected'; readonly code: string; readonly reason: string; readonly atMs: number }
   | { readonly state: 'timedOut'; readonly reason: string; readonly atMs: number }
 
-/** Statistics of one link (a serial line, a socket, a radio). Times in milliseconds, rates per second. */
-export interface LinkStats {
-  readonly link: string
-  readonly protocol: string
-  readonly state: 'up' | 'down' | 'idle'
-  readonly reason?: string
-  readonly devices: number
-  /** Share of wall time the link was busy with useful traffic since the last minute, 0 to 1. */
-  readonly use: number
-  /** Bus time of the ideal plan ÷ bus time of the plan in force, 0 to 1. */
-  readonly planEfficiency: number
-  readonly requests: number
-  readonly propertiesRead: number
-  readonly errors: Readonly<Record<string, number>>
-  readonly turnaroundMs?: number
-}
-
-/** One request of a read plan, as shown by `sluice plan`. */
-export interface PlannedRequest {
-  /** What goes over the wire, in the protocol's words: `FC4 input 0x0000..0x0011 (18 registers)`. */
-  readonly request: string
-  readonly everyMs: number
-  readonly properties: readonly string[]
-  /** Time on the link, milliseconds. */
-  readonly busMs: number
-  readonly why: string
-  /** Start and length in the protocol's address space, for drawing. */
-  readonly table?: string
-  readonly start?: number
-  readonly length?: number
-  /** Addresses read although nobody asked for them. */
-  readonly filler?: number
-}
-
-export interface PlanExplanation {
-  readonly device: ObjectKey
-  readonly link: string
-  readonly requests: readonly PlannedRequest[]
-  /** Share of the link's time this device's plan takes, 0 to 1 and beyond when it cannot be carried. */
-  readonly load: number
-  /** Bus time per second with one request a property, for comparison. */
-  readonly naiveLoad: number
-  readonly notes: readonly string[]
-}
-
 /** What the agent gives a mapper. Calls never throw and never block. */
 export interface MapperHost {
   readonly clock: Clock
@@ -143,6 +134,10 @@ export interface MapperHost {
   readonly random: () => number
   readings(batch: readonly Reading[]): void
   reachability(news: readonly DeviceReachability[]): void
+  /** Tells of something worth a person's attention; as often as it happens, limiting is done behind this call. */
+  event(event: HostEvent): void
+  /** Says why a write waits; shown as the reason of `pending` until the write ends or the next call replaces it. */
+  writeNews(news: WriteNews): void
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: Readonly<Record<string, Json>>): void
 }
 
@@ -179,4 +174,6 @@ export interface Protocol {
   /** Plan without a connection, from the model and address alone. */
   explain(): Promise<(binding: DeviceBinding) => PlanExplanation>
   load(): Promise<(host: GatewayHost) => Mapper>
+  /** Whether the protocol hears devices without asking them, so that a gateway may stand by for another one. */
+  readonly overhears?: true
 }

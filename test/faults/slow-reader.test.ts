@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openRequest } from '../../cli/http.ts'
+import { openRequest } from '../../api/client/http.ts'
 import { ScriptedAgent } from '../../cloudcore/testing/scripted-agent.ts'
 import { Assembly } from '../harness/assembly.ts'
 import { twinOf } from '../harness/devices.ts'

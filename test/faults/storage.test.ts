@@ -12,7 +12,7 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { toSluiceError } from '../../api/errors.ts'
-import { openRequest, readBody } from '../../cli/http.ts'
+import { openRequest, readBody } from '../../api/client/http.ts'
 import { Assembly } from '../harness/assembly.ts'
 import { twinOf } from '../harness/devices.ts'
 import { counterModel } from '../harness/fleet.ts'

@@ -1,7 +1,7 @@
+import { DeviceApi } from '../../api/client/device-api.ts'
+import type { Endpoint } from '../../api/client/http.ts'
 import { delay, systemClock } from '../../api/clock.ts'
 import type { StreamEvent } from '../../api/views.ts'
-import { DeviceApi } from '../../cli/device-api.ts'
-import type { Endpoint } from '../../cli/http.ts'
 import { until } from './until.ts'
 
 export type Reported = Extract<StreamEvent, { kind: 'reported' }>

@@ -1,13 +1,19 @@
 import type { IncomingMessage } from 'node:http'
-import { SluiceError } from '../api/errors.ts'
+import { SluiceError } from '../errors.ts'
 
-/** Where an API answers: a Unix socket, or an https address with the authority that signed its certificate. */
+/**
+ * Where an API answers: an agent's Unix socket or its loopback port (where writing needs the token), or a cloud core's
+ * https address with the authority that signed its certificate.
+ */
 export type Endpoint =
   | { readonly kind: 'socket'; readonly path: string }
+  | { readonly kind: 'http'; readonly url: string; readonly token?: string }
   | { readonly kind: 'https'; readonly url: string; readonly caPem?: string; readonly token?: string }
 
 export const endpointName = (endpoint: Endpoint): string =>
-  endpoint.kind === 'socket' ? `the agent at ${endpoint.path}` : `the cloud core at ${endpoint.url}`
+  endpoint.kind === 'https'
+    ? `the cloud core at ${endpoint.url}`
+    : `the agent at ${endpoint.kind === 'socket' ? endpoint.path : endpoint.url}`
 
 export interface HttpCall {
   readonly method?: string
@@ -25,13 +31,15 @@ const GONE = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EHOSTUNREACH', 'E
 /** Sends one request; resolves when the headers of the answer are there. Errors say which endpoint and what to do. */
 export async function openRequest(endpoint: Endpoint, call: HttpCall): Promise<IncomingMessage> {
   // TLS takes a while to load, and a gateway's own socket does without.
-  const { request: send } = endpoint.kind === 'socket' ? await import('node:http') : await import('node:https')
+  const { request: send } = endpoint.kind === 'https' ? await import('node:https') : await import('node:http')
   const payload = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body))
   const headers: Record<string, string | number> = {
     accept: 'application/json',
     ...call.headers,
     ...(payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': payload.length }),
-    ...(endpoint.kind === 'https' && endpoint.token !== undefined ? { authorization: `Bearer ${endpoint.token}` } : {}),
+    ...(endpoint.kind !== 'socket' && endpoint.token !== undefined
+      ? { authorization: `Bearer ${endpoint.token}` }
+      : {}),
   }
   const options = { method: call.method ?? 'GET', headers, signal: call.signal, agent: false as const }
   return new Promise((resolve, reject) => {
@@ -40,13 +48,13 @@ export async function openRequest(endpoint: Endpoint, call: HttpCall): Promise<I
         ? send({ ...options, socketPath: endpoint.path, path: call.path, host: 'localhost' }, resolve)
         : send(
             new URL(call.path, endpoint.url),
-            { ...options, ...(endpoint.caPem === undefined ? {} : { ca: endpoint.caPem }) },
+            { ...options, ...(endpoint.kind === 'http' || endpoint.caPem === undefined ? {} : { ca: endpoint.caPem }) },
             resolve,
           )
     request.on('error', (error: NodeJS.ErrnoException) => reject(explain(error, endpoint, call.signal)))
     request.setTimeout(call.idleTimeoutMs ?? 15_000, () => {
       request.destroy(
-        new SluiceError('SLUICE_CLI_API_TIMEOUT', `No answer from ${endpointName(endpoint)}`, {
+        new SluiceError('SLUICE_CLIENT_TIMEOUT', `No answer from ${endpointName(endpoint)}`, {
           hint: "'sluice doctor' says whether it is up and how busy this machine is.",
         }),
       )
@@ -60,18 +68,18 @@ function explain(error: NodeJS.ErrnoException, endpoint: Endpoint, signal: Abort
   if (error instanceof SluiceError) return error
   const name = endpointName(endpoint)
   if (error.code === 'EACCES' || error.code === 'EPERM') {
-    return new SluiceError('SLUICE_CLI_SOCKET_PERMISSION', `No permission to talk to ${name}`, {
+    return new SluiceError('SLUICE_CLIENT_PERMISSION', `No permission to talk to ${name}`, {
       hint: 'Run the command as the user that runs the agent, or join the group that owns the socket.',
       cause: error,
     })
   }
   if (error.code !== undefined && GONE.has(error.code)) {
-    return new SluiceError('SLUICE_CLI_API_UNREACHABLE', `Nothing answers at ${name} (${error.code})`, {
+    return new SluiceError('SLUICE_CLIENT_UNREACHABLE', `Nothing answers at ${name} (${error.code})`, {
       hint: "Start it with 'sluice up' or 'sluice agent', or name another one with --data or --cloud.",
       cause: error,
     })
   }
-  return new SluiceError('SLUICE_CLI_API_UNREACHABLE', `Talking to ${name} failed: ${error.message}`, {
+  return new SluiceError('SLUICE_CLIENT_UNREACHABLE', `Talking to ${name} failed: ${error.message}`, {
     hint: "'sluice doctor' checks certificates, clock and connection.",
     cause: error,
   })
@@ -84,7 +92,7 @@ export async function readBody(answer: IncomingMessage): Promise<string> {
     size += chunk.length
     if (size > MAX_ANSWER_BYTES) {
       answer.destroy()
-      throw new SluiceError('SLUICE_CLI_API_ANSWER', `The answer is larger than ${MAX_ANSWER_BYTES} bytes`)
+      throw new SluiceError('SLUICE_CLIENT_ANSWER', `The answer is larger than ${MAX_ANSWER_BYTES} bytes`)
     }
     chunks.push(chunk)
   }
@@ -100,12 +108,12 @@ export function answeredError(status: number, body: string, endpoint: Endpoint):
   }
   const words = typeof message === 'string' ? message : `status ${status}`
   if (status === 401 || status === 403) {
-    return new SluiceError('SLUICE_CLI_API_FORBIDDEN', `${endpointName(endpoint)} refused the request: ${words}`, {
+    return new SluiceError('SLUICE_CLIENT_FORBIDDEN', `${endpointName(endpoint)} refused the request: ${words}`, {
       hint: 'The token in cloud.json may be old: start the cloud core again, or copy its folder once more.',
     })
   }
-  if (status === 404) return new SluiceError('SLUICE_CLI_NOT_FOUND', `${endpointName(endpoint)} has no such thing`)
-  return new SluiceError('SLUICE_CLI_API_ANSWER', `${endpointName(endpoint)} answered: ${words}`)
+  if (status === 404) return new SluiceError('SLUICE_CLIENT_NOT_FOUND', `${endpointName(endpoint)} has no such thing`)
+  return new SluiceError('SLUICE_CLIENT_ANSWER', `${endpointName(endpoint)} answered: ${words}`)
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {
@@ -127,7 +135,7 @@ export async function requestJson<T>(endpoint: Endpoint, call: HttpCall): Promis
   try {
     return JSON.parse(body) as T
   } catch (cause) {
-    throw new SluiceError('SLUICE_CLI_API_ANSWER', `${endpointName(endpoint)} answered something that is not JSON`, {
+    throw new SluiceError('SLUICE_CLIENT_ANSWER', `${endpointName(endpoint)} answered something that is not JSON`, {
       hint: 'Is something else listening there?',
       cause,
     })
@@ -161,7 +169,7 @@ export async function* requestEvents<T>(endpoint: Endpoint, call: HttpCall): Asy
         if (event !== undefined) yield event
         end = rest.indexOf('\n\n')
       }
-      if (rest.length > MAX_ANSWER_BYTES) throw new SluiceError('SLUICE_CLI_API_ANSWER', 'An event is too large')
+      if (rest.length > MAX_ANSWER_BYTES) throw new SluiceError('SLUICE_CLIENT_ANSWER', 'An event is too large')
     }
   } catch (error) {
     if (call.signal.aborted) return
