@@ -1,4 +1,4 @@
-import type { DeviceStatus, Json, ObjectKey, WriteState } from './resources.ts'
+import type { DeviceModelSpec, DeviceStatus, GatewayStatus, Json, ObjectKey, WriteState } from './resources.ts'
 import type { Quality } from './twin/quality.ts'
 
 /**
@@ -8,6 +8,8 @@ import type { Quality } from './twin/quality.ts'
  *     GET  /v1/devices                                  {items: DeviceView[]}
  *     GET  /v1/devices/{namespace}/{name}               DeviceView
  *     PUT  /v1/devices/{namespace}/{name}/desired/{property}   {value, by?}  -> DesiredAnswer; ?wait=10s waits for the end
+ *     GET  /v1/models                                   {items: ModelView[]}: those that devices use
+ *     GET  /v1/gateways                                 {items: GatewayView[]}; a gateway answers with itself
  *     GET  /v1/plan/{namespace}/{name}                  PlanExplanation (gateway only)
  *     GET  /v1/links                                    {items: LinkStats[]} (gateway only)
  *     GET  /v1/events?device=&property=&kind=           text/event-stream of StreamEvent[]; `id:` is the cursor,
@@ -49,8 +51,38 @@ export interface DesiredAnswer {
   readonly reason?: string
 }
 
-/** One change, as subscribers see it. */
-export type StreamEvent =
+/** A model as pickers and widgets need it: types, units, limits. */
+export interface ModelView {
+  readonly namespace: string
+  readonly name: string
+  readonly spec: DeviceModelSpec
+}
+
+export interface GatewayView {
+  readonly name: string
+  readonly state: NonNullable<GatewayStatus['state']>
+  readonly status: GatewayStatus
+}
+
+/**
+ * How things stand now: told while it happens and not kept, so a reader that was away reads the state anew. In the cloud
+ * core's stream these come without an `id:` of their own.
+ */
+export type NoteEvent =
+  | {
+      readonly kind: 'desired'
+      readonly device: ObjectKey
+      readonly property: string
+      /** Absent when nothing is desired any more. */
+      readonly value?: Json
+      readonly version: number
+      readonly at: string
+      readonly by?: string
+    }
+  | { readonly kind: 'gateway'; readonly gateway: GatewayView; readonly at: string }
+
+/** What a device did. Kept in order, and resumed by cursor. */
+export type DeviceEvent =
   | {
       readonly kind: 'reported'
       readonly device: ObjectKey
@@ -78,6 +110,9 @@ export type StreamEvent =
       readonly at: string
       readonly reason?: string
     }
+
+/** One change, as subscribers see it. */
+export type StreamEvent = DeviceEvent | NoteEvent
 
 /** Statistics of one link (a serial line, a socket, a radio). Times in milliseconds, rates per second. */
 export interface LinkStats {

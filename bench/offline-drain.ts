@@ -69,7 +69,7 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   }
   const seen = new Set<string>()
   const stopFirst = await house.follow((events) => {
-    for (const { device } of events) seen.add(device)
+    for (const event of events) if (event.kind !== 'gateway') seen.add(event.device)
   })
   await house.startAgent()
   while (seen.size < DEVICE_COUNT) await pause(50)

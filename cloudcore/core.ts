@@ -26,6 +26,7 @@ import { IN_CLUSTER, openApi } from './open-api.ts'
 import { onPort, portMoved } from './ports.ts'
 import { keepServerCertificate, SERVER_DAYS } from './server-certificate.ts'
 import { DesireWriter } from './twins/desire.ts'
+import { tellDesired } from './twins/desired-notes.ts'
 import { Fleet } from './twins/fleet.ts'
 import { followFleet } from './twins/follow-fleet.ts'
 import { PresenceBoard } from './twins/presence.ts'
@@ -143,7 +144,18 @@ async function assemble(
     ...{ client, clock, signal, version, onTrouble: trouble },
     parallelRenewals: embedded ? 2 : 16,
   })
-  const gateways = new GatewayController({ client, clock, signal, presence, nodes, events, store, onTrouble: trouble })
+  const gateways: GatewayController = new GatewayController({
+    ...{ client, clock, signal, presence, nodes, events, store, onTrouble: trouble },
+    onChange: (name) => {
+      if (stream.subscribers === 0) return
+      stream.note({ kind: 'gateway', gateway: gateways.view(name), at: new Date(clock.now()).toISOString() }, name)
+    },
+  })
+  tellDesired(
+    fleet,
+    () => clock.now(),
+    (note, gateway) => stream.note(note, gateway),
+  )
   const discovery = startDiscovery(client, events, clock, signal, trouble)
   const audit = (gateway: string | undefined, code: string, message: string) => {
     log('warn', message, { code, gateway })
@@ -218,7 +230,7 @@ async function assemble(
       presence.gone(gateway)
       return count
     },
-    gateways: () => [...gateways.watch.cache.keys()].map((name) => ({ name, state: gateways.stateOf(name) })),
+    gateways: () => [...gateways.watch.cache.keys()].map((name) => gateways.view(name)),
   })
   const serverKey = await authority.issueServer('sluice-hub', names, SERVER_DAYS)
   const moved = portMoved(log)

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type {
   LinkDevice,
+  LinkGateway,
   LinkModel,
   LinkObject,
   LinkObjectKind,
@@ -8,6 +9,7 @@ import type {
   ObjectsFrame,
 } from '../../api/link/messages.ts'
 import { type DeviceModelSpec, type ObjectKey, objectKey, splitKey } from '../../api/resources.ts'
+import type { ModelView } from '../../api/views.ts'
 import type { Finding } from '../../api/yaml/findings.ts'
 import type { DeviceBinding } from '../../mappers/sdk/mapper.ts'
 import type { Log } from '../log.ts'
@@ -24,6 +26,8 @@ export interface ObjectsOptions {
   readonly check: CheckObject
   readonly log: Log
   readonly onBindings: (bindings: ReadonlyMap<ObjectKey, DeviceBinding>) => void
+  /** This gateway's own object is new, changed or, with undefined, gone. Not called at the start; see `gateway`. */
+  readonly onGateway: (gateway: LinkGateway | undefined) => void
 }
 
 type AckItem = ObjectsAckFrame['items'][number]
@@ -50,6 +54,19 @@ export class DesiredObjects {
 
   get holds(): (readonly [kind: LinkObjectKind, key: ObjectKey, rev: string])[] {
     return [...this.#objects.values()].map(({ kind, key, rev }) => [kind, key, rev] as const)
+  }
+
+  /** This gateway's own object, as the hub last gave it; known without a network from the first start with one. */
+  get gateway(): LinkGateway | undefined {
+    for (const object of this.#objects.values()) if (object.kind === 'Gateway') return object.object
+    return undefined
+  }
+
+  /** The models in force. */
+  *models(): Generator<ModelView> {
+    for (const object of this.#objects.values()) {
+      if (object.kind === 'DeviceModel') yield { ...splitKey(object.key), spec: object.object.spec }
+    }
   }
 
   /** Brings back what the store holds. */
@@ -90,6 +107,7 @@ export class DesiredObjects {
         acks.push({ ...nameOf(object), ok: false, code: finding.code, message: finding.message })
       }
     }
+    const gatewayBefore = this.gateway
     const touched = new Set<DeviceState>()
     const gone: string[] = []
     for (const { kind, key, uid } of deletes) {
@@ -119,6 +137,7 @@ export class DesiredObjects {
       acks.push(...accepted.map((object) => ({ ...nameOf(object), ok: false, code: 'SLUICE_STORE_FULL', message })))
     }
     if (bindingsChanged) this.#options.onBindings(this.#bindings)
+    if (this.gateway !== gatewayBefore) this.#options.onGateway(this.gateway)
     for (const device of touched) this.#options.engine.pump(device)
     return acks
   }

@@ -133,7 +133,7 @@ function filterOf(query: URLSearchParams): (event: StreamEvent) => boolean {
   const properties = new Set(query.getAll('property'))
   const kinds = new Set<string>(query.getAll('kind').flatMap((list) => list.split(',')))
   return (event) =>
-    (devices.size === 0 || devices.has(event.device)) &&
+    (devices.size === 0 || ('device' in event && devices.has(event.device))) &&
     (kinds.size === 0 || kinds.has(event.kind)) &&
     (properties.size === 0 || ('property' in event && properties.has(event.property)))
 }

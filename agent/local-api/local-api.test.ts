@@ -115,6 +115,18 @@ describe('the local API', () => {
     expect(fake.writes.map(({ command }) => command.value)).toEqual([30])
   })
 
+  it('shows the models in force, and the gateway itself', async () => {
+    await start()
+    const models = await call({ path: '/v1/models' })
+    expect(models.body).toMatchObject({
+      items: [{ namespace: 'plant', spec: { properties: [{ name: 'level' }, {}] } }],
+    })
+    const gateways = await call({ path: '/v1/gateways' })
+    expect(gateways.body).toMatchObject({
+      items: [{ name: 'gw-1', state: 'online', status: { devices: { total: 1 } } }],
+    })
+  })
+
   it('shows what was seen and takes what a scan saw, within the limits', async () => {
     await start()
     const item = { protocol: 'fake', id: 'a', address: { unit: 7 }, candidates: [], facts: {}, atMs: 1e15, count: 0 }
@@ -215,6 +227,17 @@ describe('the event stream', () => {
     const resumed = eventsOf(await open({ path: '/v1/events?kind=reported', headers: { 'last-event-id': one.id } }))
     expect((await resumed.next()).value?.data).toMatchObject([{ value: 2 }])
     await resumed.return(undefined)
+  })
+
+  it('tells what is desired when somebody sets it', async () => {
+    await start()
+    const events = eventsOf(await open({ path: '/v1/events?kind=desired' }))
+    await events.next()
+    await call({ method: 'PUT', path: '/v1/devices/plant/p1/desired/setpoint', body: '{"value": 12, "by": "panel"}' })
+    expect((await events.next()).value?.data).toMatchObject([
+      { kind: 'desired', device: 'plant/p1', property: 'setpoint', value: 12, by: 'panel' },
+    ])
+    await events.return(undefined)
   })
 
   it('says reset for a cursor it does not know', async () => {

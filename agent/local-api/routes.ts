@@ -4,7 +4,7 @@ import { SluiceError } from '../../api/errors.ts'
 import { isSightedItem, type SightedItem } from '../../api/link/sighted.ts'
 import { type Json, objectKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
-import type { DesiredAnswer } from '../../api/views.ts'
+import type { DesiredAnswer, GatewayView, ModelView } from '../../api/views.ts'
 import type { LinkStats, PlanExplanation } from '../../mappers/sdk/mapper.ts'
 import type { DeviceState } from '../twin/device-state.ts'
 import { deviceView } from '../twin/views.ts'
@@ -22,6 +22,8 @@ export interface RoutesOptions {
   readonly sighted: (protocol: string, items: readonly SightedItem[]) => void
   readonly desire: (key: string, property: string, value: Json, by: string | undefined) => void
   readonly onEnded: (key: string, property: string, wake: () => void) => () => void
+  readonly models: () => Iterable<ModelView>
+  readonly gatewayView: () => GatewayView
   readonly links: () => readonly LinkStats[]
   readonly explain: (key: string) => PlanExplanation | undefined
   readonly health: () => { readonly ok: boolean } & Readonly<Record<string, Json>>
@@ -68,6 +70,8 @@ export function localRoutes(options: RoutesOptions): Handler {
       if (plan === undefined) throw notFound(`There is no read plan for ${namespace}/${name}`)
       answer(response, 200, plan)
     } else if (path === 'discovered' && parts.length === 2) answer(response, 200, { items: options.discovered() })
+    else if (path === 'models' && parts.length === 2) answer(response, 200, { items: [...options.models()] })
+    else if (path === 'gateways' && parts.length === 2) answer(response, 200, { items: [options.gatewayView()] })
     else if (path === 'links' && parts.length === 2) answer(response, 200, { items: options.links() })
     else if (path === 'events' && parts.length === 2) options.events.open(request, response, url.searchParams)
     else if (path === '/healthz') {

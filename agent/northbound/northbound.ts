@@ -74,6 +74,7 @@ export class Northbound implements AsyncDisposable {
   }
 
   event(event: StreamEvent): void {
+    if (event.kind === 'gateway' || event.kind === 'desired') return
     const device = this.#options.core.devices.get(event.device)
     if (device === undefined) return
     if (event.kind === 'reported') {

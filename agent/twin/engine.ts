@@ -8,15 +8,17 @@ import {
   type Desired,
   mergeDesired,
   mergeReported,
+  mergeWait,
   mergeWrite,
   type Order,
   type Reported,
   removeDesired,
   sameValue,
   type WriteEnd,
+  waitReason,
 } from '../../api/twin/twin.ts'
 import type { StreamEvent } from '../../api/views.ts'
-import type { DeviceReachability, Reading } from '../../mappers/sdk/mapper.ts'
+import type { DeviceReachability, Reading, WriteNews } from '../../mappers/sdk/mapper.ts'
 import type { StoredTwin } from '../store/store.ts'
 import { bounded } from './bounded-reading.ts'
 import { DeviceState, type PropertyState, type StoredTwinState } from './device-state.ts'
@@ -26,6 +28,8 @@ import { writableProperty } from './writable-property.ts'
 import { type CheckValue, deadlineOf, endOf, isPending, type Writes } from './writes.ts'
 
 const SWEEP_MS = 1000
+/** Letters of a reason that are carried; the status of a Device holds as many. */
+const MAX_REASON = 1024
 
 export interface EngineCounters {
   readings: number
@@ -108,6 +112,7 @@ export class TwinEngine {
       if (property.twin === before) continue
       this.#options.writes.removed(device, property, version)
       this.#options.batcher.saveState(device, property)
+      this.#tellDesired(device, property, version, this.#options.clock.now())
     }
     for (const [name, desired] of Object.entries(link.desired)) {
       this.#takeVersion(device, device.property(name, nowMs), desired)
@@ -217,6 +222,21 @@ export class TwinEngine {
     })
   }
 
+  /** Why a write that is under way waits; about anything else it is not heard. */
+  writeNews({ device: key, property: name, version, reason }: WriteNews): void {
+    const device = this.devices.get(key)
+    const property = device?.properties.get(name)
+    const desired = property?.twin.desired
+    if (device === undefined || property === undefined || desired === undefined) return
+    if (desired.version !== version || !isPending(property) || waitReason(property.twin) === reason) return
+    const { local } = desired
+    const words = reason.slice(0, MAX_REASON)
+    this.#order = { epoch: 1, seq: this.#order.seq + 1 }
+    const wait = { version, reason: words, atMs: this.#options.clock.now(), order: this.#order }
+    property.twin = mergeWait(property.twin, local === undefined ? wait : { ...wait, local })
+    this.#options.batcher.writeNews(device, property, property.twin.wait!)
+  }
+
   /** Calls `wake` at every end of this property's writes until the returned function is called. */
   onEnded(key: ObjectKey, name: string, wake: () => void): () => void {
     const property = this.devices.get(key)?.properties.get(name)
@@ -260,6 +280,21 @@ export class TwinEngine {
     property.acceptedAtMs = clock.now()
     writes.accept(device, property, desired, sameAsLocal)
     batcher.saveState(device, property)
+    this.#tellDesired(device, property, desired.version, desired.atMs)
+  }
+
+  #tellDesired(device: DeviceState, property: PropertyState, version: number, atMs: number): void {
+    if (!this.#options.listening()) return
+    const { desired } = property.twin
+    this.#options.onEvent({
+      kind: 'desired',
+      device: device.key,
+      property: property.name,
+      version,
+      at: new Date(atMs).toISOString(),
+      ...(desired === undefined ? {} : { value: desired.value }),
+      ...(desired?.by === undefined ? {} : { by: desired.by }),
+    })
   }
 
   #take(device: DeviceState, property: PropertyState, given: Reading): void {

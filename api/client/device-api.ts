@@ -1,5 +1,13 @@
 import { type Json, splitKey } from '../resources.ts'
-import type { DesiredAnswer, DeviceView, LinkStats, PlanExplanation, StreamEvent } from '../views.ts'
+import type {
+  DesiredAnswer,
+  DeviceView,
+  GatewayView,
+  LinkStats,
+  ModelView,
+  PlanExplanation,
+  StreamEvent,
+} from '../views.ts'
 import { type Endpoint, requestEvents, requestJson } from './http.ts'
 
 /** Changes of a stream; `missed` says that some before them were lost because this reader was away or too slow. */
@@ -27,6 +35,14 @@ export class DeviceApi {
   async devices(signal: AbortSignal): Promise<readonly DeviceView[]> {
     const { items } = await requestJson<{ items: DeviceView[] }>(this.endpoint, { path: '/v1/devices', signal })
     return items
+  }
+
+  async models(signal: AbortSignal): Promise<readonly ModelView[]> {
+    return (await requestJson<{ items: ModelView[] }>(this.endpoint, { path: '/v1/models', signal })).items
+  }
+
+  async gateways(signal: AbortSignal): Promise<readonly GatewayView[]> {
+    return (await requestJson<{ items: GatewayView[] }>(this.endpoint, { path: '/v1/gateways', signal })).items
   }
 
   device(key: string, signal: AbortSignal): Promise<DeviceView> {

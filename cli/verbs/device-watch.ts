@@ -48,7 +48,8 @@ export const deviceWatch = defineVerb({
 
 export function eventLine(event: StreamEvent, style: Style): string {
   const time = style.dim(event.at.slice(11, 23))
-  const device = padEnd(printable(event.device.replace(/^default\//, '')), 14)
+  const about = event.kind === 'gateway' ? event.gateway.name : event.device
+  const device = padEnd(printable(about.replace(/^default\//, '')), 14)
   switch (event.kind) {
     case 'reported': {
       const value = `${padEnd(printable(event.property), 14)} ${formatValue(event.value)}`
@@ -62,6 +63,13 @@ export function eventLine(event: StreamEvent, style: Style): string {
       const why = event.reason === undefined ? '' : `: ${printable(event.reason)}`
       return `${time}  ${device} ${padEnd(printable(event.property), 14)} write ${event.version} ${state}${why}`
     }
+    case 'desired': {
+      const value = event.value === undefined ? style.dim('nothing') : formatValue(event.value)
+      const by = event.by === undefined ? '' : style.dim(`  by ${printable(event.by)}`)
+      return `${time}  ${device} ${padEnd(printable(event.property), 14)} desired ${value}${by}`
+    }
+    case 'gateway':
+      return `${time}  ${device} gateway ${event.gateway.state}`
     case 'reach': {
       const why = event.reason === undefined ? '' : `: ${printable(event.reason)}`
       return `${time}  ${device} ${event.online ? style.green('online') : style.red(`offline${why}`)}`

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
-import type { Json } from '../../api/resources.ts'
+import { type Json, splitKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import { compareDesired, writeState } from '../../api/twin/twin.ts'
-import type { DesiredAnswer, StreamEvent } from '../../api/views.ts'
+import type { DesiredAnswer, GatewayView, StreamEvent } from '../../api/views.ts'
 import type { HubStore } from '../hub/store.ts'
 import type { StreamFilter, StreamHub } from '../hub/stream.ts'
 import type { TokenView } from '../join/registry.ts'
@@ -34,7 +34,7 @@ export interface ConsoleApiOptions {
   readonly tokens: () => readonly TokenView[]
   readonly revokeTokens: (idOrGateway: string) => number
   readonly revoke: (gateway: string) => number
-  readonly gateways: () => readonly { readonly name: string; readonly state: string | undefined }[]
+  readonly gateways: () => readonly GatewayView[]
 }
 
 const MAX_BODY_BYTES = 256 * 1024
@@ -89,6 +89,10 @@ export class ConsoleApi {
       this.#only(method, 'GET')
       return this.#events(request, response, url)
     }
+    if (second === 'models' && path.length === 2) {
+      this.#only(method, 'GET')
+      return this.#models(response)
+    }
     if (second === 'gateways' && path.length === 2) {
       this.#only(method, 'GET')
       return sendJson(response, 200, { items: this.#options.gateways() })
@@ -118,6 +122,13 @@ export class ConsoleApi {
       .sort((a, b) => (a.key < b.key ? -1 : 1))
     const items = records.map((record) => deviceView(record, this.#options.twins.context(record)))
     sendJson(response, 200, { items })
+  }
+
+  /** Models that devices use: what nobody uses is read from the Kubernetes API. */
+  #models(response: ServerResponse): void {
+    const { fleet } = this.#options
+    const used = [...fleet.models.values()].filter(({ key }) => fleet.ofModel(key).size > 0)
+    sendJson(response, 200, { items: used.map(({ key, spec }) => ({ ...splitKey(key), spec })) })
   }
 
   async #setDesired(
@@ -221,20 +232,23 @@ export class ConsoleApi {
   }
 }
 
+const EVENT_KINDS = ['reported', 'write', 'reach', 'desired', 'gateway'] as const satisfies StreamEvent['kind'][]
+const isKind = (text: string): text is StreamEvent['kind'] => (EVENT_KINDS as readonly string[]).includes(text)
+
 function filterOf(query: URLSearchParams): StreamFilter {
   const device = query.get('device')
   const property = query.get('property')
   const kind = query.get('kind')
   const gateway = query.get('gateway')
-  if (kind !== null && kind !== 'reported' && kind !== 'write' && kind !== 'reach') {
+  if (kind !== null && !isKind(kind)) {
     throw new SluiceError('SLUICE_API_BAD_REQUEST', `'${kind}' is no kind of event`, {
-      hint: 'Use reported, write or reach.',
+      hint: `Use one of ${EVENT_KINDS.join(', ')}.`,
     })
   }
   return {
     ...(device === null || device === '' ? {} : { device }),
     ...(property === null || property === '' ? {} : { property }),
-    ...(kind === null ? {} : { kind: kind satisfies StreamEvent['kind'] }),
+    ...(kind === null ? {} : { kind }),
     ...(gateway === null || gateway === '' ? {} : { gateway }),
   }
 }

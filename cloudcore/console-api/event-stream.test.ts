@@ -89,6 +89,21 @@ describe('the event stream', () => {
     expect(messages.every(({ id }, index) => index === 0 || id === messages[index - 1]!.id + 1)).toBe(true)
   })
 
+  it('tells notes to who listens right now, without a cursor, past the filter', async () => {
+    const { add, open, stream } = await house()
+    const answer = await open(undefined, { device: 'n/d1' })
+    const reading = read(answer, 2)
+    while (stream.subscribers === 0) await new Promise((resolve) => setImmediate(resolve))
+    const note = { kind: 'desired', property: 'p', version: 3, value: 1, at: '' } as const
+    stream.note({ ...note, device: 'n/other' }, 'gw')
+    stream.note({ ...note, device: 'n/d1' }, 'gw')
+    add(1)
+    const [first, second] = await reading
+    expect(JSON.parse(first!.data)).toEqual([{ ...note, device: 'n/d1' }])
+    expect(first!.id).toBeNaN()
+    expect(JSON.parse(second!.data)[0]).toMatchObject({ device: 'n/d1', value: 1 })
+  })
+
   it('filters by device and says which rows are gone for good', async () => {
     const { add, open, store } = await house(400)
     add(20)

@@ -1,7 +1,15 @@
 import type { ServerResponse } from 'node:http'
 import type { Clock, Timer } from '../../api/clock.ts'
+import type { NoteEvent } from '../../api/views.ts'
 import type { HubStore, StreamRow } from '../hub/store.ts'
-import { filteredText, type SharedRow, type StreamFilter, type StreamHub, sharedRow } from '../hub/stream.ts'
+import {
+  filteredText,
+  passesFilter,
+  type SharedRow,
+  type StreamFilter,
+  type StreamHub,
+  sharedRow,
+} from '../hub/stream.ts'
 
 export interface EventStreamOptions {
   readonly response: ServerResponse
@@ -49,13 +57,22 @@ class EventStream {
     this.#response.write(`retry: 1000\nid: ${this.#cursor}\n\n`)
     this.#response.on('close', () => this.#close())
     this.#response.on('error', () => this.#close())
-    this.#unlisten = this.#options.stream.listen((row, shared) => this.#row(row, shared))
+    this.#unlisten = this.#options.stream.listen({
+      row: (row, shared) => this.#row(row, shared),
+      note: (note, gateway) => this.#note(note, gateway),
+    })
     this.#armKeepalive()
     this.#catchUp()
   }
 
   #row(row: StreamRow, shared: SharedRow): void {
     if (this.#live && !this.#send(row, shared)) this.#wait()
+  }
+
+  /** A reader that is behind does without: it learns how things stand from the state. */
+  #note(note: NoteEvent, gateway: string | undefined): void {
+    if (!this.#live || !passesFilter(note, gateway, this.#options.filter)) return
+    if (!this.#response.write(`data: ${JSON.stringify([note])}\n\n`)) this.#wait()
   }
 
   /** Returns whether the reader keeps up. */

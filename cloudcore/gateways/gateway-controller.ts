@@ -1,6 +1,7 @@
 import type { Clock } from '../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../api/errors.ts'
 import { API_VERSION, type Gateway, type GatewayStatus } from '../../api/resources.ts'
+import type { GatewayView } from '../../api/views.ts'
 import type { HubStore } from '../hub/store.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { collectionPath, GATEWAYS, objectPath } from '../kube/paths.ts'
@@ -20,6 +21,8 @@ export interface GatewayControllerOptions {
   readonly events: EventRecorder
   readonly store: HubStore
   readonly onTrouble: (what: string, error: SluiceError) => void
+  /** A gateway came, went, or told how it is. */
+  readonly onChange?: (name: string) => void
 }
 
 interface GatewayState {
@@ -123,6 +126,7 @@ export class GatewayController {
     }
     state.seenDropped = dropped
     this.#writer.markDirty(name)
+    this.#options.onChange?.(name)
   }
 
   subject(name: string): EventSubject {
@@ -130,8 +134,10 @@ export class GatewayController {
     return { apiVersion: API_VERSION, kind: 'Gateway', name, ...(uid === undefined ? {} : { uid }) }
   }
 
-  stateOf(name: string): GatewayStatus['state'] {
-    return this.#gateways.get(name)?.state
+  /** A gateway as programs read it: newer than its status in the API. */
+  view(name: string): GatewayView {
+    const state = this.#state(name)
+    return { name, state: state.state, status: this.#render(name, state) }
   }
 
   drained(signal: AbortSignal): Promise<void> {
@@ -216,6 +222,7 @@ export class GatewayController {
     if (state.state !== to) state.transitionMs = atMs
     state.state = to
     this.#writer.hurry(name)
+    this.#options.onChange?.(name)
   }
 
   async #write(name: string): Promise<void> {

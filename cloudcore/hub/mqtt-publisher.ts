@@ -44,12 +44,14 @@ export class MqttPublisher implements AsyncDisposable {
     this.#maxQueued = options.maxQueued ?? 50_000
     this.#maxInFlight = options.maxInFlight ?? 500
     this.#client.on('connect', () => this.#pump())
-    this.#stopListening = options.stream.listen((_, shared) => {
-      for (const event of shared.events()) {
-        if (event.kind !== 'reported') continue
-        this.#offer(`sluice/${event.device}/${event.property}`, event)
-      }
-      this.#pump()
+    this.#stopListening = options.stream.listen({
+      row: (_, shared) => {
+        for (const event of shared.events()) {
+          if (event.kind !== 'reported') continue
+          this.#offer(`sluice/${event.device}/${event.property}`, event)
+        }
+        this.#pump()
+      },
     })
   }
 

@@ -1,4 +1,4 @@
-import type { StreamEvent } from '../../api/views.ts'
+import type { DeviceEvent, NoteEvent } from '../../api/views.ts'
 import type { StreamRow } from './store.ts'
 
 /** Which changes a subscriber wants; an absent field wants all. */
@@ -6,15 +6,19 @@ export interface StreamFilter {
   /** `namespace/name`, or `namespace/` for all of a namespace. */
   readonly device?: string
   readonly property?: string
-  readonly kind?: StreamEvent['kind']
+  readonly kind?: (DeviceEvent | NoteEvent)['kind']
   readonly gateway?: string
 }
 
-export type StreamListener = (row: StreamRow, shared: SharedRow) => void
+export interface StreamListener {
+  row(row: StreamRow, shared: SharedRow): void
+  /** Something that is not kept: only for who listens right now. `gateway` is who it is about or who serves the device. */
+  note?(note: NoteEvent, gateway: string | undefined): void
+}
 
 /** What several subscribers of one row need, made at most once. */
 export interface SharedRow {
-  events(): readonly StreamEvent[]
+  events(): readonly DeviceEvent[]
   text(): string
 }
 
@@ -34,20 +38,25 @@ export class StreamHub {
   publish(row: StreamRow): void {
     if (this.#listeners.size === 0) return
     const shared = sharedRow(row)
-    for (const listener of this.#listeners) listener(row, shared)
+    for (const listener of this.#listeners) listener.row(row, shared)
+  }
+
+  /** Tells whoever listens right now; nothing of it is kept. */
+  note(note: NoteEvent, gateway: string | undefined): void {
+    for (const listener of this.#listeners) listener.note?.(note, gateway)
   }
 }
 
 export function sharedRow(row: StreamRow): SharedRow {
-  let events: readonly StreamEvent[] | undefined
+  let events: readonly DeviceEvent[] | undefined
   let text: string | undefined
-  const made = (): readonly StreamEvent[] => (events ??= streamEvents(row))
+  const made = (): readonly DeviceEvent[] => (events ??= streamEvents(row))
   return { events: made, text: () => (text ??= JSON.stringify(made())) }
 }
 
 /** One batch as the changes subscribers see. A failed reading has the value null and its quality. */
-export function streamEvents({ body, backfill }: Pick<StreamRow, 'body' | 'backfill'>): StreamEvent[] {
-  const out: StreamEvent[] = []
+export function streamEvents({ body, backfill }: Pick<StreamRow, 'body' | 'backfill'>): DeviceEvent[] {
+  const out: DeviceEvent[] = []
   const keyOf = (index: number) => body.d[index]![0]
   for (const [index, property, value, atMs, quality, reason] of body.r ?? []) {
     out.push({
@@ -85,6 +94,15 @@ export function filteredText(row: StreamRow, shared: SharedRow, filter: StreamFi
     return property === undefined || (event.kind !== 'reach' && event.property === property)
   })
   return kept.length === 0 ? undefined : JSON.stringify(kept)
+}
+
+/** Whether a note passes the filter. */
+export function passesFilter(note: NoteEvent, gateway: string | undefined, filter: StreamFilter): boolean {
+  if (filter.gateway !== undefined && filter.gateway !== gateway) return false
+  if (filter.kind !== undefined && filter.kind !== note.kind) return false
+  if (note.kind === 'gateway') return filter.device === undefined && filter.property === undefined
+  if (filter.device !== undefined && !matches(note.device, filter.device)) return false
+  return filter.property === undefined || filter.property === note.property
 }
 
 const matches = (key: string, wanted: string) => (wanted.endsWith('/') ? key.startsWith(wanted) : key === wanted)
