@@ -1,3 +1,4 @@
+import { realpathSync } from 'node:fs'
 import type { ObjectKey } from '../../api/resources.ts'
 import type { DeviceConfig, LinkConfig } from './device-config.ts'
 
@@ -9,15 +10,25 @@ export interface Sharing {
   readonly conflicts: ReadonlyMap<ObjectKey, string>
 }
 
+/** The port itself, whichever of its names is given; a port that is not there keeps the name. */
+function realPort(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
+  }
+}
+
 /**
- * Groups devices by wire. A wire has one baud rate and one framing: those it runs with already stay as long as one device
+ * Groups devices by wire. Two names of one serial port (`/dev/serial/by-id/...` and `/dev/ttyUSB0`) are one wire: two
+ * masters on it would talk into each other's requests. A wire has one baud rate and one framing: those it runs with already stay as long as one device
  * wants them (`running`, by link id), otherwise the first device by name decides. Whoever wants others is left out.
  * Wishes that can be combined are: the longest pauses of all count.
  */
-export function joinLinks(devices: readonly DeviceConfig[], running: ReadonlyMap<string, string>): Sharing {
+export function joinLinks(devices: readonly DeviceConfig[], running: ReadonlyMap<string, string>, real = realPort): Sharing {
   const byLink = Map.groupBy(
     [...devices].sort((a, b) => (a.key < b.key ? -1 : 1)),
-    (device) => device.link.id,
+    ({ link: { id, open } }) => (open.kind === 'serial' ? `serial:${real(open.options.path)}` : id),
   )
   const links = new Map<string, LinkConfig>()
   const members = new Map<string, readonly DeviceConfig[]>()
