@@ -4,6 +4,7 @@ import type { Json } from '../../api/resources.ts'
 import { Breaker } from '../sdk/breaker.ts'
 import type { GatewayHost, Reading } from '../sdk/mapper.ts'
 import type { ScheduledTask } from '../sdk/scheduler.ts'
+import { untilAborted } from '../sdk/until-aborted.ts'
 import { type DeviceConfig, MIN_ON_DEMAND_MS } from './device-config.ts'
 import { type CharacteristicGroup, GattSession, groupPoints } from './gatt-session.ts'
 import type { Point } from './point.ts'
@@ -11,7 +12,6 @@ import type { Presence } from './presence.ts'
 import type { Radio } from './radio.ts'
 import { badReading, readingOf } from './readings.ts'
 import type { BleLink, Heard, RemoteCharacteristic } from './transport.ts'
-import { untilAborted } from './wait.ts'
 
 /** A device that was not heard for this long is not connected to: the attempt would keep everybody else waiting. */
 const AUDIBLE_MS = 30_000

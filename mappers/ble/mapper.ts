@@ -1,4 +1,3 @@
-import { toSluiceError } from '../../api/errors.ts'
 import type { ObjectKey } from '../../api/resources.ts'
 import type {
   DeviceBinding,
@@ -9,6 +8,7 @@ import type {
   WriteCommand,
   WriteOutcome,
 } from '../sdk/mapper.ts'
+import { closeAside, ServedSet } from '../sdk/served-set.ts'
 import { compileDevice, type DeviceConfig } from './device-config.ts'
 import { type OpenTransport, Radio } from './radio.ts'
 import { ServedDevice } from './served-device.ts'
@@ -26,53 +26,49 @@ class BleMapper implements Mapper {
   readonly #host: GatewayHost
   readonly #open: OpenTransport
   readonly #radios = new Map<string, { readonly radio: Radio; readonly signature: string }>()
-  readonly #served = new Map<ObjectKey, ServedDevice>()
-  readonly #refused = new Map<ObjectKey, string>()
+  readonly #set: ServedSet<DeviceConfig, ServedDevice>
   readonly #sightings: Sightings
-  #compiled = new Map<ObjectKey, DeviceConfig>()
   #models: readonly KnownModel[] = []
   #disposed = false
 
   constructor(host: GatewayHost, open: OpenTransport) {
     this.#host = host
     this.#open = open
+    this.#set = new ServedSet('ble', host, compileDevice)
     this.#sightings = new Sightings(host.clock, (some) => host.sighted(some))
   }
 
   configure(devices: readonly DeviceBinding[]): void {
     if (this.#disposed) return
-    const refused = new Map<ObjectKey, string>()
-    const wanted = this.#compile(devices, refused)
+    const wanted = this.#set.compile(devices)
     this.#models = [
       ...new Map(devices.map(({ device, model }) => [device.model, { name: device.model, spec: model }])).values(),
     ]
-    const adapters = this.#agree(wanted, refused)
-    for (const [key, served] of [...this.#served]) {
-      const same = wanted.get(key) === served.config && this.#radios.get(served.config.radio.id)?.radio === served.radio
-      const kept = same && adapters.get(served.config.radio.id) === signatureOf(served.config)
-      if (!kept) this.#drop(key, !wanted.has(key))
-    }
+    const adapters = this.#agree(wanted)
+    this.#set.retire(
+      wanted,
+      (served, _key, gone) => served.dispose(gone),
+      (config, { radio }) =>
+        this.#radios.get(config.radio.id)?.radio === radio && adapters.get(config.radio.id) === signatureOf(config),
+    )
     for (const [id, { radio, signature }] of [...this.#radios]) {
       if (adapters.get(id) === signature) continue
       this.#radios.delete(id)
-      void this.#close(radio)
+      void closeAside(radio, 'ble', radio.id, this.#host)
     }
-    for (const config of wanted.values()) if (!refused.has(config.key)) this.#serve(config)
-    this.#tellRefused(refused)
+    this.#set.serve(wanted, (config) => {
+      const served = new ServedDevice(config, this.#radio(config), this.#host)
+      void served.start()
+      return served
+    })
+    this.#set.tell()
   }
 
   async write(command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {
-    const served = this.#served.get(command.device)
-    const atMs = this.#host.clock.now()
-    if (served === undefined) {
-      const reason = this.#refused.get(command.device) ?? `${command.device} is not served by this gateway`
-      return { state: 'rejected', code: 'SLUICE_WRITE_NOT_SERVED', reason, atMs }
-    }
+    const served = this.#set.get(command.device)
+    if (served === undefined) return this.#set.notServed(command)
     const point = served.point(command.property)
-    if (point === undefined) {
-      const reason = `${command.property} has no ble binding in the model of ${command.device}`
-      return { state: 'rejected', code: 'SLUICE_WRITE_UNKNOWN_PROPERTY', reason, atMs }
-    }
+    if (point === undefined) return this.#set.notBound(command)
     return served.write(point, command, signal)
   }
 
@@ -81,33 +77,19 @@ class BleMapper implements Mapper {
   }
 
   explain(device: ObjectKey): PlanExplanation | undefined {
-    return this.#served.get(device)?.explain()
+    return this.#set.get(device)?.explain()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
-    for (const key of [...this.#served.keys()]) this.#drop(key, false)
+    this.#set.clear((served) => served.dispose(false))
     const radios = [...this.#radios.values()]
     this.#radios.clear()
     await Promise.all(radios.map(({ radio }) => radio[Symbol.asyncDispose]()))
   }
 
-  #compile(devices: readonly DeviceBinding[], refused: Map<ObjectKey, string>): Map<ObjectKey, DeviceConfig> {
-    const compiled = new Map<ObjectKey, DeviceConfig>()
-    for (const binding of devices) {
-      try {
-        const known = this.#compiled.get(binding.key)
-        compiled.set(binding.key, known?.revision === binding.revision ? known : compileDevice(binding))
-      } catch (error) {
-        refused.set(binding.key, toSluiceError(error).message)
-      }
-    }
-    this.#compiled = compiled
-    return compiled
-  }
-
   /** Settings of each radio; whoever disagrees with what runs, or with the first, is refused. */
-  #agree(wanted: ReadonlyMap<ObjectKey, DeviceConfig>, refused: Map<ObjectKey, string>): Map<string, string> {
+  #agree(wanted: ReadonlyMap<ObjectKey, DeviceConfig>): Map<string, string> {
     const adapters = new Map<string, string>()
     const running = (id: string) => this.#radios.get(id)?.signature
     for (const config of wanted.values()) {
@@ -117,16 +99,9 @@ class BleMapper implements Mapper {
     }
     for (const config of wanted.values()) {
       if (adapters.get(config.radio.id) === signatureOf(config)) continue
-      refused.set(config.key, `another device uses ${config.radio.id} with another baud rate`)
+      this.#set.refuse(config.key, `another device uses ${config.radio.id} with another baud rate`)
     }
     return adapters
-  }
-
-  #serve(config: DeviceConfig): void {
-    if (this.#served.has(config.key)) return
-    const served = new ServedDevice(config, this.#radio(config), this.#host)
-    this.#served.set(config.key, served)
-    void served.start()
   }
 
   #radio(config: DeviceConfig): Radio {
@@ -138,31 +113,6 @@ class BleMapper implements Mapper {
     )
     this.#radios.set(id, { radio, signature: signatureOf(config) })
     return radio
-  }
-
-  #drop(key: ObjectKey, gone: boolean): void {
-    const served = this.#served.get(key)
-    this.#served.delete(key)
-    served?.dispose(gone)
-  }
-
-  async #close(radio: Radio): Promise<void> {
-    try {
-      await radio[Symbol.asyncDispose]()
-    } catch (error) {
-      this.#host.log('warn', `ble: closing ${radio.id} failed`, { reason: toSluiceError(error).message })
-    }
-  }
-
-  #tellRefused(refused: ReadonlyMap<ObjectKey, string>): void {
-    const atMs = this.#host.clock.now()
-    for (const [device, reason] of refused) {
-      if (this.#refused.get(device) === reason) continue
-      this.#host.reachability([{ device, online: false, atMs, reason }])
-      this.#host.log('warn', `ble: ${device} is not served`, { reason })
-    }
-    this.#refused.clear()
-    for (const [device, reason] of refused) this.#refused.set(device, reason)
   }
 }
 

@@ -2,75 +2,41 @@ import { delay } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import { matchesDesired } from '../../api/twin/twin.ts'
 import type { GatewayHost, WriteCommand, WriteOutcome } from '../sdk/mapper.ts'
+import { untilAborted } from '../sdk/until-aborted.ts'
+import { mismatch, READ_BACK_WAITS_MS, rejected, retryWaitMs, type Waiting, WriteQueue } from '../sdk/write-queue.ts'
 import type { GattPoint } from './device-config.ts'
 import type { GattClient } from './gatt-client.ts'
 import type { GattSession } from './gatt-session.ts'
 import type { Point } from './point.ts'
 import type { Radio } from './radio.ts'
-import { untilAborted } from './wait.ts'
-
-const READ_BACK_WAITS_MS = [50, 200, 500, 1000]
-const RETRY_MIN_MS = 250
-const RETRY_MAX_MS = 5000
 
 /** Writes to one device, one after the other in the order they were wished for. */
 export class BleWriter {
   readonly #client: GattClient
   readonly #radio: Radio
   readonly #host: GatewayHost
-  readonly #closing = new AbortController()
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #queue: WriteQueue
 
   constructor(client: GattClient, radio: Radio, host: GatewayHost) {
     this.#client = client
     this.#radio = radio
     this.#host = host
+    this.#queue = new WriteQueue('ble', host)
   }
 
   dispose(): void {
-    this.#closing.abort()
+    this.#queue[Symbol.dispose]()
   }
 
   write(point: Point, command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {
     const bytes = point.encode(command.value)
-    if (!(bytes instanceof Uint8Array)) return Promise.resolve(this.#rejected(bytes.code, bytes.reason))
+    if (!(bytes instanceof Uint8Array)) return Promise.resolve(rejected(this.#host, bytes.code, bytes.reason))
     if (point.source.kind !== 'gatt') {
       const reason = `${point.name} comes from advertisements, which cannot be written`
-      return Promise.resolve(this.#rejected('SLUICE_WRITE_READ_ONLY', reason))
+      return Promise.resolve(rejected(this.#host, 'SLUICE_WRITE_READ_ONLY', reason))
     }
-    const outcome = this.#guarded({ ...point, source: point.source }, bytes, command, signal, this.#last)
-    this.#last = outcome
-    return outcome
-  }
-
-  async #guarded(
-    point: GattPoint,
-    bytes: Uint8Array,
-    command: WriteCommand,
-    signal: AbortSignal,
-    before: Promise<unknown>,
-  ): Promise<WriteOutcome> {
-    const { clock } = this.#host
-    const leftMs = command.deadlineMs - clock.monotonic()
-    if (leftMs <= 0) return this.#timedOut('the deadline had passed before the write could start')
-    const deadline = new AbortController()
-    const timer = clock.after(leftMs, () => deadline.abort())
-    const stop = AbortSignal.any([signal, deadline.signal, this.#closing.signal])
-    const ended = { reason: 'waiting for earlier writes to the device' }
-    try {
-      await untilAborted(before, stop)
-      return await this.#attempts(point, bytes, command, stop, ended)
-    } catch (error) {
-      if (deadline.signal.aborted) return this.#timedOut(`not applied by its deadline: ${ended.reason}`)
-      if (signal.aborted) return this.#rejected('SLUICE_WRITE_SUPERSEDED', 'a newer desired value took its place')
-      if (this.#closing.signal.aborted) {
-        return this.#rejected('SLUICE_WRITE_NOT_SERVED', 'the device was changed or removed meanwhile')
-      }
-      this.#host.log('error', `ble: write to ${command.device} failed`, { reason: String(error) })
-      return this.#rejected('SLUICE_INTERNAL', String(error))
-    } finally {
-      timer.cancel()
-    }
+    const gattPoint = { ...point, source: point.source }
+    return this.#queue.run(command, signal, (stop, waiting) => this.#attempts(gattPoint, bytes, command, stop, waiting))
   }
 
   async #attempts(
@@ -78,7 +44,7 @@ export class BleWriter {
     bytes: Uint8Array,
     command: WriteCommand,
     stop: AbortSignal,
-    ended: { reason: string },
+    ended: Waiting,
   ): Promise<WriteOutcome> {
     for (let attempt = 0; ; attempt++) {
       ended.reason = this.#radio.downReason ?? 'waiting for a connection'
@@ -89,11 +55,11 @@ export class BleWriter {
         stop.throwIfAborted()
         const error = toSluiceError(thrown)
         if (error.code === 'SLUICE_BLE_REFUSED') {
-          return this.#rejected('SLUICE_WRITE_REFUSED', `${point.name}: ${error.message}`)
+          return rejected(this.#host, 'SLUICE_WRITE_REFUSED', `${point.name}: ${error.message}`)
         }
         ended.reason = error.message
       }
-      await delay(this.#host.clock, Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** attempt), stop)
+      await delay(this.#host.clock, retryWaitMs(attempt), stop)
     }
   }
 
@@ -120,22 +86,8 @@ export class BleWriter {
         return { state: 'applied', readBack: got, atMs: this.#host.clock.now() }
       }
       const waitMs = READ_BACK_WAITS_MS[attempt]
-      if (waitMs === undefined) {
-        const kept = got === undefined ? 'nothing readable' : JSON.stringify(got)
-        return this.#rejected(
-          'SLUICE_WRITE_MISMATCH',
-          `${point.name} was written as ${JSON.stringify(command.value)}, the device has ${kept}`,
-        )
-      }
+      if (waitMs === undefined) return mismatch(this.#host, command, got)
       await delay(this.#host.clock, waitMs, stop)
     }
-  }
-
-  #rejected(code: string, reason: string): WriteOutcome {
-    return { state: 'rejected', code, reason, atMs: this.#host.clock.now() }
-  }
-
-  #timedOut(reason: string): WriteOutcome {
-    return { state: 'timedOut', reason, atMs: this.#host.clock.now() }
   }
 }

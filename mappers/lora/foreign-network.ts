@@ -2,10 +2,10 @@ import { toSluiceError } from '../../api/errors.ts'
 import type { Json, ObjectKey } from '../../api/resources.ts'
 import { LinkMeter } from '../sdk/link-meter.ts'
 import type { GatewayHost, LinkStats } from '../sdk/mapper.ts'
+import type { RateLimitedLog } from '../sdk/rate-limited-log.ts'
 import { type Bus, type BusOptions, openBus } from './bus.ts'
 import type { LoraDevice } from './device-config.ts'
 import type { Downlink, DownlinkEnd, Network, NetworkEvents, RadioFacts } from './network.ts'
-import type { RateLimitedLog } from './rate-limited-log.ts'
 
 export type JsonObject = { readonly [key: string]: Json }
 

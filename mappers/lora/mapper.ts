@@ -11,12 +11,14 @@ import type {
   WriteCommand,
   WriteOutcome,
 } from '../sdk/mapper.ts'
+import { RateLimitedLog } from '../sdk/rate-limited-log.ts'
+import { closeAside, ServedSet } from '../sdk/served-set.ts'
+import { rejected } from '../sdk/write-queue.ts'
 import { Decoders } from './decoder/decoders.ts'
 import { compileDevice, type LoraDevice } from './device-config.ts'
 import { explainDevice } from './explain.ts'
 import type { DeviceStatusNews, Network, NetworkEvents, Trouble, Uplink } from './network.ts'
 import { type NetworkPlan, type OpenNetwork, openNetwork, planNetworks } from './open-network.ts'
-import { RateLimitedLog } from './rate-limited-log.ts'
 import { type Decoded, TwinFeed } from './twin-feed.ts'
 import { writeValue } from './writer.ts'
 
@@ -41,8 +43,7 @@ class LoraMapper implements Mapper {
   readonly #log: RateLimitedLog
   readonly #networks = new Map<string, Open>()
   readonly #feeds = new Map<ObjectKey, TwinFeed>()
-  readonly #refused = new Map<ObjectKey, string>()
-  #compiled = new Map<ObjectKey, LoraDevice>()
+  readonly #set: ServedSet<LoraDevice, never>
   #bindings: readonly DeviceBinding[] = []
   #decoders: Decoders | undefined
   #sweep: Timer | undefined
@@ -53,40 +54,34 @@ class LoraMapper implements Mapper {
     this.#host = host
     this.#open = open
     this.#log = new RateLimitedLog(host)
+    this.#set = new ServedSet('lora', host, compileDevice)
   }
 
   configure(devices: readonly DeviceBinding[]): void {
     if (this.#disposed) return
     this.#bindings = devices
-    const refused = new Map<ObjectKey, string>()
-    const { networks, conflicts } = planNetworks(this.#compile(devices, refused))
-    for (const [key, reason] of conflicts) refused.set(key, reason)
+    const { networks, conflicts } = planNetworks([...this.#set.compile(devices).values()])
+    for (const [key, reason] of conflicts) this.#set.refuse(key, reason)
     this.#follow(networks)
     for (const [id, open] of [...this.#networks]) {
       if (networks.get(id)?.signature !== open.signature) this.#close(id, open)
     }
     for (const plan of networks.values()) this.#serve(plan)
-    this.#tellRefused(refused)
+    this.#set.tell()
     if (this.#sweep === undefined && this.#feeds.size > 0) this.#armSweep()
   }
 
   async write(command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {
     const feed = this.#feeds.get(command.device)
-    const atMs = this.#host.clock.now()
-    const rejected = (code: string, reason: string): WriteOutcome => ({ state: 'rejected', code, reason, atMs })
-    if (feed === undefined) {
-      const reason = this.#refused.get(command.device) ?? `${command.device} is not served by this gateway`
-      return rejected('SLUICE_WRITE_NOT_SERVED', reason)
-    }
+    if (feed === undefined) return this.#set.notServed(command)
     const point = feed.device.points.find(({ name }) => name === command.property)
-    if (point === undefined) {
-      const reason = `${command.property} has no lora binding in the model of ${command.device}`
-      return rejected('SLUICE_WRITE_UNKNOWN_PROPERTY', reason)
-    }
+    if (point === undefined) return this.#set.notBound(command)
     const open = this.#networks.get(feed.device.network.id)
     await open?.done
     const network = open?.network
-    if (network === undefined) return rejected('SLUICE_LORA_LISTEN', 'the network of this device could not be opened')
+    if (network === undefined) {
+      return rejected(this.#host, 'SLUICE_LORA_LISTEN', 'the network of this device could not be opened')
+    }
     return writeValue({ feed, network, decoders: () => this.#decoding(), host: this.#host }, point, command, signal)
   }
 
@@ -114,20 +109,6 @@ class LoraMapper implements Mapper {
     this.#feeds.clear()
     const closing = [...this.#networks].map(([id, open]) => this.#close(id, open))
     await Promise.all([...closing, this.#decoders?.[Symbol.asyncDispose]()])
-  }
-
-  #compile(devices: readonly DeviceBinding[], refused: Map<ObjectKey, string>): LoraDevice[] {
-    const compiled = new Map<ObjectKey, LoraDevice>()
-    for (const binding of devices) {
-      try {
-        const known = this.#compiled.get(binding.key)
-        compiled.set(binding.key, known?.revision === binding.revision ? known : compileDevice(binding))
-      } catch (error) {
-        refused.set(binding.key, toSluiceError(error).message)
-      }
-    }
-    this.#compiled = compiled
-    return [...compiled.values()]
   }
 
   /** Feeds for exactly the devices that are served; one that stays keeps what it knows. */
@@ -192,11 +173,7 @@ class LoraMapper implements Mapper {
   async #close(id: string, open: Open): Promise<void> {
     open.closed = true
     if (this.#networks.get(id) === open) this.#networks.delete(id)
-    try {
-      await open.network?.[Symbol.asyncDispose]()
-    } catch (error) {
-      this.#host.log('warn', `lora: closing ${id} failed`, { reason: toSluiceError(error).message })
-    }
+    await closeAside(open.network, 'lora', id, this.#host)
   }
 
   #events(): NetworkEvents {
@@ -282,16 +259,5 @@ class LoraMapper implements Mapper {
       },
       true,
     )
-  }
-
-  #tellRefused(refused: ReadonlyMap<ObjectKey, string>): void {
-    const atMs = this.#host.clock.now()
-    for (const [device, reason] of refused) {
-      if (this.#refused.get(device) === reason) continue
-      this.#host.reachability([{ device, online: false, atMs, reason }])
-      this.#host.log('warn', `lora: ${device} is not served`, { reason })
-    }
-    this.#refused.clear()
-    for (const [device, reason] of refused) this.#refused.set(device, reason)
   }
 }

@@ -1,8 +1,8 @@
 import type { GatewayHost } from '../sdk/mapper.ts'
+import type { RateLimitedLog } from '../sdk/rate-limited-log.ts'
 import { DEFAULT_UDP_PORT, type LoraDevice, plainEui, settingsOf } from './device-config.ts'
 import { ForeignNetwork } from './foreign-network.ts'
 import type { Network, NetworkEvents } from './network.ts'
-import type { RateLimitedLog } from './rate-limited-log.ts'
 import type { ListenOptions } from './schema.ts'
 
 /** A network as some devices want it. */

@@ -1,6 +1,7 @@
 import type { Json } from '../../api/resources.ts'
 import { matchesDesired } from '../../api/twin/twin.ts'
 import type { MapperHost, WriteCommand, WriteOutcome } from '../sdk/mapper.ts'
+import { rejected as rejectedBy, timedOut } from '../sdk/write-queue.ts'
 import type { Decoders } from './decoder/decoders.ts'
 import type { Downlink, Network } from './network.ts'
 import type { EncodedDownlink, Point } from './point.ts'
@@ -14,7 +15,7 @@ export async function writeValue(
   signal: AbortSignal,
 ): Promise<WriteOutcome> {
   const now = () => host.clock.now()
-  const rejected = (code: string, reason: string): WriteOutcome => ({ state: 'rejected', code, reason, atMs: now() })
+  const rejected = (code: string, reason: string) => rejectedBy(host, code, reason)
   const { write } = point
   if (write === undefined) return rejected('SLUICE_WRITE_READ_ONLY', `${point.name} has no downlink in its model`)
   const encoded = write.encode(command.value)
@@ -46,7 +47,7 @@ export async function writeValue(
   const next = network.nextWindowAtMs(command.device)
   const when = next === undefined ? '' : `; the next uplink is expected at ${new Date(next).toISOString()}`
   const reason = `${end.state === 'acknowledged' ? 'acknowledged by the device' : 'sent'}, but no uplink showed the value before the deadline${when}`
-  return { state: 'timedOut', reason, atMs: now() }
+  return timedOut(host, reason)
 }
 
 async function bytesOf(

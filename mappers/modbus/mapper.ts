@@ -1,4 +1,3 @@
-import { toSluiceError } from '../../api/errors.ts'
 import type { ObjectKey } from '../../api/resources.ts'
 import type {
   DeviceBinding,
@@ -9,6 +8,7 @@ import type {
   WriteCommand,
   WriteOutcome,
 } from '../sdk/mapper.ts'
+import { closeAside, ServedSet } from '../sdk/served-set.ts'
 import { compileDevice, type DeviceConfig, type LinkConfig } from './device-config.ts'
 import type { Point } from './point.ts'
 import { UnitPoller } from './poller.ts'
@@ -21,7 +21,6 @@ const LINK_SPREAD = Math.SQRT2 % 1
 
 /** A device that is being served. */
 interface Served {
-  readonly config: DeviceConfig
   readonly link: ServedLink
   readonly poller: UnitPoller
   readonly writer: UnitWriter
@@ -35,43 +34,46 @@ class ModbusMapper implements Mapper {
   readonly #host: MapperHost
   readonly #open: OpenSession
   readonly #links = new Map<string, { readonly link: ServedLink; readonly signature: string }>()
-  readonly #served = new Map<ObjectKey, Served>()
+  readonly #set: ServedSet<DeviceConfig, Served>
   #opened = 0
-  /** Devices that cannot be served, with the reason that was told. */
-  readonly #refused = new Map<ObjectKey, string>()
-  /** Compiled devices by key, so that a device that did not change is not compiled again. */
-  #compiled = new Map<ObjectKey, DeviceConfig>()
   #disposed = false
 
   constructor(host: MapperHost, open: OpenSession) {
     this.#host = host
     this.#open = open
+    this.#set = new ServedSet('modbus', host, compileDevice)
   }
 
   configure(devices: readonly DeviceBinding[]): void {
     if (this.#disposed) return
-    const refused = new Map<ObjectKey, string>()
-    const wanted = this.#compile(devices, refused)
+    const wanted = this.#set.compile(devices)
     const running = new Map([...this.#links].map(([id, { link }]) => [id, link.config.settings]))
-    const plan = joinLinks(wanted, running)
-    for (const [key, reason] of plan.conflicts) refused.set(key, reason)
-    this.#dropChanged(plan.links, plan.members)
-    for (const [id, config] of plan.links) this.#serve(this.#link(id, config), plan.members.get(id)!)
-    this.#tellRefused(refused)
+    const plan = joinLinks([...wanted.values()], running)
+    for (const [key, reason] of plan.conflicts) this.#set.refuse(key, reason)
+    const kept = new Set<ServedLink>()
+    for (const [id, { link, signature }] of this.#links) {
+      const config = plan.links.get(id)
+      if (config !== undefined && signatureOf(config) === signature) kept.add(link)
+    }
+    this.#set.retire(wanted, stop, (_config, { link }) => kept.has(link))
+    for (const [id, { link }] of [...this.#links]) {
+      if (kept.has(link)) continue
+      this.#links.delete(id)
+      void closeAside(link, 'modbus', link.config.name, this.#host)
+    }
+    for (const [id, config] of plan.links) {
+      const link = this.#link(id, config)
+      const members = new Map(plan.members.get(id)!.map((device) => [device.key, device]))
+      this.#set.serve(members, (device) => this.#start(device, link))
+    }
+    this.#set.tell()
   }
 
   async write(command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {
-    const served = this.#served.get(command.device)
-    const atMs = this.#host.clock.now()
-    if (served === undefined) {
-      const reason = this.#refused.get(command.device) ?? `${command.device} is not served by this gateway`
-      return { state: 'rejected', code: 'SLUICE_WRITE_NOT_SERVED', reason, atMs }
-    }
+    const served = this.#set.get(command.device)
+    if (served === undefined) return this.#set.notServed(command)
     const point = served.points.get(command.property)
-    if (point === undefined) {
-      const reason = `${command.property} has no modbus binding in the model of ${command.device}`
-      return { state: 'rejected', code: 'SLUICE_WRITE_UNKNOWN_PROPERTY', reason, atMs }
-    }
+    if (point === undefined) return this.#set.notBound(command)
     return served.writer.write(point, command, signal)
   }
 
@@ -80,59 +82,15 @@ class ModbusMapper implements Mapper {
   }
 
   explain(device: ObjectKey): PlanExplanation | undefined {
-    return this.#served.get(device)?.poller.explain()
+    return this.#set.get(device)?.poller.explain()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
-    for (const key of [...this.#served.keys()]) this.#drop(key)
+    this.#set.clear(stop)
     const links = [...this.#links.values()]
     this.#links.clear()
     await Promise.all(links.map(({ link }) => link[Symbol.asyncDispose]()))
-  }
-
-  #compile(devices: readonly DeviceBinding[], refused: Map<ObjectKey, string>): DeviceConfig[] {
-    const compiled = new Map<ObjectKey, DeviceConfig>()
-    for (const binding of devices) {
-      try {
-        const known = this.#compiled.get(binding.key)
-        compiled.set(binding.key, known?.revision === binding.revision ? known : compileDevice(binding))
-      } catch (error) {
-        refused.set(binding.key, toSluiceError(error).message)
-      }
-    }
-    this.#compiled = compiled
-    return [...compiled.values()]
-  }
-
-  /** Ends what is not wanted any more, or not in this way; everything else runs on untouched. */
-  #dropChanged(links: ReadonlyMap<string, LinkConfig>, members: ReadonlyMap<string, readonly DeviceConfig[]>): void {
-    const wanted = new Map([...members.values()].flat().map((config) => [config.key, config]))
-    for (const [id, { link, signature }] of [...this.#links]) {
-      const config = links.get(id)
-      const kept = config !== undefined && signatureOf(config) === signature
-      for (const [key, served] of [...this.#served]) {
-        if (served.link === link && !(kept && wanted.get(key) === served.config)) this.#drop(key)
-      }
-      if (kept) continue
-      this.#links.delete(id)
-      void this.#close(link)
-    }
-  }
-
-  #drop(key: ObjectKey): void {
-    const served = this.#served.get(key)
-    this.#served.delete(key)
-    served?.writer.dispose()
-    served?.poller.dispose()
-  }
-
-  async #close(link: ServedLink): Promise<void> {
-    try {
-      await link[Symbol.asyncDispose]()
-    } catch (error) {
-      this.#host.log('warn', `modbus: closing ${link.config.name} failed`, { reason: toSluiceError(error).message })
-    }
   }
 
   #link(id: string, config: LinkConfig): ServedLink {
@@ -143,27 +101,17 @@ class ModbusMapper implements Mapper {
     return link
   }
 
-  #serve(link: ServedLink, devices: readonly DeviceConfig[]): void {
-    for (const config of devices) {
-      if (this.#served.has(config.key)) continue
-      const poller = new UnitPoller(config, link, this.#host)
-      const writer = new UnitWriter(config, poller, link, this.#host)
-      const points = new Map(config.points.map((point) => [point.name, point]))
-      this.#served.set(config.key, { config, link, poller, writer, points })
-      poller.start()
-    }
+  #start(config: DeviceConfig, link: ServedLink): Served {
+    const poller = new UnitPoller(config, link, this.#host)
+    const writer = new UnitWriter(config, poller, link, this.#host)
+    poller.start()
+    return { link, poller, writer, points: new Map(config.points.map((point) => [point.name, point])) }
   }
+}
 
-  #tellRefused(refused: ReadonlyMap<ObjectKey, string>): void {
-    const atMs = this.#host.clock.now()
-    for (const [device, reason] of refused) {
-      if (this.#refused.get(device) === reason) continue
-      this.#host.reachability([{ device, online: false, atMs, reason }])
-      this.#host.log('warn', `modbus: ${device} is not served`, { reason })
-    }
-    this.#refused.clear()
-    for (const [device, reason] of refused) this.#refused.set(device, reason)
-  }
+function stop({ writer, poller }: Served): void {
+  writer.dispose()
+  poller.dispose()
 }
 
 const signatureOf = (config: LinkConfig): string => JSON.stringify([config.settings, config.open])

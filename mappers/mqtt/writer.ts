@@ -4,6 +4,7 @@ import { matchesDesired, sameValue } from '../../api/twin/twin.ts'
 import { checkDesired } from '../sdk/convert.ts'
 import type { GatewayHost, WriteCommand, WriteOutcome } from '../sdk/mapper.ts'
 import { type DataType, encodePayload, topicOf } from '../sdk/sparkplug-payload.ts'
+import { rejected as rejectedBy, superseded as supersededBy, timedOut } from '../sdk/write-queue.ts'
 import { encodeCbor } from './cbor.ts'
 import { valueAt } from './path.ts'
 import { Payload } from './payload.ts'
@@ -24,12 +25,7 @@ export async function writeProperty(
   host: GatewayHost,
   signal: AbortSignal,
 ): Promise<WriteOutcome> {
-  const rejected = (code: string, reason: string): WriteOutcome => ({
-    state: 'rejected',
-    code,
-    reason,
-    atMs: host.clock.now(),
-  })
+  const rejected = (code: string, reason: string) => rejectedBy(host, code, reason)
   const problem = checkDesired(point.property, command.value)
   if (problem !== undefined) return rejected(problem.code, problem.reason)
   const message = messageFor(served, point, command.value, host.clock.now())
@@ -45,7 +41,7 @@ export async function writeProperty(
   stack.defer(() => {
     over = true
   })
-  const superseded = () => ended.resolve(rejected('SLUICE_WRITE_SUPERSEDED', 'a newer desired value took its place'))
+  const superseded = () => ended.resolve(supersededBy(host))
   if (signal.aborted) superseded()
   signal.addEventListener('abort', superseded, { once: true })
   stack.defer(() => signal.removeEventListener('abort', superseded))
@@ -191,9 +187,3 @@ function unconfirmed(
   const says = latest === undefined || !byState ? '' : `; it reports ${JSON.stringify(latest).slice(0, 60)}`
   return timedOut(host, `sent, but the device did not confirm it within ${timeoutMs / 1000} s${says}`)
 }
-
-const timedOut = (host: GatewayHost, reason: string): WriteOutcome => ({
-  state: 'timedOut',
-  reason,
-  atMs: host.clock.now(),
-})

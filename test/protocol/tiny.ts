@@ -10,6 +10,8 @@ import type {
   WriteCommand,
   WriteOutcome,
 } from '../../mappers/sdk/mapper.ts'
+import { ServedSet } from '../../mappers/sdk/served-set.ts'
+import { WriteQueue } from '../../mappers/sdk/write-queue.ts'
 
 /**
  * A protocol of its own, as small as one can be: lines of text over TCP. The device says `name value`, and is written
@@ -25,46 +27,71 @@ const wordOf = (binding: DeviceBinding, property: string) =>
   (binding.model.properties.find(({ name }) => name === property)?.['tiny'] as { readonly word: string } | undefined)
     ?.word
 
+class TinyDevice {
+  readonly binding: DeviceBinding
+  readonly queue: WriteQueue
+  readonly socket: Socket
+  readonly heard = new Set<(property: string, value: number) => void>()
+
+  constructor(binding: DeviceBinding, host: GatewayHost) {
+    const device = binding.key
+    this.binding = binding
+    this.queue = new WriteQueue('tiny', host)
+    this.socket = connect(addressOf(binding))
+    const reach = (online: boolean, reason?: string) =>
+      host.reachability([{ device, online, atMs: host.clock.now(), ...(reason ? { reason } : {}) }])
+    this.socket.on('connect', () => reach(true))
+    this.socket.on('error', (error) => reach(false, error.message))
+    createInterface({ input: this.socket }).on('line', (line) => {
+      const [word, number] = line.split(' ')
+      const property = binding.model.properties.find(({ name }) => wordOf(binding, name) === word)?.name
+      if (property === undefined) return
+      const value = Number(number)
+      host.readings([{ device, property, value, atMs: host.clock.now(), quality: 'good' }])
+      for (const listener of this.heard) listener(property, value)
+    })
+  }
+
+  async set(word: string, { property, value }: WriteCommand, host: GatewayHost, stop: AbortSignal) {
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    const onHeard = (name: string, said: number) => {
+      if (name === property && said === value) resolve(said)
+    }
+    this.heard.add(onHeard)
+    stop.addEventListener('abort', () => reject(stop.reason), { once: true })
+    this.socket.write(`set ${word} ${String(value)}\n`)
+    const readBack = await promise.finally(() => this.heard.delete(onHeard))
+    return { state: 'applied', readBack, atMs: host.clock.now() } as const
+  }
+
+  stop(): void {
+    this.queue[Symbol.dispose]()
+    this.socket.destroy()
+  }
+}
+
 class TinyMapper implements Mapper {
   readonly #host: GatewayHost
-  readonly #devices = new Map<string, { readonly binding: DeviceBinding; readonly socket: Socket }>()
-  readonly #heard = new Set<(device: string, property: string, value: number) => void>()
+  readonly #set: ServedSet<DeviceBinding, TinyDevice>
 
   constructor(host: GatewayHost) {
     this.#host = host
+    this.#set = new ServedSet('tiny', host, (binding) => binding)
   }
 
   configure(bindings: readonly DeviceBinding[]): void {
-    const wanted = new Map(bindings.map((binding) => [binding.key, binding]))
-    for (const [key, { binding, socket }] of [...this.#devices]) {
-      if (wanted.get(key)?.revision === binding.revision) continue
-      socket.destroy()
-      this.#devices.delete(key)
-    }
-    for (const binding of bindings) if (!this.#devices.has(binding.key)) this.#serve(binding)
+    const wanted = this.#set.compile(bindings)
+    this.#set.retire(wanted, (device) => device.stop())
+    this.#set.serve(wanted, (binding) => new TinyDevice(binding, this.#host))
+    this.#set.tell()
   }
 
   async write(command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {
-    const { device, property, value, deadlineMs } = command
-    const served = this.#devices.get(device)
-    const atMs = this.#host.clock.now()
-    const word = served && wordOf(served.binding, property)
-    if (served === undefined || word === undefined) {
-      return { state: 'rejected', code: 'SLUICE_WRITE_NOT_SERVED', reason: `${property} is not served`, atMs }
-    }
-    const { promise, resolve } = Promise.withResolvers<WriteOutcome>()
-    const onHeard = (key: string, name: string, said: number) => {
-      if (key === device && name === property && said === value) resolve({ state: 'applied', readBack: said, atMs })
-    }
-    const leftMs = deadlineMs - this.#host.clock.monotonic()
-    const timer = this.#host.clock.after(leftMs, () => resolve({ state: 'timedOut', reason: 'no answer', atMs }))
-    signal.addEventListener('abort', () => resolve({ state: 'timedOut', reason: 'replaced', atMs }), { once: true })
-    this.#heard.add(onHeard)
-    served.socket.write(`set ${word} ${String(value)}\n`)
-    return promise.finally(() => {
-      timer.cancel()
-      this.#heard.delete(onHeard)
-    })
+    const device = this.#set.get(command.device)
+    if (device === undefined) return this.#set.notServed(command)
+    const word = wordOf(device.binding, command.property)
+    if (word === undefined) return this.#set.notBound(command)
+    return device.queue.run(command, signal, (stop) => device.set(word, command, this.#host, stop))
   }
 
   links() {
@@ -76,26 +103,9 @@ class TinyMapper implements Mapper {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closing = [...this.#devices.values()].map(({ socket }) => socket.closed || once(socket.destroy(), 'close'))
+    const closing = this.#set.values().map(({ socket }) => socket.closed || once(socket, 'close'))
+    this.#set.clear((device) => device.stop())
     await Promise.all(closing)
-  }
-
-  #serve(binding: DeviceBinding): void {
-    const device = binding.key
-    const socket = connect(addressOf(binding))
-    this.#devices.set(device, { binding, socket })
-    const reach = (online: boolean, reason?: string) =>
-      this.#host.reachability([{ device, online, atMs: this.#host.clock.now(), ...(reason ? { reason } : {}) }])
-    socket.on('connect', () => reach(true))
-    socket.on('error', (error) => reach(false, error.message))
-    createInterface({ input: socket }).on('line', (line) => {
-      const [word, number] = line.split(' ')
-      const property = binding.model.properties.find(({ name }) => wordOf(binding, name) === word)?.name
-      if (property === undefined) return
-      const value = Number(number)
-      this.#host.readings([{ device, property, value, atMs: this.#host.clock.now(), quality: 'good' }])
-      for (const listener of this.#heard) listener(device, property, value)
-    })
   }
 }
 

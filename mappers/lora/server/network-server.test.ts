@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { VirtualClock } from '../../../api/virtual-clock.ts'
 import { LoraDevice, type Received } from '../../../hil/lora-device.ts'
+import { RateLimitedLog } from '../../sdk/rate-limited-log.ts'
 import { APP_KEY, bench, binding, DEV_EUI, MemoryStorage, temperature } from '../bench.test-helper.ts'
 import { openJoinAccept } from '../codec.ts'
 import { keyFromHex } from '../keys.ts'
 import { createMapper } from '../mapper.ts'
-import { RateLimitedLog } from '../rate-limited-log.ts'
 import type { BackendEvents, GatewayBackend, Heard, SendResult, Transmission } from './gateway.ts'
 import { NetworkServer } from './network-server.ts'
 

@@ -1,5 +1,5 @@
 import type { LinkStats } from '../../sdk/mapper.ts'
-import type { RateLimitedLog } from '../rate-limited-log.ts'
+import type { RateLimitedLog } from '../../sdk/rate-limited-log.ts'
 
 /** Counts what the network server does and what goes wrong, and tells of the latter now and then. */
 export class ServerStats {

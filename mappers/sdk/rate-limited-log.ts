@@ -1,4 +1,4 @@
-import type { MapperHost } from '../sdk/mapper.ts'
+import type { MapperHost } from './mapper.ts'
 
 const QUIET_MS = 60_000
 const MAX_SUBJECTS = 512
