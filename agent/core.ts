@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../api/clock.ts'
 import { SluiceError } from '../api/errors.ts'
-import type { Json } from '../api/resources.ts'
+import type { LinkGateway } from '../api/link/messages.ts'
+import type { GatewaySpec, Json } from '../api/resources.ts'
 import { checkValue } from '../api/twin/limits.ts'
 import type { StreamEvent } from '../api/views.ts'
 import type { LocalBroker, Protocol, Sighting } from '../mappers/sdk/mapper.ts'
@@ -11,6 +12,7 @@ import type { Log } from './log.ts'
 import { Mappers } from './mappers/host.ts'
 import { mapperStorage } from './mappers/storage.ts'
 import { Histogram } from './metrics/histogram.ts'
+import { Notices } from './notices/notices.ts'
 import type { Store } from './store/store.ts'
 import { type NewDesire, TwinEngine } from './twin/engine.ts'
 import { takeChangedValues } from './twin/kept-values.ts'
@@ -39,7 +41,11 @@ export interface CoreListener {
   onStored(): void
   onDesire(): void
   onSighted(): void
+  /** There are notices the hub was not told of. */
+  onNotice(): void
 }
+
+export type GatewayListener = (spec: GatewaySpec | undefined, gateway: LinkGateway | undefined) => void
 
 const brokerDisabled = (): Promise<LocalBroker> =>
   Promise.reject(new SluiceError('SLUICE_BROKER_DISABLED', 'This agent runs without an MQTT broker of its own'))
@@ -55,9 +61,11 @@ export class AgentCore implements AsyncDisposable {
   readonly objects: DesiredObjects
   readonly batcher: ReportBatcher
   readonly sightings: Sightings
+  readonly notices: Notices
   readonly writeLatency = new Histogram([5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000])
   readonly #options: CoreOptions
   readonly #desires = new Map<string, NewDesire>()
+  readonly #gatewayListeners = new Set<GatewayListener>()
   listener: CoreListener | undefined
   #saveTimer: Timer | undefined
 
@@ -72,6 +80,7 @@ export class AgentCore implements AsyncDisposable {
       onStored: () => this.listener?.onStored(),
     })
     this.sightings = new Sightings({ clock, onChange: () => this.listener?.onSighted() })
+    this.notices = new Notices({ clock, onChange: () => this.listener?.onNotice() })
     const writes = new Writes({
       clock,
       checkValue,
@@ -100,6 +109,8 @@ export class AgentCore implements AsyncDisposable {
         this.sightings.sighted(protocol, sightings)
         options.onSighted?.(protocol, sightings)
       },
+      onHappening: (event) => this.notices.record(event),
+      onWriteNews: (news) => this.engine.writeNews(news),
       storage: (protocol) => mapperStorage(store, protocol),
       broker: options.broker ?? brokerDisabled,
     })
@@ -113,6 +124,9 @@ export class AgentCore implements AsyncDisposable {
         this.sightings.configured(bindings.values())
         this.mappers.configure(bindings)
       },
+      onGateway: (gateway) => {
+        for (const listener of this.#gatewayListeners) listener(gateway?.spec, gateway)
+      },
     })
   }
 
@@ -123,6 +137,20 @@ export class AgentCore implements AsyncDisposable {
       this.#desires.set(desire.id, desire)
     }
     this.#armSave()
+  }
+
+  /**
+   * What the cloud says of this gateway, from the store until the link is up; undefined while nobody has said anything.
+   * Never older than what was acknowledged.
+   */
+  get gatewaySpec(): GatewaySpec | undefined {
+    return this.objects.gateway?.spec
+  }
+
+  /** Calls `listener` after every change of the gateway's object, and never for the state it starts from. */
+  onGatewaySpec(listener: GatewayListener): () => void {
+    this.#gatewayListeners.add(listener)
+    return () => void this.#gatewayListeners.delete(listener)
   }
 
   /** Local desired values that no hub has answered yet. */
@@ -165,6 +193,7 @@ export class AgentCore implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#saveTimer?.cancel()
     this.sightings[Symbol.dispose]()
+    this.notices[Symbol.dispose]()
     await this.mappers[Symbol.asyncDispose]()
     this.engine.stop()
     this.batcher.stop()

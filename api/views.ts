@@ -1,5 +1,6 @@
 import type { DeviceModelSpec, DeviceStatus, GatewayStatus, Json, ObjectKey, WriteState } from './resources.ts'
 import type { Quality } from './twin/quality.ts'
+import type { DeviceBattery, DeviceLink } from './twin/signal.ts'
 
 /**
  * What the local API of a gateway and the API of the cloud core both answer, so that one command and one web page
@@ -40,6 +41,8 @@ export interface DeviceView {
   readonly reason?: string
   readonly lastSeen?: string
   readonly staleSince?: string
+  readonly link?: DeviceLink
+  readonly battery?: DeviceBattery
   readonly twins: readonly TwinView[]
 }
 

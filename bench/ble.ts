@@ -111,6 +111,8 @@ function hostOf(readings: (batch: readonly Reading[]) => void): GatewayHost {
     random: Math.random,
     readings,
     reachability: () => undefined,
+    event: () => {},
+    writeNews: () => {},
     sighted: () => undefined,
     log: () => undefined,
     storage: { get: () => undefined, keys: () => [], put: () => undefined },

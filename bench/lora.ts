@@ -126,6 +126,8 @@ async function gateway(quick: boolean): Promise<Figure[]> {
     broker: () => Promise.reject(new Error('no broker')),
     sighted: () => {},
     reachability: () => {},
+    event: () => {},
+    writeNews: () => {},
     log: () => {},
     readings: (batch) => {
       read += batch.length

@@ -72,6 +72,8 @@ async function pollLine(baud: number, every: string, diesAfterMs: number): Promi
       for (const { device, quality } of batch) if (quality === 'good' && device !== `bench/unit-${deadUnit}`) good++
     },
     reachability: () => undefined,
+    event: () => {},
+    writeNews: () => {},
     log: () => undefined,
   })
   const model: DeviceModelSpec = {

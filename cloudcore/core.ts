@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type Clock, systemClock } from '../api/clock.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
-import { DEFAULT_HEARTBEAT_S } from '../api/link/messages.ts'
+import { DEFAULT_HEARTBEAT_S, gatewayKey } from '../api/link/messages.ts'
 import { API_VERSION } from '../api/resources.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
@@ -9,9 +9,12 @@ import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, 
 import { startDiscovery } from './discovery/start.ts'
 import { EventRecorder } from './gateways/event-recorder.ts'
 import { GatewayController } from './gateways/gateway-controller.ts'
+import { recordNotices } from './gateways/gateway-notices.ts'
+import { GatewayObjects } from './gateways/gateway-objects.ts'
 import { NodeKeeper } from './gateways/node-keeper.ts'
 import { openDurable } from './hub/database.ts'
 import { Hub } from './hub/hub.ts'
+import { inventory } from './hub/inventory.ts'
 import { connectMqtt, MqttPublisher } from './hub/mqtt-publisher.ts'
 import { type HubServer, startHubServer } from './hub/server.ts'
 import { HubStore } from './hub/store.ts'
@@ -144,8 +147,10 @@ async function assemble(
     ...{ client, clock, signal, version, onTrouble: trouble },
     parallelRenewals: embedded ? 2 : 16,
   })
+  const gatewayObjects = new GatewayObjects()
   const gateways: GatewayController = new GatewayController({
     ...{ client, clock, signal, presence, nodes, events, store, onTrouble: trouble },
+    objects: gatewayObjects,
     onChange: (name) => {
       if (stream.subscribers === 0) return
       stream.note({ kind: 'gateway', gateway: gateways.view(name), at: new Date(clock.now()).toISOString() }, name)
@@ -167,6 +172,7 @@ async function assemble(
     clock,
     store,
     fleet,
+    objects: inventory(fleet, gatewayObjects),
     presence,
     heartbeatMs: options.heartbeatMs ?? DEFAULT_HEARTBEAT_S * 1000,
     window: { batches: 256, bytes: 1024 * 1024 },
@@ -174,6 +180,8 @@ async function assemble(
     onObjectAck: (gateway, kind, key, refusal) => twins.acknowledged(gateway, kind, key, refusal),
     onStatus: (gateway, status) => gateways.told(gateway, status),
     onSighted: (gateway, items) => discovery.sighted(gateway, items),
+    onEvents: (gateway, items) =>
+      recordNotices({ events, fleet, subject: (name) => gateways.subject(name) }, gateway, items),
     onConnected: (session, agentVersion) => {
       log('info', 'gateway connected', { gateway: session.gateway, epoch: session.epoch?.epoch })
       gateways.connected(session.gateway, agentVersion, session.epoch?.epoch, session.certificateExpiresMs)
@@ -186,6 +194,7 @@ async function assemble(
     audit,
   })
   stack.defer(() => hub[Symbol.dispose]())
+  gatewayObjects.listen((name) => hub.objectsChanged(name, [['Gateway', gatewayKey(name)]]))
   const synced = followFleet(client, fleet, clock, signal, trouble)
   let ready = false
   let server: HubServer | undefined

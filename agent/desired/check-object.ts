@@ -14,7 +14,9 @@ export function objectChecker(protocols: readonly Protocol[]): CheckObject {
   return async (given) => {
     const { kind, key, object } = given
     const { validateResource } = await import('../../api/validate.ts')
-    const resource = { apiVersion: API_VERSION, kind, metadata: splitKey(key), spec: object.spec }
+    const { namespace, name } = splitKey(key)
+    const metadata = namespace === '' ? { name } : { namespace, name }
+    const resource = { apiVersion: API_VERSION, kind, metadata, spec: object.spec }
     const schemaError = firstError(validateResource(resource))
     if (schemaError !== undefined || given.kind !== 'DeviceModel') return schemaError
     const model = given.object.spec

@@ -52,6 +52,10 @@ export class LinkClient implements CoreListener, Disposable {
     this.#session?.sighted()
   }
 
+  onNotice(): void {
+    this.#session?.noticed()
+  }
+
   statusChanged(): void {
     this.#session?.statusChanged()
   }

@@ -1,5 +1,5 @@
 import { SluiceError } from '../../api/errors.ts'
-import { type HubFrame, LINK_VERSION, MAX_FRAME_BYTES, type SeqRange } from '../../api/link/messages.ts'
+import { type HubFrame, LINK_KINDS, LINK_VERSION, MAX_FRAME_BYTES, type SeqRange } from '../../api/link/messages.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -64,26 +64,39 @@ const isRanges = (value: unknown): value is SeqRange[] =>
     return isCount(first) && isCount(last) && first <= last
   })
 
-const isKind = (value: unknown): boolean => value === 'Device' || value === 'DeviceModel'
+const isKind = (value: unknown): boolean => LINK_KINDS.some((kind) => kind === value)
 
-const isKey = (value: unknown): boolean => typeof value === 'string' && /^[^/]+\/[^/]+$/.test(value)
+/** Objects of kinds without a namespace have an empty one. */
+const isKey = (kind: unknown, value: unknown): boolean =>
+  typeof value === 'string' && (kind === 'Gateway' ? /^\/[^/]+$/ : /^[^/]+\/[^/]+$/).test(value)
 
-const isDelete = (value: unknown): boolean => isMap(value) && isKind(value['kind']) && isKey(value['key'])
+const isDelete = (value: unknown): boolean =>
+  isMap(value) && isKind(value['kind']) && isKey(value['kind'], value['key'])
 
 function isObject(value: unknown): boolean {
-  if (!isMap(value) || !isKind(value['kind']) || !isKey(value['key']) || typeof value['rev'] !== 'string') return false
+  if (!isMap(value) || !isKind(value['kind']) || !isKey(value['kind'], value['key'])) return false
+  if (typeof value['rev'] !== 'string') return false
   const object = value['object']
   if (!isMap(object) || typeof object['uid'] !== 'string' || !isMap(object['spec'])) return false
   if (value['kind'] === 'DeviceModel') return Array.isArray(object['spec']['properties'])
+  if (value['kind'] === 'Gateway') return object['labels'] === undefined || isMap(object['labels'])
   return (
     typeof object['spec']['model'] === 'string' &&
     isMap(object['desired']) &&
     Object.values(object['desired']).every(
       (item) => isMap(item) && 'value' in item && isCount(item['version']) && isCount(item['atMs']),
     ) &&
-    (object['removed'] === undefined || (isMap(object['removed']) && Object.values(object['removed']).every(isCount)))
+    (object['removed'] === undefined ||
+      (isMap(object['removed']) && Object.values(object['removed']).every(isCount))) &&
+    (object['roaming'] === undefined || isRole(object['roaming']))
   )
 }
+
+const isRole = (value: unknown): boolean =>
+  isMap(value) &&
+  (value['role'] === 'active' || value['role'] === 'standby') &&
+  isCount(value['term']) &&
+  (value['since'] === undefined || (isMap(value['since']) && Object.values(value['since']).every(Number.isFinite)))
 
 function broken(what: string): SluiceError {
   return new SluiceError('SLUICE_LINK_BAD_FRAME', `A frame of the hub ${what}`, {

@@ -5,10 +5,12 @@ import {
   type BatchBody,
   DEFAULT_HEARTBEAT_S,
   type HubFrame,
+  LINK_KINDS,
   LINK_VERSION,
   MAX_FRAME_BYTES,
   type WelcomeFrame,
 } from '../../api/link/messages.ts'
+import { MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { MAX_SIGHTED_ITEMS, SIGHTED_FRAME_CHARACTERS, type SightedItem } from '../../api/link/sighted.ts'
 import type { GatewayStatus } from '../../api/resources.ts'
 import type { AgentCore } from '../core.ts'
@@ -35,6 +37,7 @@ const WELCOME_TIMEOUT_MS = 10_000
 const DELETE_MS = 100
 const STATUS_MIN_MS = 1000
 const SIGHTED_MIN_MS = 1000
+const NOTICE_MIN_MS = 200
 const SNAPSHOT_SOCKET_BYTES = 1024 * 1024
 
 /**
@@ -60,6 +63,11 @@ export class Session {
   #sightedTimer: Timer | undefined
   /** Change of the sightings up to which the hub was told. */
   #sightedChange = 0
+  #noticeTimer: Timer | undefined
+  /** Change of the notices up to which the hub was told in this connection; undefined before the first. */
+  #noticeChange: number | undefined
+  /** What a pong confirms, by the ping that was sent behind it. */
+  readonly #noticePings = new Map<number, number>()
   readonly #offered = new Set<string>()
 
   constructor(options: SessionOptions, transport: Transport) {
@@ -79,6 +87,7 @@ export class Session {
       lastSeq: store.lastSeq,
       firstSeq: store.firstSeq,
       holds: objects.holds,
+      kinds: LINK_KINDS,
     })
     this.#heartbeat = options.clock.after(WELCOME_TIMEOUT_MS, () => this.#beat(), true)
   }
@@ -157,6 +166,19 @@ export class Session {
     )
   }
 
+  /** Tells the hub soon of what happened. */
+  noticed(): void {
+    if (this.#phase === 'greeting' || this.#phase === 'closed' || this.#noticeTimer !== undefined) return
+    this.#noticeTimer = this.#options.clock.after(
+      NOTICE_MIN_MS,
+      () => {
+        this.#noticeTimer = undefined
+        this.#sendNotices()
+      },
+      true,
+    )
+  }
+
   /** The connection is gone; what was acknowledged is deleted, everything else is sent again later. */
   closed(): void {
     if (this.#phase === 'closed') return
@@ -164,6 +186,7 @@ export class Session {
     this.#heartbeat?.cancel()
     this.#statusTimer?.cancel()
     this.#sightedTimer?.cancel()
+    this.#noticeTimer?.cancel()
     this.#deleteTimer?.cancel()
     try {
       this.#lanes?.deleteAcknowledged()
@@ -232,6 +255,7 @@ export class Session {
     this.#armHeartbeat()
     this.#sendStatus()
     this.#sendSighted()
+    this.#sendNotices()
     this.#ping()
     this.offerDesires()
     this.pump()
@@ -289,6 +313,7 @@ export class Session {
     const sentMs = this.#pings.get(id)
     if (sentMs === undefined) return
     this.#pings.delete(id)
+    this.#confirmNotices(id)
     observeRoundTrip(this.#options.status, this.#options.clock.monotonic() - sentMs)
   }
 
@@ -316,6 +341,27 @@ export class Session {
       if (some.length >= MAX_SIGHTED_ITEMS || characters >= SIGHTED_FRAME_CHARACTERS) flush()
     }
     flush()
+  }
+
+  #sendNotices(): void {
+    const { notices } = this.#options.core
+    const { change, items } = notices.since(this.#noticeChange)
+    this.#noticeChange = change
+    if (items.length === 0) return
+    for (let at = 0; at < items.length; at += MAX_NOTICE_ITEMS) {
+      this.#send({ t: 'events', items: items.slice(at, at + MAX_NOTICE_ITEMS) })
+    }
+    // The hub takes frames in order: a pong for a ping behind them says that it has them.
+    this.#noticePings.set(this.#pingId + 1, change)
+    this.#ping()
+  }
+
+  #confirmNotices(pingId: number): void {
+    for (const [id, change] of this.#noticePings) {
+      if (id > pingId) continue
+      this.#noticePings.delete(id)
+      this.#options.core.notices.confirmed(change)
+    }
   }
 
   #deleteNow(): void {

@@ -3,6 +3,7 @@ import type { ObjectKey } from '../../api/resources.ts'
 import type {
   DeviceBinding,
   DeviceReachability,
+  HostEvent,
   LinkStats,
   LocalBroker,
   Mapper,
@@ -12,6 +13,7 @@ import type {
   Reading,
   Sighting,
   WriteCommand,
+  WriteNews,
   WriteOutcome,
 } from '../../mappers/sdk/mapper.ts'
 import type { Log } from '../log.ts'
@@ -24,6 +26,8 @@ export interface MappersOptions {
   readonly onReadings: (batch: readonly Reading[]) => void
   readonly onReachability: (news: readonly DeviceReachability[]) => void
   readonly onSighted: (protocol: string, sightings: readonly Sighting[]) => void
+  readonly onHappening: (event: HostEvent) => void
+  readonly onWriteNews: (news: WriteNews) => void
   readonly storage: (protocol: string) => MapperStorage
   readonly broker: () => Promise<LocalBroker>
 }
@@ -115,7 +119,8 @@ export class Mappers implements AsyncDisposable {
   }
 
   #start(protocol: Protocol): Running {
-    const { clock, random, log, onReadings, onReachability, onSighted, storage, broker } = this.#options
+    const { clock, random, log, onReadings, onReachability, onSighted, onHappening, onWriteNews, storage, broker } =
+      this.#options
     const load = async (): Promise<Mapper | undefined> => {
       try {
         const create = await protocol.load()
@@ -125,6 +130,8 @@ export class Mappers implements AsyncDisposable {
           readings: onReadings,
           reachability: onReachability,
           sighted: (sightings) => onSighted(protocol.name, sightings),
+          event: onHappening,
+          writeNews: onWriteNews,
           storage: storage(protocol.name),
           broker,
           log: (level, message, fields) => log(level, message, { protocol: protocol.name, ...fields }),

@@ -46,6 +46,9 @@ export class DeviceState {
   problem: string | undefined = undefined
   readonly properties = new Map<string, PropertyState>()
   reach: DeviceReachability | undefined = undefined
+  /** What the hub was told of it last, and when by the monotonic clock. */
+  toldReach: DeviceReachability | undefined = undefined
+  toldReachMs = Number.NEGATIVE_INFINITY
   lastSeenMs: number | undefined = undefined
   readonly jobs: WriteJob[] = []
   /** Index of this device in batch number `batch`. */

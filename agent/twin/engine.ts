@@ -4,6 +4,7 @@ import type { DesireFrame, LinkDevice } from '../../api/link/messages.ts'
 import type { DeviceModelSpec, Json, ObjectKey } from '../../api/resources.ts'
 import { isBad } from '../../api/twin/quality.ts'
 import { decideReport } from '../../api/twin/report.ts'
+import { figuresMoved, SIGNAL_EVERY_MS } from '../../api/twin/signal.ts'
 import {
   type Desired,
   mergeDesired,
@@ -173,7 +174,7 @@ export class TwinEngine {
       if (device === undefined) continue
       const changed = device.reach?.online !== item.online || device.reach.reason !== item.reason
       device.reach = item
-      this.#options.batcher.reach(device, item)
+      if (changed || this.#figuresDue(device)) this.#tellReach(device)
       if (item.online) this.pump(device)
       if (!changed || !this.#options.listening()) continue
       this.#options.onEvent({
@@ -378,10 +379,22 @@ export class TwinEngine {
     })
   }
 
+  #figuresDue({ reach, toldReach, toldReachMs }: DeviceState): boolean {
+    if (reach === undefined || reach === toldReach) return false
+    return figuresMoved(toldReach, reach) && this.#options.clock.monotonic() - toldReachMs >= SIGNAL_EVERY_MS
+  }
+
+  #tellReach(device: DeviceState): void {
+    device.toldReach = device.reach
+    device.toldReachMs = this.#options.clock.monotonic()
+    this.#options.batcher.reach(device, device.reach!)
+  }
+
   /** Marks what has been silent for too long; measured by the monotonic clock, so that setting the time does nothing. */
   #sweep(): void {
     const nowMs = this.#options.clock.monotonic()
     for (const device of this.devices.values()) {
+      if (this.#figuresDue(device)) this.#tellReach(device)
       if (device.spec.paused === true || device.model === undefined) continue
       for (const property of device.properties.values()) {
         if (nowMs - property.lastReadingMs < property.staleAfterMs) continue

@@ -1,8 +1,16 @@
 import type { Clock, Timer } from '../../api/clock.ts'
-import type { BatchBody, ReachRow, ReportRow, WriteRow } from '../../api/link/messages.ts'
+import type {
+  BatchBody,
+  BatchDevice,
+  NewsRow,
+  ReachFacts,
+  ReachRow,
+  ReportRow,
+  WriteRow,
+} from '../../api/link/messages.ts'
 import type { Json } from '../../api/resources.ts'
 import type { Quality } from '../../api/twin/quality.ts'
-import type { WriteEnd } from '../../api/twin/twin.ts'
+import type { WriteEnd, WriteWait } from '../../api/twin/twin.ts'
 import type { DeviceReachability } from '../../mappers/sdk/mapper.ts'
 import type { Store } from '../store/store.ts'
 import type { NewBatch, Writer } from '../store/writer.ts'
@@ -37,10 +45,12 @@ export interface BatcherOptions {
 export class ReportBatcher {
   readonly #options: BatcherOptions
   #number = 1
-  #devices: [string, string][] = []
+  #devices: BatchDevice[] = []
   #reports: ReportRow[] = []
   #writes: WriteRow[] = []
   #reaches: ReachRow[] = []
+  /** The newest of each property: what was said before it is over. */
+  #news = new Map<PropertyState, NewsRow>()
   #bytes = 0
   #closed: NewBatch[] = []
   #unsaved: NewBatch[] = []
@@ -81,6 +91,12 @@ export class ReportBatcher {
     this.#dirty.set(property, device)
     // Until an end is stored, a restart would write the value again.
     this.#flushSoon()
+  }
+
+  writeNews(device: DeviceState, property: PropertyState, wait: WriteWait): void {
+    const index = this.#begin(device, undefined, ROW_BYTES + wait.reason.length)
+    this.#news.set(property, newsRow(index, property.name, wait))
+    this.#schedule()
   }
 
   /** Has the desired value and the last end stored durably with the next flush. */
@@ -152,7 +168,7 @@ export class ReportBatcher {
   }
 
   #begin(device: DeviceState, property: PropertyState | undefined, bytes: number): number {
-    const rows = this.#reports.length + this.#writes.length + this.#reaches.length
+    const rows = this.#reports.length + this.#writes.length + this.#reaches.length + this.#news.size
     const full = rows >= MAX_BATCH_ROWS || (rows > 0 && this.#bytes + bytes > MAX_BATCH_BYTES)
     if (full || property?.batch === this.#number) this.#close()
     if (property !== undefined) property.batch = this.#number
@@ -172,6 +188,7 @@ export class ReportBatcher {
       ...(this.#reports.length === 0 ? {} : { r: this.#reports }),
       ...(this.#writes.length === 0 ? {} : { w: this.#writes }),
       ...(this.#reaches.length === 0 ? {} : { s: this.#reaches }),
+      ...(this.#news.size === 0 ? {} : { n: [...this.#news.values()] }),
     }
     this.#closed.push({
       body: JSON.stringify(body),
@@ -182,6 +199,7 @@ export class ReportBatcher {
     this.#reports = []
     this.#writes = []
     this.#reaches = []
+    this.#news = new Map()
     this.#bytes = 0
     this.#number++
   }
@@ -216,11 +234,30 @@ export class ReportBatcher {
   }
 }
 
-export function reachRow(index: number, { online, atMs, reason, errorRate, latencyMs }: DeviceReachability): ReachRow {
+export function reachRow(index: number, news: DeviceReachability): ReachRow {
+  const { online, atMs, reason = null, errorRate, latencyMs } = news
   const state = online ? 1 : 0
-  if (errorRate === undefined) return [index, state, atMs, reason ?? null]
-  if (latencyMs === undefined) return [index, state, atMs, reason ?? null, round(errorRate)]
-  return [index, state, atMs, reason ?? null, round(errorRate), round(latencyMs)]
+  const facts = reachFacts(news)
+  if (facts !== undefined) return [index, state, atMs, reason, rounded(errorRate), rounded(latencyMs), facts]
+  if (errorRate === undefined) return [index, state, atMs, reason]
+  if (latencyMs === undefined) return [index, state, atMs, reason, round(errorRate)]
+  return [index, state, atMs, reason, round(errorRate), round(latencyMs)]
+}
+
+function reachFacts(news: DeviceReachability): ReachFacts | undefined {
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent } = news
+  const facts: ReachFacts = {
+    ...(rssiDbm === undefined ? {} : { rssiDbm: round(rssiDbm) }),
+    ...(snrDb === undefined ? {} : { snrDb: round(snrDb) }),
+    ...(spreadingFactor === undefined ? {} : { spreadingFactor }),
+    ...(marginDb === undefined ? {} : { marginDb: round(marginDb) }),
+    ...(batteryPercent === undefined ? {} : { batteryPercent: round(batteryPercent) }),
+  }
+  return Object.keys(facts).length === 0 ? undefined : facts
+}
+
+export function newsRow(index: number, name: string, { version, atMs, reason, local }: WriteWait): NewsRow {
+  return local === undefined ? [index, name, version, atMs, reason] : [index, name, version, atMs, reason, local]
 }
 
 export function writeRow(index: number, name: string, { version, state, atMs, reason, local }: WriteEnd): WriteRow {
@@ -228,6 +265,8 @@ export function writeRow(index: number, name: string, { version, state, atMs, re
   if (reason !== undefined) return [index, name, version, state, atMs, reason]
   return [index, name, version, state, atMs]
 }
+
+const rounded = (value: number | undefined): number | null => (value === undefined ? null : round(value))
 
 const round = (value: number): number => Math.round(value * 1000) / 1000
 

@@ -1,6 +1,7 @@
-import type { BatchBody, ReachRow, ReportRow, WriteRow } from '../../api/link/messages.ts'
+import type { BatchBody, BatchDevice, NewsRow, ReachRow, ReportRow, WriteRow } from '../../api/link/messages.ts'
+import { waitReason } from '../../api/twin/twin.ts'
 import type { DeviceState } from './device-state.ts'
-import { MAX_BATCH_ROWS, reachRow, writeRow } from './report-batcher.ts'
+import { MAX_BATCH_ROWS, newsRow, reachRow, writeRow } from './report-batcher.ts'
 
 const MAX_PART_BYTES = 200 * 1024
 
@@ -15,8 +16,10 @@ export function* snapshotParts(devices: Iterable<DeviceState>): Generator<BatchB
     let index = part.d.push([device.key, device.uid]) - 1
     if (device.reach !== undefined) part.s.push(reachRow(index, device.reach))
     for (const property of device.properties.values()) {
-      const { reported, known, write } = property.twin
+      const { reported, known, write, wait } = property.twin
       if (write !== undefined) part.w.push(writeRow(index, property.name, write))
+      if (wait !== undefined && waitReason(property.twin) !== undefined)
+        part.n.push(newsRow(index, property.name, wait))
       if (!property.fresh || reported === undefined) continue
       const { value = null, atMs, quality, reason } = reported
       part.r.push(
@@ -43,10 +46,11 @@ export function* snapshotParts(devices: Iterable<DeviceState>): Generator<BatchB
 }
 
 const emptyPart = () => ({
-  d: [] as [string, string][],
+  d: [] as BatchDevice[],
   r: [] as ReportRow[],
   w: [] as WriteRow[],
   s: [] as ReachRow[],
+  n: [] as NewsRow[],
 })
 
 const body = (part: ReturnType<typeof emptyPart>): BatchBody => part

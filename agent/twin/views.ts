@@ -1,4 +1,5 @@
 import { splitKey } from '../../api/resources.ts'
+import { deviceBattery, deviceLink } from '../../api/twin/signal.ts'
 import { twinView } from '../../api/twin/view.ts'
 import type { DeviceView } from '../../api/views.ts'
 import type { DeviceState } from './device-state.ts'
@@ -13,6 +14,10 @@ export function deviceState(device: DeviceState): DeviceView['state'] {
 export function deviceView(device: DeviceState, gateway: string): DeviceView {
   const state = deviceState(device)
   const reason = state === 'invalid' ? device.problem : state === 'offline' ? device.reach?.reason : undefined
+  const twinOf = (name: string) => device.properties.get(name)?.twin
+  const properties = device.model?.properties ?? []
+  const link = deviceLink(device.reach, properties, twinOf)
+  const battery = deviceBattery(device.reach, properties, twinOf)
   const names = device.model?.properties.map(({ name }) => name) ?? [...device.properties.keys()]
   return {
     ...splitKey(device.key),
@@ -22,6 +27,8 @@ export function deviceView(device: DeviceState, gateway: string): DeviceView {
     ...(reason === undefined ? {} : { reason }),
     ...(device.lastSeenMs === undefined ? {} : { lastSeen: iso(device.lastSeenMs) }),
     ...(state === 'offline' ? { staleSince: iso(device.reach!.atMs) } : {}),
+    ...(link === undefined ? {} : { link }),
+    ...(battery === undefined ? {} : { battery }),
     twins: names.map((name) => {
       const { twin, definition } = device.properties.get(name)!
       return twinView(name, twin, definition, { device: state === 'offline', gateway: false })

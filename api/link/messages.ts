@@ -1,5 +1,6 @@
-import type { DeviceModelSpec, DeviceSpec, GatewayStatus, Json, ObjectKey } from '../resources.ts'
+import type { DeviceModelSpec, DeviceSpec, GatewaySpec, GatewayStatus, Json, ObjectKey } from '../resources.ts'
 import type { Quality } from '../twin/quality.ts'
+import type { NoticeItem } from './notices.ts'
 import type { SightedItem } from './sighted.ts'
 
 /**
@@ -11,7 +12,7 @@ import type { SightedItem } from './sighted.ts'
  *                                         <-  objects (the difference)          objectsAck ->
  *     snapshot (every twin, in parts)     ->
  *     batch live | batch backfill         ->                                    <- ack
- *     status, ping                        ->                                    <- pong
+ *     status, sighted, events, heard, ping ->                                   <- pong
  *
  * Batches carry the outbox's own sequence number. After a cut there are two lanes: `backfill` drains what was written
  * before this connection, `live` carries what is written after it; within a lane the numbers grow. The hub stores what
@@ -49,22 +50,49 @@ export type WriteRow = readonly [
   local?: number,
 ]
 
-/** `[device index, online, time in ms, reason, share of failed requests, latency in ms]`. */
+/** What the radio and the battery say, as far as the protocol knows. */
+export interface ReachFacts {
+  readonly rssiDbm?: number
+  readonly snrDb?: number
+  readonly spreadingFactor?: number
+  readonly marginDb?: number
+  readonly batteryPercent?: number
+}
+
+/** `[device index, online, time in ms, reason, share of failed requests, latency in ms, signal and battery]`. */
 export type ReachRow = readonly [
   device: number,
   online: 0 | 1,
   atMs: number,
   reason?: string | null,
-  errorRate?: number,
-  latencyMs?: number,
+  errorRate?: number | null,
+  latencyMs?: number | null,
+  facts?: ReachFacts,
 ]
 
-/** One transaction of the agent's outbox. Devices are named once: `[namespace/name, uid]`. */
+/** `[device index, property, desired version, time in ms, reason, local count]`: why a write is still pending. */
+export type NewsRow = readonly [
+  device: number,
+  property: string,
+  version: number,
+  atMs: number,
+  reason: string,
+  local?: number,
+]
+
+/**
+ * A device named once in a batch: `namespace/name`, uid, and the term under which what follows was taken (absent: the
+ * device does not roam). Rows of a term that is over are history at most and never the state.
+ */
+export type BatchDevice = readonly [key: ObjectKey, uid: string, term?: number]
+
+/** One transaction of the agent's outbox. */
 export interface BatchBody {
-  readonly d: readonly (readonly [key: ObjectKey, uid: string])[]
+  readonly d: readonly BatchDevice[]
   readonly r?: readonly ReportRow[]
   readonly w?: readonly WriteRow[]
   readonly s?: readonly ReachRow[]
+  readonly n?: readonly NewsRow[]
 }
 
 /** Number of values a batch carries, for every counter that speaks of values. */
@@ -80,6 +108,20 @@ export interface LinkDevice {
   >
   /** Desired versions that were removed, by property. */
   readonly removed?: Readonly<Record<string, number>>
+  /** Of a device that several gateways can hear: what this gateway is to it. Absent: it alone serves the device. */
+  readonly roaming?: RoamingRole
+}
+
+/** See docs/roaming.md. */
+export interface RoamingRole {
+  readonly role: 'active' | 'standby'
+  /** Grows with every change of hands; what a gateway says of a device counts only for the term in force. */
+  readonly term: number
+  /**
+   * Source time in ms of the newest value that was accepted from the term before, by property: an understudy that takes
+   * over first tells what it overheard since.
+   */
+  readonly since?: Readonly<Record<string, number>>
 }
 
 export interface LinkModel {
@@ -88,12 +130,27 @@ export interface LinkModel {
   readonly spec: DeviceModelSpec
 }
 
+/** The gateway's own object; its key is `/<name>`, as the kind has no namespace. */
+export interface LinkGateway {
+  readonly uid: string
+  readonly generation: number
+  readonly spec: GatewaySpec
+  readonly labels?: Readonly<Record<string, string>>
+}
+
+export const gatewayKey = (name: string): ObjectKey => `/${name}`
+
+/** Kinds that the link carries. An agent that does not say which it takes takes the first two. */
+export const LINK_KINDS = ['DeviceModel', 'Device', 'Gateway'] as const
+export const FIRST_KINDS: readonly LinkObjectKind[] = ['DeviceModel', 'Device']
+
 /** Objects the hub replicates. `rev` names the content: the same rev is the same object. */
 export type LinkObject =
   | { readonly kind: 'Device'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkDevice }
   | { readonly kind: 'DeviceModel'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkModel }
+  | { readonly kind: 'Gateway'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkGateway }
 
-export type LinkObjectKind = LinkObject['kind']
+export type LinkObjectKind = (typeof LINK_KINDS)[number]
 
 export interface HelloFrame {
   readonly t: 'hello'
@@ -107,6 +164,8 @@ export interface HelloFrame {
   /** Lowest sequence number still held; `lastSeq + 1` when the outbox is empty. */
   readonly firstSeq: number
   readonly holds: readonly (readonly [kind: LinkObjectKind, key: ObjectKey, rev: string])[]
+  /** Kinds of objects this agent takes. Default `FIRST_KINDS`. Others are not sent, so that a hub may be newer. */
+  readonly kinds?: readonly string[]
 }
 
 export interface WelcomeFrame {
@@ -200,6 +259,27 @@ export interface SightedFrame {
   readonly items: readonly SightedItem[]
 }
 
+/**
+ * Things that happened and are worth a person's attention. After a welcome all that were not confirmed, then those that
+ * changed; `count` is the whole of each, so that hearing one twice changes nothing. A pong for a ping that came after
+ * this frame confirms it.
+ */
+export interface EventsFrame {
+  readonly t: 'events'
+  readonly items: readonly NoticeItem[]
+}
+
+/** How well roaming devices are heard here, at most every `HEARD_EVERY_MS` for each and not kept. */
+export interface HeardFrame {
+  readonly t: 'heard'
+  readonly items: readonly HeardItem[]
+}
+
+/** `[namespace/name, uid, smoothed signal in dBm, age of the newest sign of life in ms]`. */
+export type HeardItem = readonly [key: ObjectKey, uid: string, rssiDbm: number, ageMs: number]
+
+export const MAX_HEARD_ITEMS = 1000
+
 export interface PingFrame {
   readonly t: 'ping'
   readonly id: number
@@ -227,6 +307,8 @@ export type AgentFrame =
   | DesireFrame
   | StatusFrame
   | SightedFrame
+  | EventsFrame
+  | HeardFrame
   | PingFrame
   | ErrorFrame
 

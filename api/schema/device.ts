@@ -103,8 +103,11 @@ export const deviceStatus = () =>
       object({
         errorRate: optional(number({ minimum: 0, maximum: 1 })),
         latencyMs: optional(number({ minimum: 0 })),
-        rssiDbm: optional(number()),
+        rssiDbm: optional(number({ description: 'Received signal strength, smoothed.' })),
         snrDb: optional(number()),
+        spreadingFactor: optional(integer({ minimum: 5, maximum: 12, description: 'LoRa, of the last uplink.' })),
+        marginDb: optional(number({ description: 'How much weaker the signal could be and still be understood.' })),
+        quality: optional(number({ description: 'What a property with role linkQuality says, in its own unit.' })),
       }),
     ),
     battery: optional(object({ percent: optional(number({ minimum: 0, maximum: 100 })), at: optional(timestamp()) })),

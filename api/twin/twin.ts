@@ -48,6 +48,15 @@ export interface WriteEnd {
   readonly reason?: string
 }
 
+/** Why the write of one desired version has not ended yet. */
+export interface WriteWait {
+  readonly version: number
+  readonly local?: number
+  readonly reason: string
+  readonly atMs: number
+  readonly order: Order
+}
+
 export interface Twin {
   readonly desired?: Desired
   /** The newest report, be it a failed reading. */
@@ -55,6 +64,7 @@ export interface Twin {
   /** The newest report that carried a value; what a person still sees while readings fail. */
   readonly known?: Reported
   readonly write?: WriteEnd
+  readonly wait?: WriteWait
   /** Highest desired version ever removed: nothing at or below it can come back (see `isRemoved`). */
   readonly removedVersion?: number
 }
@@ -127,6 +137,21 @@ export function mergeWrite(twin: Twin, end: WriteEnd): Twin {
   return { ...twin, write: end }
 }
 
+/** Takes what is said about a write that has not ended; of an older version, or older news of the same, changes nothing. */
+export function mergeWait(twin: Twin, wait: WriteWait): Twin {
+  const held = twin.wait
+  if (held !== undefined) {
+    const newer = compareDesired(wait, held) || compareOrder(wait.order, held.order)
+    if (newer <= 0) return twin
+  }
+  return { ...twin, wait }
+}
+
+/** Why the desired value in force is still pending, where its gateway said so. */
+export function waitReason({ desired, wait }: Twin): string | undefined {
+  return desired !== undefined && wait !== undefined && compareDesired(wait, desired) === 0 ? wait.reason : undefined
+}
+
 const END_RANK = { applied: 0, rejected: 1, timedOut: 2 } as const
 
 /** Merges two replicas of one twin; commutative, associative, idempotent. */
@@ -137,6 +162,7 @@ export function mergeTwins(a: Twin, b: Twin): Twin {
   if (b.reported !== undefined) merged = mergeReported(merged, b.reported)
   if (b.desired !== undefined) merged = mergeDesired(merged, b.desired)
   if (b.write !== undefined) merged = mergeWrite(merged, b.write)
+  if (b.wait !== undefined) merged = mergeWait(merged, b.wait)
   return merged
 }
 

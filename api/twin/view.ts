@@ -1,7 +1,7 @@
 import type { Json, ModelProperty, WriteState } from '../resources.ts'
 import type { TwinView } from '../views.ts'
 import { isBad, type Quality } from './quality.ts'
-import { matchesDesired, type Twin, writeState } from './twin.ts'
+import { matchesDesired, type Twin, waitReason, writeState } from './twin.ts'
 
 /** Who cannot be heard at the moment. */
 export interface Silence {
@@ -50,7 +50,9 @@ export function visibleWrite(
 }
 
 function writeReason(twin: Twin, state: WriteState, tolerance: number, silence: Silence): string | undefined {
-  if (state === 'pending') return silence.gateway ? 'the gateway is away; it is written when it is back' : undefined
+  if (state === 'pending') {
+    return silence.gateway ? 'the gateway is away; it is written when it is back' : waitReason(twin)
+  }
   const { desired, known, write } = twin
   const drifted =
     state === 'applied' &&

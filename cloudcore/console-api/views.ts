@@ -1,3 +1,4 @@
+import { deviceBattery, deviceLink } from '../../api/twin/signal.ts'
 import { emptyTwin } from '../../api/twin/twin.ts'
 import { twinView } from '../../api/twin/view.ts'
 import type { DeviceView } from '../../api/views.ts'
@@ -10,6 +11,9 @@ export function deviceView(record: DeviceRecord, context: RenderContext): Device
   const silence = { device: state === 'offline', gateway: context.awaySinceMs !== undefined }
   const reason = reasonOf(record, context)
   const properties = context.model?.spec.properties ?? []
+  const twinOf = (name: string) => record.properties.get(name)?.twin
+  const link = deviceLink(record.reach, properties, twinOf)
+  const battery = deviceBattery(record.reach, properties, twinOf)
   const known = new Set(properties.map((property) => property.name))
   const twins = properties.map((property) =>
     twinView(property.name, record.properties.get(property.name)?.twin ?? emptyTwin, property, silence),
@@ -27,6 +31,8 @@ export function deviceView(record: DeviceRecord, context: RenderContext): Device
     ...(reason === undefined ? {} : { reason }),
     ...(record.lastSeenMs === undefined ? {} : { lastSeen: iso(record.lastSeenMs) }),
     ...(context.awaySinceMs === undefined ? {} : { staleSince: iso(context.awaySinceMs) }),
+    ...(link === undefined ? {} : { link }),
+    ...(battery === undefined ? {} : { battery }),
     twins,
   }
 }

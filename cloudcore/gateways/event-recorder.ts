@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '../../api/clock.ts'
-import type { SluiceError } from '../../api/errors.ts'
+import { type SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { collectionPath, EVENTS, objectPath } from '../kube/paths.ts'
 import { Coalescer } from '../twins/coalescer.ts'
@@ -19,10 +19,20 @@ export interface EventNote {
   /** CamelCase, stable. */
   readonly reason: string
   readonly message: string
+  /** Of something that is counted elsewhere: who counts, and how far. Hearing the same twice changes nothing. */
+  readonly series?: EventSeries
+}
+
+export interface EventSeries {
+  /** Names the series for good, also after a restart. */
+  readonly id: string
+  readonly count: number
+  readonly firstMs: number
+  readonly lastMs: number
 }
 
 interface Held {
-  readonly note: EventNote
+  note: EventNote
   readonly name: string
   readonly firstMs: number
   lastMs: number
@@ -75,6 +85,10 @@ export class EventRecorder {
   }
 
   record(note: EventNote): void {
+    if (note.series !== undefined) {
+      this.#recordSeries(note, note.series)
+      return
+    }
     const nowMs = this.#clock.now()
     const { subject, type, reason } = note
     const identity = [subject.kind, subject.namespace, subject.name, subject.uid, type, reason, note.message].join('\n')
@@ -93,6 +107,28 @@ export class EventRecorder {
     if (this.#held.size >= MAX_HELD) this.#forgetOldest()
     const name = `${subject.name.slice(0, 200)}.${key.slice(0, 8)}${nowMs.toString(16)}`
     this.#held.set(key, { note, name, firstMs: nowMs, lastMs: nowMs, count: 1, created: false })
+    this.#writer.hurry(key)
+  }
+
+  #recordSeries(note: EventNote, { id, count, firstMs, lastMs }: EventSeries): void {
+    const { subject } = note
+    const key = createHash('sha1').update(`series\n${id}`).digest('hex').slice(0, 16)
+    const held = this.#held.get(key)
+    if (held !== undefined) {
+      if (count <= held.count) return
+      held.note = note
+      held.count = count
+      held.lastMs = lastMs
+      this.#writer.markDirty(key)
+      return
+    }
+    if (!this.#allowed(`${subject.kind}/${subject.namespace ?? ''}/${subject.name}`, this.#clock.now())) {
+      this.suppressed++
+      return
+    }
+    if (this.#held.size >= MAX_HELD) this.#forgetOldest()
+    const name = `${subject.name.slice(0, 200)}.${key}`
+    this.#held.set(key, { note, name, firstMs, lastMs, count, created: false })
     this.#writer.hurry(key)
   }
 
@@ -125,25 +161,39 @@ export class EventRecorder {
     const { note, name, firstMs, lastMs, count, created } = held
     const namespace = note.subject.namespace ?? 'default'
     const lastTimestamp = seconds(lastMs)
+    const message = note.message.slice(0, 1024)
+    const renew = () =>
+      this.#client.patch(objectPath(EVENTS, name, namespace), 'merge', {
+        count,
+        lastTimestamp,
+        ...(note.series === undefined ? {} : { message }),
+      })
     if (created) {
-      await this.#client.patch(objectPath(EVENTS, name, namespace), 'merge', { count, lastTimestamp })
+      await renew()
       return
     }
-    await this.#client.create(collectionPath(EVENTS, namespace), {
+    const event = {
       apiVersion: 'v1',
       kind: 'Event',
       metadata: { name, namespace },
       involvedObject: note.subject,
       type: note.type,
       reason: note.reason,
-      message: note.message.slice(0, 1024),
+      message,
       source: { component: 'sluice-cloudcore' },
       reportingComponent: 'sluice.dev/cloudcore',
       reportingInstance: 'cloudcore',
       firstTimestamp: seconds(firstMs),
       lastTimestamp,
       count,
-    })
+    }
+    try {
+      await this.#client.create(collectionPath(EVENTS, namespace), event)
+    } catch (thrown) {
+      // A series goes on under its name when the cloud core starts again.
+      if (note.series === undefined || toSluiceError(thrown).code !== 'SLUICE_KUBE_EXISTS') throw thrown
+      await renew()
+    }
     held.created = true
   }
 }

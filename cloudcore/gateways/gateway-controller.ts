@@ -10,6 +10,7 @@ import { Coalescer } from '../twins/coalescer.ts'
 import type { PresenceBoard } from '../twins/presence.ts'
 import { iso } from '../twins/render.ts'
 import type { EventRecorder, EventSubject } from './event-recorder.ts'
+import type { GatewayObjects } from './gateway-objects.ts'
 import type { NodeKeeper } from './node-keeper.ts'
 
 export interface GatewayControllerOptions {
@@ -21,6 +22,8 @@ export interface GatewayControllerOptions {
   readonly events: EventRecorder
   readonly store: HubStore
   readonly onTrouble: (what: string, error: SluiceError) => void
+  /** Takes every Gateway as it comes and goes. */
+  readonly objects?: GatewayObjects
   /** A gateway came, went, or told how it is. */
   readonly onChange?: (name: string) => void
 }
@@ -75,8 +78,14 @@ export class GatewayController {
       client,
       collectionPath(GATEWAYS),
       {
-        upsert: (gateway) => this.#seen(gateway),
-        remove: (name) => this.#gone(name),
+        upsert: (gateway) => {
+          options.objects?.upsert(gateway)
+          this.#seen(gateway)
+        },
+        remove: (name) => {
+          options.objects?.remove(name)
+          this.#gone(name)
+        },
         trouble: (error) => options.onTrouble('watch of gateways', error),
       },
       { clock, signal, keep: (gateway) => gateway.metadata.uid ?? '' },

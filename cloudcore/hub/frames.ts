@@ -1,5 +1,6 @@
 import { SluiceError } from '../../api/errors.ts'
-import type { AgentFrame, BatchBody } from '../../api/link/messages.ts'
+import { type AgentFrame, type BatchBody, LINK_KINDS, MAX_HEARD_ITEMS } from '../../api/link/messages.ts'
+import { isNoticeItem, MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { isSightedItem, MAX_SIGHTED_ITEMS } from '../../api/link/sighted.ts'
 
 /**
@@ -44,6 +45,16 @@ function check(frame: Record<string, unknown>): void {
       need(Array.isArray(items) && items.length <= MAX_SIGHTED_ITEMS && items.every(isSightedItem), 'sighted.items')
       return
     }
+    case 'events': {
+      const { items } = frame
+      need(Array.isArray(items) && items.length <= MAX_NOTICE_ITEMS && items.every(isNoticeItem), 'events.items')
+      return
+    }
+    case 'heard': {
+      const { items } = frame
+      need(Array.isArray(items) && items.length <= MAX_HEARD_ITEMS && items.every(isHeardItem), 'heard.items')
+      return
+    }
     case 'gap': {
       const range = frame['range']
       need(Array.isArray(range) && range.length === 2 && isCount(range[0]) && isCount(range[1]), 'gap.range')
@@ -64,6 +75,7 @@ function check(frame: Record<string, unknown>): void {
       need(isText(frame['gateway'], 253) && isText(frame['epoch'], 64) && isText(frame['agentVersion'], 64), 'hello')
       need(isCount(frame['lastSeq']) && isCount(frame['firstSeq']), 'hello.lastSeq')
       checkHolds(frame['holds'])
+      need(frame['kinds'] === undefined || isWords(frame['kinds']), 'hello.kinds')
       return
     case 'error':
       need(isText(frame['code'], 128) && isText(frame['message'], 4096), 'error')
@@ -75,10 +87,11 @@ function check(frame: Record<string, unknown>): void {
 
 function checkBody(body: unknown): asserts body is BatchBody {
   need(isRecord(body), 'body')
-  const { d, r, w, s } = body
+  const { d, r, w, s, n } = body
   need(Array.isArray(d), 'body.d')
   for (const device of d) {
     need(Array.isArray(device) && isText(device[0], 320) && isText(device[1], 64), 'body.d')
+    need(device[2] === undefined || isCount(device[2]), 'body.d')
   }
   const count = d.length
   if (r !== undefined) {
@@ -104,6 +117,15 @@ function checkBody(body: unknown): asserts body is BatchBody {
       need(Array.isArray(row) && isIndex(row[0], count) && (row[1] === 0 || row[1] === 1) && isTime(row[2]), 'body.s')
       need(row[3] === undefined || row[3] === null || typeof row[3] === 'string', 'body.s')
       need(isOptionalNumber(row[4]) && isOptionalNumber(row[5]), 'body.s')
+      need(row[6] === undefined || isFacts(row[6]), 'body.s')
+    }
+  }
+  if (n !== undefined) {
+    need(Array.isArray(n), 'body.n')
+    for (const row of n) {
+      need(Array.isArray(row) && isIndex(row[0], count) && isText(row[1], 63) && isCount(row[2]), 'body.n')
+      need(isTime(row[3]) && isText(row[4], 1024), 'body.n')
+      need(row[5] === undefined || row[5] === null || isCount(row[5]), 'body.n')
     }
   }
 }
@@ -146,9 +168,37 @@ const isTime = (value: unknown): value is number => typeof value === 'number' &&
 const isText = (value: unknown, maxLength: number): value is string =>
   typeof value === 'string' && value.length > 0 && value.length <= maxLength
 
-const isKind = (value: unknown) => value === 'Device' || value === 'DeviceModel'
+const isKind = (value: unknown) => LINK_KINDS.some((kind) => kind === value)
+
+const isWords = (value: unknown) =>
+  Array.isArray(value) && value.length <= 64 && value.every((word) => isText(word, 63))
 
 const isOptionalNumber = (value: unknown) => value === undefined || value === null || Number.isFinite(value)
+
+/** Figures that a Device's status can hold: whatever else a gateway says of signal and battery is refused. */
+function isFacts(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent } = value
+  return (
+    isFigure(rssiDbm, -200, 50) &&
+    isFigure(snrDb, -100, 100) &&
+    isFigure(marginDb, -200, 200) &&
+    isFigure(batteryPercent, 0, 100) &&
+    isFigure(spreadingFactor, 5, 12) &&
+    (spreadingFactor === undefined || Number.isInteger(spreadingFactor))
+  )
+}
+
+const isFigure = (value: unknown, low: number, high: number) =>
+  value === undefined || (typeof value === 'number' && value >= low && value <= high)
+
+function isHeardItem(value: unknown): boolean {
+  if (!Array.isArray(value)) return false
+  const [key, uid, rssiDbm, ageMs]: unknown[] = value
+  return isText(key, 320) && isText(uid, 64) && isNumber(rssiDbm, -200, 50) && isNumber(ageMs, 0, 86_400_000)
+}
+
+const isNumber = (value: unknown, low: number, high: number) => value !== undefined && isFigure(value, low, high)
 
 function isQuality(value: unknown): boolean {
   if (value === 'good' || value === 'uncertain' || value === 'stale') return true

@@ -82,6 +82,11 @@ export class Hub implements Disposable {
     this.ended(session)
   }
 
+  /** Objects of a gateway that are not the fleet's came, went or changed. */
+  objectsChanged(gateway: string, objects: readonly (readonly [LinkObjectKind, ObjectKey])[]): void {
+    this.#sessions.get(gateway)?.objectsChanged(objects)
+  }
+
   [Symbol.dispose](): void {
     this.#closed = true
     this.#sweeper?.cancel()

@@ -1,4 +1,4 @@
-import type { BatchBody } from '../../api/link/messages.ts'
+import type { BatchBody, BatchDevice } from '../../api/link/messages.ts'
 
 /** The rows of a batch that its gateway may send, and how many it may not. */
 export interface OwnedBody {
@@ -25,10 +25,11 @@ export function ownedRows(body: BatchBody, owns: (key: string, uid: string) => b
     return kept
   }
   const kept: BatchBody = {
-    d: body.d.map((device, index) => (foreign.has(index) ? ['', ''] : device)),
+    d: body.d.map((device, index): BatchDevice => (foreign.has(index) ? ['', ''] : device)),
     ...(body.r === undefined ? {} : { r: mine(body.r) }),
     ...(body.w === undefined ? {} : { w: mine(body.w) }),
     ...(body.s === undefined ? {} : { s: mine(body.s) }),
+    ...(body.n === undefined ? {} : { n: mine(body.n) }),
   }
   return { body: kept, refused, strangers: [...foreign].map((index) => body.d[index]![0]) }
 }

@@ -1,16 +1,16 @@
 import type { Clock } from '../../api/clock.ts'
-import type { HelloFrame, LinkObjectKind, ObjectsAckFrame } from '../../api/link/messages.ts'
+import { FIRST_KINDS, type HelloFrame, type LinkObjectKind, type ObjectsAckFrame } from '../../api/link/messages.ts'
 import type { ObjectKey } from '../../api/resources.ts'
-import type { Fleet } from '../twins/fleet.ts'
+import type { ObjectSource } from './inventory.ts'
 import type { LinkSocket } from './link-socket.ts'
 
 export interface ReplicationOptions {
   readonly gateway: string
-  readonly fleet: Fleet
+  readonly objects: ObjectSource
   readonly socket: LinkSocket
   readonly clock: Clock
   /** A Device is about to go to this gateway for the first time. */
-  readonly onAssign: (uid: string, key: ObjectKey) => void
+  readonly onAssign: (key: ObjectKey) => void
   readonly onAck: (kind: LinkObjectKind, key: ObjectKey, refusal: { code: string; message: string } | undefined) => void
   /** An object was sent several times and never acknowledged. */
   readonly onSilence: (kind: LinkObjectKind, key: ObjectKey) => void
@@ -52,6 +52,8 @@ export class Replication {
   /** In flight for so long that they are sent once more. */
   readonly #overdue = new Set<Id>()
   #inFlightBytes = 0
+  /** Kinds the agent takes. */
+  #kinds: readonly string[] = FIRST_KINDS
 
   constructor(options: ReplicationOptions) {
     this.#options = options
@@ -62,17 +64,18 @@ export class Replication {
   }
 
   /** Starts from what the agent said it holds. */
-  start(holds: HelloFrame['holds']): void {
-    const { fleet, gateway } = this.#options
+  start({ holds, kinds = FIRST_KINDS }: Pick<HelloFrame, 'holds' | 'kinds'>): void {
+    const { objects, gateway } = this.#options
+    this.#kinds = kinds
     for (const [kind, key, rev] of holds) this.#held.set(idOf(kind, key), rev)
-    for (const { kind, key } of fleet.wantedBy(gateway)) {
+    for (const { kind, key } of objects.wantedBy(gateway)) {
       const id = idOf(kind, key)
-      if (this.#held.get(id) !== fleet.rev(kind, key)) this.#behind.add(id)
-      if (kind === 'Device') this.#options.onAssign(fleet.devices.get(key)!.uid, key)
+      if (this.#held.get(id) !== objects.rev(gateway, kind, key)) this.#behind.add(id)
+      if (kind === 'Device') this.#options.onAssign(key)
     }
     for (const id of this.#held.keys()) {
       const { kind, key } = splitId(id)
-      if (!fleet.isWanted(gateway, kind, key)) this.#behind.add(id)
+      if (!objects.isWanted(gateway, kind, key)) this.#behind.add(id)
     }
     this.pump()
   }
@@ -88,7 +91,7 @@ export class Replication {
       const id = idOf(kind, key)
       const sent = this.#inFlight.get(id)
       if (sent !== undefined && sent.rev === rev) this.#land(id, sent)
-      if (this.#options.fleet.rev(kind, key) !== rev) continue
+      if (this.#options.objects.rev(this.#options.gateway, kind, key) !== rev) continue
       // A refused object is held in the sense that sending the same again would change nothing.
       this.#held.set(id, rev)
       const refusal = { code: code ?? 'SLUICE_LINK_REFUSED', message: message ?? 'the gateway refused the object' }
@@ -122,7 +125,7 @@ export class Replication {
   }
 
   #sendChunk(): void {
-    const { fleet, gateway, socket } = this.#options
+    const { objects, gateway, socket } = this.#options
     const upserts: string[] = []
     const deletes: { kind: LinkObjectKind; key: ObjectKey }[] = []
     let bytes = 0
@@ -130,18 +133,19 @@ export class Replication {
       if (bytes >= CHUNK_BYTES) break
       this.#behind.delete(id)
       const { kind, key } = splitId(id)
-      if (!fleet.isWanted(gateway, kind, key)) {
+      if (!this.#kinds.includes(kind)) continue
+      if (!objects.isWanted(gateway, kind, key)) {
         const sent = this.#inFlight.get(id)
         if (sent !== undefined) this.#land(id, sent)
         if (this.#held.delete(id) || sent !== undefined) deletes.push({ kind, key })
         bytes += key.length + 40
         continue
       }
-      const rev = fleet.rev(kind, key)!
+      const rev = objects.rev(gateway, kind, key)!
       const again = this.#overdue.delete(id)
       if (this.#held.get(id) === rev || (this.#inFlight.get(id)?.rev === rev && !again)) continue
-      const text = JSON.stringify(fleet.linkObject(kind, key))
-      if (kind === 'Device') this.#options.onAssign(fleet.devices.get(key)!.uid, key)
+      const text = JSON.stringify(objects.linkObject(gateway, kind, key))
+      if (kind === 'Device') this.#options.onAssign(key)
       upserts.push(text)
       bytes += text.length
       this.#launch(id, rev, text.length)

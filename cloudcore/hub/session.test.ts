@@ -53,6 +53,7 @@ beforeEach(() => {
     clock,
     store,
     fleet,
+    objects: fleet,
     presence: new PresenceBoard(clock, 40_000),
     heartbeatMs: 15_000,
     window: { batches: 256, bytes: 10_000 },
@@ -224,7 +225,7 @@ describe('both lanes cut anywhere', () => {
         store = new HubStore({ path: ':memory:', clock })
         const rows: number[] = []
         hub = new Hub({
-          ...{ clock, store, fleet, presence: new PresenceBoard(clock, 1000), heartbeatMs: 15_000 },
+          ...{ clock, store, fleet, objects: fleet, presence: new PresenceBoard(clock, 1000), heartbeatMs: 15_000 },
           ...{ window: { batches: 9, bytes: 1e6 }, ingest: () => {}, onObjectAck: () => {}, onStatus: () => {} },
           ...{ onConnected: () => {}, onDisconnected: () => {}, desire: async () => ({ ok: true }) },
           audit: (_, code) => audited.push(code),

@@ -7,18 +7,21 @@ import {
   type BatchFrame,
   type DesireFrame,
   type GapFrame,
+  type HeardItem,
   type HelloFrame,
   type HubFrame,
   LINK_VERSION,
   type LinkObjectKind,
   type SeqRange,
 } from '../../api/link/messages.ts'
+import type { NoticeItem } from '../../api/link/notices.ts'
 import { addRange, missing } from '../../api/link/ranges.ts'
 import type { SightedItem } from '../../api/link/sighted.ts'
 import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
 import type { Fleet } from '../twins/fleet.ts'
 import type { BatchOrigin } from '../twins/twin-engine.ts'
 import { readAgentFrame } from './frames.ts'
+import type { ObjectSource } from './inventory.ts'
 import type { LinkSocket } from './link-socket.ts'
 import { ownedRows } from './ownership.ts'
 import { Replication } from './replication.ts'
@@ -29,6 +32,8 @@ export interface SessionContext {
   readonly clock: Clock
   readonly store: HubStore
   readonly fleet: Fleet
+  /** Everything gateways are to hold; the fleet and what others add. */
+  readonly objects: ObjectSource
   readonly heartbeatMs: number
   readonly window: { readonly batches: number; readonly bytes: number }
   readonly ingest: (body: BatchBody, origin: BatchOrigin) => void
@@ -41,6 +46,8 @@ export interface SessionContext {
   readonly onHello: (session: Session, hello: HelloFrame) => void
   readonly onStatus: (gateway: string, status: GatewayStatus) => void
   readonly onSighted?: (gateway: string, items: readonly SightedItem[]) => void
+  readonly onEvents?: (gateway: string, items: readonly NoticeItem[]) => void
+  readonly onHeard?: (gateway: string, items: readonly HeardItem[]) => void
   readonly desire: (gateway: string, frame: DesireFrame) => Promise<{ ok: boolean; code?: string; message?: string }>
   /** Something refused or lost that somebody should know. */
   readonly audit: (gateway: string, code: string, message: string) => void
@@ -165,6 +172,12 @@ export class Session {
       case 'sighted':
         this.#context.onSighted?.(this.gateway, frame.items)
         return
+      case 'events':
+        this.#context.onEvents?.(this.gateway, frame.items)
+        return
+      case 'heard':
+        this.#context.onHeard?.(this.gateway, frame.items)
+        return
       case 'gap':
         this.#gap(frame, this.epoch)
         return
@@ -180,7 +193,7 @@ export class Session {
   }
 
   #hello(hello: HelloFrame): void {
-    const { store, clock, fleet, heartbeatMs, window } = this.#context
+    const { store, clock, fleet, objects, heartbeatMs, window } = this.#context
     if (this.#replication !== undefined) throw new SluiceError('SLUICE_LINK_BAD_FRAME', 'a second hello')
     if (hello.v !== LINK_VERSION) {
       throw new SluiceError(
@@ -205,10 +218,10 @@ export class Session {
     this.#backfillSeq = hello.firstSeq - 1
     this.#replication = new Replication({
       gateway: this.gateway,
-      fleet,
+      objects,
       socket: this.#socket,
       clock,
-      onAssign: (uid, key) => this.#assign(uid, key),
+      onAssign: (key) => this.#assign(fleet.devices.get(key)!.uid, key),
       onAck: (kind, key, refusal) => this.#context.onObjectAck(this.gateway, kind, key, refusal),
       onSilence: (kind, key) =>
         this.#context.audit(this.gateway, 'SLUICE_LINK_NO_ACK', `${kind} ${key} was sent and never acknowledged`),
@@ -216,7 +229,7 @@ export class Session {
     const welcome = { v: LINK_VERSION, session: this.id, nowMs: clock.now(), heartbeatMs, window }
     this.#send({ t: 'welcome', ...welcome, received: epoch.received })
     this.#context.onHello(this, hello)
-    this.#replication.start(hello.holds)
+    this.#replication.start(hello)
   }
 
   #batch(frame: BatchFrame, text: string, epoch: EpochState): void {

@@ -1,14 +1,12 @@
 import type { DeviceModelSpec, DeviceSpec, DeviceStatus, ObjectKey } from '../../api/resources.ts'
+import type { ReachFigures } from '../../api/twin/signal.ts'
 import { emptyTwin, type Order, type Twin } from '../../api/twin/twin.ts'
 
 /** Reach of a device as its gateway last told. */
-export interface Reach {
+export interface Reach extends ReachFigures {
   readonly online: boolean
-  readonly atMs: number
   readonly order: Order
   readonly reason?: string
-  readonly errorRate?: number
-  readonly latencyMs?: number
 }
 
 /** Why the gateway does not use an object, in its own words. */

@@ -1,5 +1,6 @@
 import type { LinkObject, LinkObjectKind } from '../../api/link/messages.ts'
 import { type Device, type DeviceModel, type ObjectKey, objectKey } from '../../api/resources.ts'
+import type { ObjectSource } from '../hub/inventory.ts'
 import { deviceRev, linkDevice, raiseAbove, takeDesired } from './desired.ts'
 import type { DeviceRecord, ModelRecord } from './device-record.ts'
 import { BEFORE_ALL, restoreStatus } from './restore.ts'
@@ -15,7 +16,8 @@ export interface FleetListener {
 const NONE: ReadonlySet<DeviceRecord> = new Set()
 
 /** Every Device and DeviceModel, as the Kubernetes API has them, indexed by gateway and by model. */
-export class Fleet {
+export class Fleet implements ObjectSource {
+  readonly kinds = ['DeviceModel', 'Device'] as const
   readonly devices = new Map<ObjectKey, DeviceRecord>()
   readonly models = new Map<ObjectKey, ModelRecord>()
   readonly #byGateway = new Map<string, Set<DeviceRecord>>()
@@ -142,13 +144,13 @@ export class Fleet {
     return false
   }
 
-  rev(kind: LinkObjectKind, key: ObjectKey): string | undefined {
+  rev(_gateway: string, kind: LinkObjectKind, key: ObjectKey): string | undefined {
     if (kind === 'DeviceModel') return this.models.get(key)?.rev
     const record = this.devices.get(key)
     return record === undefined ? undefined : deviceRev(record)
   }
 
-  linkObject(kind: LinkObjectKind, key: ObjectKey): LinkObject | undefined {
+  linkObject(_gateway: string, kind: LinkObjectKind, key: ObjectKey): LinkObject | undefined {
     if (kind === 'DeviceModel') {
       const model = this.models.get(key)
       if (model === undefined) return undefined
@@ -156,7 +158,7 @@ export class Fleet {
       return { kind, key, rev, object: { uid, generation, spec } }
     }
     const record = this.devices.get(key)
-    if (record === undefined) return undefined
+    if (record === undefined || kind !== 'Device') return undefined
     return { kind, key, rev: deviceRev(record), object: linkDevice(record) }
   }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { DeviceStatus, DeviceTwin, Json, ModelProperty } from '../../api/resources.ts'
+import { deviceBattery, deviceLink } from '../../api/twin/signal.ts'
 import { sameValue } from '../../api/twin/twin.ts'
 import { type Silence, visibleReading, visibleWrite } from '../../api/twin/view.ts'
 import type { DeviceRecord, ModelRecord, PropertyState } from './device-record.ts'
@@ -26,6 +27,7 @@ export function renderStatus(record: DeviceRecord, context: RenderContext): Rend
     gateway: context.awaySinceMs !== undefined,
   })
   record.conditions = renderConditions(record, context)
+  const twinOf = (name: string) => record.properties.get(name)?.twin
   return {
     observedGeneration: record.generation,
     state,
@@ -35,8 +37,8 @@ export function renderStatus(record: DeviceRecord, context: RenderContext): Rend
     summary: summaryOf(record, context.model),
     conditions: record.conditions,
     twins: twins.length === 0 ? undefined : twins,
-    link: linkOf(record, properties),
-    battery: batteryOf(record, properties),
+    link: deviceLink(record.reach, properties.values(), twinOf),
+    battery: deviceBattery(record.reach, properties.values(), twinOf),
   }
 }
 
@@ -117,34 +119,6 @@ function shown(value: Json): string {
   if (typeof value === 'number') return Number.isInteger(value) ? `${value}` : `${Number(value.toPrecision(5))}`
   if (typeof value === 'string') return value.slice(0, 40)
   return JSON.stringify(value).slice(0, 40)
-}
-
-function numberWithRole(record: DeviceRecord, properties: ReadonlyMap<string, ModelProperty>, role: string) {
-  for (const [name, property] of properties) {
-    if (property.role !== role) continue
-    const known = record.properties.get(name)?.twin.known
-    if (typeof known?.value === 'number') return { value: known.value, atMs: known.atMs }
-  }
-  return undefined
-}
-
-function linkOf(record: DeviceRecord, properties: ReadonlyMap<string, ModelProperty>): DeviceStatus['link'] {
-  const rssi = numberWithRole(record, properties, 'rssi')
-  const snr = numberWithRole(record, properties, 'snr')
-  const { errorRate, latencyMs } = record.reach ?? {}
-  const link = {
-    ...(errorRate === undefined ? {} : { errorRate: Math.min(1, Math.max(0, Math.round(errorRate * 1000) / 1000)) }),
-    ...(latencyMs === undefined ? {} : { latencyMs: Math.max(0, Math.round(latencyMs * 10) / 10) }),
-    ...(rssi === undefined ? {} : { rssiDbm: rssi.value }),
-    ...(snr === undefined ? {} : { snrDb: snr.value }),
-  }
-  return Object.keys(link).length === 0 ? undefined : link
-}
-
-function batteryOf(record: DeviceRecord, properties: ReadonlyMap<string, ModelProperty>): DeviceStatus['battery'] {
-  const battery = numberWithRole(record, properties, 'battery')
-  if (battery === undefined) return undefined
-  return { percent: Math.min(100, Math.max(0, battery.value)), at: iso(battery.atMs) }
 }
 
 function renderConditions(record: DeviceRecord, context: RenderContext): Condition[] {

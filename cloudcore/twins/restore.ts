@@ -1,6 +1,7 @@
 import type { DeviceStatus, DeviceTwin } from '../../api/resources.ts'
 import type { Quality } from '../../api/twin/quality.ts'
 import { isBad } from '../../api/twin/quality.ts'
+import type { ReachFigures } from '../../api/twin/signal.ts'
 import type { Desired, Order, Reported, Twin, WriteEnd } from '../../api/twin/twin.ts'
 import { type DeviceRecord, propertyOf } from './device-record.ts'
 
@@ -25,12 +26,18 @@ export function restoreStatus(record: DeviceRecord, status: DeviceStatus | undef
       online: status.state === 'online',
       atMs: record.lastSeenMs ?? 0,
       order: BEFORE_ALL,
-      ...(status.link?.errorRate === undefined ? {} : { errorRate: status.link.errorRate }),
-      ...(status.link?.latencyMs === undefined ? {} : { latencyMs: status.link.latencyMs }),
+      ...figuresOf(status),
       ...(reachable?.reason === 'NotAnswering' && reachable.message !== undefined ? { reason: reachable.message } : {}),
     }
   }
   record.restored = status
+}
+
+/** What the gateway's own figures were; those that came from properties are made of the twins again. */
+function figuresOf({ link, battery }: DeviceStatus): Omit<ReachFigures, 'atMs'> {
+  const { quality, ...figures } = link ?? {}
+  const { percent } = battery ?? {}
+  return { ...figures, ...(percent === undefined ? {} : { batteryPercent: percent }) }
 }
 
 function restoreTwin(twin: DeviceTwin): Twin {

@@ -5,6 +5,7 @@ import type { ObjectKey } from '../../api/resources.ts'
 import {
   compareOrder,
   mergeReported,
+  mergeWait,
   mergeWrite,
   type Order,
   type Reported,
@@ -149,6 +150,16 @@ export class TwinEngine {
       touched.add(record)
       if (end !== 'applied') this.#noticeWrite(record, property, end, reason ?? undefined)
     }
+    for (const [index, property, version, atMs, reason, local] of body.n ?? []) {
+      const record = records[index]
+      if (record === undefined) continue
+      const state = propertyOf(record, property)
+      const wait = { version, atMs, reason, order: origin.order }
+      const merged = mergeWait(state.twin, local == null || local === 0 ? wait : { ...wait, local })
+      if (merged === state.twin) continue
+      state.twin = merged
+      touched.add(record)
+    }
     for (const row of body.s ?? []) {
       const record = records[row[0]]
       if (record !== undefined && this.#takeReach(record, row, origin)) touched.add(record)
@@ -175,7 +186,7 @@ export class TwinEngine {
   }
 
   #takeReach(record: DeviceRecord, row: NonNullable<BatchBody['s']>[number], origin: BatchOrigin): boolean {
-    const [, online, atMs, reason, errorRate, latencyMs] = row
+    const [, online, atMs, reason, errorRate, latencyMs, facts] = row
     const held = record.reach
     if (held !== undefined && compareOrder(origin.order, held.order) < 0) return false
     record.reach = {
@@ -185,6 +196,7 @@ export class TwinEngine {
       ...(reason == null ? {} : { reason }),
       ...(errorRate == null ? {} : { errorRate }),
       ...(latencyMs == null ? {} : { latencyMs }),
+      ...facts,
     }
     if (held !== undefined && held.online !== record.reach.online && !origin.backfill) {
       if (online === 1) this.#notice(record, 'DeviceOnline', 'the device answers again')

@@ -31,6 +31,8 @@ export function testHost(clock: Clock = systemClock): TestHost {
       readings.push(...batch)
       look()
     },
+    event: () => {},
+    writeNews: () => {},
     reachability: (some) => {
       news.push(...some)
       look()

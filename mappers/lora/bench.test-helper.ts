@@ -81,6 +81,8 @@ export function bench({
       readings.push(...batch)
       poke()
     },
+    event: () => {},
+    writeNews: () => {},
     reachability: (some) => {
       news.push(...some)
       poke()

@@ -27,6 +27,8 @@ export function bench(): Bench {
     clock,
     random: () => 0.5,
     readings: (batch) => void readings.push(...batch),
+    event: () => {},
+    writeNews: () => {},
     reachability: (some) => void news.push(...some),
     log: (level, message) => {
       if (level === 'error') throw new Error(message)

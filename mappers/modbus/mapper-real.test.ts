@@ -55,6 +55,8 @@ function bench() {
       readings.push(...batch)
       changed()
     },
+    event: () => {},
+    writeNews: () => {},
     reachability: (some) => {
       news.push(...some)
       changed()

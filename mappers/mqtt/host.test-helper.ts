@@ -53,6 +53,8 @@ export class MapperUnderTest implements AsyncDisposable {
       clock: systemClock,
       random: () => 0,
       readings: (batch) => this.readings.push(batch),
+      event: () => {},
+      writeNews: () => {},
       reachability: (news) => this.reach.push(news),
       sighted: (sightings) => this.sightings.push(sightings),
       log: () => {},

@@ -1,0 +1,31 @@
+import type { NoticeItem } from '../../api/link/notices.ts'
+import { API_VERSION } from '../../api/resources.ts'
+import type { Fleet } from '../twins/fleet.ts'
+import type { EventRecorder, EventSubject } from './event-recorder.ts'
+
+export interface GatewayNoticesOptions {
+  readonly events: EventRecorder
+  readonly fleet: Fleet
+  readonly subject: (gateway: string) => EventSubject
+}
+
+/**
+ * Makes Kubernetes Events of what gateways tell. A gateway may speak of itself and of devices it serves or stands by
+ * for; what it says of others is about itself, so that nobody can fill another device's events.
+ */
+export function recordNotices(options: GatewayNoticesOptions, gateway: string, items: readonly NoticeItem[]): void {
+  const { events, fleet, subject } = options
+  for (const { id, about, type, reason, message, count, firstMs, lastMs } of items) {
+    const record = about === 'gateway' ? undefined : fleet.devices.get(about)
+    const mine = record !== undefined && fleet.isWanted(gateway, 'Device', record.key)
+    events.record({
+      subject: mine
+        ? { apiVersion: API_VERSION, kind: 'Device', namespace: record.namespace, name: record.name, uid: record.uid }
+        : subject(gateway),
+      type,
+      reason,
+      message: mine || about === 'gateway' ? message : `${about}: ${message}`,
+      series: { id: `${gateway}/${id}`, count, firstMs, lastMs },
+    })
+  }
+}
