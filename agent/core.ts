@@ -9,7 +9,7 @@ import { type CheckObject, objectChecker } from './desired/check-object.ts'
 import { DesiredObjects } from './desired/objects.ts'
 import { Sightings } from './discovery/sightings.ts'
 import type { Log } from './log.ts'
-import { Mappers } from './mappers/host.ts'
+import { Mappers, protocolOf } from './mappers/host.ts'
 import { mapperStorage } from './mappers/storage.ts'
 import { Histogram } from './metrics/histogram.ts'
 import { Notices } from './notices/notices.ts'
@@ -93,6 +93,7 @@ export class AgentCore implements AsyncDisposable {
     this.engine = new TwinEngine({
       clock,
       checkValue,
+      listens: (property, spec) => protocolOf(protocols, spec)?.listens?.(property) ?? false,
       batcher: this.batcher,
       writes,
       listening: options.listening,

@@ -1,5 +1,5 @@
 import type { Clock } from '../../api/clock.ts'
-import type { ObjectKey } from '../../api/resources.ts'
+import type { DeviceSpec, ObjectKey } from '../../api/resources.ts'
 import type {
   DeviceBinding,
   DeviceReachability,
@@ -99,7 +99,7 @@ export class Mappers implements AsyncDisposable {
     for (const running of this.#running.values()) sets.set(running, new Map())
     this.#routes.clear()
     for (const [key, binding] of this.#wanted) {
-      const protocol = this.#options.protocols.find(({ name }) => Object.hasOwn(binding.device, name))
+      const protocol = protocolOf(this.#options.protocols, binding.device)
       if (protocol === undefined) {
         this.#unreachable([key], 'this agent knows no protocol of its address')
         continue
@@ -161,3 +161,7 @@ export class Mappers implements AsyncDisposable {
     this.#options.onReachability(devices.map((device) => ({ device, online: false, atMs, reason })))
   }
 }
+
+/** The protocol under whose key the device's address stands. */
+export const protocolOf = (protocols: readonly Protocol[], device: DeviceSpec): Protocol | undefined =>
+  protocols.find(({ name }) => Object.hasOwn(device, name))

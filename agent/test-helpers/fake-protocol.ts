@@ -27,6 +27,7 @@ export class FakeProtocol implements Mapper {
     }
     return {
       name: 'fake',
+      listens: ({ fake }) => fake === 'heard',
       schema: unused,
       lint: unused,
       explain: unused,

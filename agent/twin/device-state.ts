@@ -4,6 +4,7 @@ import { durationMs } from '../../api/twin/duration.ts'
 import { type CompiledReportPolicy, compileReportPolicy, type LastReport } from '../../api/twin/report.ts'
 import { type Desired, emptyTwin, type Twin, type WriteEnd } from '../../api/twin/twin.ts'
 import type { DeviceReachability, Reading } from '../../mappers/sdk/mapper.ts'
+import { LEAST_SILENCE_MS, Rhythm } from './rhythm.ts'
 import type { WriteJob } from './writes.ts'
 
 /** One property of one device in memory. A gateway may hold ten thousand of these: fields, not maps. */
@@ -12,7 +13,10 @@ export class PropertyState {
   /** Absent while no model defines the property. */
   definition: ModelProperty | undefined = undefined
   policy: CompiledReportPolicy = NO_POLICY
+  /** `rhythm` decides where there is one. */
   staleAfterMs = DEFAULT_STALE_MS
+  /** Of a property that speaks when it wants, and whose silence nobody has limited. */
+  rhythm: Rhythm | undefined = undefined
   twin: Twin = emptyTwin
   lastReport: LastReport | undefined = undefined
   /** Monotonic time of the newest reading, or of the start when there was none yet. */
@@ -62,7 +66,12 @@ export class DeviceState {
   }
 
   /** Takes the spec and the model in force and compiles what the readings' path needs. */
-  configure(spec: DeviceSpec, model: DeviceModelSpec | undefined, nowMonotonicMs: number): void {
+  configure(
+    spec: DeviceSpec,
+    model: DeviceModelSpec | undefined,
+    nowMonotonicMs: number,
+    listens: Listens = () => false,
+  ): void {
     this.spec = spec
     this.model = model
     const known = new Set<string>()
@@ -71,7 +80,7 @@ export class DeviceState {
       const property = this.property(definition.name, nowMonotonicMs)
       property.definition = definition
       property.policy = compileReportPolicy(definition.report, spec.report)
-      property.staleAfterMs = staleAfterMs(definition, spec)
+      setStaleAfter(property, definition, spec, listens(definition, spec))
     }
     for (const property of this.properties.values()) {
       if (!known.has(property.name)) property.definition = undefined
@@ -88,11 +97,22 @@ export class DeviceState {
   }
 }
 
-function staleAfterMs(definition: ModelProperty, spec: DeviceSpec): number {
+/** Whether a property's values come when the device wants, not when it is asked. */
+export type Listens = (definition: ModelProperty, spec: DeviceSpec) => boolean
+
+/** What is written down wins; then what the device is said to keep to; then what is learnt. */
+function setStaleAfter(property: PropertyState, definition: ModelProperty, spec: DeviceSpec, listens: boolean): void {
   const given = definition.poll?.staleAfter ?? spec.poll?.staleAfter
-  if (given !== undefined) return durationMs(given)
-  const everyMs = [definition.poll?.every, spec.poll?.every].map((text) => (text === undefined ? 0 : durationMs(text)))
-  return Math.max(3 * (Math.max(...everyMs) || DEFAULT_POLL_MS), DEFAULT_STALE_MS)
+  const everyMs = Math.max(
+    ...[definition.poll?.every, spec.poll?.every].map((text) => (text === undefined ? 0 : durationMs(text))),
+  )
+  const learns = listens && given === undefined && everyMs === 0
+  property.rhythm = learns ? (property.rhythm ?? new Rhythm()) : undefined
+  if (given !== undefined) property.staleAfterMs = durationMs(given)
+  else {
+    const leastMs = listens ? LEAST_SILENCE_MS : DEFAULT_STALE_MS
+    property.staleAfterMs = Math.max(3 * (everyMs || DEFAULT_POLL_MS), leastMs)
+  }
 }
 
 /** What the store keeps of a twin apart from its last value. */

@@ -22,7 +22,7 @@ import type { StreamEvent } from '../../api/views.ts'
 import type { DeviceReachability, Reading, WriteNews } from '../../mappers/sdk/mapper.ts'
 import type { StoredTwin } from '../store/store.ts'
 import { bounded } from './bounded-reading.ts'
-import { DeviceState, type PropertyState, type StoredTwinState } from './device-state.ts'
+import { DeviceState, type Listens, type PropertyState, type StoredTwinState } from './device-state.ts'
 import { knownTwin } from './kept-values.ts'
 import type { ReportBatcher } from './report-batcher.ts'
 import { writableProperty } from './writable-property.ts'
@@ -44,6 +44,8 @@ export interface EngineOptions {
   readonly batcher: ReportBatcher
   readonly writes: Writes
   readonly checkValue: CheckValue
+  /** Default: every value is asked for. */
+  readonly listens?: Listens
   /** Whether anybody wants events; without, none are built. */
   readonly listening: () => boolean
   readonly onEvent: (event: StreamEvent) => void
@@ -86,7 +88,7 @@ export class TwinEngine {
       device = new DeviceState(key, link)
       this.devices.set(key, device)
     }
-    device.configure(link.spec, model, this.#options.clock.monotonic())
+    device.configure(link.spec, model, this.#options.clock.monotonic(), this.#options.listens)
     return device
   }
 
@@ -302,6 +304,7 @@ export class TwinEngine {
     const reading = bounded(given)
     const nowMs = this.#options.clock.monotonic()
     property.lastReadingMs = nowMs
+    property.rhythm?.heard(nowMs)
     property.fresh = true
     device.lastSeenMs = isBad(reading.quality) ? device.lastSeenMs : reading.atMs
     this.#merge(property, reading)
@@ -397,7 +400,8 @@ export class TwinEngine {
       if (this.#figuresDue(device)) this.#tellReach(device)
       if (device.spec.paused === true || device.model === undefined) continue
       for (const property of device.properties.values()) {
-        if (nowMs - property.lastReadingMs < property.staleAfterMs) continue
+        const { staleAfterMs, rhythm } = property
+        if (nowMs - property.lastReadingMs < (rhythm?.silenceMs ?? staleAfterMs)) continue
         if (property.definition === undefined || property.definition.access === 'write') continue
         const quality = property.lastReport?.quality
         if (quality === 'stale' || (quality !== undefined && isBad(quality))) continue

@@ -38,7 +38,10 @@ export const pollPolicy = () =>
     {
       every: optional(duration({ description: 'Read this often. Default 1s.' })),
       staleAfter: optional(
-        duration({ description: 'Reading older than this is stale. Default three poll periods, at least 5s.' }),
+        duration({
+          description:
+            'Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself.',
+        }),
       ),
     },
     { description: 'How often to read.' },

@@ -29,7 +29,6 @@ describe('lint', () => {
 
   it.each<[string, Options]>([
     ['SLUICE_LINT_LORA_INLINE_KEY', {}],
-    ['SLUICE_LINT_LORA_PERIOD', {}],
     ['SLUICE_LINT_LORA_DUTY', { spec: { poll: { every: '10s' } } }],
     ['SLUICE_LINT_LORA_DEADLINE', { spec: { poll: { every: '20m' } } }],
     ['SLUICE_LINT_LORA_OPEN', { lora: { listen: { host: '0.0.0.0' } } }],

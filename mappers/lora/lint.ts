@@ -246,18 +246,7 @@ function lintDevice(device: DeviceSpec, model: DeviceModelSpec, path: Path): Fin
 function lintPeriod(device: DeviceSpec, model: DeviceModelSpec, path: Path): Finding[] {
   const address = addressOf(device)!
   const everyMs = expectedEveryMs(device, model)
-  if (everyMs === undefined) {
-    if (device.poll?.staleAfter !== undefined) return []
-    return [
-      warn(
-        'SLUICE_LINT_LORA_PERIOD',
-        'nothing says how often the device reports, so its values count as stale after a few seconds',
-        'Give poll: {every: 10m} (how often it reports by itself) in the device or its model.',
-        [...path, 'lora'],
-        'key',
-      ),
-    ]
-  }
+  if (everyMs === undefined) return []
   const region = regionOf(address.region ?? modelOf(model).region ?? 'EU868')
   const rate = region.dataRates[region.minDr]
   const share = dutyBandOf(region, region.channels[0]!.frequencyHz)?.share

@@ -3,6 +3,7 @@ import type { Protocol } from '../sdk/mapper.ts'
 /** LoRaWAN 1.0.x: a network server of the gateway's own, ChirpStack or The Things Stack. */
 export const lora: Protocol = {
   name: 'lora',
+  listens: () => true,
   schema: async () => (await import('./schema.ts')).loraSchema,
   lint: async () => (await import('./lint.ts')).lintLora,
   explain: async () => (await import('./explain.ts')).explainBinding,

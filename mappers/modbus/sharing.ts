@@ -25,7 +25,11 @@ function realPort(path: string): string {
  * wants them (`running`, by link id), otherwise the first device by name decides. Whoever wants others is left out.
  * Wishes that can be combined are: the longest pauses of all count.
  */
-export function joinLinks(devices: readonly DeviceConfig[], running: ReadonlyMap<string, string>, real = realPort): Sharing {
+export function joinLinks(
+  devices: readonly DeviceConfig[],
+  running: ReadonlyMap<string, string>,
+  real = realPort,
+): Sharing {
   const byLink = Map.groupBy(
     [...devices].sort((a, b) => (a.key < b.key ? -1 : 1)),
     ({ link: { id, open } }) => (open.kind === 'serial' ? `serial:${real(open.options.path)}` : id),

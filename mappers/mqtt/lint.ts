@@ -70,20 +70,6 @@ export function lintMqtt(model: DeviceModelSpec, devices: readonly DeviceSpec[])
         path: [...path, 'path'],
       })
     }
-    const listens = binding.topic !== undefined || binding.metric !== undefined
-    if (
-      listens &&
-      property.poll?.staleAfter === undefined &&
-      devices.every(({ poll }) => poll?.staleAfter === undefined)
-    ) {
-      findings.push({
-        severity: 'warning',
-        code: 'SLUICE_LINT_STALE_AFTER',
-        message: `${property.name} counts as stale after 5 s without a message`,
-        hint: 'Give poll: {staleAfter: 10m} in the property or the device, somewhat more than the device takes between two messages.',
-        path: [...path.slice(0, -1)],
-      })
-    }
   })
   return [...findings, ...lintDoubles(points), ...lintShared(model, devices)]
 }

@@ -75,7 +75,6 @@ describe('lint of an MQTT model', () => {
         'SLUICE_LINT_PATH_UNUSED',
         'SLUICE_LINT_UNUSED_COMMAND',
         'SLUICE_LINT_RETAINED_COMMAND',
-        'SLUICE_LINT_STALE_AFTER',
       ]),
     )
   })

@@ -1,5 +1,5 @@
 import type { Clock } from '../../api/clock.ts'
-import type { DeviceModelSpec, DeviceSpec, Json, ObjectKey } from '../../api/resources.ts'
+import type { DeviceModelSpec, DeviceSpec, Json, ModelProperty, ObjectKey } from '../../api/resources.ts'
 import type { ProtocolSchema } from '../../api/schema/protocol.ts'
 import type { Quality } from '../../api/twin/quality.ts'
 import type { LinkStats, PlanExplanation } from '../../api/views.ts'
@@ -167,6 +167,11 @@ export interface Mapper extends AsyncDisposable {
 /** What `mappers/registry.ts` lists: cheap to import, the mapper itself is loaded when a device needs it. */
 export interface Protocol {
   readonly name: string
+  /**
+   * Whether a property's values come when the device wants (an advertisement, an uplink, a message) rather than when it is
+   * asked. How long such a property may be silent is learnt, where nobody says it. Default: all values are asked for.
+   */
+  readonly listens?: (property: ModelProperty) => boolean
   /** TypeBox schemas; imported only by whoever prints or compiles them, never on the gateway's hot path. */
   schema(): Promise<ProtocolSchema>
   /** Domain knowledge about a model and the devices that use it. */

@@ -111,6 +111,7 @@ class TinyMapper implements Mapper {
 
 export const tiny: Protocol = {
   name: 'tiny',
+  listens: () => true,
   schema: async () => ({
     name: 'tiny',
     property: object({ word: text({ minLength: 1, maxLength: 32 }) }),
