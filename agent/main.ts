@@ -20,6 +20,8 @@ async function main(): Promise<void> {
       hub: { type: 'string' },
       'local-port': { type: 'string' },
       objects: { type: 'string', multiple: true },
+      // A gateway says nothing on a network of machines unless it is told to.
+      discover: { type: 'string', default: 'usb' },
       ...MQTT_FLAGS,
       'log-level': { type: 'string', default: 'info' },
       'log-format': { type: 'string', default: 'text' },
@@ -37,6 +39,7 @@ async function main(): Promise<void> {
     ...(values.hub === undefined ? {} : { hubUrl: values.hub }),
     ...(values['local-port'] === undefined ? {} : { localPort: Number(values['local-port']) }),
     ...(values.objects === undefined ? {} : { manifests: values.objects }),
+    discover: values.discover,
     ...mqttOptions(values),
   }
   try {

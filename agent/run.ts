@@ -12,6 +12,7 @@ import type { Protocol } from '../mappers/sdk/mapper.ts'
 import { BrokerService, type MqttOptions } from './broker/service.ts'
 import { AgentCore } from './core.ts'
 import type { CheckObject } from './desired/check-object.ts'
+import { sourcesNamed, startSources } from './discovery/sources/registry.ts'
 import { gatewayConditions, gatewayStatus, Transitions } from './gateway-status.ts'
 import { type HubLink, openHubLink } from './link/hub-link.ts'
 import { loadIdentity } from './link/identity.ts'
@@ -41,6 +42,8 @@ export interface AgentOptions {
   readonly manifests?: readonly string[]
   /** The MQTT broker: which, where it listens, what it shows. Default: its own, when the first device needs it. */
   readonly mqtt?: MqttOptions
+  /** Where to look for devices beside what the protocols hear: `usb,mdns`. Default `off`. */
+  readonly discover?: string
   readonly maxOutboxBytes?: number
   readonly maxOutboxAgeMs?: number
 }
@@ -135,6 +138,16 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     }),
   )
   core.start()
+  const { sightings } = core
+  cleanup.use(
+    startSources(sourcesNamed(options.discover ?? 'off'), {
+      clock,
+      log,
+      addresses: () => sightings.addresses,
+      sighted: (protocol, items) => sightings.sighted(protocol, items),
+      withdrawn: (protocol, ids) => sightings.withdrawn(protocol, ids),
+    }),
+  )
   let link: HubLink | undefined
   const health = { core, transitions: new Transitions(), clock, startedMonotonicMs, link: () => link?.status }
   const api = cleanup.use(
@@ -147,6 +160,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         gateway,
         devices: core.engine.devices,
         events,
+        notices: () => core.notices.list(),
         discovered: () => core.sightings.list(),
         sighted: (protocol, items) => core.sightings.sighted(protocol, items),
         desire: (key, property, value, by) => core.desire(key, property, value, by),

@@ -73,6 +73,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/discover-modbus.ts')).discoverModbus,
       },
       {
+        name: 'discover mdns',
+        summary: 'Ask the network who announces something that Sluice speaks',
+        load: async () => (await import('./verbs/discover-mdns.ts')).discoverMdns,
+      },
+      {
         name: 'discover order',
         summary: 'A Modbus value in every word order and type, to find the right one',
         load: async () => (await import('./verbs/discover-order.ts')).discoverOrder,

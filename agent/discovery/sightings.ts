@@ -70,6 +70,16 @@ export class Sightings implements Disposable {
     if (changed) this.#options.onChange()
   }
 
+  /** What a source knows to be gone, or in use now. */
+  withdrawn(protocol: string, ids: readonly string[]): void {
+    for (const id of ids) this.#entries.delete(`${protocol}\n${id}`)
+  }
+
+  /** Addresses of the configured devices, as they stand under their protocol. */
+  get addresses(): Iterable<Json> {
+    return this.#addresses.map(([, address]) => address)
+  }
+
   /** Which devices are configured now: those are no discoveries. */
   configured(bindings: Iterable<DeviceBinding>): void {
     const addresses: (readonly [string, Json])[] = []

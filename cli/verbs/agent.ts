@@ -11,6 +11,7 @@ const port = (help: string) => ({ kind: 'port', value: 'PORT', help }) as const
 /** Handed to the agent's process as they are. */
 const PASSED_ON = {
   'local-port': port('Local API on a loopback port too; writing there needs local-api.token.'),
+  discover: text('LIST', 'Where to look for new devices by itself: usb, mdns, both, or off. Default usb.'),
   'mqtt-port': text('PORT', "TCP port of the gateway's own MQTT broker, or off. It starts when something needs it."),
   'mqtt-host': text('ADDRESS', 'Where the broker listens. Default 127.0.0.1; beyond it clients need a password.'),
   'mqtt-tls-port': port('MQTT over TLS; with --mqtt-tls-cert and --mqtt-tls-key.'),
@@ -40,6 +41,7 @@ export const agent = defineVerb({
     { command: 'sluice agent --local-port 8099', says: 'For Node-RED or a browser on the gateway' },
     { command: 'sluice agent --model eastron/sdm120 --device meter.yaml', says: 'Devices without any cloud' },
     { command: 'sluice agent --mqtt-port 1883', says: 'With an MQTT broker that devices and programs here can use' },
+    { command: 'sluice agent --discover usb,mdns', says: 'Ask the network for new devices every five minutes, too' },
   ],
   async run({ options, env }) {
     const { data, model, device, ...rest } = options

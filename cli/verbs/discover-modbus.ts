@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs'
 import { DeviceApi } from '../../api/client/device-api.ts'
-import { requestJson } from '../../api/client/http.ts'
 import { SluiceError } from '../../api/errors.ts'
-import { boundedItem, MAX_SIGHTED_ITEMS } from '../../api/link/sighted.ts'
 import { type KnownProduct, type ScanLine, scanModbus } from '../../mappers/modbus/scan.ts'
 import type { Sighting } from '../../mappers/sdk/mapper.ts'
 import { catalogueFiles } from '../catalogue.ts'
 import { dataFolder, socketPath } from '../device-api.ts'
 import type { Output } from '../output.ts'
 import { hostLine, lastingName, samePort, serialAdapters, serialLines, unitList } from '../scan-arguments.ts'
+import { tellAgent } from '../tell-agent.ts'
 import { clip, printable } from '../text.ts'
 import { defineVerb, EXIT } from '../verb.ts'
 
@@ -66,7 +65,12 @@ export const discoverModbus = defineVerb({
     } finally {
       if (shows) out.raw('\r\x1b[K')
       // What was found until Ctrl-C is worth telling, too.
-      if (agent !== undefined) await tellAgent(agent, found, out)
+      if (agent !== undefined)
+        await tellAgent(
+          agent,
+          found.map((sighting) => ({ protocol: 'modbus', sighting })),
+          out,
+        )
     }
     if (out.json) out.value({ items: found })
     else if (found.length === 0)
@@ -106,17 +110,4 @@ function showFound(out: Output, line: string, unit: number, { name, candidates, 
   out.line(`${style.green('●')} ${printable(line)} unit ${style.bold(`${unit}`)}  ${printable(who)}`)
   const [best] = candidates
   if (best !== undefined) out.line(`    resembles ${best.model}: ${printable(best.why)}`)
-}
-
-async function tellAgent({ endpoint }: DeviceApi, found: readonly Sighting[], out: Output): Promise<void> {
-  const items = found.flatMap((sighting) => boundedItem('modbus', sighting, 1) ?? [])
-  try {
-    for (let at = 0; at < items.length; at += MAX_SIGHTED_ITEMS) {
-      const body = { items: items.slice(at, at + MAX_SIGHTED_ITEMS) }
-      await requestJson(endpoint, { method: 'POST', path: '/v1/discovered', body, signal: AbortSignal.timeout(5000) })
-    }
-    if (items.length > 0) out.note("The agent knows of them: 'sluice discover', 'kubectl get discovereddevices'.")
-  } catch (thrown) {
-    out.note(`The agent could not be told: ${thrown instanceof Error ? thrown.message : String(thrown)}`)
-  }
 }

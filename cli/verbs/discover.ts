@@ -2,7 +2,11 @@ import { requestJson } from '../../api/client/http.ts'
 import type { SightedItem } from '../../api/link/sighted.ts'
 import { dataFolder, openDeviceApi, TARGET_OPTIONS } from '../device-api.ts'
 import { discoveredTable, listDiscovered, rowOfItem } from '../discovered.ts'
+import { printable } from '../text.ts'
 import { defineVerb, EXIT } from '../verb.ts'
+
+/** What to do next is said for so many; the rest says it with --json. */
+const MAX_HINTS = 8
 
 export const discover = defineVerb({
   name: 'discover',
@@ -10,7 +14,7 @@ export const discover = defineVerb({
   description:
     'Asks the agent on this gateway through its socket, elsewhere the cluster, where each is a DiscoveredDevice: ' +
     'kubectl get discovereddevices. Nothing becomes a device by itself. A protocol listens once a device of it is ' +
-    "configured; 'sluice discover modbus' asks actively.",
+    "configured; 'sluice discover modbus' and 'sluice discover mdns' ask actively.",
   options: {
     ...TARGET_OPTIONS,
     protocol: { kind: 'text', value: 'NAME', help: 'Only devices of this protocol.' },
@@ -40,6 +44,9 @@ export const discover = defineVerb({
     else if (items.length === 0) out.note('Nothing new was seen.')
     else {
       for (const line of discoveredTable(items, Date.now(), out.style, out.width)) out.line(line)
+      for (const { id, facts } of items.filter(({ facts }) => facts['next'] !== undefined).slice(0, MAX_HINTS)) {
+        out.note(`${printable(id)}: ${printable(facts['next'] ?? '')}`)
+      }
       out.note("'sluice discover approve ID --model MODEL --name NAME' makes one of them a device.")
     }
     return EXIT.ok

@@ -25,7 +25,11 @@ export async function approve(
   const key = objectKey(namespace, name)
   // A gateway chose this word: it must not stand for another field of the Device.
   if (!protocols.some((protocol) => protocol.name === spec.protocol)) {
-    const message = `protocol '${spec.protocol}' is unknown to this cloud core`
+    const next = spec.facts?.['next']
+    const message =
+      next === undefined
+        ? `protocol '${spec.protocol}' is unknown to this cloud core`
+        : `a ${spec.protocol} is no device that Sluice speaks to; instead: ${next}`
     return { ok: false, reason: 'ProtocolUnknown', message }
   }
   if (!(await objects.hasModel(namespace, model))) {
