@@ -40,7 +40,7 @@ export class KeptFile implements Disposable {
   readDecimal(nowMs: number): number | undefined {
     const length = this.#read(nowMs)
     if (length < 0) return undefined
-    const value = Number.parseFloat(scratch.latin1Slice(0, Math.min(length, 32)))
+    const value = Number.parseFloat(scratch.toString('latin1', 0, Math.min(length, 32)))
     if (Number.isFinite(value)) return value
     this.#problem = 'faulty'
     return undefined
@@ -49,7 +49,7 @@ export class KeptFile implements Disposable {
   /** The whole file without white space around it; at most 16 KiB. */
   readText(nowMs: number): string | undefined {
     const length = this.#read(nowMs)
-    return length < 0 ? undefined : scratch.latin1Slice(0, length).trim()
+    return length < 0 ? undefined : scratch.toString('latin1', 0, length).trim()
   }
 
   #read(nowMs: number): number {

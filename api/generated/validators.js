@@ -6372,7 +6372,7 @@ return errors === 0;
 }
 
 export const validateGateway = validate2;
-const schema2 = {"type":"object","required":["apiVersion","kind","metadata"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Gateway"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","properties":{"mode":{"type":"string","enum":["autonomous","tethered"],"default":"autonomous","description":"Whether the gateway decides for itself while the link is down."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Link heartbeat. Default 15s."},"description":{"type":"string","maxLength":1024},"energy":{"type":"object","properties":{"meter":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320,"description":"A Device this gateway serves, as namespace/name."},"power":{"type":"string","maxLength":63,"description":"Its property in W. Default: the one with role power."},"energy":{"type":"string","maxLength":63,"description":"Its counter in J, Wh or kWh. Default: the one with role energy."}},"additionalProperties":false,"description":"A meter whose twin is the power source of this gateway."},"battery":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320},"percent":{"type":"string","maxLength":63}},"additionalProperties":false,"description":"A battery behind a Device, such as a UPS or a solar charge controller."},"idle":{"type":"string","enum":["system","share"],"default":"system","description":"Idle energy stays with the system, or is shared among workloads by their use."},"capacityJ":{"type":"number","minimum":0,"description":"Usable energy of a battery that does not say it itself."}},"additionalProperties":false},"policy":{"type":"object","required":["stages"],"properties":{"stages":{"type":"array","items":{"type":"object","required":["name","when"],"properties":{"name":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"when":{"type":"array","items":{"type":"object","properties":{"onBattery":{"type":"boolean","description":"The gateway runs on its battery, or does not."},"batteryBelow":{"type":"number","minimum":0,"maximum":100,"description":"Charge in per cent."},"emptyWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"The battery is forecast to be empty sooner than this."},"hotterThan":{"type":"number","description":"Hottest zone in degrees Celsius."},"throttled":{"type":"boolean","description":"Slowed down by heat or for want of voltage, or not."},"linkBelow":{"type":"number","minimum":0,"maximum":1,"description":"Quality of the way to the hub, 0 unusable to 1 perfect."},"roundTripAboveMs":{"type":"number","minimum":0},"lossAbove":{"type":"number","minimum":0,"maximum":1,"description":"Share of pings that nobody answered."}},"additionalProperties":false},"maxItems":8,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Any of these; within one, all of it."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Must hold this long before the stage begins. Default 30s."},"hold":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Once begun, the stage lasts at least this long. Default 5m."},"poll":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which poll periods are stretched."},"report":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which report periods are stretched."},"pause":{"type":"array","items":{"type":"string","enum":["deferrable","normal"]},"maxItems":2,"x-kubernetes-list-type":"atomic","description":"Devices of this importance are left alone. `critical` ones are never touched."}},"additionalProperties":false},"maxItems":8,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"maxPoll":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"No property is stretched beyond this. Default 1h."}},"additionalProperties":false},"taints":{"type":"array","items":{"type":"string","enum":["BatteryLow","OnBattery","LinkDegraded","Throttled"]},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"Conditions that also taint the Node: NoSchedule."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema2 = {"type":"object","required":["apiVersion","kind","metadata"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Gateway"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","properties":{"mode":{"type":"string","enum":["autonomous","tethered"],"default":"autonomous","description":"Whether the gateway decides for itself while the link is down."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Link heartbeat. Default 15s."},"description":{"type":"string","maxLength":1024},"energy":{"type":"object","properties":{"meter":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320,"description":"A Device this gateway serves, as namespace/name."},"power":{"type":"string","maxLength":63,"description":"Its property in W. Default: the one with role power."},"energy":{"type":"string","maxLength":63,"description":"Its counter in J, Wh or kWh. Default: the one with role energy."}},"additionalProperties":false,"description":"A meter whose twin is the power source of this gateway."},"battery":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320},"percent":{"type":"string","maxLength":63}},"additionalProperties":false,"description":"A battery behind a Device, such as a UPS or a solar charge controller."},"idle":{"type":"string","enum":["system","share"],"default":"system","description":"Idle energy stays with the system, or is shared among workloads by their use."},"capacityJ":{"type":"number","minimum":0,"description":"Usable energy of a battery that does not say it itself."},"ipmi":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"description":"A BMC on the network. Default: the one of this machine."},"port":{"type":"integer","minimum":1,"maximum":65535},"user":{"type":"string","maxLength":64},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password in its first line."},"sensor":{"type":"string","maxLength":64,"description":"A sensor in watts, where the BMC has no DCMI power reading."}},"additionalProperties":false,"description":"A management controller that measures the power of this machine."},"carbon":{"type":"object","properties":{"gPerKWh":{"type":"number","minimum":0,"maximum":10000,"description":"Of a supply that never changes."},"file":{"type":"string","maxLength":1024,"description":"File on the gateway, read again when it changes."},"url":{"type":"string","maxLength":2048,"description":"Asked every 15 minutes."},"topic":{"type":"string","maxLength":512,"description":"MQTT topic of the broker of this gateway."}},"additionalProperties":false,"description":"Carbon intensity of the supply: a number, or JSON with g/kWh by hour: [{\"at\": \"2026-01-01T00:00Z\", \"gPerKWh\": 210}]."}},"additionalProperties":false},"policy":{"type":"object","required":["stages"],"properties":{"stages":{"type":"array","items":{"type":"object","required":["name","when"],"properties":{"name":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"when":{"type":"array","items":{"type":"object","properties":{"onBattery":{"type":"boolean","description":"The gateway runs on its battery, or does not."},"batteryBelow":{"type":"number","minimum":0,"maximum":100,"description":"Charge in per cent."},"emptyWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"The battery is forecast to be empty sooner than this."},"hotterThan":{"type":"number","description":"Hottest zone in degrees Celsius."},"throttled":{"type":"boolean","description":"Slowed down by heat or for want of voltage, or not."},"linkBelow":{"type":"number","minimum":0,"maximum":1,"description":"Quality of the way to the hub, 0 unusable to 1 perfect."},"roundTripAboveMs":{"type":"number","minimum":0},"lossAbove":{"type":"number","minimum":0,"maximum":1,"description":"Share of pings that nobody answered."}},"additionalProperties":false},"maxItems":8,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Any of these; within one, all of it."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Must hold this long before the stage begins. Default 30s."},"hold":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Once begun, the stage lasts at least this long. Default 5m."},"poll":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which poll periods are stretched."},"report":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which report periods are stretched."},"pause":{"type":"array","items":{"type":"string","enum":["deferrable","normal"]},"maxItems":2,"x-kubernetes-list-type":"atomic","description":"Devices of this importance are left alone. `critical` ones are never touched."}},"additionalProperties":false},"maxItems":8,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"maxPoll":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"No property is stretched beyond this. Default 1h."}},"additionalProperties":false},"taints":{"type":"array","items":{"type":"string","enum":["BatteryLow","OnBattery","LinkDegraded","Throttled"]},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"Conditions that also taint the Node: NoSchedule."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 
 function validate2(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -6790,7 +6790,7 @@ if(data22.energy !== undefined){
 let data26 = data22.energy;
 if(data26 && typeof data26 == "object" && !Array.isArray(data26)){
 for(const key5 in data26){
-if(!((((key5 === "meter") || (key5 === "battery")) || (key5 === "idle")) || (key5 === "capacityJ"))){
+if(!((((((key5 === "meter") || (key5 === "battery")) || (key5 === "idle")) || (key5 === "capacityJ")) || (key5 === "ipmi")) || (key5 === "carbon"))){
 const err57 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties/spec/properties/energy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key5}};
 (vErrors ??= []).push(err57);
 errors++;
@@ -6943,433 +6943,612 @@ const err77 = {instancePath:instancePath+"/spec/energy/capacityJ",schemaPath:"#/
 errors++;
 }
 }
-}
-else {
-const err78 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties/spec/properties/energy/type",keyword:"type",params:{type: "object"}};
+if(data26.ipmi !== undefined){
+let data36 = data26.ipmi;
+if(data36 && typeof data36 == "object" && !Array.isArray(data36)){
+for(const key8 in data36){
+if(!(((((key8 === "host") || (key8 === "port")) || (key8 === "user")) || (key8 === "passwordFile")) || (key8 === "sensor"))){
+const err78 = {instancePath:instancePath+"/spec/energy/ipmi",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8}};
 (vErrors ??= []).push(err78);
 errors++;
 }
 }
-if(data22.policy !== undefined){
-let data36 = data22.policy;
-if(data36 && typeof data36 == "object" && !Array.isArray(data36)){
-if(data36.stages === undefined){
-const err79 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/required",keyword:"required",params:{missingProperty: "stages"}};
+if(data36.host !== undefined){
+let data37 = data36.host;
+if(typeof data37 === "string"){
+if(func1(data37) > 253){
+const err79 = {instancePath:instancePath+"/spec/energy/ipmi/host",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err79);
 errors++;
 }
-for(const key8 in data36){
-if(!((key8 === "stages") || (key8 === "maxPoll"))){
-const err80 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8}};
+}
+else {
+const err80 = {instancePath:instancePath+"/spec/energy/ipmi/host",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err80);
 errors++;
 }
 }
-if(data36.stages !== undefined){
-let data37 = data36.stages;
-if(Array.isArray(data37)){
-if(data37.length > 8){
-const err81 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/maxItems",keyword:"maxItems",params:{limit: 8}};
+if(data36.port !== undefined){
+let data38 = data36.port;
+if(!(((typeof data38 == "number") && (!(data38 % 1) && !isNaN(data38))) && (isFinite(data38)))){
+const err81 = {instancePath:instancePath+"/spec/energy/ipmi/port",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err81);
 errors++;
 }
-const len3 = data37.length;
-for(let i3=0; i3<len3; i3++){
-let data38 = data37[i3];
-if(data38 && typeof data38 == "object" && !Array.isArray(data38)){
-if(data38.name === undefined){
-const err82 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "name"}};
+if((typeof data38 == "number") && (isFinite(data38))){
+if(data38 > 65535 || isNaN(data38)){
+const err82 = {instancePath:instancePath+"/spec/energy/ipmi/port",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err82);
 errors++;
 }
-if(data38.when === undefined){
-const err83 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "when"}};
+if(data38 < 1 || isNaN(data38)){
+const err83 = {instancePath:instancePath+"/spec/energy/ipmi/port",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err83);
 errors++;
 }
-for(const key9 in data38){
-if(!(((((((key9 === "name") || (key9 === "when")) || (key9 === "after")) || (key9 === "hold")) || (key9 === "poll")) || (key9 === "report")) || (key9 === "pause"))){
-const err84 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
+}
+}
+if(data36.user !== undefined){
+let data39 = data36.user;
+if(typeof data39 === "string"){
+if(func1(data39) > 64){
+const err84 = {instancePath:instancePath+"/spec/energy/ipmi/user",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/user/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err84);
 errors++;
 }
 }
-if(data38.name !== undefined){
-let data39 = data38.name;
-if(typeof data39 === "string"){
-if(func1(data39) > 63){
-const err85 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
+else {
+const err85 = {instancePath:instancePath+"/spec/energy/ipmi/user",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/user/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err85);
 errors++;
 }
-if(func1(data39) < 1){
-const err86 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data36.passwordFile !== undefined){
+let data40 = data36.passwordFile;
+if(typeof data40 === "string"){
+if(func1(data40) > 1024){
+const err86 = {instancePath:instancePath+"/spec/energy/ipmi/passwordFile",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err86);
 errors++;
 }
-if(!pattern1.test(data39)){
-const err87 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}};
+}
+else {
+const err87 = {instancePath:instancePath+"/spec/energy/ipmi/passwordFile",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err87);
 errors++;
 }
 }
-else {
-const err88 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/type",keyword:"type",params:{type: "string"}};
+if(data36.sensor !== undefined){
+let data41 = data36.sensor;
+if(typeof data41 === "string"){
+if(func1(data41) > 64){
+const err88 = {instancePath:instancePath+"/spec/energy/ipmi/sensor",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/sensor/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err88);
 errors++;
 }
 }
-if(data38.when !== undefined){
-let data40 = data38.when;
-if(Array.isArray(data40)){
-if(data40.length > 8){
-const err89 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/maxItems",keyword:"maxItems",params:{limit: 8}};
+else {
+const err89 = {instancePath:instancePath+"/spec/energy/ipmi/sensor",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/sensor/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err89);
 errors++;
 }
-if(data40.length < 1){
-const err90 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/minItems",keyword:"minItems",params:{limit: 1}};
+}
+}
+else {
+const err90 = {instancePath:instancePath+"/spec/energy/ipmi",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err90);
 errors++;
 }
-const len4 = data40.length;
-for(let i4=0; i4<len4; i4++){
-let data41 = data40[i4];
-if(data41 && typeof data41 == "object" && !Array.isArray(data41)){
-for(const key10 in data41){
-if(!((((((((key10 === "onBattery") || (key10 === "batteryBelow")) || (key10 === "emptyWithin")) || (key10 === "hotterThan")) || (key10 === "throttled")) || (key10 === "linkBelow")) || (key10 === "roundTripAboveMs")) || (key10 === "lossAbove"))){
-const err91 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
+}
+if(data26.carbon !== undefined){
+let data42 = data26.carbon;
+if(data42 && typeof data42 == "object" && !Array.isArray(data42)){
+for(const key9 in data42){
+if(!((((key9 === "gPerKWh") || (key9 === "file")) || (key9 === "url")) || (key9 === "topic"))){
+const err91 = {instancePath:instancePath+"/spec/energy/carbon",schemaPath:"#/properties/spec/properties/energy/properties/carbon/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
 (vErrors ??= []).push(err91);
 errors++;
 }
 }
-if(data41.onBattery !== undefined){
-if(typeof data41.onBattery !== "boolean"){
-const err92 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/onBattery",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/onBattery/type",keyword:"type",params:{type: "boolean"}};
+if(data42.gPerKWh !== undefined){
+let data43 = data42.gPerKWh;
+if((typeof data43 == "number") && (isFinite(data43))){
+if(data43 > 10000 || isNaN(data43)){
+const err92 = {instancePath:instancePath+"/spec/energy/carbon/gPerKWh",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/gPerKWh/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10000}};
 (vErrors ??= []).push(err92);
 errors++;
 }
-}
-if(data41.batteryBelow !== undefined){
-let data43 = data41.batteryBelow;
-if((typeof data43 == "number") && (isFinite(data43))){
-if(data43 > 100 || isNaN(data43)){
-const err93 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100}};
-(vErrors ??= []).push(err93);
-errors++;
-}
 if(data43 < 0 || isNaN(data43)){
-const err94 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err94);
+const err93 = {instancePath:instancePath+"/spec/energy/carbon/gPerKWh",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/gPerKWh/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err93);
 errors++;
 }
 }
 else {
-const err95 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/type",keyword:"type",params:{type: "number"}};
+const err94 = {instancePath:instancePath+"/spec/energy/carbon/gPerKWh",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/gPerKWh/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err94);
+errors++;
+}
+}
+if(data42.file !== undefined){
+let data44 = data42.file;
+if(typeof data44 === "string"){
+if(func1(data44) > 1024){
+const err95 = {instancePath:instancePath+"/spec/energy/carbon/file",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/file/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err95);
 errors++;
 }
 }
-if(data41.emptyWithin !== undefined){
-let data44 = data41.emptyWithin;
-if(typeof data44 === "string"){
-if(func1(data44) > 20){
-const err96 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err96 = {instancePath:instancePath+"/spec/energy/carbon/file",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/file/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err96);
 errors++;
 }
-if(!pattern3.test(data44)){
-const err97 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data42.url !== undefined){
+let data45 = data42.url;
+if(typeof data45 === "string"){
+if(func1(data45) > 2048){
+const err97 = {instancePath:instancePath+"/spec/energy/carbon/url",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/url/maxLength",keyword:"maxLength",params:{limit: 2048}};
 (vErrors ??= []).push(err97);
 errors++;
 }
 }
 else {
-const err98 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/type",keyword:"type",params:{type: "string"}};
+const err98 = {instancePath:instancePath+"/spec/energy/carbon/url",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/url/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err98);
 errors++;
 }
 }
-if(data41.hotterThan !== undefined){
-let data45 = data41.hotterThan;
-if(!((typeof data45 == "number") && (isFinite(data45)))){
-const err99 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/hotterThan",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/hotterThan/type",keyword:"type",params:{type: "number"}};
+if(data42.topic !== undefined){
+let data46 = data42.topic;
+if(typeof data46 === "string"){
+if(func1(data46) > 512){
+const err99 = {instancePath:instancePath+"/spec/energy/carbon/topic",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err99);
 errors++;
 }
 }
-if(data41.throttled !== undefined){
-if(typeof data41.throttled !== "boolean"){
-const err100 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/throttled",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/throttled/type",keyword:"type",params:{type: "boolean"}};
+else {
+const err100 = {instancePath:instancePath+"/spec/energy/carbon/topic",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err100);
 errors++;
 }
 }
-if(data41.linkBelow !== undefined){
-let data47 = data41.linkBelow;
-if((typeof data47 == "number") && (isFinite(data47))){
-if(data47 > 1 || isNaN(data47)){
-const err101 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+}
+else {
+const err101 = {instancePath:instancePath+"/spec/energy/carbon",schemaPath:"#/properties/spec/properties/energy/properties/carbon/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err101);
 errors++;
 }
-if(data47 < 0 || isNaN(data47)){
-const err102 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+}
+else {
+const err102 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties/spec/properties/energy/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err102);
 errors++;
 }
 }
-else {
-const err103 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/type",keyword:"type",params:{type: "number"}};
+if(data22.policy !== undefined){
+let data47 = data22.policy;
+if(data47 && typeof data47 == "object" && !Array.isArray(data47)){
+if(data47.stages === undefined){
+const err103 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/required",keyword:"required",params:{missingProperty: "stages"}};
 (vErrors ??= []).push(err103);
 errors++;
 }
-}
-if(data41.roundTripAboveMs !== undefined){
-let data48 = data41.roundTripAboveMs;
-if((typeof data48 == "number") && (isFinite(data48))){
-if(data48 < 0 || isNaN(data48)){
-const err104 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+for(const key10 in data47){
+if(!((key10 === "stages") || (key10 === "maxPoll"))){
+const err104 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
 (vErrors ??= []).push(err104);
 errors++;
 }
 }
-else {
-const err105 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/type",keyword:"type",params:{type: "number"}};
+if(data47.stages !== undefined){
+let data48 = data47.stages;
+if(Array.isArray(data48)){
+if(data48.length > 8){
+const err105 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/maxItems",keyword:"maxItems",params:{limit: 8}};
 (vErrors ??= []).push(err105);
 errors++;
 }
-}
-if(data41.lossAbove !== undefined){
-let data49 = data41.lossAbove;
-if((typeof data49 == "number") && (isFinite(data49))){
-if(data49 > 1 || isNaN(data49)){
-const err106 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+const len3 = data48.length;
+for(let i3=0; i3<len3; i3++){
+let data49 = data48[i3];
+if(data49 && typeof data49 == "object" && !Array.isArray(data49)){
+if(data49.name === undefined){
+const err106 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "name"}};
 (vErrors ??= []).push(err106);
 errors++;
 }
-if(data49 < 0 || isNaN(data49)){
-const err107 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data49.when === undefined){
+const err107 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "when"}};
 (vErrors ??= []).push(err107);
 errors++;
 }
-}
-else {
-const err108 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/type",keyword:"type",params:{type: "number"}};
+for(const key11 in data49){
+if(!(((((((key11 === "name") || (key11 === "when")) || (key11 === "after")) || (key11 === "hold")) || (key11 === "poll")) || (key11 === "report")) || (key11 === "pause"))){
+const err108 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11}};
 (vErrors ??= []).push(err108);
 errors++;
 }
 }
-}
-else {
-const err109 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/type",keyword:"type",params:{type: "object"}};
+if(data49.name !== undefined){
+let data50 = data49.name;
+if(typeof data50 === "string"){
+if(func1(data50) > 63){
+const err109 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err109);
 errors++;
 }
-}
-}
-else {
-const err110 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/type",keyword:"type",params:{type: "array"}};
+if(func1(data50) < 1){
+const err110 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err110);
 errors++;
 }
-}
-if(data38.after !== undefined){
-let data50 = data38.after;
-if(typeof data50 === "string"){
-if(func1(data50) > 20){
-const err111 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern1.test(data50)){
+const err111 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}};
 (vErrors ??= []).push(err111);
 errors++;
 }
-if(!pattern3.test(data50)){
-const err112 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err112 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err112);
 errors++;
 }
 }
-else {
-const err113 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/type",keyword:"type",params:{type: "string"}};
+if(data49.when !== undefined){
+let data51 = data49.when;
+if(Array.isArray(data51)){
+if(data51.length > 8){
+const err113 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/maxItems",keyword:"maxItems",params:{limit: 8}};
 (vErrors ??= []).push(err113);
 errors++;
 }
-}
-if(data38.hold !== undefined){
-let data51 = data38.hold;
-if(typeof data51 === "string"){
-if(func1(data51) > 20){
-const err114 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data51.length < 1){
+const err114 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err114);
 errors++;
 }
-if(!pattern3.test(data51)){
-const err115 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+const len4 = data51.length;
+for(let i4=0; i4<len4; i4++){
+let data52 = data51[i4];
+if(data52 && typeof data52 == "object" && !Array.isArray(data52)){
+for(const key12 in data52){
+if(!((((((((key12 === "onBattery") || (key12 === "batteryBelow")) || (key12 === "emptyWithin")) || (key12 === "hotterThan")) || (key12 === "throttled")) || (key12 === "linkBelow")) || (key12 === "roundTripAboveMs")) || (key12 === "lossAbove"))){
+const err115 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12}};
 (vErrors ??= []).push(err115);
 errors++;
 }
 }
-else {
-const err116 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/type",keyword:"type",params:{type: "string"}};
+if(data52.onBattery !== undefined){
+if(typeof data52.onBattery !== "boolean"){
+const err116 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/onBattery",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/onBattery/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err116);
 errors++;
 }
 }
-if(data38.poll !== undefined){
-let data52 = data38.poll;
-if((typeof data52 == "number") && (isFinite(data52))){
-if(data52 > 1000 || isNaN(data52)){
-const err117 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
+if(data52.batteryBelow !== undefined){
+let data54 = data52.batteryBelow;
+if((typeof data54 == "number") && (isFinite(data54))){
+if(data54 > 100 || isNaN(data54)){
+const err117 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100}};
 (vErrors ??= []).push(err117);
 errors++;
 }
-if(data52 < 1 || isNaN(data52)){
-const err118 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(data54 < 0 || isNaN(data54)){
+const err118 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err118);
 errors++;
 }
 }
 else {
-const err119 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/type",keyword:"type",params:{type: "number"}};
+const err119 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err119);
 errors++;
 }
 }
-if(data38.report !== undefined){
-let data53 = data38.report;
-if((typeof data53 == "number") && (isFinite(data53))){
-if(data53 > 1000 || isNaN(data53)){
-const err120 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
+if(data52.emptyWithin !== undefined){
+let data55 = data52.emptyWithin;
+if(typeof data55 === "string"){
+if(func1(data55) > 20){
+const err120 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err120);
 errors++;
 }
-if(data53 < 1 || isNaN(data53)){
-const err121 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!pattern3.test(data55)){
+const err121 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err121);
 errors++;
 }
 }
 else {
-const err122 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/type",keyword:"type",params:{type: "number"}};
+const err122 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err122);
 errors++;
 }
 }
-if(data38.pause !== undefined){
-let data54 = data38.pause;
-if(Array.isArray(data54)){
-if(data54.length > 2){
-const err123 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/maxItems",keyword:"maxItems",params:{limit: 2}};
+if(data52.hotterThan !== undefined){
+let data56 = data52.hotterThan;
+if(!((typeof data56 == "number") && (isFinite(data56)))){
+const err123 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/hotterThan",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/hotterThan/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err123);
 errors++;
 }
-const len5 = data54.length;
-for(let i5=0; i5<len5; i5++){
-let data55 = data54[i5];
-if(typeof data55 !== "string"){
-const err124 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/type",keyword:"type",params:{type: "string"}};
+}
+if(data52.throttled !== undefined){
+if(typeof data52.throttled !== "boolean"){
+const err124 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/throttled",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/throttled/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err124);
 errors++;
 }
-if(!((data55 === "deferrable") || (data55 === "normal"))){
-const err125 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.policy.properties.stages.items.properties.pause.items.enum}};
+}
+if(data52.linkBelow !== undefined){
+let data58 = data52.linkBelow;
+if((typeof data58 == "number") && (isFinite(data58))){
+if(data58 > 1 || isNaN(data58)){
+const err125 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
 (vErrors ??= []).push(err125);
 errors++;
 }
-}
-}
-else {
-const err126 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/type",keyword:"type",params:{type: "array"}};
+if(data58 < 0 || isNaN(data58)){
+const err126 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err126);
 errors++;
 }
 }
-}
 else {
-const err127 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/type",keyword:"type",params:{type: "object"}};
+const err127 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err127);
 errors++;
 }
 }
-const duplicates0 = duplicateItems(data37, ["name"]);
-if(duplicates0.length > 0){
-const err128 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
+if(data52.roundTripAboveMs !== undefined){
+let data59 = data52.roundTripAboveMs;
+if((typeof data59 == "number") && (isFinite(data59))){
+if(data59 < 0 || isNaN(data59)){
+const err128 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err128);
 errors++;
 }
 }
 else {
-const err129 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/type",keyword:"type",params:{type: "array"}};
+const err129 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err129);
 errors++;
 }
 }
-if(data36.maxPoll !== undefined){
-let data56 = data36.maxPoll;
-if(typeof data56 === "string"){
-if(func1(data56) > 20){
-const err130 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data52.lossAbove !== undefined){
+let data60 = data52.lossAbove;
+if((typeof data60 == "number") && (isFinite(data60))){
+if(data60 > 1 || isNaN(data60)){
+const err130 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
 (vErrors ??= []).push(err130);
 errors++;
 }
-if(!pattern3.test(data56)){
-const err131 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(data60 < 0 || isNaN(data60)){
+const err131 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err131);
 errors++;
 }
 }
 else {
-const err132 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/type",keyword:"type",params:{type: "string"}};
+const err132 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err132);
 errors++;
 }
 }
 }
 else {
-const err133 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/type",keyword:"type",params:{type: "object"}};
+const err133 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err133);
 errors++;
 }
 }
-if(data22.taints !== undefined){
-let data57 = data22.taints;
-if(Array.isArray(data57)){
-if(data57.length > 4){
-const err134 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/maxItems",keyword:"maxItems",params:{limit: 4}};
+}
+else {
+const err134 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err134);
 errors++;
 }
-const len6 = data57.length;
-for(let i6=0; i6<len6; i6++){
-let data58 = data57[i6];
-if(typeof data58 !== "string"){
-const err135 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/type",keyword:"type",params:{type: "string"}};
+}
+if(data49.after !== undefined){
+let data61 = data49.after;
+if(typeof data61 === "string"){
+if(func1(data61) > 20){
+const err135 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err135);
 errors++;
 }
-if(!((((data58 === "BatteryLow") || (data58 === "OnBattery")) || (data58 === "LinkDegraded")) || (data58 === "Throttled"))){
-const err136 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.taints.items.enum}};
+if(!pattern3.test(data61)){
+const err136 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err136);
 errors++;
 }
 }
-}
 else {
-const err137 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/type",keyword:"type",params:{type: "array"}};
+const err137 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err137);
 errors++;
 }
 }
+if(data49.hold !== undefined){
+let data62 = data49.hold;
+if(typeof data62 === "string"){
+if(func1(data62) > 20){
+const err138 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err138);
+errors++;
+}
+if(!pattern3.test(data62)){
+const err139 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err139);
+errors++;
+}
 }
 else {
-const err138 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err138);
+const err140 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err140);
+errors++;
+}
+}
+if(data49.poll !== undefined){
+let data63 = data49.poll;
+if((typeof data63 == "number") && (isFinite(data63))){
+if(data63 > 1000 || isNaN(data63)){
+const err141 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
+(vErrors ??= []).push(err141);
+errors++;
+}
+if(data63 < 1 || isNaN(data63)){
+const err142 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err142);
+errors++;
+}
+}
+else {
+const err143 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err143);
+errors++;
+}
+}
+if(data49.report !== undefined){
+let data64 = data49.report;
+if((typeof data64 == "number") && (isFinite(data64))){
+if(data64 > 1000 || isNaN(data64)){
+const err144 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
+(vErrors ??= []).push(err144);
+errors++;
+}
+if(data64 < 1 || isNaN(data64)){
+const err145 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err145);
+errors++;
+}
+}
+else {
+const err146 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err146);
+errors++;
+}
+}
+if(data49.pause !== undefined){
+let data65 = data49.pause;
+if(Array.isArray(data65)){
+if(data65.length > 2){
+const err147 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/maxItems",keyword:"maxItems",params:{limit: 2}};
+(vErrors ??= []).push(err147);
+errors++;
+}
+const len5 = data65.length;
+for(let i5=0; i5<len5; i5++){
+let data66 = data65[i5];
+if(typeof data66 !== "string"){
+const err148 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err148);
+errors++;
+}
+if(!((data66 === "deferrable") || (data66 === "normal"))){
+const err149 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.policy.properties.stages.items.properties.pause.items.enum}};
+(vErrors ??= []).push(err149);
 errors++;
 }
 }
 }
 else {
-const err139 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err139);
+const err150 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err150);
+errors++;
+}
+}
+}
+else {
+const err151 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err151);
+errors++;
+}
+}
+const duplicates0 = duplicateItems(data48, ["name"]);
+if(duplicates0.length > 0){
+const err152 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
+(vErrors ??= []).push(err152);
+errors++;
+}
+}
+else {
+const err153 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err153);
+errors++;
+}
+}
+if(data47.maxPoll !== undefined){
+let data67 = data47.maxPoll;
+if(typeof data67 === "string"){
+if(func1(data67) > 20){
+const err154 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err154);
+errors++;
+}
+if(!pattern3.test(data67)){
+const err155 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err155);
+errors++;
+}
+}
+else {
+const err156 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err156);
+errors++;
+}
+}
+}
+else {
+const err157 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err157);
+errors++;
+}
+}
+if(data22.taints !== undefined){
+let data68 = data22.taints;
+if(Array.isArray(data68)){
+if(data68.length > 4){
+const err158 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/maxItems",keyword:"maxItems",params:{limit: 4}};
+(vErrors ??= []).push(err158);
+errors++;
+}
+const len6 = data68.length;
+for(let i6=0; i6<len6; i6++){
+let data69 = data68[i6];
+if(typeof data69 !== "string"){
+const err159 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err159);
+errors++;
+}
+if(!((((data69 === "BatteryLow") || (data69 === "OnBattery")) || (data69 === "LinkDegraded")) || (data69 === "Throttled"))){
+const err160 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.taints.items.enum}};
+(vErrors ??= []).push(err160);
+errors++;
+}
+}
+}
+else {
+const err161 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err161);
+errors++;
+}
+}
+}
+else {
+const err162 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err162);
+errors++;
+}
+}
+}
+else {
+const err163 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err163);
 errors++;
 }
 validate2.errors = vErrors;

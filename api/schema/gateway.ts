@@ -61,6 +61,38 @@ const gatewayEnergy = () =>
       }),
     ),
     capacityJ: optional(number({ minimum: 0, description: 'Usable energy of a battery that does not say it itself.' })),
+    ipmi: optional(
+      object(
+        {
+          host: optional(
+            text({ maxLength: 253, description: 'A BMC on the network. Default: the one of this machine.' }),
+          ),
+          port: optional(integer({ minimum: 1, maximum: 65_535 })),
+          user: optional(text({ maxLength: 64 })),
+          passwordFile: optional(
+            text({ maxLength: 1024, description: 'File on the gateway with the password in its first line.' }),
+          ),
+          sensor: optional(
+            text({ maxLength: 64, description: 'A sensor in watts, where the BMC has no DCMI power reading.' }),
+          ),
+        },
+        { description: 'A management controller that measures the power of this machine.' },
+      ),
+    ),
+    carbon: optional(
+      object(
+        {
+          gPerKWh: optional(number({ minimum: 0, maximum: 10_000, description: 'Of a supply that never changes.' })),
+          file: optional(text({ maxLength: 1024, description: 'File on the gateway, read again when it changes.' })),
+          url: optional(text({ maxLength: 2048, description: 'Asked every 15 minutes.' })),
+          topic: optional(text({ maxLength: 512, description: 'MQTT topic of the broker of this gateway.' })),
+        },
+        {
+          description:
+            'Carbon intensity of the supply: a number, or JSON with g/kWh by hour: [{"at": "2026-01-01T00:00Z", "gPerKWh": 210}].',
+        },
+      ),
+    ),
   })
 
 export const gatewayStatus = () =>

@@ -17,6 +17,7 @@ const origin = {
     description: 'What was read: rapl, battery, hwmon:ina226, pmic, dcmi, device:plant/meter-1, model.',
   }),
   errorPercent: optional(number({ minimum: 0, description: 'Standard error of the figure, where it is known.' })),
+  reason: optional(text({ maxLength: 256, description: 'Why the figure is worth less than it could be.' })),
 }
 
 /** A forecast with the interval it lies in with nine chances of ten. */

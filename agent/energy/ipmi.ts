@@ -1,0 +1,138 @@
+import { existsSync } from 'node:fs'
+import type { Clock } from '../../api/clock.ts'
+import { type RunTool, runTool, SlowProbe, ToolFailure } from './slow-probe.ts'
+import type { EnergySource, Sample, SourceHealth } from './source.ts'
+
+/** A BMC answers in tens of milliseconds to seconds, and each question is a process. */
+const EVERY_MS = 15_000
+const TIMEOUT_MS = 10_000
+const DEVICES = ['/dev/ipmi0', '/dev/ipmi/0', '/dev/ipmidev/0']
+
+export interface IpmiConfig {
+  /** A BMC on the network; without it the one of this machine. */
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+  readonly user?: string | undefined
+  /** File on the gateway with the password in its first line: never an argument, where everybody could read it. */
+  readonly passwordFile?: string | undefined
+  /** A power sensor by its name, where the BMC does not speak DCMI. Default: any sensor in watts. */
+  readonly sensor?: string | undefined
+}
+
+/** Watts of `ipmitool dcmi power reading`; undefined when it is not active. */
+export function dcmiWatts(output: string): number | undefined {
+  if (/Power reading state is:\s*deactivated/i.test(output)) return undefined
+  const watts = /Instantaneous power reading:\s*(\d+)\s*Watts/i.exec(output)?.[1]
+  return watts === undefined ? undefined : Number(watts)
+}
+
+/**
+ * Watts of `ipmitool sdr` or `sensor reading` lines. Of several, the one that is named, or else the one whose name says
+ * that it is the whole. Supplies are not added: redundant ones may or may not share the load.
+ */
+export function sensorWatts(output: string, name: string | undefined): number | undefined {
+  const found: { readonly name: string; readonly watts: number }[] = []
+  for (const line of output.split('\n')) {
+    const [label = '', ...fields] = line.split('|').map((field) => field.trim())
+    const watts = fields
+      .map((field) => /^(-?\d+(?:\.\d+)?)\s*Watts$/i.exec(field)?.[1])
+      .find((match) => match !== undefined)
+    // `ipmitool sensor` has the unit in a column of its own.
+    const split = fields[1]?.toLowerCase() === 'watts' ? fields[0] : undefined
+    const value = Number(watts ?? split ?? Number.NaN)
+    if (Number.isFinite(value)) found.push({ name: label, watts: value })
+  }
+  if (name !== undefined) return found.find((sensor) => sensor.name === name)?.watts
+  if (found.length === 1) return found[0]!.watts
+  return found.find((sensor) => /^(pwr consumption|system level|total|sys.*power|power meter|power)/i.test(sensor.name))
+    ?.watts
+}
+
+/** The power that a BMC measures, by DCMI or by a sensor, through `ipmitool`. */
+export class IpmiSource implements EnergySource {
+  readonly name = 'ipmi'
+  readonly #config: IpmiConfig | undefined
+  readonly #probe: SlowProbe<{ readonly watts: number; readonly by: string }>
+  readonly #device: () => boolean
+  #dcmi: boolean | undefined
+
+  /** Without a configuration the BMC of this machine is asked, where the kernel shows one. */
+  constructor(config: IpmiConfig | undefined, clock: Clock, run: RunTool = runTool, device = hasDevice) {
+    this.#config = config
+    this.#device = device
+    this.#probe = new SlowProbe({ clock, everyMs: EVERY_MS, probe: (signal) => this.#ask(run, signal) })
+  }
+
+  discover(): void {
+    if (this.#config !== undefined || this.#device()) this.#probe.start()
+  }
+
+  async #ask(run: RunTool, signal: AbortSignal): Promise<{ watts: number; by: string }> {
+    const options = { signal, timeoutMs: TIMEOUT_MS }
+    const target = targetOf(this.#config)
+    const sensor = this.#config?.sensor
+    if (sensor === undefined && this.#dcmi !== false) {
+      const output = await run('ipmitool', [...target, 'dcmi', 'power', 'reading'], options).catch((error: unknown) => {
+        // Only a BMC that answered may say that it does not know DCMI; one that cannot be reached says nothing.
+        if (this.#dcmi === true || !/invalid command|not supported|0xc1|dcmi/i.test(messageOf(error))) throw error
+        return ''
+      })
+      const watts = dcmiWatts(output)
+      this.#dcmi = watts !== undefined
+      if (watts !== undefined) return { watts, by: 'dcmi' }
+    }
+    const watts = sensorWatts(await run('ipmitool', [...target, 'sensor', 'list'], options), sensor)
+    if (watts === undefined)
+      throw new Error(sensor === undefined ? NO_SENSOR : `The BMC has no sensor "${sensor}" in watts`)
+    return { watts, by: 'ipmi' }
+  }
+
+  sample(sample: Sample): void {
+    const newest = this.#probe.newest()
+    if (newest === undefined || newest.value.watts < 0) return
+    const { watts, by } = newest.value
+    sample.meters.push({ meter: 'ipmi', by, covers: 'machine', source: 'measured', watts, errorPercent: 5 })
+  }
+
+  health(): readonly SourceHealth[] {
+    const source = this.name
+    const { error } = this.#probe
+    if (this.#config === undefined && !this.#device()) {
+      return [{ source, state: 'absent', reason: 'This machine shows no BMC' }]
+    }
+    if (error instanceof ToolFailure && error.missing) {
+      const remedy = 'apt-get install ipmitool'
+      return [{ source, state: 'absent', reason: 'ipmitool is not installed', remedy }]
+    }
+    if (error instanceof ToolFailure && error.forbidden) {
+      const remedy = 'Let the agent open /dev/ipmi0: a udev rule KERNEL=="ipmi*", GROUP="sluice", MODE="0660".'
+      return [{ source, state: 'forbidden', reason: error.message, remedy }]
+    }
+    if (error !== undefined) return [{ source, state: 'faulty', reason: messageOf(error) }]
+    const watts = this.#probe.newest()?.value.watts
+    if (watts !== undefined && watts < 0) return [{ source, state: 'faulty', reason: `The BMC says ${watts} W` }]
+    if (watts === undefined) return [{ source, state: 'absent', reason: 'The BMC has not answered yet' }]
+    return [{ source, state: 'ok' }]
+  }
+
+  [Symbol.dispose](): void {
+    this.#probe[Symbol.dispose]()
+  }
+}
+
+const NO_SENSOR = 'The BMC speaks no DCMI and has no single sensor in watts; name one with spec.energy.ipmi.sensor'
+
+const hasDevice = (): boolean => DEVICES.some((path) => existsSync(path))
+
+function targetOf(config: IpmiConfig | undefined): string[] {
+  if (config?.host === undefined) return []
+  const { host, port, user, passwordFile } = config
+  return [
+    ...['-I', 'lanplus', '-H', host],
+    ...(port === undefined ? [] : ['-p', String(port)]),
+    ...(user === undefined ? [] : ['-U', user]),
+    ...(passwordFile === undefined ? [] : ['-f', passwordFile]),
+  ]
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
