@@ -1,10 +1,10 @@
 import type { Clock, Timer } from '../api/clock.ts'
 import { SluiceError } from '../api/errors.ts'
 import type { LinkGateway } from '../api/link/messages.ts'
-import type { GatewaySpec, Json } from '../api/resources.ts'
+import type { GatewaySpec, Json, ObjectKey } from '../api/resources.ts'
 import { checkValue } from '../api/twin/limits.ts'
 import type { StreamEvent } from '../api/views.ts'
-import type { LocalBroker, Protocol, Sighting } from '../mappers/sdk/mapper.ts'
+import type { DeviceBinding, LocalBroker, Protocol, Sighting } from '../mappers/sdk/mapper.ts'
 import { type CheckObject, objectChecker } from './desired/check-object.ts'
 import { DesiredObjects } from './desired/objects.ts'
 import { Sightings } from './discovery/sightings.ts'
@@ -13,10 +13,12 @@ import { Mappers, protocolOf } from './mappers/host.ts'
 import { mapperStorage } from './mappers/storage.ts'
 import { Histogram } from './metrics/histogram.ts'
 import { Notices } from './notices/notices.ts'
+import { stretchedBinding } from './policy/stretch.ts'
 import type { Store } from './store/store.ts'
 import { type NewDesire, TwinEngine } from './twin/engine.ts'
 import { takeChangedValues } from './twin/kept-values.ts'
 import { ReportBatcher } from './twin/report-batcher.ts'
+import type { StretchOf } from './twin/stretching.ts'
 import { Writes } from './twin/writes.ts'
 
 export interface CoreOptions {
@@ -67,6 +69,8 @@ export class AgentCore implements AsyncDisposable {
   readonly #desires = new Map<string, NewDesire>()
   readonly #gatewayListeners = new Set<GatewayListener>()
   listener: CoreListener | undefined
+  #bindings: ReadonlyMap<ObjectKey, DeviceBinding> = new Map()
+  #stretchOf: StretchOf | undefined
   #saveTimer: Timer | undefined
 
   constructor(options: CoreOptions) {
@@ -123,7 +127,8 @@ export class AgentCore implements AsyncDisposable {
       log,
       onBindings: (bindings) => {
         this.sightings.configured(bindings.values())
-        this.mappers.configure(bindings)
+        this.#bindings = bindings
+        this.#serve()
       },
       onGateway: (gateway) => {
         for (const listener of this.#gatewayListeners) listener(gateway?.spec, gateway)
@@ -152,6 +157,13 @@ export class AgentCore implements AsyncDisposable {
   onGatewaySpec(listener: GatewayListener): () => void {
     this.#gatewayListeners.add(listener)
     return () => void this.#gatewayListeners.delete(listener)
+  }
+
+  /** Applies a stage of the gateway's policy: longer periods for some devices, none of them for others. */
+  stretch(of: StretchOf | undefined): void {
+    this.#stretchOf = of
+    this.engine.stretch(of ?? (() => undefined))
+    this.#serve()
   }
 
   /** Local desired values that no hub has answered yet. */
@@ -199,6 +211,31 @@ export class AgentCore implements AsyncDisposable {
     this.engine.stop()
     this.batcher.stop()
     this.saveValues()
+  }
+
+  /** Gives the mappers what they are to serve under the stage in force. */
+  #serve(): void {
+    const of = this.#stretchOf
+    if (of === undefined) {
+      this.mappers.configure(this.#bindings)
+      return
+    }
+    const served = new Map<ObjectKey, DeviceBinding>()
+    for (const [key, binding] of this.#bindings) {
+      const stretch = of(key, binding.device)
+      const stretched = stretchedBinding(
+        binding,
+        this.#asks(binding) || stretch === undefined ? stretch : { ...stretch, poll: 1 },
+      )
+      if (stretched !== undefined) served.set(key, stretched)
+    }
+    this.mappers.configure(served)
+  }
+
+  /** Whether anything of a device is asked for: what speaks by itself is not slowed down by asking less often. */
+  #asks({ device, model }: DeviceBinding): boolean {
+    const listens = protocolOf(this.#options.protocols, device)?.listens
+    return listens === undefined || !model.properties.every((property) => listens(property))
   }
 
   #armSave(): void {

@@ -1,6 +1,7 @@
 import type { DeviceModelSpec, DeviceSpec, GatewaySpec, ObjectKey } from '../../api/resources.ts'
 import type { PolicyStage } from '../../api/schema/policy.ts'
 import { durationMs } from '../../api/twin/duration.ts'
+import type { CompiledReportPolicy } from '../../api/twin/report.ts'
 import type { DeviceBinding } from '../../mappers/sdk/mapper.ts'
 import { DEFAULT_POLL_MS } from '../../mappers/sdk/poll.ts'
 
@@ -43,6 +44,19 @@ export function stretchOf(
 /** A period under a stretch; one that is longer than the limit already stays as it is. */
 export const stretchedMs = (everyMs: number, { poll, maxPollMs }: Pick<Stretch, 'poll' | 'maxPollMs'>): number =>
   Math.max(everyMs, Math.min(everyMs * poll, maxPollMs))
+
+/** What says nothing of how often it reports is taken to report once a second. */
+const DEFAULT_REPORT_MS = 1000
+
+/** A report policy under a stretch: fewer reports, the same deadband. */
+export function stretchedReports(policy: CompiledReportPolicy, stretch: Stretch | undefined): CompiledReportPolicy {
+  if (stretch === undefined || stretch.report <= 1) return policy
+  return {
+    ...policy,
+    heartbeatMs: policy.heartbeatMs * stretch.report,
+    minIntervalMs: Math.max(policy.minIntervalMs, DEFAULT_REPORT_MS) * stretch.report,
+  }
+}
 
 const models = new WeakMap<DeviceModelSpec, Map<string, DeviceModelSpec>>()
 

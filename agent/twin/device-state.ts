@@ -4,6 +4,7 @@ import { durationMs } from '../../api/twin/duration.ts'
 import { type CompiledReportPolicy, compileReportPolicy, type LastReport } from '../../api/twin/report.ts'
 import { type Desired, emptyTwin, type Twin, type WriteEnd } from '../../api/twin/twin.ts'
 import type { DeviceReachability, Reading } from '../../mappers/sdk/mapper.ts'
+import { type Stretch, stretchedMs, stretchedReports } from '../policy/stretch.ts'
 import { LEAST_SILENCE_MS, Rhythm } from './rhythm.ts'
 import type { WriteJob } from './writes.ts'
 
@@ -54,6 +55,8 @@ export class DeviceState {
   toldReach: DeviceReachability | undefined = undefined
   toldReachMs = Number.NEGATIVE_INFINITY
   lastSeenMs: number | undefined = undefined
+  /** What the stage of the gateway's policy in force means for it. */
+  stretch: Stretch | undefined = undefined
   readonly jobs: WriteJob[] = []
   /** Index of this device in batch number `batch`. */
   batch = 0
@@ -79,8 +82,10 @@ export class DeviceState {
       known.add(definition.name)
       const property = this.property(definition.name, nowMonotonicMs)
       property.definition = definition
-      property.policy = compileReportPolicy(definition.report, spec.report)
-      setStaleAfter(property, definition, spec, listens(definition, spec))
+      const asked = !listens(definition, spec)
+      property.policy = stretchedReports(compileReportPolicy(definition.report, spec.report), this.stretch)
+      setStaleAfter(property, definition, spec, !asked)
+      if (asked && this.stretch !== undefined) property.staleAfterMs *= stretchRatio(definition, spec, this.stretch)
     }
     for (const property of this.properties.values()) {
       if (!known.has(property.name)) property.definition = undefined
@@ -113,6 +118,13 @@ function setStaleAfter(property: PropertyState, definition: ModelProperty, spec:
     const leastMs = listens ? LEAST_SILENCE_MS : DEFAULT_STALE_MS
     property.staleAfterMs = Math.max(3 * (everyMs || DEFAULT_POLL_MS), leastMs)
   }
+}
+
+/** How many times longer than usual a property is silent under a stretch. */
+function stretchRatio(definition: ModelProperty, spec: DeviceSpec, stretch: Stretch): number {
+  const every = definition.poll?.every ?? spec.poll?.every
+  const everyMs = every === undefined ? DEFAULT_POLL_MS : durationMs(every)
+  return stretchedMs(everyMs, stretch) / everyMs
 }
 
 /** What the store keeps of a twin apart from its last value. */

@@ -25,6 +25,7 @@ import { bounded } from './bounded-reading.ts'
 import { DeviceState, type Listens, type PropertyState, type StoredTwinState } from './device-state.ts'
 import { knownTwin } from './kept-values.ts'
 import type { ReportBatcher } from './report-batcher.ts'
+import { type StretchOf, stretchDevices } from './stretching.ts'
 import { writableProperty } from './writable-property.ts'
 import { type CheckValue, deadlineOf, endOf, isPending, type Writes } from './writes.ts'
 
@@ -69,6 +70,7 @@ export class TwinEngine {
   readonly #held = new Map<PropertyState, DeviceState>()
   readonly #waiters = new Map<PropertyState, Set<() => void>>()
   #order: Order = { epoch: 1, seq: 0 }
+  #stretchOf: StretchOf = () => undefined
   #heldTimer: Timer | undefined
   #sweepTimer: Timer | undefined
 
@@ -88,8 +90,18 @@ export class TwinEngine {
       device = new DeviceState(key, link)
       this.devices.set(key, device)
     }
+    const paused = device.stretch?.paused
+    device.stretch = this.#stretchOf(key, link.spec)
     device.configure(link.spec, model, this.#options.clock.monotonic(), this.#options.listens)
+    if (device.stretch?.paused !== paused) this.#tellPaused(device)
     return device
+  }
+
+  /** Applies a stage of the gateway's policy, to the devices there are and to those that come. */
+  stretch(of: StretchOf): void {
+    this.#stretchOf = of
+    const { clock, listens = () => false } = this.#options
+    for (const device of stretchDevices(this.devices.values(), of, clock.monotonic(), listens)) this.#tellPaused(device)
   }
 
   removeDevice(key: ObjectKey): DeviceState | undefined {
@@ -382,6 +394,13 @@ export class TwinEngine {
     })
   }
 
+  /** A device that is left alone is said to be; that it is back is said by its mapper. */
+  #tellPaused({ key, stretch }: DeviceState): void {
+    const reason = stretch?.paused
+    if (reason !== undefined)
+      this.reachability([{ device: key, online: false, atMs: this.#options.clock.now(), reason }])
+  }
+
   #figuresDue({ reach, toldReach, toldReachMs }: DeviceState): boolean {
     if (reach === undefined || reach === toldReach) return false
     return figuresMoved(toldReach, reach) && this.#options.clock.monotonic() - toldReachMs >= SIGNAL_EVERY_MS
@@ -398,7 +417,7 @@ export class TwinEngine {
     const nowMs = this.#options.clock.monotonic()
     for (const device of this.devices.values()) {
       if (this.#figuresDue(device)) this.#tellReach(device)
-      if (device.spec.paused === true || device.model === undefined) continue
+      if (device.spec.paused === true || device.stretch?.paused !== undefined || device.model === undefined) continue
       for (const property of device.properties.values()) {
         const { staleAfterMs, rhythm } = property
         if (nowMs - property.lastReadingMs < (rhythm?.silenceMs ?? staleAfterMs)) continue

@@ -5,7 +5,7 @@ import type { DeviceView } from '../../api/views.ts'
 import type { DeviceState } from './device-state.ts'
 
 export function deviceState(device: DeviceState): DeviceView['state'] {
-  if (device.spec.paused === true) return 'paused'
+  if (device.spec.paused === true || device.stretch?.paused !== undefined) return 'paused'
   if (device.problem !== undefined) return 'invalid'
   if (device.reach === undefined) return 'unknown'
   return device.reach.online ? 'online' : 'offline'
@@ -13,7 +13,8 @@ export function deviceState(device: DeviceState): DeviceView['state'] {
 
 export function deviceView(device: DeviceState, gateway: string): DeviceView {
   const state = deviceState(device)
-  const reason = state === 'invalid' ? device.problem : state === 'offline' ? device.reach?.reason : undefined
+  const reason =
+    state === 'invalid' ? device.problem : state === 'offline' ? device.reach?.reason : device.stretch?.paused
   const twinOf = (name: string) => device.properties.get(name)?.twin
   const properties = device.model?.properties ?? []
   const link = deviceLink(device.reach, properties, twinOf)

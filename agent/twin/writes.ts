@@ -110,6 +110,7 @@ export class Writes {
   #refusal(device: DeviceState, { property, desired }: WriteJob): string | 'wait' | undefined {
     if (device.model === undefined || device.problem !== undefined) return 'wait'
     if (device.spec.paused === true) return 'the device is paused'
+    if (device.stretch?.paused !== undefined) return `the device is ${device.stretch.paused}`
     const { definition } = property
     if (definition === undefined) return `the model has no property '${property.name}'`
     if ((definition.access ?? 'read') === 'read') return 'the property cannot be written'
