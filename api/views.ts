@@ -12,9 +12,11 @@ import type { DeviceBattery, DeviceLink } from './twin/signal.ts'
  *     GET  /v1/models                                   {items: ModelView[]}: those that devices use
  *     GET  /v1/gateways                                 {items: GatewayView[]}; a gateway answers with itself
  *     GET  /v1/plan/{namespace}/{name}                  PlanExplanation (gateway only)
+ *     GET  /v1/notices                                 {items: NoticeView[]}, the newest first, at most 200 (gateway only)
  *     GET  /v1/links                                    {items: LinkStats[]} (gateway only)
  *     GET  /v1/events?device=&property=&kind=           text/event-stream of StreamEvent[]; `id:` is the cursor,
- *                                                       `Last-Event-ID` resumes after it
+ *                                                       `Last-Event-ID` resumes after it, `event: open` says that from
+ *                                                       here on it is live, any other name that something was missed
  *     GET  /healthz   /metrics
  *
  * An error is answered as `{code, message, hint}` with a fitting HTTP status.
@@ -44,6 +46,17 @@ export interface DeviceView {
   readonly link?: DeviceLink
   readonly battery?: DeviceBattery
   readonly twins: readonly TwinView[]
+}
+
+/** Something that happened at a gateway and that a person should know; the same things are counted, not repeated. */
+export interface NoticeView {
+  readonly about: ObjectKey | 'gateway'
+  readonly type: 'Normal' | 'Warning'
+  readonly reason: string
+  readonly message: string
+  readonly count: number
+  readonly firstAt: string
+  readonly lastAt: string
 }
 
 export interface DesiredAnswer {

@@ -42,6 +42,16 @@ const drive: DeviceView = {
   ],
 }
 
+describe('deviceDetails of a device with a radio and a battery', () => {
+  it('shows how well the device is heard and what is left of its battery', () => {
+    const link = { rssiDbm: -97, snrDb: 5.5, spreadingFactor: 9, marginDb: 18, errorRate: 0.004, latencyMs: 12 }
+    const lines = deviceDetails({ ...drive, link, battery: { percent: 87, at } }, now, colorless, 120)
+    expect(lines).toContain('  link        -97 dBm, SNR 5.5 dB, SF9, 18 dB to spare, answers in 12 ms, 0.4 % errors')
+    expect(lines).toContain('  battery     87 %, 2s ago')
+    expect(deviceDetails(drive, now, colorless, 120).join()).not.toContain('battery')
+  })
+})
+
 describe('deviceTable', () => {
   it('shows value, unit, quality, desired state and age of every twin', () => {
     expect(deviceTable([drive], now, colorless, 120)).toEqual([

@@ -87,6 +87,18 @@ function desired(twin: TwinView, style: Style): string {
   }
 }
 
+function linkWords({ link = {} }: DeviceView): string {
+  const words: string[] = []
+  if (link.rssiDbm !== undefined) words.push(`${link.rssiDbm} dBm`)
+  if (link.snrDb !== undefined) words.push(`SNR ${link.snrDb} dB`)
+  if (link.spreadingFactor !== undefined) words.push(`SF${link.spreadingFactor}`)
+  if (link.marginDb !== undefined) words.push(`${link.marginDb} dB to spare`)
+  if (link.quality !== undefined) words.push(`quality ${link.quality}`)
+  if (link.latencyMs !== undefined) words.push(`answers in ${link.latencyMs} ms`)
+  if (link.errorRate !== undefined) words.push(`${Math.round(link.errorRate * 1000) / 10} % errors`)
+  return words.join(', ')
+}
+
 /** One device with everything known about it, for `device get`. */
 export function deviceDetails(device: DeviceView, nowMs: number, style: Style, width: number): string[] {
   const facts: [string, string][] = [
@@ -99,6 +111,12 @@ export function deviceDetails(device: DeviceView, nowMs: number, style: Style, w
   ]
   if (device.lastSeen !== undefined) facts.push(['last seen', `${age(nowMs - Date.parse(device.lastSeen))} ago`])
   if (device.staleSince !== undefined) facts.push(['stale since', printable(device.staleSince)])
+  const link = linkWords(device)
+  if (link !== '') facts.push(['link', link])
+  const { percent, at } = device.battery ?? {}
+  if (percent !== undefined) {
+    facts.push(['battery', `${percent} %${at === undefined ? '' : `, ${age(nowMs - Date.parse(at))} ago`}`])
+  }
   return [
     style.bold(printable(shortName(device))),
     ...facts.map(([name, text]) => `  ${style.dim(padEnd(name, 12))}${text}`),

@@ -2,10 +2,13 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { systemClock } from '../api/clock.ts'
 import type { HubFrame, LinkDevice } from '../api/link/messages.ts'
+import type { NoticeItem } from '../api/link/notices.ts'
 import type { Device, DeviceModel, Gateway } from '../api/resources.ts'
 import type { DeviceView, StreamEvent } from '../api/views.ts'
 import { type CloudCore, runCloudCore } from './core.ts'
+import { EventRecorder } from './gateways/event-recorder.ts'
 import { KubeClient } from './kube/client.ts'
 import { loadKubeconfig } from './kube/config.ts'
 import { collectionPath, DEVICE_MODELS, DEVICES, EVENTS, GATEWAYS, LEASES, NODES, objectPath } from './kube/paths.ts'
@@ -74,16 +77,16 @@ const makeDevice = (name: string, gateway: string, desired?: object) =>
 
 const getDevice = (name: string) => kube.get<Device>(objectPath(DEVICES, name, NS))
 
-/** Waits until the device in the API is as wanted, by watching it. */
-async function deviceUntil(name: string, wants: (device: Device) => boolean): Promise<Device> {
+/** Waits until one object of a collection is as wanted, by watching it. */
+async function objectUntil<T>(path: string, query: Record<string, string>, wants: (object: T) => boolean): Promise<T> {
   const closing = new AbortController()
-  const first = await getDevice(name)
-  if (wants(first)) return first
-  const answer = await kube.stream(
-    collectionPath(DEVICES, NS),
-    { watch: true, fieldSelector: `metadata.name=${name}`, resourceVersion: first.metadata.resourceVersion },
-    closing.signal,
+  const list = await kube.get<{ items: T[]; metadata: { resourceVersion: string } }>(
+    `${path}?${new URLSearchParams(query)}`,
   )
+  const first = list.items.find(wants)
+  if (first !== undefined) return first
+  const { resourceVersion } = list.metadata
+  const answer = await kube.stream(path, { ...query, watch: true, resourceVersion }, closing.signal)
   let held = ''
   try {
     for await (const chunk of answer as AsyncIterable<Buffer>) {
@@ -91,7 +94,7 @@ async function deviceUntil(name: string, wants: (device: Device) => boolean): Pr
       const lines = held.split('\n')
       held = lines.pop() ?? ''
       for (const line of lines) {
-        const { object } = JSON.parse(line) as { object: Device }
+        const { object } = JSON.parse(line) as { object: T }
         if (wants(object)) return object
       }
     }
@@ -99,7 +102,18 @@ async function deviceUntil(name: string, wants: (device: Device) => boolean): Pr
     answer.destroy()
     closing.abort()
   }
-  throw new Error(`the watch of ${name} ended`)
+  throw new Error(`the watch of ${path} ended`)
+}
+
+const deviceUntil = (name: string, wants: (device: Device) => boolean): Promise<Device> =>
+  objectUntil(collectionPath(DEVICES, NS), { fieldSelector: `metadata.name=${name}` }, wants)
+
+interface HeldEvent {
+  readonly metadata: { readonly name: string }
+  readonly reason: string
+  readonly message: string
+  readonly count: number
+  readonly involvedObject: { readonly kind: string; readonly name: string }
 }
 
 const twin = (held: Device, name: string) => held.status?.twins?.find((candidate) => candidate.name === name)
@@ -355,6 +369,89 @@ describe('a cloud core with its embedded API', () => {
     expect(metrics.body).toContain('sluice_hub_lost_values_total 42')
     expect(metrics.body).toContain('sluice_hub_unexplained_batches_total 2')
     agent.cut()
+  })
+
+  it('shows how well a device is heard, its battery, and why a write waits', async () => {
+    const { agent, uid, key } = await connected('gw-m', 'meter-m', { baud: 9600 })
+    const version = (agent.objects.get(`Device ${key}`)!.object as LinkDevice).desired['baud']!.version
+    const facts = { rssiDbm: -97, snrDb: 4.5, spreadingFactor: 9, marginDb: 17, batteryPercent: 64 }
+    const sneaky = { ...facts, online: false, order: { epoch: 9, seq: 9 } }
+    await agent.batch({
+      d: [[key, uid]],
+      s: [[0, 1, Date.UTC(2026, 0, 1), null, 0.25, 12, sneaky]],
+      n: [[0, 'baud', version, Date.now(), 'the device listens next about 10:31']],
+    })
+    const held = await deviceUntil('meter-m', (d) => d.status?.battery !== undefined)
+    expect(held.status?.link).toEqual({
+      ...{ errorRate: 0.25, latencyMs: 12, rssiDbm: -97, snrDb: 4.5, spreadingFactor: 9, marginDb: 17 },
+    })
+    expect(held.status?.battery).toEqual({ percent: 64, at: '2026-01-01T00:00:00.000Z' })
+    expect(held.status?.state).toBe('online')
+    expect(twin(held, 'baud')).toMatchObject({ state: 'pending', reason: 'the device listens next about 10:31' })
+    const answer = await httpsCall(`${core.info.consoleUrl}/v1/devices/${key}`, { caPem, headers: bearer() })
+    expect(JSON.parse(answer.body)).toMatchObject({ link: { marginDb: 17 }, battery: { percent: 64 } })
+    agent.cut()
+  })
+
+  it('makes Kubernetes Events of what a gateway tells, counted, about its own devices only', async () => {
+    await makeDevice('meter-o', 'gw-o')
+    const { agent, key } = await connected('gw-n', 'meter-n')
+    const notice = (id: string, about: string, count: number): NoticeItem => ({
+      ...{ id, about, count, reason: 'MicFailure', message: `frame ${count}` },
+      ...{ type: 'Warning', firstMs: Date.now(), lastMs: Date.now() },
+    })
+    agent.send({ t: 'events', items: [notice('x-1', key, 3), notice('x-2', `${NS}/meter-o`, 1)] })
+    agent.send({ t: 'events', items: [notice('x-1', key, 2)] })
+    const selected = { fieldSelector: 'reason=MicFailure' }
+    const about = (name: string) => (event: HeldEvent) => event.involvedObject.name === name
+    const mine = await objectUntil(collectionPath(EVENTS, NS), selected, about('meter-n'))
+    expect(mine).toMatchObject({ message: 'frame 3', count: 3, involvedObject: { kind: 'Device' } })
+    const foreign = await objectUntil(collectionPath(EVENTS, 'default'), selected, about('gw-n'))
+    expect(foreign).toMatchObject({ message: `${NS}/meter-o: frame 1`, involvedObject: { kind: 'Gateway' } })
+    const { items } = await kube.get<{ items: HeldEvent[] }>(collectionPath(EVENTS, NS))
+    expect(items.filter(about('meter-o')).filter(({ reason }) => reason === 'MicFailure')).toEqual([])
+    agent.cut()
+  })
+
+  it('goes on with a series of events after it started again', async () => {
+    const stop = new AbortController()
+    const trouble: unknown[] = []
+    const recorder = () =>
+      new EventRecorder({ client: kube, clock: systemClock, signal: stop.signal, onTrouble: (e) => trouble.push(e) })
+    const note = (count: number) => ({
+      subject: { apiVersion: 'sluice.dev/v1alpha1', kind: 'Device', namespace: NS, name: 'meter-n' },
+      ...{ type: 'Warning' as const, reason: 'FrameReplayed', message: `${count} times` },
+      series: { id: 'gw-n/y-1', count, firstMs: 1_700_000_000_000, lastMs: 1_700_000_000_000 + count },
+    })
+    const until = (count: number) =>
+      objectUntil<HeldEvent>(
+        collectionPath(EVENTS, NS),
+        { fieldSelector: 'reason=FrameReplayed' },
+        (event) => event.count === count,
+      )
+    recorder().record(note(2))
+    const first = await until(2)
+    recorder().record(note(7))
+    const second = await until(7)
+    expect(second).toMatchObject({ metadata: { name: first.metadata.name }, message: '7 times' })
+    expect(trouble).toEqual([])
+    stop.abort()
+  })
+
+  it('gives a gateway its own object, and every change of it', async () => {
+    const { agent } = await connected('gw-p', 'meter-p')
+    agent.cut()
+    const later = await ScriptedAgent.open(agent.identity)
+    await later.hello({ kinds: ['DeviceModel', 'Device', 'Gateway'] })
+    const first = await later.object('Gateway', '/gw-p')
+    await kube.patch<Gateway>(objectPath(GATEWAYS, 'gw-p'), 'merge', {
+      metadata: { labels: { site: 'north' } },
+      spec: { mode: 'tethered' },
+    })
+    const next = await later.object('Gateway', '/gw-p', (o) => o.rev !== first.rev && 'mode' in o.object.spec)
+    expect(next.object).toMatchObject({ spec: { mode: 'tethered' }, labels: { site: 'north' } })
+    expect(agent.objects.has('Gateway /gw-p')).toBe(false)
+    later.cut()
   })
 
   it('knows everything again after a restart, and nothing goes back', async () => {

@@ -84,6 +84,7 @@ export class LinkClient implements CoreListener, Disposable {
         status.downReason = undefined
         status.reconnects++
         status.connectedSinceMs = this.#options.clock.now()
+        status.peerAddress = transport.peerAddress
         session = new Session(this.#options, transport)
         this.#session = session
       },
@@ -102,6 +103,7 @@ export class LinkClient implements CoreListener, Disposable {
     this.#connection = undefined
     status.connected = false
     status.connectedSinceMs = undefined
+    status.peerAddress = undefined
     status.downReason = reason
     if (this.#stopped) return
     const pauseMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures)

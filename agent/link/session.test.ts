@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { HubFrame } from '../../api/link/messages.ts'
+import type { HubFrame, LinkObject } from '../../api/link/messages.ts'
 import { ModelHub } from '../test-helpers/model-hub.ts'
 import { deviceObject, modelObject, Plant, temporaryDirectory } from '../test-helpers/plant.ts'
 import { LinkClient } from './client.ts'
@@ -305,5 +305,76 @@ describe('a frame of the hub', () => {
 
   it('larger than the limit is refused', () => {
     expect(() => parseHubFrame(`"${'x'.repeat(5 * 1024 * 1024)}"`)).toThrow(/characters/)
+  })
+})
+
+describe('what happened at a gateway', () => {
+  const event = { about: 'plant/p1', type: 'Warning', reason: 'MicFailure', message: 'the key does not fit' } as const
+
+  it('is told soon, kept over an outage, and not told again once the hub has it', async () => {
+    const { plant, hub, client } = await linkedPlant()
+    plant.fake.host!.event(event)
+    await plant.clock.advance(500)
+    expect(hub.notices).toMatchObject([{ ...event, count: 1 }])
+    hub.cut()
+    hub.refuseConnections = true
+    plant.fake.host!.event(event)
+    plant.fake.host!.event({ ...event, about: 'gateway' })
+    await plant.clock.advance(60_000)
+    hub.refuseConnections = false
+    await plant.clock.advance(60_000)
+    expect(hub.notices.slice(1)).toMatchObject([
+      { about: 'plant/p1', count: 2 },
+      { about: 'gateway', count: 1 },
+    ])
+    hub.cut()
+    await plant.clock.advance(5000)
+    expect(hub.notices).toHaveLength(3)
+    client[Symbol.dispose]()
+    await plant.stop()
+  })
+
+  it('is told again when the connection broke before the hub could have it', async () => {
+    const { plant, hub, client } = await linkedPlant()
+    plant.fake.host!.event(event)
+    await plant.clock.advance(200)
+    hub.cut()
+    await plant.clock.advance(5000)
+    expect(hub.notices.length).toBeGreaterThanOrEqual(1)
+    expect(new Set(hub.notices.map(({ id }) => id)).size).toBe(1)
+    client[Symbol.dispose]()
+    await plant.stop()
+  })
+})
+
+describe("the gateway's own object", () => {
+  const gateway = (mode: 'autonomous' | 'tethered', generation: number): LinkObject => ({
+    kind: 'Gateway',
+    key: '/gw-1',
+    rev: `g${generation}`,
+    object: { uid: 'uid-gw-1', generation, spec: { mode }, labels: { site: 'north' } },
+  })
+
+  it('arrives, tells who listens, and is known again after a start without any network', async () => {
+    const { plant, hub, client } = await linkedPlant()
+    expect(hub.hellos[0]?.kinds).toContain('Gateway')
+    expect(plant.core.gatewaySpec).toBeUndefined()
+    const heard: unknown[] = []
+    const stop = plant.core.onGatewaySpec((spec) => heard.push(spec?.mode))
+    hub.send({ t: 'objects', upserts: [gateway('tethered', 1)], deletes: [] })
+    await plant.clock.advance(50)
+    expect(hub.acks.at(-1)).toMatchObject({ kind: 'Gateway', key: '/gw-1', ok: true })
+    stop()
+    hub.send({ t: 'objects', upserts: [gateway('autonomous', 2)], deletes: [] })
+    await plant.clock.advance(50)
+    expect(heard).toEqual(['tethered'])
+    client[Symbol.dispose]()
+    await plant.stop()
+    const again = new Plant(directory.path)
+    expect(again.core.gatewaySpec).toEqual({ mode: 'autonomous' })
+    expect(again.core.objects.gateway?.labels).toEqual({ site: 'north' })
+    await again.core.objects.apply({ upserts: [], deletes: [{ kind: 'Gateway', key: '/gw-1' }] })
+    expect(again.core.gatewaySpec).toBeUndefined()
+    await again.stop()
   })
 })

@@ -10,15 +10,14 @@ import {
   MAX_FRAME_BYTES,
   type WelcomeFrame,
 } from '../../api/link/messages.ts'
-import { MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
-import { MAX_SIGHTED_ITEMS, SIGHTED_FRAME_CHARACTERS, type SightedItem } from '../../api/link/sighted.ts'
 import type { GatewayStatus } from '../../api/resources.ts'
 import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
 import { snapshotParts } from '../twin/snapshot.ts'
+import { Announcements } from './announcements.ts'
 import { parseHubFrame } from './frames.ts'
 import { Lanes } from './lanes.ts'
-import { type LinkStatus, observeRoundTrip } from './status.ts'
+import { type LinkStatus, observePing, observeRoundTrip } from './status.ts'
 import type { Transport } from './transport.ts'
 
 export interface SessionOptions {
@@ -33,11 +32,11 @@ export interface SessionOptions {
 
 /** A hub that says nothing for this many heartbeats is taken for gone. */
 const SILENT_HEARTBEATS = 2.5
+/** A ping without an answer for this long when the connection ends was lost with it. */
+const LOST_AT_END_MS = 3000
 const WELCOME_TIMEOUT_MS = 10_000
 const DELETE_MS = 100
 const STATUS_MIN_MS = 1000
-const SIGHTED_MIN_MS = 1000
-const NOTICE_MIN_MS = 200
 const SNAPSHOT_SOCKET_BYTES = 1024 * 1024
 
 /**
@@ -60,14 +59,7 @@ export class Session {
   #deleteTimer: Timer | undefined
   #statusTimer: Timer | undefined
   #statusText = ''
-  #sightedTimer: Timer | undefined
-  /** Change of the sightings up to which the hub was told. */
-  #sightedChange = 0
-  #noticeTimer: Timer | undefined
-  /** Change of the notices up to which the hub was told in this connection; undefined before the first. */
-  #noticeChange: number | undefined
-  /** What a pong confirms, by the ping that was sent behind it. */
-  readonly #noticePings = new Map<number, number>()
+  readonly #announcements: Announcements
   readonly #offered = new Set<string>()
 
   constructor(options: SessionOptions, transport: Transport) {
@@ -75,7 +67,12 @@ export class Session {
     this.#transport = transport
     this.#startMs = options.clock.monotonic()
     this.#heardMs = this.#startMs
-    const { store, objects, batcher } = options.core
+    const { store, objects, batcher, sightings, notices } = options.core
+    this.#announcements = new Announcements({
+      ...{ clock: options.clock, sightings, notices },
+      send: (frame) => this.#send(frame),
+      ping: () => this.#ping(),
+    })
     batcher.flush()
     this.#boundary = store.lastSeq
     this.#send({
@@ -153,40 +150,24 @@ export class Session {
     )
   }
 
-  /** Tells the hub soon of devices that were seen; those that come together are told in one frame. */
+  /** There are new sightings. */
   sighted(): void {
-    if (this.#phase === 'greeting' || this.#phase === 'closed' || this.#sightedTimer !== undefined) return
-    this.#sightedTimer = this.#options.clock.after(
-      SIGHTED_MIN_MS,
-      () => {
-        this.#sightedTimer = undefined
-        this.#sendSighted()
-      },
-      true,
-    )
+    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.sighted()
   }
 
-  /** Tells the hub soon of what happened. */
+  /** There are new notices. */
   noticed(): void {
-    if (this.#phase === 'greeting' || this.#phase === 'closed' || this.#noticeTimer !== undefined) return
-    this.#noticeTimer = this.#options.clock.after(
-      NOTICE_MIN_MS,
-      () => {
-        this.#noticeTimer = undefined
-        this.#sendNotices()
-      },
-      true,
-    )
+    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.noticed()
   }
 
   /** The connection is gone; what was acknowledged is deleted, everything else is sent again later. */
   closed(): void {
     if (this.#phase === 'closed') return
     this.#phase = 'closed'
+    this.#loseOlderThan(LOST_AT_END_MS)
     this.#heartbeat?.cancel()
     this.#statusTimer?.cancel()
-    this.#sightedTimer?.cancel()
-    this.#noticeTimer?.cancel()
+    this.#announcements[Symbol.dispose]()
     this.#deleteTimer?.cancel()
     try {
       this.#lanes?.deleteAcknowledged()
@@ -254,8 +235,7 @@ export class Session {
     this.#heartbeat?.cancel()
     this.#armHeartbeat()
     this.#sendStatus()
-    this.#sendSighted()
-    this.#sendNotices()
+    this.#announcements.begin()
     this.#ping()
     this.offerDesires()
     this.pump()
@@ -298,22 +278,32 @@ export class Session {
       )
       return
     }
+    this.#loseOlderThan(this.#heartbeatMs)
     this.#ping()
     this.#sendStatus(true)
   }
 
-  #ping(): void {
+  #ping(): number {
     const id = ++this.#pingId
     this.#pings.set(id, this.#options.clock.monotonic())
-    if (this.#pings.size > 8) this.#pings.delete(id - 8)
     this.#send({ t: 'ping', id })
+    return id
+  }
+
+  #loseOlderThan(ageMs: number): void {
+    const nowMs = this.#options.clock.monotonic()
+    for (const [id, sentMs] of this.#pings) {
+      if (nowMs - sentMs < ageMs) continue
+      this.#pings.delete(id)
+      observePing(this.#options.status, false)
+    }
   }
 
   #pong(id: number): void {
     const sentMs = this.#pings.get(id)
     if (sentMs === undefined) return
     this.#pings.delete(id)
-    this.#confirmNotices(id)
+    this.#announcements.pong(id)
     observeRoundTrip(this.#options.status, this.#options.clock.monotonic() - sentMs)
   }
 
@@ -323,45 +313,6 @@ export class Session {
     if (!always && text === this.#statusText) return
     this.#statusText = text
     this.#send({ t: 'status', status })
-  }
-
-  #sendSighted(): void {
-    const { change, items } = this.#options.core.sightings.since(this.#sightedChange)
-    this.#sightedChange = change
-    let some: SightedItem[] = []
-    let characters = 0
-    const flush = () => {
-      if (some.length > 0) this.#send({ t: 'sighted', items: some })
-      some = []
-      characters = 0
-    }
-    for (const item of items) {
-      some.push(item)
-      characters += JSON.stringify(item).length
-      if (some.length >= MAX_SIGHTED_ITEMS || characters >= SIGHTED_FRAME_CHARACTERS) flush()
-    }
-    flush()
-  }
-
-  #sendNotices(): void {
-    const { notices } = this.#options.core
-    const { change, items } = notices.since(this.#noticeChange)
-    this.#noticeChange = change
-    if (items.length === 0) return
-    for (let at = 0; at < items.length; at += MAX_NOTICE_ITEMS) {
-      this.#send({ t: 'events', items: items.slice(at, at + MAX_NOTICE_ITEMS) })
-    }
-    // The hub takes frames in order: a pong for a ping behind them says that it has them.
-    this.#noticePings.set(this.#pingId + 1, change)
-    this.#ping()
-  }
-
-  #confirmNotices(pingId: number): void {
-    for (const [id, change] of this.#noticePings) {
-      if (id > pingId) continue
-      this.#noticePings.delete(id)
-      this.#options.core.notices.confirmed(change)
-    }
   }
 
   #deleteNow(): void {

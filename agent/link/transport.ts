@@ -3,6 +3,8 @@ export interface Transport {
   send(text: string): void
   /** Bytes handed over and not yet on the wire. */
   readonly bufferedBytes: number
+  /** Address of the other end, where there is one. */
+  readonly peerAddress?: string
   /** Ends the connection; `onClose` is called once. */
   close(reason: string): void
 }

@@ -24,7 +24,11 @@ export function websocketDial(identity: () => Identity): Dial {
       followRedirects: false,
     })
     let reason = ''
+    let peerAddress: string | undefined
     const transport: Transport = {
+      get peerAddress() {
+        return peerAddress
+      },
       get bufferedBytes() {
         return socket.bufferedAmount
       },
@@ -41,6 +45,9 @@ export function websocketDial(identity: () => Identity): Dial {
         setTimeout(() => socket.terminate(), 1000).unref()
       },
     }
+    socket.on('upgrade', (response) => {
+      peerAddress = response.socket.remoteAddress
+    })
     socket.on('open', () => events.onOpen(transport))
     socket.on('message', (data, isBinary) => events.onMessage(isBinary ? undefined : data.toString()))
     socket.on('unexpected-response', (_request, response) => {

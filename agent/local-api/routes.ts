@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
+import type { NoticeItem } from '../../api/link/notices.ts'
 import { isSightedItem, type SightedItem } from '../../api/link/sighted.ts'
 import { type Json, objectKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
-import type { DesiredAnswer, GatewayView, ModelView } from '../../api/views.ts'
+import type { DesiredAnswer, GatewayView, ModelView, NoticeView } from '../../api/views.ts'
 import type { LinkStats, PlanExplanation } from '../../mappers/sdk/mapper.ts'
 import type { DeviceState } from '../twin/device-state.ts'
 import { deviceView } from '../twin/views.ts'
@@ -17,6 +18,7 @@ export interface RoutesOptions {
   readonly gateway: string
   readonly devices: ReadonlyMap<string, DeviceState>
   readonly events: EventStream
+  readonly notices: () => readonly NoticeItem[]
   readonly discovered: () => readonly SightedItem[]
   /** Takes what somebody else at the gateway saw: a scan. */
   readonly sighted: (protocol: string, items: readonly SightedItem[]) => void
@@ -72,7 +74,9 @@ export function localRoutes(options: RoutesOptions): Handler {
     } else if (path === 'discovered' && parts.length === 2) answer(response, 200, { items: options.discovered() })
     else if (path === 'models' && parts.length === 2) answer(response, 200, { items: [...options.models()] })
     else if (path === 'gateways' && parts.length === 2) answer(response, 200, { items: [options.gatewayView()] })
-    else if (path === 'links' && parts.length === 2) answer(response, 200, { items: options.links() })
+    else if (path === 'notices' && parts.length === 2) {
+      answer(response, 200, { items: options.notices().map(noticeView) })
+    } else if (path === 'links' && parts.length === 2) answer(response, 200, { items: options.links() })
     else if (path === 'events' && parts.length === 2) options.events.open(request, response, url.searchParams)
     else if (path === '/healthz') {
       const health = options.health()
@@ -83,6 +87,12 @@ export function localRoutes(options: RoutesOptions): Handler {
     } else throw notFound(`There is nothing at ${url.pathname}`)
   }
 }
+
+const noticeView = ({ id: _, firstMs, lastMs, ...item }: NoticeItem): NoticeView => ({
+  ...item,
+  firstAt: new Date(firstMs).toISOString(),
+  lastAt: new Date(lastMs).toISOString(),
+})
 
 async function setDesired(
   options: RoutesOptions,

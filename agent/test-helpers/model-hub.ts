@@ -4,6 +4,7 @@ import {
   type BatchBody,
   type BatchFrame,
   type DesireFrame,
+  type HeardItem,
   type HelloFrame,
   type HubFrame,
   LINK_VERSION,
@@ -11,6 +12,7 @@ import {
   type ObjectsAckFrame,
   type SeqRange,
 } from '../../api/link/messages.ts'
+import type { NoticeItem } from '../../api/link/notices.ts'
 import { addRange, contains } from '../../api/link/ranges.ts'
 import type { Dial, Transport, TransportEvents } from '../link/transport.ts'
 
@@ -32,6 +34,9 @@ export class ModelHub {
   readonly desires: DesireFrame[] = []
   /** The ids of each frame of sightings. */
   readonly sighted: (readonly string[])[] = []
+  /** Every notice as it came. */
+  readonly notices: NoticeItem[] = []
+  readonly heard: HeardItem[] = []
   /** What arrived, in words: `1 hello`, `1 batch live 7`. */
   readonly journal: string[] = []
   objects: LinkObject[] = []
@@ -136,6 +141,12 @@ export class ModelHub {
       }
       case 'sighted':
         this.sighted.push(frame.items.map(({ id }) => id))
+        return
+      case 'events':
+        this.notices.push(...frame.items)
+        return
+      case 'heard':
+        this.heard.push(...frame.items)
         return
       case 'snapshot':
         this.snapshots.push({ connection, seq: frame.seq, body: frame.body })

@@ -20,13 +20,17 @@ const samples: AgentFrame[] = [
     seq: 1,
     lane: 'live',
     body: {
-      d: [['n/a', 'uid']],
+      d: [['n/a', 'uid', 4]],
       r: [
         [0, 'p', { ü: [1, null] }, 1.5],
         [0, 'q', null, 1, 'bad(modbus-exception-2)', 'why'],
       ],
       w: [[0, 'p', 7, 'rejected', 1, 'no', 2]],
-      s: [[0, 1, 1, null, 0.5, 12]],
+      s: [
+        [0, 1, 1, null, 0.5, 12],
+        [0, 1, 1, null, null, null, { rssiDbm: -60, snrDb: 3.5, spreadingFactor: 12, marginDb: -1, batteryPercent: 0 }],
+      ],
+      n: [[0, 'p', 7, 1, 'listens next at ten', 1]],
     },
   },
   { t: 'snapshot', seq: 0, last: true, body: { d: [] } },
@@ -45,6 +49,23 @@ const samples: AgentFrame[] = [
       },
     ],
   },
+  {
+    t: 'events',
+    items: [
+      {
+        id: 'a-1',
+        about: 'n/a',
+        type: 'Warning',
+        reason: 'MicFailure',
+        message: 'no',
+        count: 3,
+        firstMs: 1,
+        lastMs: 2,
+      },
+      { id: 'a-2', about: 'gateway', type: 'Normal', reason: 'Up', message: 'yes', count: 1, firstMs: 1, lastMs: 1 },
+    ],
+  },
+  { t: 'heard', items: [['n/a', 'uid', -71.5, 20]] },
   { t: 'error', code: 'C', message: 'm' },
 ]
 
@@ -68,6 +89,15 @@ describe('reading frames of an agent', () => {
       '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"r":[[0,"p",1,1e99]]}}',
       '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"r":[[0,"p",1,1,"fine"]]}}',
       '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"w":[[0,"p",1,"synced",1]]}}',
+      '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u",-1]]}}',
+      '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"s":[[0,1,1,null,0,0,{"batteryPercent":101}]]}}',
+      '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"s":[[0,1,1,null,0,0,{"spreadingFactor":7.5}]]}}',
+      '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"n":[[0,"p",1,1,""]]}}',
+      '{"t":"events","items":[{"id":"a","about":"a","type":"Normal","reason":"R","message":"m","count":1,"firstMs":1,"lastMs":1}]}',
+      '{"t":"events","items":[{"id":"a","about":"gateway","type":"Bad","reason":"R","message":"m","count":1,"firstMs":1,"lastMs":1}]}',
+      '{"t":"events","items":[{"id":"a","about":"gateway","type":"Normal","reason":"a b","message":"m","count":1,"firstMs":1,"lastMs":1}]}',
+      '{"t":"heard","items":[["n/a","u",-9999,0]]}',
+      '{"t":"heard","items":[["n/a","u"]]}',
       '{"t":"gap","range":[5,2],"values":1}',
       '{"t":"desire","id":"1","device":"a","property":"p","value":1,"version":0,"local":0,"atMs":1}',
     ]

@@ -143,12 +143,15 @@ export class ScriptedAgent implements Disposable {
   }
 
   /** Says hello and waits for the welcome. */
-  async hello(over: { lastSeq?: number; firstSeq?: number; gateway?: string; v?: number } = {}) {
+  async hello(
+    over: { lastSeq?: number; firstSeq?: number; gateway?: string; v?: number; kinds?: readonly string[] } = {},
+  ) {
     const { lastSeq = this.seq, firstSeq = lastSeq + 1, gateway = this.identity.gateway, v = 1 } = over
     this.seq = lastSeq
     const holds = [...this.objects.values()].map(({ kind, key, rev }) => [kind, key, rev] as const)
     const welcome = this.next((frame) => frame.t === 'welcome' || frame.t === 'error')
-    this.send({ t: 'hello', v, gateway, epoch: this.epoch, agentVersion: '0.1.0', lastSeq, firstSeq, holds })
+    const kinds = over.kinds === undefined ? {} : { kinds: over.kinds }
+    this.send({ t: 'hello', v, gateway, epoch: this.epoch, agentVersion: '0.1.0', lastSeq, firstSeq, holds, ...kinds })
     const frame = await welcome
     if (frame.t === 'welcome') return frame
     throw new SluiceError('SLUICE_LINK_REFUSED', `${frame.t === 'error' ? frame.code : frame.t}`)

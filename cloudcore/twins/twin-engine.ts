@@ -1,6 +1,6 @@
 import type { Clock } from '../../api/clock.ts'
 import type { SluiceError } from '../../api/errors.ts'
-import type { BatchBody, LinkObjectKind } from '../../api/link/messages.ts'
+import type { BatchBody, LinkObjectKind, ReachFacts } from '../../api/link/messages.ts'
 import type { ObjectKey } from '../../api/resources.ts'
 import {
   compareOrder,
@@ -196,7 +196,7 @@ export class TwinEngine {
       ...(reason == null ? {} : { reason }),
       ...(errorRate == null ? {} : { errorRate }),
       ...(latencyMs == null ? {} : { latencyMs }),
-      ...facts,
+      ...pickFacts(facts),
     }
     if (held !== undefined && held.online !== record.reach.online && !origin.backfill) {
       if (online === 1) this.#notice(record, 'DeviceOnline', 'the device answers again')
@@ -244,6 +244,18 @@ export class TwinEngine {
 
   stateOf(record: DeviceRecord) {
     return stateOf(record, this.context(record))
+  }
+}
+
+/** Only what the link knows: whatever else a gateway sent along must not reach the record. */
+function pickFacts(facts: ReachFacts = {}): ReachFacts {
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent } = facts
+  return {
+    ...(rssiDbm === undefined ? {} : { rssiDbm }),
+    ...(snrDb === undefined ? {} : { snrDb }),
+    ...(spreadingFactor === undefined ? {} : { spreadingFactor }),
+    ...(marginDb === undefined ? {} : { marginDb }),
+    ...(batteryPercent === undefined ? {} : { batteryPercent }),
   }
 }
 

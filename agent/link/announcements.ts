@@ -1,0 +1,106 @@
+import type { Clock, Timer } from '../../api/clock.ts'
+import type { AgentFrame } from '../../api/link/messages.ts'
+import { MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
+import { MAX_SIGHTED_ITEMS, SIGHTED_FRAME_CHARACTERS, type SightedItem } from '../../api/link/sighted.ts'
+import type { Sightings } from '../discovery/sightings.ts'
+import type { Notices } from '../notices/notices.ts'
+
+export interface AnnouncementsOptions {
+  readonly clock: Clock
+  readonly sightings: Sightings
+  readonly notices: Notices
+  readonly send: (frame: AgentFrame) => void
+  /** Sends a ping and returns its id: the hub takes frames in order, so its pong confirms everything before it. */
+  readonly ping: () => number
+}
+
+const SIGHTED_MIN_MS = 1000
+const NOTICE_MIN_MS = 200
+
+/** What one connection tells the hub besides values: devices nobody configured and things a person should know. */
+export class Announcements implements Disposable {
+  readonly #options: AnnouncementsOptions
+  #sightedTimer: Timer | undefined
+  /** Change of the sightings up to which the hub was told. */
+  #sightedChange = 0
+  #noticeTimer: Timer | undefined
+  /** Change of the notices up to which the hub was told in this connection; undefined before the first. */
+  #noticeChange: number | undefined
+  /** What a pong confirms, by the ping that was sent behind it. */
+  readonly #noticePings = new Map<number, number>()
+
+  constructor(options: AnnouncementsOptions) {
+    this.#options = options
+  }
+
+  /** Tells everything; after a welcome. */
+  begin(): void {
+    this.#sendSighted()
+    this.#sendNotices()
+  }
+
+  /** There are new sightings; those that come together are told in one frame. */
+  sighted(): void {
+    this.#sightedTimer ??= this.#options.clock.after(
+      SIGHTED_MIN_MS,
+      () => {
+        this.#sightedTimer = undefined
+        this.#sendSighted()
+      },
+      true,
+    )
+  }
+
+  noticed(): void {
+    this.#noticeTimer ??= this.#options.clock.after(
+      NOTICE_MIN_MS,
+      () => {
+        this.#noticeTimer = undefined
+        this.#sendNotices()
+      },
+      true,
+    )
+  }
+
+  pong(pingId: number): void {
+    for (const [id, change] of this.#noticePings) {
+      if (id > pingId) continue
+      this.#noticePings.delete(id)
+      this.#options.notices.confirmed(change)
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#sightedTimer?.cancel()
+    this.#noticeTimer?.cancel()
+  }
+
+  #sendSighted(): void {
+    const { change, items } = this.#options.sightings.since(this.#sightedChange)
+    this.#sightedChange = change
+    let some: SightedItem[] = []
+    let characters = 0
+    const flush = () => {
+      if (some.length > 0) this.#options.send({ t: 'sighted', items: some })
+      some = []
+      characters = 0
+    }
+    for (const item of items) {
+      some.push(item)
+      characters += JSON.stringify(item).length
+      if (some.length >= MAX_SIGHTED_ITEMS || characters >= SIGHTED_FRAME_CHARACTERS) flush()
+    }
+    flush()
+  }
+
+  #sendNotices(): void {
+    const { notices, send, ping } = this.#options
+    const { change, items } = notices.since(this.#noticeChange)
+    this.#noticeChange = change
+    if (items.length === 0) return
+    for (let at = 0; at < items.length; at += MAX_NOTICE_ITEMS) {
+      send({ t: 'events', items: items.slice(at, at + MAX_NOTICE_ITEMS) })
+    }
+    this.#noticePings.set(ping(), change)
+  }
+}
