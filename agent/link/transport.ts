@@ -4,7 +4,7 @@ export interface Transport {
   /** Bytes handed over and not yet on the wire. */
   readonly bufferedBytes: number
   /** Address of the other end, where there is one. */
-  readonly peerAddress?: string
+  readonly peerAddress?: string | undefined
   /** Ends the connection; `onClose` is called once. */
   close(reason: string): void
 }
