@@ -6,6 +6,7 @@ export type {
   ReportPolicy,
 } from './schema/device-model.ts'
 export type { DiscoveredDevice, DiscoveredDeviceSpec, DiscoveredDeviceStatus } from './schema/discovered-device.ts'
+export type { DiscoveryPolicy, DiscoveryPolicySpec, DiscoveryPolicyStatus } from './schema/discovery-policy.ts'
 export type { Gateway, GatewaySpec, GatewayStatus } from './schema/gateway.ts'
 export type { Json, ObjectMeta } from './schema/parts.ts'
 

@@ -2,7 +2,7 @@ import { SluiceError } from '../api/errors.ts'
 import type { SightedItem } from '../api/link/sighted.ts'
 import type { DiscoveredDevice } from '../api/resources.ts'
 import type { KubeClient } from '../cloudcore/kube/client.ts'
-import { collectionPath, DISCOVERED_DEVICES } from '../cloudcore/kube/paths.ts'
+import { collectionPath, DISCOVERED_DEVICES, type KubeResource } from '../cloudcore/kube/paths.ts'
 import type { Style } from './output.ts'
 import { age, printable, table } from './text.ts'
 
@@ -49,18 +49,20 @@ export function rowOfObject({ metadata, spec, status = {} }: DiscoveredDevice): 
   }
 }
 
-/** Every DiscoveredDevice of a cluster, page by page. */
-export async function listDiscovered(kube: KubeClient, signal: AbortSignal): Promise<readonly DiscoveredRow[]> {
-  const rows: DiscoveredRow[] = []
+/** Every object of a kind in a cluster, page by page. */
+export async function listAll<T>(kube: KubeClient, resource: KubeResource, signal: AbortSignal): Promise<readonly T[]> {
+  const items: T[] = []
   let next: string | undefined
   do {
-    const query = { limit: 500, continue: next }
-    const page = await kube.list<DiscoveredDevice>(collectionPath(DISCOVERED_DEVICES), { query, signal })
-    rows.push(...page.items.map(rowOfObject))
+    const page = await kube.list<T>(collectionPath(resource), { query: { limit: 500, continue: next }, signal })
+    items.push(...page.items)
     next = page.metadata.continue === '' ? undefined : page.metadata.continue
   } while (next !== undefined)
-  return rows
+  return items
 }
+
+export const listDiscovered = async (kube: KubeClient, signal: AbortSignal): Promise<readonly DiscoveredRow[]> =>
+  (await listAll<DiscoveredDevice>(kube, DISCOVERED_DEVICES, signal)).map(rowOfObject)
 
 /** The one that a person means by the object's name or by the device's own id. */
 export function findDiscovered(rows: readonly DiscoveredRow[], wanted: string): DiscoveredRow {

@@ -88,6 +88,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/discover-approve.ts')).discoverApprove,
       },
       {
+        name: 'discover policy explain',
+        summary: 'What the policies would make of what is seen, and why',
+        load: async () => (await import('./verbs/discover-policy-explain.ts')).discoverPolicyExplain,
+      },
+      {
         name: 'plan',
         summary: 'How the gateway reads a device, drawn, and why',
         load: async () => (await import('./verbs/plan.ts')).plan,

@@ -109,7 +109,7 @@ export function generateValidators(protocolSchemas: readonly ProtocolSchema[]): 
   const ajv = makeAjv()
   const schemas: Record<string, object> = {}
   for (const definition of resourceDefinitions(protocolSchemas)) {
-    if (definition.madeByCloud === true) continue
+    if (definition.cloudOnly === true) continue
     // JSON only: TypeBox keeps its own marks in hidden keys, which the compiled code has no use for.
     const schema: object = JSON.parse(JSON.stringify(manifestSchema(definition)))
     schemas[definition.kind] = schema

@@ -32,8 +32,11 @@ const approval = () =>
       namespace: optional(
         text({ minLength: 1, maxLength: 63, pattern: LABEL_PATTERN, description: "Default: this object's own." }),
       ),
+      by: optional(
+        text({ maxLength: 330, description: 'policy NAMESPACE/NAME, where a DiscoveryPolicy decided and no person.' }),
+      ),
     },
-    { description: 'Set by a person: makes the Device, reached by the gateway that saw it.' },
+    { description: 'Set by a person, or by a DiscoveryPolicy: makes the Device, reached by the gateway that saw it.' },
   )
 
 export const discoveredDeviceSpec = () =>

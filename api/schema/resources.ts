@@ -2,6 +2,7 @@ import type { TSchema } from 'typebox'
 import { deviceSpec, deviceStatus } from './device.ts'
 import { deviceModelSpec } from './device-model.ts'
 import { discoveredDeviceSpec, discoveredDeviceStatus } from './discovered-device.ts'
+import { discoveryPolicySpec, discoveryPolicyStatus } from './discovery-policy.ts'
 import { gatewaySpec, gatewayStatus } from './gateway.ts'
 import { anyObject, type Rule } from './parts.ts'
 import type { ProtocolSchema } from './protocol.ts'
@@ -26,8 +27,8 @@ export interface ResourceDefinition {
   readonly rules?: readonly Rule[]
   readonly columns: readonly PrinterColumn[]
   readonly selectableFields?: readonly string[]
-  /** Made by the cloud core: only an API server checks it, nobody writes it into a file, no gateway holds it. */
-  readonly madeByCloud?: boolean
+  /** Of the cloud core alone: an API server checks it, and no gateway carries a validator for it. */
+  readonly cloudOnly?: boolean
 }
 
 const age: PrinterColumn = { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' }
@@ -102,7 +103,7 @@ export const resourceDefinitions = (protocols: readonly ProtocolSchema[]): reado
     spec: discoveredDeviceSpec(),
     status: discoveredDeviceStatus(),
     specRequired: true,
-    madeByCloud: true,
+    cloudOnly: true,
     columns: [
       { name: 'Protocol', type: 'string', jsonPath: '.spec.protocol' },
       { name: 'Gateway', type: 'string', jsonPath: '.spec.gateway' },
@@ -112,6 +113,23 @@ export const resourceDefinitions = (protocols: readonly ProtocolSchema[]): reado
       { name: 'State', type: 'string', jsonPath: '.status.state' },
       { name: 'Id', type: 'string', jsonPath: '.spec.id', priority: 1 },
       { name: 'Device', type: 'string', jsonPath: '.status.device', priority: 1 },
+      age,
+    ],
+  },
+  {
+    kind: 'DiscoveryPolicy',
+    plural: 'discoverypolicies',
+    shortNames: ['dp'],
+    namespaced: true,
+    spec: discoveryPolicySpec(),
+    status: discoveryPolicyStatus(),
+    specRequired: true,
+    cloudOnly: true,
+    columns: [
+      { name: 'Adopted', type: 'integer', jsonPath: '.status.adopted' },
+      { name: 'Last', type: 'string', jsonPath: '.status.lastDevice' },
+      { name: 'When', type: 'date', jsonPath: '.status.lastAdopted' },
+      { name: 'Suspended', type: 'boolean', jsonPath: '.spec.suspend' },
       age,
     ],
   },

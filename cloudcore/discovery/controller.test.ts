@@ -2,18 +2,19 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SluiceError } from '../../api/errors.ts'
 import type { SightedItem } from '../../api/link/sighted.ts'
-import type { Device, DiscoveredDevice, DiscoveredDeviceStatus } from '../../api/resources.ts'
+import type { Device, DiscoveredDevice, DiscoveredDeviceStatus, DiscoveryPolicy } from '../../api/resources.ts'
 import { VirtualClock } from '../../api/virtual-clock.ts'
 import type { EventNote } from '../gateways/event-recorder.ts'
 import { DiscoveryController, MAX_DISCOVERED_OF_GATEWAY } from './controller.ts'
 import { discoveredName } from './name.ts'
-import type { DiscoveryObjects } from './objects.ts'
+import type { Approval, DiscoveryObjects } from './objects.ts'
 
 /** Objects in memory; every change is told to the controller as a watch would. */
 class FakeObjects implements DiscoveryObjects {
   readonly objects = new Map<string, DiscoveredDevice>()
   readonly devices = new Map<string, Device>()
   readonly models = new Set(['default/tag'])
+  readonly policies = new Map<string, NonNullable<DiscoveryPolicy['status']>>()
   readonly writes: string[] = []
   tell: (object: DiscoveredDevice) => void = () => {}
   #uids = 0
@@ -22,7 +23,7 @@ class FakeObjects implements DiscoveryObjects {
     const key = `${object.metadata.namespace}/${object.metadata.name}`
     if (this.objects.has(key)) throw new SluiceError('SLUICE_KUBE_EXISTS', key)
     this.writes.push('create')
-    this.put(key, { ...object, metadata: { ...object.metadata, uid: `u${++this.#uids}` } })
+    this.put(key, { ...object, metadata: { ...object.metadata, uid: `u${++this.#uids}`, generation: 1 } })
   }
   async update(namespace: string, name: string, seen: object) {
     this.writes.push('update')
@@ -33,6 +34,14 @@ class FakeObjects implements DiscoveryObjects {
     this.writes.push('status')
     const object = this.#get(namespace, name)
     this.put(`${namespace}/${name}`, { ...object, status: { ...object.status, ...status } })
+  }
+  async approve(namespace: string, name: string, generation: number, approve: Approval) {
+    const object = this.#get(namespace, name)
+    if (object.metadata.generation !== generation) throw new SluiceError('SLUICE_KUBE_REFUSED', 'changed')
+    this.put(`${namespace}/${name}`, { ...object, spec: { ...object.spec, approve } })
+  }
+  async policyStatus(policy: DiscoveryPolicy, status: NonNullable<DiscoveryPolicy['status']>) {
+    this.policies.set(policy.metadata.name, status)
   }
   async remove(namespace: string, name: string) {
     this.objects.delete(`${namespace}/${name}`)
@@ -257,5 +266,84 @@ describe('discovered devices', () => {
     await clock.advance(20_000)
     expect(controller.size).toBe(MAX_DISCOVERED_OF_GATEWAY + 1)
     expect(found('fresh').status?.state).toBe('new')
+  })
+})
+
+describe('policies', () => {
+  const tags = (spec: Partial<DiscoveryPolicy['spec']> = {}): DiscoveryPolicy => ({
+    ...{ apiVersion: 'sluice.dev/v1alpha1', kind: 'DiscoveryPolicy', metadata: { name: 'tags', namespace: 'default' } },
+    spec: { match: { models: ['tag'] }, ...spec },
+  })
+  const tag = (id: string): SightedItem => item(id, { candidates: [{ model: 'tag', score: 0.9, why: 'its format' }] })
+
+  it('approve as a person would, with an Event of their own and a count', async () => {
+    controller.policy(tags())
+    controller.sighted('gw', [tag('aa'), item('bb', { candidates: [] })])
+    await clock.advance(20_000)
+    expect([...api.devices.keys()]).toEqual(['default/tag-aa'])
+    expect(found('aa').spec.approve).toEqual({
+      ...{ name: 'tag-aa', model: 'tag', namespace: 'default', by: 'policy default/tags' },
+    })
+    expect(found('aa').status?.state).toBe('approved')
+    expect(found('bb').status?.state).toBe('new')
+    expect(events.map(({ subject, reason }) => `${subject.kind} ${reason}`)).toEqual([
+      'DiscoveryPolicy Adopted',
+      'DiscoveredDevice DeviceMade',
+    ])
+    expect(events[0]?.message).toContain(
+      'seen by gw, became device default/tag-aa: it resembles tag by 90 %: its format',
+    )
+    expect(api.policies.get('tags')).toMatchObject({ adopted: 1, lastDevice: 'default/tag-aa' })
+  })
+
+  it('look at what was there before them, and at nothing while they are suspended or gone', async () => {
+    controller.sighted('gw', [tag('aa')])
+    await clock.advance(10)
+    controller.policy(tags({ suspend: true }))
+    await clock.advance(100_000)
+    expect(api.devices.size).toBe(0)
+    controller.policy(tags())
+    await clock.advance(20_000)
+    expect(api.devices.size).toBe(1)
+    controller.policyRemoved('default/tags')
+    controller.sighted('gw', [tag('bb')])
+    await clock.advance(100_000)
+    expect(api.devices.size).toBe(1)
+  })
+
+  it('leave alone what a person ignores or approves otherwise', async () => {
+    controller.sighted('gw', [tag('aa'), tag('bb')])
+    await clock.advance(10)
+    patch('aa', { ignore: true })
+    patch('bb', { approve: { name: 'mine', model: 'tag' } })
+    controller.policy(tags())
+    await clock.advance(100_000)
+    expect([...api.devices.keys()]).toEqual(['default/mine'])
+  })
+
+  it('do not adopt a device again that a person deleted', async () => {
+    controller.policy(tags())
+    controller.sighted('gw', [tag('aa')])
+    await clock.advance(20_000)
+    api.devices.clear()
+    controller.sighted('gw', [tag('aa')])
+    await clock.advance(200_000)
+    expect(api.devices.size).toBe(0)
+  })
+
+  it('are slow when a crowd of invented devices comes, and stop at their limit with one Event', async () => {
+    controller.policy(tags({ maxDevices: 25 }))
+    controller.sighted(
+      'gw',
+      Array.from({ length: 500 }, (_, n) => tag(`d${n}`)),
+    )
+    await clock.advance(20_000)
+    // Twenty at once, then ten a minute.
+    expect(api.devices.size).toBeGreaterThanOrEqual(20)
+    expect(api.devices.size).toBeLessThanOrEqual(23)
+    await clock.advance(200_000)
+    expect(api.devices.size).toBe(25)
+    const full = events.filter(({ reason }) => reason === 'PolicyFull')
+    expect(new Set(full.map(({ message }) => message)).size).toBe(1)
   })
 })

@@ -6,12 +6,15 @@ import {
   type DiscoveredDevice,
   type DiscoveredDeviceSpec,
   type DiscoveredDeviceStatus,
+  type DiscoveryPolicy,
   objectKey,
 } from '../../api/resources.ts'
 import { sameValue } from '../../api/twin/twin.ts'
 import type { EventNote } from '../gateways/event-recorder.ts'
+import { isPassing } from '../kube/errors.ts'
 import { Coalescer } from '../twins/coalescer.ts'
 import { iso } from '../twins/render.ts'
+import { Adoption } from './adoption.ts'
 import { approve } from './approve.ts'
 import { discoveredName } from './name.ts'
 import type { DiscoveryObjects, SeenFields } from './objects.ts'
@@ -67,11 +70,21 @@ export class DiscoveryController {
   readonly #found = new Map<string, Found>()
   readonly #writer: Coalescer
   readonly #full = new Set<string>()
+  readonly #adoption: Adoption
   #timer: Timer | undefined
 
   constructor(options: DiscoveryOptions) {
     this.#options = options
-    const { clock, signal, random } = options
+    const { clock, signal, random, record, onTrouble } = options
+    this.#adoption = new Adoption({
+      clock,
+      record,
+      approvedBy: (by) => [...this.#found.values()].filter(({ spec }) => spec.approve?.by === by).length,
+      writeStatus: (policy, status) =>
+        void options.objects.policyStatus(policy, status).catch((thrown: unknown) => {
+          onTrouble(`status of discovery policy ${policy.metadata.name}`, toSluiceError(thrown))
+        }),
+    })
     this.#writer = new Coalescer({
       clock,
       signal,
@@ -111,6 +124,15 @@ export class DiscoveryController {
     }
   }
 
+  /** A policy as the API has it now; every discovery that waits is looked at again. */
+  policy(policy: DiscoveryPolicy): void {
+    if (this.#adoption.upsert(policy)) this.#lookAgain()
+  }
+
+  policyRemoved(key: string): void {
+    this.#adoption.removed(key)
+  }
+
   /** An object as the API has it now. */
   upsert(object: DiscoveredDevice): void {
     const { name, namespace = DISCOVERY_NAMESPACE, uid } = object.metadata
@@ -131,6 +153,8 @@ export class DiscoveryController {
       found.state = status.state === 'gone' && found.toldCount > 0 ? 'new' : (status.state ?? 'new')
       found.device = status.device
       found.condition = status.conditions?.find(({ type }) => type === 'Approved')
+      // Only now is its generation known, against which a policy decides.
+      if (this.#adoption.size > 0) this.#writer.markDirty(key)
     }
     found.generation = object.metadata.generation
     found.held = object.spec
@@ -167,11 +191,19 @@ export class DiscoveryController {
   /** Says who is gone, and tries again what could not be approved: the model may have come meanwhile. */
   #sweep(nowMs: number): void {
     for (const [key, found] of this.#found) {
-      if (found.state === 'new' && found.spec.approve !== undefined) this.#writer.markDirty(key)
-      else if (found.state === 'new' && nowMs - found.lastSeenMs > GONE_MS) {
+      if (found.state === 'new' && found.spec.approve === undefined && nowMs - found.lastSeenMs > GONE_MS) {
         found.state = 'gone'
         this.#writer.markDirty(key)
       }
+    }
+    this.#lookAgain()
+  }
+
+  /** What waits for a model, or for a policy. */
+  #lookAgain(): void {
+    for (const [key, { state, spec }] of this.#found) {
+      const waits = spec.approve !== undefined || (this.#adoption.size > 0 && spec.ignore !== true)
+      if (state === 'new' && waits) this.#writer.markDirty(key)
     }
   }
 
@@ -225,6 +257,7 @@ export class DiscoveryController {
         await objects.update(namespace, name, seen)
         found.held = { ...found.held, ...seen }
       }
+      await this.#adopt(found)
       if (found.spec.approve !== undefined && found.state !== 'approved') await this.#approve(found)
       const status = statusOf(found)
       const text = JSON.stringify(status)
@@ -238,6 +271,24 @@ export class DiscoveryController {
       if (this.#found.get(key) === found) this.removed(key)
       return false
     }
+  }
+
+  /** Lets a policy approve what waits, by the field that a person would set. */
+  async #adopt(found: Found): Promise<void> {
+    const { namespace, name, generation, spec, state } = found
+    if (state !== 'new' || spec.approve !== undefined || spec.ignore === true || generation === undefined) return
+    const approval = this.#adoption.approval(spec)
+    if (approval === undefined) return
+    try {
+      await this.#options.objects.approve(namespace, name, generation, approval)
+    } catch (thrown) {
+      const error = toSluiceError(thrown)
+      if (isPassing(error) || error.code === 'SLUICE_KUBE_NOT_FOUND') throw error
+      // Somebody changed it meanwhile: the next look sees that.
+      return
+    }
+    found.spec = { ...found.spec, approve: approval }
+    if (found.held !== undefined) found.held = { ...found.held, approve: approval }
   }
 
   async #create(found: Found): Promise<void> {
@@ -260,6 +311,7 @@ export class DiscoveryController {
     if (end.ok) {
       found.state = 'approved'
       found.device = end.device
+      this.#adoption.made(found.spec, end.device)
     }
     const lastTransitionTime = before?.status === status ? before.lastTransitionTime : iso(this.#options.clock.now())
     found.condition = {

@@ -1,9 +1,9 @@
 import type { Clock } from '../../api/clock.ts'
 import type { SluiceError } from '../../api/errors.ts'
-import type { DiscoveredDevice } from '../../api/resources.ts'
+import type { DiscoveredDevice, DiscoveryPolicy } from '../../api/resources.ts'
 import type { EventRecorder } from '../gateways/event-recorder.ts'
 import type { KubeClient } from '../kube/client.ts'
-import { collectionPath, DISCOVERED_DEVICES } from '../kube/paths.ts'
+import { collectionPath, DISCOVERED_DEVICES, DISCOVERY_POLICIES } from '../kube/paths.ts'
 import { watchResource } from '../kube/watch.ts'
 import { DiscoveryController } from './controller.ts'
 import { kubeDiscoveryObjects } from './objects.ts'
@@ -32,5 +32,15 @@ export function startDiscovery(
     { clock, signal, keep: () => true },
   )
   void watch.synced.then(resolve)
+  watchResource<DiscoveryPolicy, true>(
+    client,
+    collectionPath(DISCOVERY_POLICIES),
+    {
+      upsert: (object) => discovery.policy(object),
+      remove: (key) => discovery.policyRemoved(key),
+      trouble: (error) => onTrouble('watch of discovery policies', error),
+    },
+    { clock, signal, keep: () => true },
+  )
   return discovery
 }

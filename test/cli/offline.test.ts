@@ -123,6 +123,7 @@ describe('sluice crds', () => {
       'devices.sluice.dev',
       'gateways.sluice.dev',
       'discovereddevices.sluice.dev',
+      'discoverypolicies.sluice.dev',
     ])
   })
 })
