@@ -3,7 +3,7 @@
 import { duplicateItems, equal, formats, isIn, ucs2length } from '../validate-runtime.ts'
 
 export const validateDeviceModel = validate0;
-const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]},"ble":{"type":"object","properties":{"advert":{"type":"string","enum":["bthome","miBeacon","ruuvi","eddystone","ibeacon","govee"],"description":"A published advertisement format; give field with it."},"field":{"type":"string","maxLength":63,"minLength":1,"description":"Which field of the advertisement."},"manufacturer":{"type":"integer","minimum":0,"maximum":65535,"description":"Company identifier of manufacturer data; at counts its two bytes as 0 and 1."},"serviceData":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"UUID of service data; at counts from after the UUID."},"startsWith":{"type":"string","maxLength":64,"pattern":"^([0-9A-Fa-f]{2})+$","description":"Hex digits the data must begin with, counted as at is; others are somebody else’s frames."},"characteristic":{"type":"string","maxLength":38,"minLength":4,"description":"UUID of a GATT characteristic, or a standard name such as batteryLevel."},"service":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"Its service, where two services have the same one."},"notify":{"type":"boolean","description":"Let the device tell changes (notify or indicate). Default false."},"write":{"type":"string","enum":["withResponse","withoutResponse"],"description":"How to write. Default: what the device offers."},"writeValues":{"type":"object","additionalProperties":{"type":"string","maxLength":1024,"pattern":"^([0-9A-Fa-f]{2})*$"},"maxProperties":64,"description":"Hex bytes by desired value, as KubeEdge's dataWrite: {on: '01', off: '00'}."},"at":{"type":"integer","minimum":0,"maximum":511,"description":"First byte of the value. Default 0."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","int48","uint48","int64","uint64","float32","float64","sfloat","float11073","string","bytes"],"description":"How the bytes are read. Default uint8, or as the standard says."},"order":{"type":"string","enum":["little","big"],"description":"Byte order. Default little."},"length":{"type":"integer","minimum":1,"maximum":512,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notAvailable":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"no value\", for example 0x8000."},"converter":{"type":"object","required":["start","end"],"properties":{"start":{"type":"integer","minimum":0,"maximum":511,"description":"First byte; above end reads backwards."},"end":{"type":"integer","minimum":0,"maximum":511,"description":"Last byte, included."},"shiftLeft":{"type":"integer","minimum":0,"maximum":63},"shiftRight":{"type":"integer","minimum":0,"maximum":63},"operations":{"type":"array","items":{"type":"object","required":["type","value"],"properties":{"type":{"type":"string","enum":["add","subtract","multiply","divide"]},"value":{"type":"number"}},"additionalProperties":false},"maxItems":16,"x-kubernetes-list-type":"atomic","description":"Applied in order."}},"additionalProperties":false,"description":"KubeEdge's dataConverter: a range of bytes as one number, shifted, then calculated with."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.advert) ? 1 : 0) + (has(self.manufacturer) ? 1 : 0) + (has(self.serviceData) ? 1 : 0) + (has(self.characteristic) ? 1 : 0) == 1","message":"exactly one of advert, manufacturer, serviceData, characteristic is needed"},{"rule":"has(self.advert) == has(self.field)","message":"advert and field belong together"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))","message":"converter says itself which bytes are read; leave out as, at and order"},{"rule":"has(self.characteristic) || !(has(self.notify) || has(self.write) || has(self.writeValues) || has(self.service))","message":"notify, write, writeValues and service are for characteristics only"}]},"lora":{"type":"object","properties":{"field":{"type":"string","maxLength":256,"minLength":1,"description":"Path into the decoder's output: `temperature`, `data.ext[0].value`."},"radio":{"type":"string","enum":["rssi","snr","spreadingFactor","gateways","airtime","margin","battery","frameCounter"],"description":"A fact of the radio link instead of the payload."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"Only uplinks on this FPort carry it. Default: any."},"at":{"type":"integer","minimum":-222,"maximum":241,"description":"Byte the value starts at; negative counts from the end."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the bytes are read. Default uint8."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default big."},"length":{"type":"integer","minimum":1,"maximum":242,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":31,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":31},"count":{"type":"integer","minimum":1,"maximum":32}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw value: {0: off, 1: on}."},"absent":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x7FFF."},"downlink":{"type":"object","properties":{"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort. Default: the model's `port`, else what the encoder says."},"confirmed":{"type":"boolean","description":"Ask the device to acknowledge. Default: the model's, else true."},"field":{"type":"string","maxLength":256,"minLength":1,"description":"Name under which the model's encodeDownlink expects the value, dots for nesting."},"prefix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes before the value, hexadecimal."},"suffix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes after the value, hexadecimal."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the value is written, as for reading."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default: as read, else big."},"readBack":{"type":"boolean","description":"The value comes back in a later uplink: applied only when it was seen there. Default false: applied when acknowledged."}},"additionalProperties":false,"description":"How a desired value becomes a downlink: through the encoder (field) or by layout (as).","x-kubernetes-validations":[{"rule":"has(self.field) != has(self.as)","message":"exactly one of field (encoder) and as (layout) is needed"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.field) ? 1 : 0) + (has(self.at) ? 1 : 0) + (has(self.radio) ? 1 : 0) <= 1","message":"give one of field, at and radio"},{"rule":"has(self.field) || has(self.at) || has(self.radio) || has(self.downlink)","message":"one of field, at, radio and downlink is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in bytes"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."},"ble":{"type":"object","properties":{"connect":{"type":"string","enum":["never","onDemand","keep"],"description":"never: advertisements only. onDemand: connect, read, leave. keep: stay connected. Default: what the properties need."},"mtu":{"type":"integer","minimum":23,"maximum":517,"description":"ATT MTU to ask for. Default 256."}},"additionalProperties":false,"description":"What holds for every device of this model on Bluetooth LE."},"lora":{"type":"object","properties":{"decoder":{"type":"string","maxLength":131072,"minLength":1,"description":"JavaScript of the vendor: decodeUplink/encodeDownlink (TS013) or Decoder(bytes, port)."},"decoderTime":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Longest a decoder may take. Default 100ms, at most 1s."},"class":{"type":"string","enum":["A","C"],"description":"A: listens after uplinks only. C: always. Default A."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan the hardware is made for."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort of downlinks. Default 1."},"confirmed":{"type":"boolean","description":"Downlinks ask for an acknowledgement. Default true."},"adr":{"type":"boolean","description":"Tune data rate and power of devices that allow it. Default true."},"statusEvery":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Ask for battery and margin this often. Default 1d; 0s: never."},"maxDutyCycle":{"type":"number","enum":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15],"description":"Limit the share of time the device sends to 1/2^n."}},"additionalProperties":false,"description":"What holds for every device of this model on LoRaWAN."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"scaleRegister":{"type":"integer","minimum":0,"maximum":65536,"description":"Register of the same table with a power of ten, -10 to 10, that raw is multiplied by first (a SunSpec scale factor). Read in one request with the value."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!has(self.scaleRegister) || has(self.input) || has(self.holding)","message":"scaleRegister is for registers, not for bits"},{"rule":"!(has(self.scaleRegister) && (has(self.map) || has(self.bit) || has(self.bits)))","message":"scaleRegister is for numbers: it cannot be combined with map, bit or bits"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]},"ble":{"type":"object","properties":{"advert":{"type":"string","enum":["bthome","miBeacon","ruuvi","eddystone","ibeacon","govee"],"description":"A published advertisement format; give field with it."},"field":{"type":"string","maxLength":63,"minLength":1,"description":"Which field of the advertisement."},"manufacturer":{"type":"integer","minimum":0,"maximum":65535,"description":"Company identifier of manufacturer data; at counts its two bytes as 0 and 1."},"serviceData":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"UUID of service data; at counts from after the UUID."},"startsWith":{"type":"string","maxLength":64,"pattern":"^([0-9A-Fa-f]{2})+$","description":"Hex digits the data must begin with, counted as at is; others are somebody else’s frames."},"characteristic":{"type":"string","maxLength":38,"minLength":4,"description":"UUID of a GATT characteristic, or a standard name such as batteryLevel."},"service":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"Its service, where two services have the same one."},"notify":{"type":"boolean","description":"Let the device tell changes (notify or indicate). Default false."},"write":{"type":"string","enum":["withResponse","withoutResponse"],"description":"How to write. Default: what the device offers."},"writeValues":{"type":"object","additionalProperties":{"type":"string","maxLength":1024,"pattern":"^([0-9A-Fa-f]{2})*$"},"maxProperties":64,"description":"Hex bytes by desired value, as KubeEdge's dataWrite: {on: '01', off: '00'}."},"at":{"type":"integer","minimum":0,"maximum":511,"description":"First byte of the value. Default 0."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","int48","uint48","int64","uint64","float32","float64","sfloat","float11073","string","bytes"],"description":"How the bytes are read. Default uint8, or as the standard says."},"order":{"type":"string","enum":["little","big"],"description":"Byte order. Default little."},"length":{"type":"integer","minimum":1,"maximum":512,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notAvailable":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"no value\", for example 0x8000."},"converter":{"type":"object","required":["start","end"],"properties":{"start":{"type":"integer","minimum":0,"maximum":511,"description":"First byte; above end reads backwards."},"end":{"type":"integer","minimum":0,"maximum":511,"description":"Last byte, included."},"shiftLeft":{"type":"integer","minimum":0,"maximum":63},"shiftRight":{"type":"integer","minimum":0,"maximum":63},"operations":{"type":"array","items":{"type":"object","required":["type","value"],"properties":{"type":{"type":"string","enum":["add","subtract","multiply","divide"]},"value":{"type":"number"}},"additionalProperties":false},"maxItems":16,"x-kubernetes-list-type":"atomic","description":"Applied in order."}},"additionalProperties":false,"description":"KubeEdge's dataConverter: a range of bytes as one number, shifted, then calculated with."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.advert) ? 1 : 0) + (has(self.manufacturer) ? 1 : 0) + (has(self.serviceData) ? 1 : 0) + (has(self.characteristic) ? 1 : 0) == 1","message":"exactly one of advert, manufacturer, serviceData, characteristic is needed"},{"rule":"has(self.advert) == has(self.field)","message":"advert and field belong together"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))","message":"converter says itself which bytes are read; leave out as, at and order"},{"rule":"has(self.characteristic) || !(has(self.notify) || has(self.write) || has(self.writeValues) || has(self.service))","message":"notify, write, writeValues and service are for characteristics only"}]},"lora":{"type":"object","properties":{"field":{"type":"string","maxLength":256,"minLength":1,"description":"Path into the decoder's output: `temperature`, `data.ext[0].value`."},"radio":{"type":"string","enum":["rssi","snr","spreadingFactor","gateways","airtime","margin","battery","frameCounter"],"description":"A fact of the radio link instead of the payload."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"Only uplinks on this FPort carry it. Default: any."},"at":{"type":"integer","minimum":-222,"maximum":241,"description":"Byte the value starts at; negative counts from the end."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the bytes are read. Default uint8."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default big."},"length":{"type":"integer","minimum":1,"maximum":242,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":31,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":31},"count":{"type":"integer","minimum":1,"maximum":32}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw value: {0: off, 1: on}."},"absent":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x7FFF."},"downlink":{"type":"object","properties":{"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort. Default: the model's `port`, else what the encoder says."},"confirmed":{"type":"boolean","description":"Ask the device to acknowledge. Default: the model's, else true."},"field":{"type":"string","maxLength":256,"minLength":1,"description":"Name under which the model's encodeDownlink expects the value, dots for nesting."},"prefix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes before the value, hexadecimal."},"suffix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes after the value, hexadecimal."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the value is written, as for reading."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default: as read, else big."},"readBack":{"type":"boolean","description":"The value comes back in a later uplink: applied only when it was seen there. Default false: applied when acknowledged."}},"additionalProperties":false,"description":"How a desired value becomes a downlink: through the encoder (field) or by layout (as).","x-kubernetes-validations":[{"rule":"has(self.field) != has(self.as)","message":"exactly one of field (encoder) and as (layout) is needed"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.field) ? 1 : 0) + (has(self.at) ? 1 : 0) + (has(self.radio) ? 1 : 0) <= 1","message":"give one of field, at and radio"},{"rule":"has(self.field) || has(self.at) || has(self.radio) || has(self.downlink)","message":"one of field, at, radio and downlink is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in bytes"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"sunspec":{"type":"boolean","description":"Registers that say \"not implemented\" the way SunSpec does (0x8000, 0xFFFF, NaN, ...) give no value. Default false."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."},"ble":{"type":"object","properties":{"connect":{"type":"string","enum":["never","onDemand","keep"],"description":"never: advertisements only. onDemand: connect, read, leave. keep: stay connected. Default: what the properties need."},"mtu":{"type":"integer","minimum":23,"maximum":517,"description":"ATT MTU to ask for. Default 256."}},"additionalProperties":false,"description":"What holds for every device of this model on Bluetooth LE."},"lora":{"type":"object","properties":{"decoder":{"type":"string","maxLength":131072,"minLength":1,"description":"JavaScript of the vendor: decodeUplink/encodeDownlink (TS013) or Decoder(bytes, port)."},"decoderTime":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Longest a decoder may take. Default 100ms, at most 1s."},"class":{"type":"string","enum":["A","C"],"description":"A: listens after uplinks only. C: always. Default A."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan the hardware is made for."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort of downlinks. Default 1."},"confirmed":{"type":"boolean","description":"Downlinks ask for an acknowledgement. Default true."},"adr":{"type":"boolean","description":"Tune data rate and power of devices that allow it. Default true."},"statusEvery":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Ask for battery and margin this often. Default 1d; 0s: never."},"maxDutyCycle":{"type":"number","enum":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15],"description":"Limit the share of time the device sends to 1/2^n."}},"additionalProperties":false,"description":"What holds for every device of this model on LoRaWAN."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 const func0 = Object.prototype.hasOwnProperty;
 const func1 = ucs2length;
 const pattern0 = new RegExp("^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "u");
@@ -883,30 +883,40 @@ const err122 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus",sch
 (vErrors ??= []).push(err122);
 errors++;
 }
+if(!((self) => ((!((self?.scaleRegister !== undefined)) || (self?.input !== undefined)) || (self?.holding !== undefined)))(data52)){
+const err123 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 5}};
+(vErrors ??= []).push(err123);
+errors++;
+}
+if(!((self) => !((((self?.scaleRegister !== undefined) && ((((self?.map !== undefined) || (self?.bit !== undefined)) || (self?.bits !== undefined)))))))(data52)){
+const err124 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 6}};
+(vErrors ??= []).push(err124);
+errors++;
+}
 if(data52 && typeof data52 == "object" && !Array.isArray(data52)){
 for(const key9 in data52){
 if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.modbus.properties, key9))){
-const err123 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
-(vErrors ??= []).push(err123);
+const err125 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
+(vErrors ??= []).push(err125);
 errors++;
 }
 }
 if(data52.coil !== undefined){
 let data53 = data52.coil;
 if(!(((typeof data53 == "number") && (!(data53 % 1) && !isNaN(data53))) && (isFinite(data53)))){
-const err124 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/coil",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/coil/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err124);
+const err126 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/coil",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/coil/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err126);
 errors++;
 }
 if((typeof data53 == "number") && (isFinite(data53))){
 if(data53 > 65536 || isNaN(data53)){
-const err125 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/coil",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/coil/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
-(vErrors ??= []).push(err125);
+const err127 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/coil",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/coil/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err127);
 errors++;
 }
 if(data53 < 0 || isNaN(data53)){
-const err126 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/coil",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/coil/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err126);
+const err128 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/coil",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/coil/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err128);
 errors++;
 }
 }
@@ -914,19 +924,19 @@ errors++;
 if(data52.discrete !== undefined){
 let data54 = data52.discrete;
 if(!(((typeof data54 == "number") && (!(data54 % 1) && !isNaN(data54))) && (isFinite(data54)))){
-const err127 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/discrete",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/discrete/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err127);
+const err129 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/discrete",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/discrete/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err129);
 errors++;
 }
 if((typeof data54 == "number") && (isFinite(data54))){
 if(data54 > 65536 || isNaN(data54)){
-const err128 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/discrete",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/discrete/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
-(vErrors ??= []).push(err128);
+const err130 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/discrete",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/discrete/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err130);
 errors++;
 }
 if(data54 < 0 || isNaN(data54)){
-const err129 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/discrete",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/discrete/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err129);
+const err131 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/discrete",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/discrete/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err131);
 errors++;
 }
 }
@@ -934,19 +944,19 @@ errors++;
 if(data52.input !== undefined){
 let data55 = data52.input;
 if(!(((typeof data55 == "number") && (!(data55 % 1) && !isNaN(data55))) && (isFinite(data55)))){
-const err130 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/input",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/input/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err130);
+const err132 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/input",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/input/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err132);
 errors++;
 }
 if((typeof data55 == "number") && (isFinite(data55))){
 if(data55 > 65536 || isNaN(data55)){
-const err131 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/input",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/input/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
-(vErrors ??= []).push(err131);
+const err133 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/input",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/input/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err133);
 errors++;
 }
 if(data55 < 0 || isNaN(data55)){
-const err132 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/input",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/input/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err132);
+const err134 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/input",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/input/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err134);
 errors++;
 }
 }
@@ -954,19 +964,19 @@ errors++;
 if(data52.holding !== undefined){
 let data56 = data52.holding;
 if(!(((typeof data56 == "number") && (!(data56 % 1) && !isNaN(data56))) && (isFinite(data56)))){
-const err133 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/holding",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/holding/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err133);
+const err135 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/holding",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/holding/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err135);
 errors++;
 }
 if((typeof data56 == "number") && (isFinite(data56))){
 if(data56 > 65536 || isNaN(data56)){
-const err134 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/holding",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/holding/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
-(vErrors ??= []).push(err134);
+const err136 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/holding",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/holding/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err136);
 errors++;
 }
 if(data56 < 0 || isNaN(data56)){
-const err135 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/holding",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/holding/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err135);
+const err137 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/holding",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/holding/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err137);
 errors++;
 }
 }
@@ -974,45 +984,45 @@ errors++;
 if(data52.as !== undefined){
 let data57 = data52.as;
 if(typeof data57 !== "string"){
-const err136 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/as",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/as/type",keyword:"type",params:{type: "string"}};
-(vErrors ??= []).push(err136);
+const err138 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/as",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/as/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err138);
 errors++;
 }
 if(!((((((((((((((((((data57 === "bool") || (data57 === "int8l")) || (data57 === "int8h")) || (data57 === "uint8l")) || (data57 === "uint8h")) || (data57 === "int16")) || (data57 === "uint16")) || (data57 === "int32")) || (data57 === "uint32")) || (data57 === "int64")) || (data57 === "uint64")) || (data57 === "float16")) || (data57 === "float32")) || (data57 === "float64")) || (data57 === "bcd16")) || (data57 === "bcd32")) || (data57 === "string")) || (data57 === "bytes"))){
-const err137 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/as",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.modbus.properties.as.enum}};
-(vErrors ??= []).push(err137);
+const err139 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/as",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.modbus.properties.as.enum}};
+(vErrors ??= []).push(err139);
 errors++;
 }
 }
 if(data52.order !== undefined){
 let data58 = data52.order;
 if(typeof data58 !== "string"){
-const err138 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/order",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
-(vErrors ??= []).push(err138);
+const err140 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/order",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err140);
 errors++;
 }
 if(!((((((((data58 === "big") || (data58 === "big-swap")) || (data58 === "little")) || (data58 === "little-swap")) || (data58 === "ABCD")) || (data58 === "CDAB")) || (data58 === "DCBA")) || (data58 === "BADC"))){
-const err139 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/order",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.modbus.properties.order.enum}};
-(vErrors ??= []).push(err139);
+const err141 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/order",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.modbus.properties.order.enum}};
+(vErrors ??= []).push(err141);
 errors++;
 }
 }
 if(data52.length !== undefined){
 let data59 = data52.length;
 if(!(((typeof data59 == "number") && (!(data59 % 1) && !isNaN(data59))) && (isFinite(data59)))){
-const err140 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/length",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/length/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err140);
+const err142 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/length",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/length/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err142);
 errors++;
 }
 if((typeof data59 == "number") && (isFinite(data59))){
 if(data59 > 125 || isNaN(data59)){
-const err141 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/length",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
-(vErrors ??= []).push(err141);
+const err143 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/length",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
+(vErrors ??= []).push(err143);
 errors++;
 }
 if(data59 < 1 || isNaN(data59)){
-const err142 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/length",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
-(vErrors ??= []).push(err142);
+const err144 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/length",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err144);
 errors++;
 }
 }
@@ -1020,2693 +1030,2720 @@ errors++;
 if(data52.stringByte !== undefined){
 let data60 = data52.stringByte;
 if(typeof data60 !== "string"){
-const err143 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/stringByte",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/stringByte/type",keyword:"type",params:{type: "string"}};
-(vErrors ??= []).push(err143);
+const err145 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/stringByte",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/stringByte/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err145);
 errors++;
 }
 if(!(((data60 === "both") || (data60 === "high")) || (data60 === "low"))){
-const err144 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/stringByte",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/stringByte/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.modbus.properties.stringByte.enum}};
-(vErrors ??= []).push(err144);
+const err146 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/stringByte",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/stringByte/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.modbus.properties.stringByte.enum}};
+(vErrors ??= []).push(err146);
 errors++;
 }
 }
 if(data52.scale !== undefined){
 let data61 = data52.scale;
 if(!((typeof data61 == "number") && (isFinite(data61)))){
-const err145 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/scale/type",keyword:"type",params:{type: "number"}};
-(vErrors ??= []).push(err145);
+const err147 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/scale/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err147);
 errors++;
 }
 }
 if(data52.offset !== undefined){
 let data62 = data52.offset;
 if(!((typeof data62 == "number") && (isFinite(data62)))){
-const err146 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/offset/type",keyword:"type",params:{type: "number"}};
-(vErrors ??= []).push(err146);
-errors++;
-}
-}
-if(data52.bit !== undefined){
-let data63 = data52.bit;
-if(!(((typeof data63 == "number") && (!(data63 % 1) && !isNaN(data63))) && (isFinite(data63)))){
-const err147 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bit/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err147);
-errors++;
-}
-if((typeof data63 == "number") && (isFinite(data63))){
-if(data63 > 63 || isNaN(data63)){
-const err148 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
+const err148 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/offset/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err148);
 errors++;
 }
-if(data63 < 0 || isNaN(data63)){
-const err149 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data52.scaleRegister !== undefined){
+let data63 = data52.scaleRegister;
+if(!(((typeof data63 == "number") && (!(data63 % 1) && !isNaN(data63))) && (isFinite(data63)))){
+const err149 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/scaleRegister",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/scaleRegister/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err149);
+errors++;
+}
+if((typeof data63 == "number") && (isFinite(data63))){
+if(data63 > 65536 || isNaN(data63)){
+const err150 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/scaleRegister",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/scaleRegister/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+(vErrors ??= []).push(err150);
+errors++;
+}
+if(data63 < 0 || isNaN(data63)){
+const err151 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/scaleRegister",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/scaleRegister/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err151);
+errors++;
+}
+}
+}
+if(data52.bit !== undefined){
+let data64 = data52.bit;
+if(!(((typeof data64 == "number") && (!(data64 % 1) && !isNaN(data64))) && (isFinite(data64)))){
+const err152 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bit/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err152);
+errors++;
+}
+if((typeof data64 == "number") && (isFinite(data64))){
+if(data64 > 63 || isNaN(data64)){
+const err153 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
+(vErrors ??= []).push(err153);
+errors++;
+}
+if(data64 < 0 || isNaN(data64)){
+const err154 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err154);
 errors++;
 }
 }
 }
 if(data52.bits !== undefined){
-let data64 = data52.bits;
-if(data64 && typeof data64 == "object" && !Array.isArray(data64)){
-if(data64.first === undefined){
-const err150 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/required",keyword:"required",params:{missingProperty: "first"}};
-(vErrors ??= []).push(err150);
-errors++;
-}
-if(data64.count === undefined){
-const err151 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/required",keyword:"required",params:{missingProperty: "count"}};
-(vErrors ??= []).push(err151);
-errors++;
-}
-for(const key10 in data64){
-if(!((key10 === "first") || (key10 === "count"))){
-const err152 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
-(vErrors ??= []).push(err152);
-errors++;
-}
-}
-if(data64.first !== undefined){
-let data65 = data64.first;
-if(!(((typeof data65 == "number") && (!(data65 % 1) && !isNaN(data65))) && (isFinite(data65)))){
-const err153 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/first/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err153);
-errors++;
-}
-if((typeof data65 == "number") && (isFinite(data65))){
-if(data65 > 63 || isNaN(data65)){
-const err154 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/first/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
-(vErrors ??= []).push(err154);
-errors++;
-}
-if(data65 < 0 || isNaN(data65)){
-const err155 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/first/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+let data65 = data52.bits;
+if(data65 && typeof data65 == "object" && !Array.isArray(data65)){
+if(data65.first === undefined){
+const err155 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/required",keyword:"required",params:{missingProperty: "first"}};
 (vErrors ??= []).push(err155);
 errors++;
 }
-}
-}
-if(data64.count !== undefined){
-let data66 = data64.count;
-if(!(((typeof data66 == "number") && (!(data66 % 1) && !isNaN(data66))) && (isFinite(data66)))){
-const err156 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/count/type",keyword:"type",params:{type: "integer"}};
+if(data65.count === undefined){
+const err156 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/required",keyword:"required",params:{missingProperty: "count"}};
 (vErrors ??= []).push(err156);
 errors++;
 }
-if((typeof data66 == "number") && (isFinite(data66))){
-if(data66 > 53 || isNaN(data66)){
-const err157 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 53}};
+for(const key10 in data65){
+if(!((key10 === "first") || (key10 === "count"))){
+const err157 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
 (vErrors ??= []).push(err157);
 errors++;
 }
-if(data66 < 1 || isNaN(data66)){
-const err158 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data65.first !== undefined){
+let data66 = data65.first;
+if(!(((typeof data66 == "number") && (!(data66 % 1) && !isNaN(data66))) && (isFinite(data66)))){
+const err158 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/first/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err158);
 errors++;
 }
-}
-}
-}
-else {
-const err159 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/type",keyword:"type",params:{type: "object"}};
+if((typeof data66 == "number") && (isFinite(data66))){
+if(data66 > 63 || isNaN(data66)){
+const err159 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/first/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
 (vErrors ??= []).push(err159);
 errors++;
 }
-}
-if(data52.map !== undefined){
-let data67 = data52.map;
-if(data67 && typeof data67 == "object" && !Array.isArray(data67)){
-if(Object.keys(data67).length > 256){
-const err160 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/map",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
+if(data66 < 0 || isNaN(data66)){
+const err160 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/first/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err160);
 errors++;
 }
-for(const key11 in data67){
-let data68 = data67[key11];
-if(typeof data68 === "string"){
-if(func1(data68) > 128){
-const err161 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/map/" + key11.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/map/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 128}};
+}
+}
+if(data65.count !== undefined){
+let data67 = data65.count;
+if(!(((typeof data67 == "number") && (!(data67 % 1) && !isNaN(data67))) && (isFinite(data67)))){
+const err161 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/count/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err161);
 errors++;
 }
-}
-else {
-const err162 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/map/" + key11.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/map/additionalProperties/type",keyword:"type",params:{type: "string"}};
+if((typeof data67 == "number") && (isFinite(data67))){
+if(data67 > 53 || isNaN(data67)){
+const err162 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 53}};
 (vErrors ??= []).push(err162);
 errors++;
 }
-}
-}
-else {
-const err163 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/map",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/map/type",keyword:"type",params:{type: "object"}};
+if(data67 < 1 || isNaN(data67)){
+const err163 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err163);
 errors++;
 }
 }
-if(data52.notImplemented !== undefined){
-let data69 = data52.notImplemented;
-if(Array.isArray(data69)){
-if(data69.length > 8){
-const err164 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/notImplemented",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/notImplemented/maxItems",keyword:"maxItems",params:{limit: 8}};
-(vErrors ??= []).push(err164);
-errors++;
-}
-const len4 = data69.length;
-for(let i4=0; i4<len4; i4++){
-let data70 = data69[i4];
-if(!((typeof data70 == "number") && (isFinite(data70)))){
-const err165 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/notImplemented/" + i4,schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/notImplemented/items/type",keyword:"type",params:{type: "number"}};
-(vErrors ??= []).push(err165);
-errors++;
-}
 }
 }
 else {
-const err166 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/notImplemented",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/notImplemented/type",keyword:"type",params:{type: "array"}};
+const err164 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/bits/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err164);
+errors++;
+}
+}
+if(data52.map !== undefined){
+let data68 = data52.map;
+if(data68 && typeof data68 == "object" && !Array.isArray(data68)){
+if(Object.keys(data68).length > 256){
+const err165 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/map",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
+(vErrors ??= []).push(err165);
+errors++;
+}
+for(const key11 in data68){
+let data69 = data68[key11];
+if(typeof data69 === "string"){
+if(func1(data69) > 128){
+const err166 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/map/" + key11.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/map/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err166);
 errors++;
 }
 }
-if(data52.write !== undefined){
-let data71 = data52.write;
-if(data71 && typeof data71 == "object" && !Array.isArray(data71)){
-for(const key12 in data71){
-if(!((key12 === "function") || (key12 === "register"))){
-const err167 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12}};
+else {
+const err167 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/map/" + key11.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/map/additionalProperties/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err167);
 errors++;
 }
 }
-if(data71.function !== undefined){
-let data72 = data71.function;
-if(!((typeof data72 == "number") && (isFinite(data72)))){
-const err168 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/function",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/function/type",keyword:"type",params:{type: "number"}};
+}
+else {
+const err168 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/map",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/map/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err168);
 errors++;
 }
-if(!(((((data72 === 5) || (data72 === 6)) || (data72 === 15)) || (data72 === 16)) || (data72 === 22))){
-const err169 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/function",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/function/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.modbus.properties.write.properties.function.enum}};
+}
+if(data52.notImplemented !== undefined){
+let data70 = data52.notImplemented;
+if(Array.isArray(data70)){
+if(data70.length > 8){
+const err169 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/notImplemented",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/notImplemented/maxItems",keyword:"maxItems",params:{limit: 8}};
 (vErrors ??= []).push(err169);
 errors++;
 }
-}
-if(data71.register !== undefined){
-let data73 = data71.register;
-if(!(((typeof data73 == "number") && (!(data73 % 1) && !isNaN(data73))) && (isFinite(data73)))){
-const err170 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/register",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/register/type",keyword:"type",params:{type: "integer"}};
+const len4 = data70.length;
+for(let i4=0; i4<len4; i4++){
+let data71 = data70[i4];
+if(!((typeof data71 == "number") && (isFinite(data71)))){
+const err170 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/notImplemented/" + i4,schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/notImplemented/items/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err170);
 errors++;
 }
-if((typeof data73 == "number") && (isFinite(data73))){
-if(data73 > 65536 || isNaN(data73)){
-const err171 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/register",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/register/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+}
+}
+else {
+const err171 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/notImplemented",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/notImplemented/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err171);
 errors++;
 }
-if(data73 < 0 || isNaN(data73)){
-const err172 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/register",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/register/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data52.write !== undefined){
+let data72 = data52.write;
+if(data72 && typeof data72 == "object" && !Array.isArray(data72)){
+for(const key12 in data72){
+if(!((key12 === "function") || (key12 === "register"))){
+const err172 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12}};
 (vErrors ??= []).push(err172);
 errors++;
 }
 }
-}
-}
-else {
-const err173 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/type",keyword:"type",params:{type: "object"}};
+if(data72.function !== undefined){
+let data73 = data72.function;
+if(!((typeof data73 == "number") && (isFinite(data73)))){
+const err173 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/function",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/function/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err173);
 errors++;
 }
-}
-}
-else {
-const err174 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/type",keyword:"type",params:{type: "object"}};
+if(!(((((data73 === 5) || (data73 === 6)) || (data73 === 15)) || (data73 === 16)) || (data73 === 22))){
+const err174 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/function",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/function/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.modbus.properties.write.properties.function.enum}};
 (vErrors ??= []).push(err174);
 errors++;
 }
 }
-if(data28.mqtt !== undefined){
-let data74 = data28.mqtt;
-if(!((self) => (((self?.topic !== undefined) || (self?.metric !== undefined)) || (self?.command !== undefined)))(data74)){
-const err175 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(data72.register !== undefined){
+let data74 = data72.register;
+if(!(((typeof data74 == "number") && (!(data74 % 1) && !isNaN(data74))) && (isFinite(data74)))){
+const err175 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/register",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/register/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err175);
 errors++;
 }
-if(!((self) => !((((self?.topic !== undefined) && (self?.metric !== undefined)))))(data74)){
-const err176 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+if((typeof data74 == "number") && (isFinite(data74))){
+if(data74 > 65536 || isNaN(data74)){
+const err176 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/register",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/register/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
 (vErrors ??= []).push(err176);
 errors++;
 }
-if(!((self) => (!((self?.scale !== undefined)) || !equal(self?.scale, 0.0)))(data74)){
-const err177 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+if(data74 < 0 || isNaN(data74)){
+const err177 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write/register",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/properties/register/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err177);
 errors++;
 }
-if(!((self) => !((((self?.map !== undefined) && (((self?.scale !== undefined) || (self?.offset !== undefined)))))))(data74)){
-const err178 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
-(vErrors ??= []).push(err178);
-errors++;
 }
-if(!((self) => ((!((self?.as !== undefined)) || !equal(self?.as, "protobuf")) || (self?.path !== undefined)))(data74)){
-const err179 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 4}};
-(vErrors ??= []).push(err179);
-errors++;
-}
-if(data74 && typeof data74 == "object" && !Array.isArray(data74)){
-for(const key13 in data74){
-if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.mqtt.properties, key13))){
-const err180 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
-(vErrors ??= []).push(err180);
-errors++;
-}
-}
-if(data74.topic !== undefined){
-let data75 = data74.topic;
-if(typeof data75 === "string"){
-if(func1(data75) > 512){
-const err181 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
-(vErrors ??= []).push(err181);
-errors++;
-}
-if(func1(data75) < 1){
-const err182 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
-(vErrors ??= []).push(err182);
-errors++;
 }
 }
 else {
-const err183 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/topic/type",keyword:"type",params:{type: "string"}};
+const err178 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus/write",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/properties/write/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err178);
+errors++;
+}
+}
+}
+else {
+const err179 = {instancePath:instancePath+"/spec/properties/" + i3+"/modbus",schemaPath:"#/properties/spec/properties/properties/items/properties/modbus/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err179);
+errors++;
+}
+}
+if(data28.mqtt !== undefined){
+let data75 = data28.mqtt;
+if(!((self) => (((self?.topic !== undefined) || (self?.metric !== undefined)) || (self?.command !== undefined)))(data75)){
+const err180 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+(vErrors ??= []).push(err180);
+errors++;
+}
+if(!((self) => !((((self?.topic !== undefined) && (self?.metric !== undefined)))))(data75)){
+const err181 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+(vErrors ??= []).push(err181);
+errors++;
+}
+if(!((self) => (!((self?.scale !== undefined)) || !equal(self?.scale, 0.0)))(data75)){
+const err182 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+(vErrors ??= []).push(err182);
+errors++;
+}
+if(!((self) => !((((self?.map !== undefined) && (((self?.scale !== undefined) || (self?.offset !== undefined)))))))(data75)){
+const err183 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
 (vErrors ??= []).push(err183);
 errors++;
 }
-}
-if(data74.metric !== undefined){
-let data76 = data74.metric;
-if(typeof data76 === "string"){
-if(func1(data76) > 512){
-const err184 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/metric",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/metric/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(!((self) => ((!((self?.as !== undefined)) || !equal(self?.as, "protobuf")) || (self?.path !== undefined)))(data75)){
+const err184 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 4}};
 (vErrors ??= []).push(err184);
 errors++;
 }
-if(func1(data76) < 1){
-const err185 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/metric",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/metric/minLength",keyword:"minLength",params:{limit: 1}};
+if(data75 && typeof data75 == "object" && !Array.isArray(data75)){
+for(const key13 in data75){
+if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.mqtt.properties, key13))){
+const err185 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
 (vErrors ??= []).push(err185);
 errors++;
 }
 }
-else {
-const err186 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/metric",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/metric/type",keyword:"type",params:{type: "string"}};
+if(data75.topic !== undefined){
+let data76 = data75.topic;
+if(typeof data76 === "string"){
+if(func1(data76) > 512){
+const err186 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err186);
 errors++;
 }
-}
-if(data74.as !== undefined){
-let data77 = data74.as;
-if(typeof data77 !== "string"){
-const err187 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/as/type",keyword:"type",params:{type: "string"}};
+if(func1(data76) < 1){
+const err187 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err187);
 errors++;
 }
-if(!(((((((data77 === "json") || (data77 === "text")) || (data77 === "number")) || (data77 === "bool")) || (data77 === "cbor")) || (data77 === "protobuf")) || (data77 === "bytes"))){
-const err188 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.as.enum}};
+}
+else {
+const err188 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err188);
 errors++;
 }
 }
-if(data74.path !== undefined){
-let data78 = data74.path;
-if(typeof data78 === "string"){
-if(func1(data78) > 512){
-const err189 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data75.metric !== undefined){
+let data77 = data75.metric;
+if(typeof data77 === "string"){
+if(func1(data77) > 512){
+const err189 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/metric",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/metric/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err189);
 errors++;
 }
-}
-else {
-const err190 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/path/type",keyword:"type",params:{type: "string"}};
+if(func1(data77) < 1){
+const err190 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/metric",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/metric/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err190);
 errors++;
 }
 }
-if(data74.wire !== undefined){
-let data79 = data74.wire;
-if(typeof data79 !== "string"){
-const err191 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/wire/type",keyword:"type",params:{type: "string"}};
+else {
+const err191 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/metric",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/metric/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err191);
 errors++;
 }
-if(!((((((((((((data79 === "uint") || (data79 === "sint")) || (data79 === "int")) || (data79 === "bool")) || (data79 === "float")) || (data79 === "double")) || (data79 === "fixed32")) || (data79 === "fixed64")) || (data79 === "sfixed32")) || (data79 === "sfixed64")) || (data79 === "string")) || (data79 === "bytes"))){
-const err192 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/wire/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.wire.enum}};
+}
+if(data75.as !== undefined){
+let data78 = data75.as;
+if(typeof data78 !== "string"){
+const err192 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err192);
 errors++;
 }
-}
-if(data74.map !== undefined){
-let data80 = data74.map;
-if(data80 && typeof data80 == "object" && !Array.isArray(data80)){
-if(Object.keys(data80).length > 256){
-const err193 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
+if(!(((((((data78 === "json") || (data78 === "text")) || (data78 === "number")) || (data78 === "bool")) || (data78 === "cbor")) || (data78 === "protobuf")) || (data78 === "bytes"))){
+const err193 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.as.enum}};
 (vErrors ??= []).push(err193);
 errors++;
 }
 }
-else {
-const err194 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/map/type",keyword:"type",params:{type: "object"}};
+if(data75.path !== undefined){
+let data79 = data75.path;
+if(typeof data79 === "string"){
+if(func1(data79) > 512){
+const err194 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err194);
 errors++;
 }
 }
-if(data74.scale !== undefined){
-let data81 = data74.scale;
-if(!((typeof data81 == "number") && (isFinite(data81)))){
-const err195 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/scale/type",keyword:"type",params:{type: "number"}};
+else {
+const err195 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/path/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err195);
 errors++;
 }
 }
-if(data74.offset !== undefined){
-let data82 = data74.offset;
-if(!((typeof data82 == "number") && (isFinite(data82)))){
-const err196 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/offset/type",keyword:"type",params:{type: "number"}};
+if(data75.wire !== undefined){
+let data80 = data75.wire;
+if(typeof data80 !== "string"){
+const err196 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/wire/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err196);
 errors++;
 }
-}
-if(data74.missing !== undefined){
-let data83 = data74.missing;
-if(typeof data83 !== "string"){
-const err197 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/missing",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
+if(!((((((((((((data80 === "uint") || (data80 === "sint")) || (data80 === "int")) || (data80 === "bool")) || (data80 === "float")) || (data80 === "double")) || (data80 === "fixed32")) || (data80 === "fixed64")) || (data80 === "sfixed32")) || (data80 === "sfixed64")) || (data80 === "string")) || (data80 === "bytes"))){
+const err197 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/wire/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.wire.enum}};
 (vErrors ??= []).push(err197);
 errors++;
 }
-if(!((data83 === "bad") || (data83 === "ignore"))){
-const err198 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/missing",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.missing.enum}};
+}
+if(data75.map !== undefined){
+let data81 = data75.map;
+if(data81 && typeof data81 == "object" && !Array.isArray(data81)){
+if(Object.keys(data81).length > 256){
+const err198 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
 (vErrors ??= []).push(err198);
 errors++;
 }
 }
-if(data74.notAvailable !== undefined){
-let data84 = data74.notAvailable;
-if(Array.isArray(data84)){
-if(data84.length > 16){
-const err199 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/notAvailable/maxItems",keyword:"maxItems",params:{limit: 16}};
+else {
+const err199 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/map/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err199);
 errors++;
 }
-if(data84.length < 1){
-const err200 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/notAvailable/minItems",keyword:"minItems",params:{limit: 1}};
+}
+if(data75.scale !== undefined){
+let data82 = data75.scale;
+if(!((typeof data82 == "number") && (isFinite(data82)))){
+const err200 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/scale/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err200);
 errors++;
 }
 }
-else {
-const err201 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/notAvailable/type",keyword:"type",params:{type: "array"}};
+if(data75.offset !== undefined){
+let data83 = data75.offset;
+if(!((typeof data83 == "number") && (isFinite(data83)))){
+const err201 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/offset/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err201);
 errors++;
 }
 }
-if(data74.ignoreRetained !== undefined){
-if(typeof data74.ignoreRetained !== "boolean"){
-const err202 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/ignoreRetained",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/ignoreRetained/type",keyword:"type",params:{type: "boolean"}};
+if(data75.missing !== undefined){
+let data84 = data75.missing;
+if(typeof data84 !== "string"){
+const err202 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/missing",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err202);
 errors++;
 }
-}
-if(data74.time !== undefined){
-let data86 = data74.time;
-if(data86 && typeof data86 == "object" && !Array.isArray(data86)){
-if(data86.path === undefined){
-const err203 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/required",keyword:"required",params:{missingProperty: "path"}};
+if(!((data84 === "bad") || (data84 === "ignore"))){
+const err203 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/missing",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.missing.enum}};
 (vErrors ??= []).push(err203);
 errors++;
 }
-for(const key14 in data86){
-if(!((key14 === "path") || (key14 === "unit"))){
-const err204 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14}};
+}
+if(data75.notAvailable !== undefined){
+let data85 = data75.notAvailable;
+if(Array.isArray(data85)){
+if(data85.length > 16){
+const err204 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/notAvailable/maxItems",keyword:"maxItems",params:{limit: 16}};
 (vErrors ??= []).push(err204);
 errors++;
 }
-}
-if(data86.path !== undefined){
-let data87 = data86.path;
-if(typeof data87 === "string"){
-if(func1(data87) > 512){
-const err205 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data85.length < 1){
+const err205 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/notAvailable/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err205);
 errors++;
 }
 }
 else {
-const err206 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/path/type",keyword:"type",params:{type: "string"}};
+const err206 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/notAvailable/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err206);
 errors++;
 }
 }
-if(data86.unit !== undefined){
-let data88 = data86.unit;
-if(typeof data88 !== "string"){
-const err207 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/unit",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/unit/type",keyword:"type",params:{type: "string"}};
+if(data75.ignoreRetained !== undefined){
+if(typeof data75.ignoreRetained !== "boolean"){
+const err207 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/ignoreRetained",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/ignoreRetained/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err207);
 errors++;
 }
-if(!(((data88 === "s") || (data88 === "ms")) || (data88 === "iso"))){
-const err208 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/unit",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/unit/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.time.properties.unit.enum}};
+}
+if(data75.time !== undefined){
+let data87 = data75.time;
+if(data87 && typeof data87 == "object" && !Array.isArray(data87)){
+if(data87.path === undefined){
+const err208 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/required",keyword:"required",params:{missingProperty: "path"}};
 (vErrors ??= []).push(err208);
 errors++;
 }
-}
-}
-else {
-const err209 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/type",keyword:"type",params:{type: "object"}};
+for(const key14 in data87){
+if(!((key14 === "path") || (key14 === "unit"))){
+const err209 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14}};
 (vErrors ??= []).push(err209);
 errors++;
 }
 }
-if(data74.command !== undefined){
-let data89 = data74.command;
-if(!((self) => !((((self?.confirm !== undefined) && (self?.unconfirmed !== undefined)))))(data89)){
-const err210 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(data87.path !== undefined){
+let data88 = data87.path;
+if(typeof data88 === "string"){
+if(func1(data88) > 512){
+const err210 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err210);
 errors++;
 }
-if(data89 && typeof data89 == "object" && !Array.isArray(data89)){
-if(data89.topic === undefined){
-const err211 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/required",keyword:"required",params:{missingProperty: "topic"}};
+}
+else {
+const err211 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/path/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err211);
 errors++;
 }
-for(const key15 in data89){
-if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties, key15))){
-const err212 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
+}
+if(data87.unit !== undefined){
+let data89 = data87.unit;
+if(typeof data89 !== "string"){
+const err212 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/unit",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/unit/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err212);
 errors++;
 }
-}
-if(data89.topic !== undefined){
-let data90 = data89.topic;
-if(typeof data90 === "string"){
-if(func1(data90) > 512){
-const err213 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(!(((data89 === "s") || (data89 === "ms")) || (data89 === "iso"))){
+const err213 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time/unit",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/properties/unit/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.time.properties.unit.enum}};
 (vErrors ??= []).push(err213);
 errors++;
 }
-if(func1(data90) < 1){
-const err214 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+}
+}
+else {
+const err214 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/time",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/time/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err214);
 errors++;
 }
 }
-else {
-const err215 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/topic/type",keyword:"type",params:{type: "string"}};
+if(data75.command !== undefined){
+let data90 = data75.command;
+if(!((self) => !((((self?.confirm !== undefined) && (self?.unconfirmed !== undefined)))))(data90)){
+const err215 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err215);
 errors++;
 }
-}
-if(data89.payload !== undefined){
-let data91 = data89.payload;
-if(typeof data91 === "string"){
-if(func1(data91) > 4096){
-const err216 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/payload",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
+if(data90 && typeof data90 == "object" && !Array.isArray(data90)){
+if(data90.topic === undefined){
+const err216 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/required",keyword:"required",params:{missingProperty: "topic"}};
 (vErrors ??= []).push(err216);
 errors++;
 }
-}
-else {
-const err217 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/payload",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/payload/type",keyword:"type",params:{type: "string"}};
+for(const key15 in data90){
+if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties, key15))){
+const err217 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
 (vErrors ??= []).push(err217);
 errors++;
 }
 }
-if(data89.as !== undefined){
-let data92 = data89.as;
-if(typeof data92 !== "string"){
-const err218 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/as/type",keyword:"type",params:{type: "string"}};
+if(data90.topic !== undefined){
+let data91 = data90.topic;
+if(typeof data91 === "string"){
+if(func1(data91) > 512){
+const err218 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err218);
 errors++;
 }
-if(!(((data92 === "text") || (data92 === "cbor")) || (data92 === "bytes"))){
-const err219 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.as.enum}};
+if(func1(data91) < 1){
+const err219 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err219);
 errors++;
 }
 }
-if(data89.map !== undefined){
-let data93 = data89.map;
-if(data93 && typeof data93 == "object" && !Array.isArray(data93)){
-if(Object.keys(data93).length > 256){
-const err220 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
+else {
+const err220 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err220);
 errors++;
 }
 }
-else {
-const err221 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/map/type",keyword:"type",params:{type: "object"}};
+if(data90.payload !== undefined){
+let data92 = data90.payload;
+if(typeof data92 === "string"){
+if(func1(data92) > 4096){
+const err221 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/payload",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
 (vErrors ??= []).push(err221);
 errors++;
 }
 }
-if(data89.qos !== undefined){
-let data94 = data89.qos;
-if(!((typeof data94 == "number") && (isFinite(data94)))){
-const err222 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/qos",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/qos/type",keyword:"type",params:{type: "number"}};
+else {
+const err222 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/payload",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/payload/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err222);
 errors++;
 }
-if(!((data94 === 0) || (data94 === 1))){
-const err223 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/qos",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.qos.enum}};
+}
+if(data90.as !== undefined){
+let data93 = data90.as;
+if(typeof data93 !== "string"){
+const err223 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err223);
 errors++;
 }
-}
-if(data89.retain !== undefined){
-if(typeof data89.retain !== "boolean"){
-const err224 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/retain",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/retain/type",keyword:"type",params:{type: "boolean"}};
+if(!(((data93 === "text") || (data93 === "cbor")) || (data93 === "bytes"))){
+const err224 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.as.enum}};
 (vErrors ??= []).push(err224);
 errors++;
 }
 }
-if(data89.confirm !== undefined){
-let data96 = data89.confirm;
-if(data96 && typeof data96 == "object" && !Array.isArray(data96)){
-if(data96.topic === undefined){
-const err225 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/required",keyword:"required",params:{missingProperty: "topic"}};
+if(data90.map !== undefined){
+let data94 = data90.map;
+if(data94 && typeof data94 == "object" && !Array.isArray(data94)){
+if(Object.keys(data94).length > 256){
+const err225 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
 (vErrors ??= []).push(err225);
 errors++;
 }
-for(const key16 in data96){
-if(!(((((((key16 === "topic") || (key16 === "as")) || (key16 === "path")) || (key16 === "wire")) || (key16 === "id")) || (key16 === "error")) || (key16 === "equals"))){
-const err226 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
+}
+else {
+const err226 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/map",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/map/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err226);
 errors++;
 }
 }
-if(data96.topic !== undefined){
-let data97 = data96.topic;
-if(typeof data97 === "string"){
-if(func1(data97) > 512){
-const err227 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data90.qos !== undefined){
+let data95 = data90.qos;
+if(!((typeof data95 == "number") && (isFinite(data95)))){
+const err227 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/qos",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/qos/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err227);
 errors++;
 }
-if(func1(data97) < 1){
-const err228 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+if(!((data95 === 0) || (data95 === 1))){
+const err228 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/qos",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.qos.enum}};
 (vErrors ??= []).push(err228);
 errors++;
 }
 }
-else {
-const err229 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/topic/type",keyword:"type",params:{type: "string"}};
+if(data90.retain !== undefined){
+if(typeof data90.retain !== "boolean"){
+const err229 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/retain",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/retain/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err229);
 errors++;
 }
 }
-if(data96.as !== undefined){
-let data98 = data96.as;
-if(typeof data98 !== "string"){
-const err230 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/as/type",keyword:"type",params:{type: "string"}};
+if(data90.confirm !== undefined){
+let data97 = data90.confirm;
+if(data97 && typeof data97 == "object" && !Array.isArray(data97)){
+if(data97.topic === undefined){
+const err230 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/required",keyword:"required",params:{missingProperty: "topic"}};
 (vErrors ??= []).push(err230);
 errors++;
 }
-if(!(((((((data98 === "json") || (data98 === "text")) || (data98 === "number")) || (data98 === "bool")) || (data98 === "cbor")) || (data98 === "protobuf")) || (data98 === "bytes"))){
-const err231 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.confirm.properties.as.enum}};
+for(const key16 in data97){
+if(!(((((((key16 === "topic") || (key16 === "as")) || (key16 === "path")) || (key16 === "wire")) || (key16 === "id")) || (key16 === "error")) || (key16 === "equals"))){
+const err231 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
 (vErrors ??= []).push(err231);
 errors++;
 }
 }
-if(data96.path !== undefined){
-let data99 = data96.path;
-if(typeof data99 === "string"){
-if(func1(data99) > 512){
-const err232 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data97.topic !== undefined){
+let data98 = data97.topic;
+if(typeof data98 === "string"){
+if(func1(data98) > 512){
+const err232 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err232);
 errors++;
 }
-}
-else {
-const err233 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/path/type",keyword:"type",params:{type: "string"}};
+if(func1(data98) < 1){
+const err233 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err233);
 errors++;
 }
 }
-if(data96.wire !== undefined){
-let data100 = data96.wire;
-if(typeof data100 !== "string"){
-const err234 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/wire/type",keyword:"type",params:{type: "string"}};
+else {
+const err234 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/topic",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err234);
 errors++;
 }
-if(!((((((((((((data100 === "uint") || (data100 === "sint")) || (data100 === "int")) || (data100 === "bool")) || (data100 === "float")) || (data100 === "double")) || (data100 === "fixed32")) || (data100 === "fixed64")) || (data100 === "sfixed32")) || (data100 === "sfixed64")) || (data100 === "string")) || (data100 === "bytes"))){
-const err235 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/wire/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.confirm.properties.wire.enum}};
+}
+if(data97.as !== undefined){
+let data99 = data97.as;
+if(typeof data99 !== "string"){
+const err235 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err235);
 errors++;
 }
-}
-if(data96.id !== undefined){
-let data101 = data96.id;
-if(typeof data101 === "string"){
-if(func1(data101) > 512){
-const err236 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/id",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/id/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(!(((((((data99 === "json") || (data99 === "text")) || (data99 === "number")) || (data99 === "bool")) || (data99 === "cbor")) || (data99 === "protobuf")) || (data99 === "bytes"))){
+const err236 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/as",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.confirm.properties.as.enum}};
 (vErrors ??= []).push(err236);
 errors++;
 }
 }
-else {
-const err237 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/id",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/id/type",keyword:"type",params:{type: "string"}};
+if(data97.path !== undefined){
+let data100 = data97.path;
+if(typeof data100 === "string"){
+if(func1(data100) > 512){
+const err237 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err237);
 errors++;
 }
 }
-if(data96.error !== undefined){
-let data102 = data96.error;
-if(typeof data102 === "string"){
-if(func1(data102) > 512){
-const err238 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/error",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/error/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err238 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/path",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/path/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err238);
 errors++;
 }
 }
-else {
-const err239 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/error",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/error/type",keyword:"type",params:{type: "string"}};
+if(data97.wire !== undefined){
+let data101 = data97.wire;
+if(typeof data101 !== "string"){
+const err239 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/wire/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err239);
 errors++;
 }
-}
-}
-else {
-const err240 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/type",keyword:"type",params:{type: "object"}};
+if(!((((((((((((data101 === "uint") || (data101 === "sint")) || (data101 === "int")) || (data101 === "bool")) || (data101 === "float")) || (data101 === "double")) || (data101 === "fixed32")) || (data101 === "fixed64")) || (data101 === "sfixed32")) || (data101 === "sfixed64")) || (data101 === "string")) || (data101 === "bytes"))){
+const err240 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/wire",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/wire/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.mqtt.properties.command.properties.confirm.properties.wire.enum}};
 (vErrors ??= []).push(err240);
 errors++;
 }
 }
-if(data89.unconfirmed !== undefined){
-if(typeof data89.unconfirmed !== "boolean"){
-const err241 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/unconfirmed",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/unconfirmed/type",keyword:"type",params:{type: "boolean"}};
+if(data97.id !== undefined){
+let data102 = data97.id;
+if(typeof data102 === "string"){
+if(func1(data102) > 512){
+const err241 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/id",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/id/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err241);
 errors++;
 }
 }
-if(data89.timeout !== undefined){
-let data104 = data89.timeout;
-if(typeof data104 === "string"){
-if(func1(data104) > 20){
-const err242 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/timeout",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err242 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/id",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/id/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err242);
 errors++;
 }
-if(!pattern3.test(data104)){
-const err243 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/timeout",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data97.error !== undefined){
+let data103 = data97.error;
+if(typeof data103 === "string"){
+if(func1(data103) > 512){
+const err243 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/error",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/error/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err243);
 errors++;
 }
 }
 else {
-const err244 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/timeout",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/timeout/type",keyword:"type",params:{type: "string"}};
+const err244 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm/error",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/properties/error/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err244);
 errors++;
 }
 }
 }
 else {
-const err245 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/type",keyword:"type",params:{type: "object"}};
+const err245 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/confirm",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/confirm/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err245);
 errors++;
 }
 }
-}
-else {
-const err246 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+if(data90.unconfirmed !== undefined){
+if(typeof data90.unconfirmed !== "boolean"){
+const err246 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/unconfirmed",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/unconfirmed/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err246);
 errors++;
 }
 }
-if(data28.ble !== undefined){
-let data105 = data28.ble;
-if(!((self) => equal(((((((self?.advert !== undefined) ? 1 : 0)) + (((self?.manufacturer !== undefined) ? 1 : 0))) + (((self?.serviceData !== undefined) ? 1 : 0))) + (((self?.characteristic !== undefined) ? 1 : 0))), 1))(data105)){
-const err247 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(data90.timeout !== undefined){
+let data105 = data90.timeout;
+if(typeof data105 === "string"){
+if(func1(data105) > 20){
+const err247 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/timeout",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err247);
 errors++;
 }
-if(!((self) => equal((self?.advert !== undefined), (self?.field !== undefined)))(data105)){
-const err248 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+if(!pattern3.test(data105)){
+const err248 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/timeout",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err248);
-errors++;
-}
-if(!((self) => !((((self?.bit !== undefined) && (self?.bits !== undefined)))))(data105)){
-const err249 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
-(vErrors ??= []).push(err249);
-errors++;
-}
-if(!((self) => (!((self?.scale !== undefined)) || !equal(self?.scale, 0.0)))(data105)){
-const err250 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
-(vErrors ??= []).push(err250);
-errors++;
-}
-if(!((self) => !((((self?.map !== undefined) && (((self?.scale !== undefined) || (self?.offset !== undefined)))))))(data105)){
-const err251 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 4}};
-(vErrors ??= []).push(err251);
-errors++;
-}
-if(!((self) => !((((self?.converter !== undefined) && ((((self?.as !== undefined) || (self?.at !== undefined)) || (self?.order !== undefined)))))))(data105)){
-const err252 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 5}};
-(vErrors ??= []).push(err252);
-errors++;
-}
-if(!((self) => ((self?.characteristic !== undefined) || !((((((self?.notify !== undefined) || (self?.write !== undefined)) || (self?.writeValues !== undefined)) || (self?.service !== undefined))))))(data105)){
-const err253 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 6}};
-(vErrors ??= []).push(err253);
-errors++;
-}
-if(data105 && typeof data105 == "object" && !Array.isArray(data105)){
-for(const key17 in data105){
-if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.ble.properties, key17))){
-const err254 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
-(vErrors ??= []).push(err254);
-errors++;
-}
-}
-if(data105.advert !== undefined){
-let data106 = data105.advert;
-if(typeof data106 !== "string"){
-const err255 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/advert",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/advert/type",keyword:"type",params:{type: "string"}};
-(vErrors ??= []).push(err255);
-errors++;
-}
-if(!((((((data106 === "bthome") || (data106 === "miBeacon")) || (data106 === "ruuvi")) || (data106 === "eddystone")) || (data106 === "ibeacon")) || (data106 === "govee"))){
-const err256 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/advert",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/advert/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.advert.enum}};
-(vErrors ??= []).push(err256);
-errors++;
-}
-}
-if(data105.field !== undefined){
-let data107 = data105.field;
-if(typeof data107 === "string"){
-if(func1(data107) > 63){
-const err257 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/field",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/field/maxLength",keyword:"maxLength",params:{limit: 63}};
-(vErrors ??= []).push(err257);
-errors++;
-}
-if(func1(data107) < 1){
-const err258 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/field",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/field/minLength",keyword:"minLength",params:{limit: 1}};
-(vErrors ??= []).push(err258);
 errors++;
 }
 }
 else {
-const err259 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/field",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/field/type",keyword:"type",params:{type: "string"}};
+const err249 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command/timeout",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/properties/timeout/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err249);
+errors++;
+}
+}
+}
+else {
+const err250 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt/command",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/properties/command/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err250);
+errors++;
+}
+}
+}
+else {
+const err251 = {instancePath:instancePath+"/spec/properties/" + i3+"/mqtt",schemaPath:"#/properties/spec/properties/properties/items/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err251);
+errors++;
+}
+}
+if(data28.ble !== undefined){
+let data106 = data28.ble;
+if(!((self) => equal(((((((self?.advert !== undefined) ? 1 : 0)) + (((self?.manufacturer !== undefined) ? 1 : 0))) + (((self?.serviceData !== undefined) ? 1 : 0))) + (((self?.characteristic !== undefined) ? 1 : 0))), 1))(data106)){
+const err252 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+(vErrors ??= []).push(err252);
+errors++;
+}
+if(!((self) => equal((self?.advert !== undefined), (self?.field !== undefined)))(data106)){
+const err253 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+(vErrors ??= []).push(err253);
+errors++;
+}
+if(!((self) => !((((self?.bit !== undefined) && (self?.bits !== undefined)))))(data106)){
+const err254 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+(vErrors ??= []).push(err254);
+errors++;
+}
+if(!((self) => (!((self?.scale !== undefined)) || !equal(self?.scale, 0.0)))(data106)){
+const err255 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
+(vErrors ??= []).push(err255);
+errors++;
+}
+if(!((self) => !((((self?.map !== undefined) && (((self?.scale !== undefined) || (self?.offset !== undefined)))))))(data106)){
+const err256 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 4}};
+(vErrors ??= []).push(err256);
+errors++;
+}
+if(!((self) => !((((self?.converter !== undefined) && ((((self?.as !== undefined) || (self?.at !== undefined)) || (self?.order !== undefined)))))))(data106)){
+const err257 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 5}};
+(vErrors ??= []).push(err257);
+errors++;
+}
+if(!((self) => ((self?.characteristic !== undefined) || !((((((self?.notify !== undefined) || (self?.write !== undefined)) || (self?.writeValues !== undefined)) || (self?.service !== undefined))))))(data106)){
+const err258 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 6}};
+(vErrors ??= []).push(err258);
+errors++;
+}
+if(data106 && typeof data106 == "object" && !Array.isArray(data106)){
+for(const key17 in data106){
+if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.ble.properties, key17))){
+const err259 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
 (vErrors ??= []).push(err259);
 errors++;
 }
 }
-if(data105.manufacturer !== undefined){
-let data108 = data105.manufacturer;
-if(!(((typeof data108 == "number") && (!(data108 % 1) && !isNaN(data108))) && (isFinite(data108)))){
-const err260 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/manufacturer",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/manufacturer/type",keyword:"type",params:{type: "integer"}};
+if(data106.advert !== undefined){
+let data107 = data106.advert;
+if(typeof data107 !== "string"){
+const err260 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/advert",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/advert/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err260);
 errors++;
 }
-if((typeof data108 == "number") && (isFinite(data108))){
-if(data108 > 65535 || isNaN(data108)){
-const err261 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/manufacturer",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/manufacturer/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+if(!((((((data107 === "bthome") || (data107 === "miBeacon")) || (data107 === "ruuvi")) || (data107 === "eddystone")) || (data107 === "ibeacon")) || (data107 === "govee"))){
+const err261 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/advert",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/advert/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.advert.enum}};
 (vErrors ??= []).push(err261);
 errors++;
 }
-if(data108 < 0 || isNaN(data108)){
-const err262 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/manufacturer",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/manufacturer/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data106.field !== undefined){
+let data108 = data106.field;
+if(typeof data108 === "string"){
+if(func1(data108) > 63){
+const err262 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/field",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/field/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err262);
 errors++;
 }
-}
-}
-if(data105.serviceData !== undefined){
-let data109 = data105.serviceData;
-if(typeof data109 === "string"){
-if(func1(data109) > 38){
-const err263 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/serviceData",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/serviceData/maxLength",keyword:"maxLength",params:{limit: 38}};
+if(func1(data108) < 1){
+const err263 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/field",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/field/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err263);
 errors++;
 }
-if(!pattern9.test(data109)){
-const err264 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/serviceData",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/serviceData/pattern",keyword:"pattern",params:{pattern: "^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$"}};
+}
+else {
+const err264 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/field",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/field/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err264);
 errors++;
 }
 }
-else {
-const err265 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/serviceData",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/serviceData/type",keyword:"type",params:{type: "string"}};
+if(data106.manufacturer !== undefined){
+let data109 = data106.manufacturer;
+if(!(((typeof data109 == "number") && (!(data109 % 1) && !isNaN(data109))) && (isFinite(data109)))){
+const err265 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/manufacturer",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/manufacturer/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err265);
 errors++;
 }
-}
-if(data105.startsWith !== undefined){
-let data110 = data105.startsWith;
-if(typeof data110 === "string"){
-if(func1(data110) > 64){
-const err266 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/startsWith",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/startsWith/maxLength",keyword:"maxLength",params:{limit: 64}};
+if((typeof data109 == "number") && (isFinite(data109))){
+if(data109 > 65535 || isNaN(data109)){
+const err266 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/manufacturer",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/manufacturer/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err266);
 errors++;
 }
-if(!pattern10.test(data110)){
-const err267 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/startsWith",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/startsWith/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2})+$"}};
+if(data109 < 0 || isNaN(data109)){
+const err267 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/manufacturer",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/manufacturer/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err267);
 errors++;
 }
 }
-else {
-const err268 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/startsWith",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/startsWith/type",keyword:"type",params:{type: "string"}};
+}
+if(data106.serviceData !== undefined){
+let data110 = data106.serviceData;
+if(typeof data110 === "string"){
+if(func1(data110) > 38){
+const err268 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/serviceData",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/serviceData/maxLength",keyword:"maxLength",params:{limit: 38}};
 (vErrors ??= []).push(err268);
 errors++;
 }
-}
-if(data105.characteristic !== undefined){
-let data111 = data105.characteristic;
-if(typeof data111 === "string"){
-if(func1(data111) > 38){
-const err269 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/characteristic",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/characteristic/maxLength",keyword:"maxLength",params:{limit: 38}};
+if(!pattern9.test(data110)){
+const err269 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/serviceData",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/serviceData/pattern",keyword:"pattern",params:{pattern: "^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$"}};
 (vErrors ??= []).push(err269);
 errors++;
 }
-if(func1(data111) < 4){
-const err270 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/characteristic",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/characteristic/minLength",keyword:"minLength",params:{limit: 4}};
+}
+else {
+const err270 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/serviceData",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/serviceData/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err270);
 errors++;
 }
 }
-else {
-const err271 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/characteristic",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/characteristic/type",keyword:"type",params:{type: "string"}};
+if(data106.startsWith !== undefined){
+let data111 = data106.startsWith;
+if(typeof data111 === "string"){
+if(func1(data111) > 64){
+const err271 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/startsWith",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/startsWith/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err271);
 errors++;
 }
-}
-if(data105.service !== undefined){
-let data112 = data105.service;
-if(typeof data112 === "string"){
-if(func1(data112) > 38){
-const err272 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/service",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/service/maxLength",keyword:"maxLength",params:{limit: 38}};
+if(!pattern10.test(data111)){
+const err272 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/startsWith",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/startsWith/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2})+$"}};
 (vErrors ??= []).push(err272);
 errors++;
 }
-if(!pattern9.test(data112)){
-const err273 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/service",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/service/pattern",keyword:"pattern",params:{pattern: "^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$"}};
+}
+else {
+const err273 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/startsWith",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/startsWith/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err273);
 errors++;
 }
 }
-else {
-const err274 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/service",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/service/type",keyword:"type",params:{type: "string"}};
+if(data106.characteristic !== undefined){
+let data112 = data106.characteristic;
+if(typeof data112 === "string"){
+if(func1(data112) > 38){
+const err274 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/characteristic",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/characteristic/maxLength",keyword:"maxLength",params:{limit: 38}};
 (vErrors ??= []).push(err274);
 errors++;
 }
-}
-if(data105.notify !== undefined){
-if(typeof data105.notify !== "boolean"){
-const err275 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notify",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notify/type",keyword:"type",params:{type: "boolean"}};
+if(func1(data112) < 4){
+const err275 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/characteristic",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/characteristic/minLength",keyword:"minLength",params:{limit: 4}};
 (vErrors ??= []).push(err275);
 errors++;
 }
 }
-if(data105.write !== undefined){
-let data114 = data105.write;
-if(typeof data114 !== "string"){
-const err276 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/write",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/write/type",keyword:"type",params:{type: "string"}};
+else {
+const err276 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/characteristic",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/characteristic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err276);
 errors++;
 }
-if(!((data114 === "withResponse") || (data114 === "withoutResponse"))){
-const err277 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/write",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/write/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.write.enum}};
+}
+if(data106.service !== undefined){
+let data113 = data106.service;
+if(typeof data113 === "string"){
+if(func1(data113) > 38){
+const err277 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/service",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/service/maxLength",keyword:"maxLength",params:{limit: 38}};
 (vErrors ??= []).push(err277);
 errors++;
 }
-}
-if(data105.writeValues !== undefined){
-let data115 = data105.writeValues;
-if(data115 && typeof data115 == "object" && !Array.isArray(data115)){
-if(Object.keys(data115).length > 64){
-const err278 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/maxProperties",keyword:"maxProperties",params:{limit: 64}};
+if(!pattern9.test(data113)){
+const err278 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/service",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/service/pattern",keyword:"pattern",params:{pattern: "^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$"}};
 (vErrors ??= []).push(err278);
 errors++;
 }
-for(const key18 in data115){
-let data116 = data115[key18];
-if(typeof data116 === "string"){
-if(func1(data116) > 1024){
-const err279 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues/" + key18.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 1024}};
+}
+else {
+const err279 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/service",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/service/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err279);
 errors++;
 }
-if(!pattern12.test(data116)){
-const err280 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues/" + key18.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/additionalProperties/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2})*$"}};
+}
+if(data106.notify !== undefined){
+if(typeof data106.notify !== "boolean"){
+const err280 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notify",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notify/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err280);
 errors++;
 }
 }
-else {
-const err281 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues/" + key18.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/additionalProperties/type",keyword:"type",params:{type: "string"}};
+if(data106.write !== undefined){
+let data115 = data106.write;
+if(typeof data115 !== "string"){
+const err281 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/write",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/write/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err281);
 errors++;
 }
-}
-}
-else {
-const err282 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/type",keyword:"type",params:{type: "object"}};
+if(!((data115 === "withResponse") || (data115 === "withoutResponse"))){
+const err282 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/write",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/write/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.write.enum}};
 (vErrors ??= []).push(err282);
 errors++;
 }
 }
-if(data105.at !== undefined){
-let data117 = data105.at;
-if(!(((typeof data117 == "number") && (!(data117 % 1) && !isNaN(data117))) && (isFinite(data117)))){
-const err283 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/at",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/at/type",keyword:"type",params:{type: "integer"}};
+if(data106.writeValues !== undefined){
+let data116 = data106.writeValues;
+if(data116 && typeof data116 == "object" && !Array.isArray(data116)){
+if(Object.keys(data116).length > 64){
+const err283 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/maxProperties",keyword:"maxProperties",params:{limit: 64}};
 (vErrors ??= []).push(err283);
 errors++;
 }
-if((typeof data117 == "number") && (isFinite(data117))){
-if(data117 > 511 || isNaN(data117)){
-const err284 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/at",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/at/maximum",keyword:"maximum",params:{comparison: "<=", limit: 511}};
+for(const key18 in data116){
+let data117 = data116[key18];
+if(typeof data117 === "string"){
+if(func1(data117) > 1024){
+const err284 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues/" + key18.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err284);
 errors++;
 }
-if(data117 < 0 || isNaN(data117)){
-const err285 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/at",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/at/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(!pattern12.test(data117)){
+const err285 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues/" + key18.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/additionalProperties/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2})*$"}};
 (vErrors ??= []).push(err285);
 errors++;
 }
 }
-}
-if(data105.as !== undefined){
-let data118 = data105.as;
-if(typeof data118 !== "string"){
-const err286 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/as",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/as/type",keyword:"type",params:{type: "string"}};
+else {
+const err286 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues/" + key18.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/additionalProperties/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err286);
 errors++;
 }
-if(!(((((((((((((((((((data118 === "bool") || (data118 === "int8")) || (data118 === "uint8")) || (data118 === "int16")) || (data118 === "uint16")) || (data118 === "int24")) || (data118 === "uint24")) || (data118 === "int32")) || (data118 === "uint32")) || (data118 === "int48")) || (data118 === "uint48")) || (data118 === "int64")) || (data118 === "uint64")) || (data118 === "float32")) || (data118 === "float64")) || (data118 === "sfloat")) || (data118 === "float11073")) || (data118 === "string")) || (data118 === "bytes"))){
-const err287 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/as",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.as.enum}};
+}
+}
+else {
+const err287 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/writeValues",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/writeValues/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err287);
 errors++;
 }
 }
-if(data105.order !== undefined){
-let data119 = data105.order;
-if(typeof data119 !== "string"){
-const err288 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/order",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/order/type",keyword:"type",params:{type: "string"}};
+if(data106.at !== undefined){
+let data118 = data106.at;
+if(!(((typeof data118 == "number") && (!(data118 % 1) && !isNaN(data118))) && (isFinite(data118)))){
+const err288 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/at",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/at/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err288);
 errors++;
 }
-if(!((data119 === "little") || (data119 === "big"))){
-const err289 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/order",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.order.enum}};
+if((typeof data118 == "number") && (isFinite(data118))){
+if(data118 > 511 || isNaN(data118)){
+const err289 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/at",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/at/maximum",keyword:"maximum",params:{comparison: "<=", limit: 511}};
 (vErrors ??= []).push(err289);
 errors++;
 }
-}
-if(data105.length !== undefined){
-let data120 = data105.length;
-if(!(((typeof data120 == "number") && (!(data120 % 1) && !isNaN(data120))) && (isFinite(data120)))){
-const err290 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/length",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/length/type",keyword:"type",params:{type: "integer"}};
+if(data118 < 0 || isNaN(data118)){
+const err290 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/at",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/at/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err290);
 errors++;
 }
-if((typeof data120 == "number") && (isFinite(data120))){
-if(data120 > 512 || isNaN(data120)){
-const err291 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/length",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 512}};
+}
+}
+if(data106.as !== undefined){
+let data119 = data106.as;
+if(typeof data119 !== "string"){
+const err291 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/as",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err291);
 errors++;
 }
-if(data120 < 1 || isNaN(data120)){
-const err292 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/length",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!(((((((((((((((((((data119 === "bool") || (data119 === "int8")) || (data119 === "uint8")) || (data119 === "int16")) || (data119 === "uint16")) || (data119 === "int24")) || (data119 === "uint24")) || (data119 === "int32")) || (data119 === "uint32")) || (data119 === "int48")) || (data119 === "uint48")) || (data119 === "int64")) || (data119 === "uint64")) || (data119 === "float32")) || (data119 === "float64")) || (data119 === "sfloat")) || (data119 === "float11073")) || (data119 === "string")) || (data119 === "bytes"))){
+const err292 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/as",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.as.enum}};
 (vErrors ??= []).push(err292);
 errors++;
 }
 }
-}
-if(data105.scale !== undefined){
-let data121 = data105.scale;
-if(!((typeof data121 == "number") && (isFinite(data121)))){
-const err293 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/scale/type",keyword:"type",params:{type: "number"}};
+if(data106.order !== undefined){
+let data120 = data106.order;
+if(typeof data120 !== "string"){
+const err293 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/order",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/order/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err293);
 errors++;
 }
-}
-if(data105.offset !== undefined){
-let data122 = data105.offset;
-if(!((typeof data122 == "number") && (isFinite(data122)))){
-const err294 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/offset/type",keyword:"type",params:{type: "number"}};
+if(!((data120 === "little") || (data120 === "big"))){
+const err294 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/order",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.order.enum}};
 (vErrors ??= []).push(err294);
 errors++;
 }
 }
-if(data105.bit !== undefined){
-let data123 = data105.bit;
-if(!(((typeof data123 == "number") && (!(data123 % 1) && !isNaN(data123))) && (isFinite(data123)))){
-const err295 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bit/type",keyword:"type",params:{type: "integer"}};
+if(data106.length !== undefined){
+let data121 = data106.length;
+if(!(((typeof data121 == "number") && (!(data121 % 1) && !isNaN(data121))) && (isFinite(data121)))){
+const err295 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/length",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/length/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err295);
 errors++;
 }
-if((typeof data123 == "number") && (isFinite(data123))){
-if(data123 > 63 || isNaN(data123)){
-const err296 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
+if((typeof data121 == "number") && (isFinite(data121))){
+if(data121 > 512 || isNaN(data121)){
+const err296 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/length",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 512}};
 (vErrors ??= []).push(err296);
 errors++;
 }
-if(data123 < 0 || isNaN(data123)){
-const err297 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data121 < 1 || isNaN(data121)){
+const err297 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/length",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err297);
 errors++;
 }
 }
 }
-if(data105.bits !== undefined){
-let data124 = data105.bits;
-if(data124 && typeof data124 == "object" && !Array.isArray(data124)){
-if(data124.first === undefined){
-const err298 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/required",keyword:"required",params:{missingProperty: "first"}};
+if(data106.scale !== undefined){
+let data122 = data106.scale;
+if(!((typeof data122 == "number") && (isFinite(data122)))){
+const err298 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/scale/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err298);
 errors++;
 }
-if(data124.count === undefined){
-const err299 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/required",keyword:"required",params:{missingProperty: "count"}};
+}
+if(data106.offset !== undefined){
+let data123 = data106.offset;
+if(!((typeof data123 == "number") && (isFinite(data123)))){
+const err299 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/offset/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err299);
 errors++;
 }
-for(const key19 in data124){
-if(!((key19 === "first") || (key19 === "count"))){
-const err300 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
+}
+if(data106.bit !== undefined){
+let data124 = data106.bit;
+if(!(((typeof data124 == "number") && (!(data124 % 1) && !isNaN(data124))) && (isFinite(data124)))){
+const err300 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bit/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err300);
 errors++;
 }
-}
-if(data124.first !== undefined){
-let data125 = data124.first;
-if(!(((typeof data125 == "number") && (!(data125 % 1) && !isNaN(data125))) && (isFinite(data125)))){
-const err301 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/first/type",keyword:"type",params:{type: "integer"}};
+if((typeof data124 == "number") && (isFinite(data124))){
+if(data124 > 63 || isNaN(data124)){
+const err301 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
 (vErrors ??= []).push(err301);
 errors++;
 }
-if((typeof data125 == "number") && (isFinite(data125))){
-if(data125 > 63 || isNaN(data125)){
-const err302 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/first/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
+if(data124 < 0 || isNaN(data124)){
+const err302 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err302);
 errors++;
 }
-if(data125 < 0 || isNaN(data125)){
-const err303 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/first/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+}
+if(data106.bits !== undefined){
+let data125 = data106.bits;
+if(data125 && typeof data125 == "object" && !Array.isArray(data125)){
+if(data125.first === undefined){
+const err303 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/required",keyword:"required",params:{missingProperty: "first"}};
 (vErrors ??= []).push(err303);
 errors++;
 }
-}
-}
-if(data124.count !== undefined){
-let data126 = data124.count;
-if(!(((typeof data126 == "number") && (!(data126 % 1) && !isNaN(data126))) && (isFinite(data126)))){
-const err304 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/count/type",keyword:"type",params:{type: "integer"}};
+if(data125.count === undefined){
+const err304 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/required",keyword:"required",params:{missingProperty: "count"}};
 (vErrors ??= []).push(err304);
 errors++;
 }
-if((typeof data126 == "number") && (isFinite(data126))){
-if(data126 > 53 || isNaN(data126)){
-const err305 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 53}};
+for(const key19 in data125){
+if(!((key19 === "first") || (key19 === "count"))){
+const err305 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
 (vErrors ??= []).push(err305);
 errors++;
 }
-if(data126 < 1 || isNaN(data126)){
-const err306 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data125.first !== undefined){
+let data126 = data125.first;
+if(!(((typeof data126 == "number") && (!(data126 % 1) && !isNaN(data126))) && (isFinite(data126)))){
+const err306 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/first/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err306);
 errors++;
 }
-}
-}
-}
-else {
-const err307 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/type",keyword:"type",params:{type: "object"}};
+if((typeof data126 == "number") && (isFinite(data126))){
+if(data126 > 63 || isNaN(data126)){
+const err307 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/first/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
 (vErrors ??= []).push(err307);
 errors++;
 }
-}
-if(data105.map !== undefined){
-let data127 = data105.map;
-if(data127 && typeof data127 == "object" && !Array.isArray(data127)){
-if(Object.keys(data127).length > 256){
-const err308 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
+if(data126 < 0 || isNaN(data126)){
+const err308 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/first/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err308);
 errors++;
 }
-for(const key20 in data127){
-let data128 = data127[key20];
-if(typeof data128 === "string"){
-if(func1(data128) > 128){
-const err309 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map/" + key20.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 128}};
+}
+}
+if(data125.count !== undefined){
+let data127 = data125.count;
+if(!(((typeof data127 == "number") && (!(data127 % 1) && !isNaN(data127))) && (isFinite(data127)))){
+const err309 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/count/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err309);
 errors++;
 }
-}
-else {
-const err310 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map/" + key20.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/additionalProperties/type",keyword:"type",params:{type: "string"}};
+if((typeof data127 == "number") && (isFinite(data127))){
+if(data127 > 53 || isNaN(data127)){
+const err310 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 53}};
 (vErrors ??= []).push(err310);
 errors++;
 }
-}
-}
-else {
-const err311 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/type",keyword:"type",params:{type: "object"}};
+if(data127 < 1 || isNaN(data127)){
+const err311 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err311);
 errors++;
 }
 }
-if(data105.notAvailable !== undefined){
-let data129 = data105.notAvailable;
-if(Array.isArray(data129)){
-if(data129.length > 8){
-const err312 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notAvailable/maxItems",keyword:"maxItems",params:{limit: 8}};
-(vErrors ??= []).push(err312);
-errors++;
-}
-const len5 = data129.length;
-for(let i5=0; i5<len5; i5++){
-let data130 = data129[i5];
-if(!((typeof data130 == "number") && (isFinite(data130)))){
-const err313 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notAvailable/" + i5,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notAvailable/items/type",keyword:"type",params:{type: "number"}};
-(vErrors ??= []).push(err313);
-errors++;
-}
 }
 }
 else {
-const err314 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notAvailable/type",keyword:"type",params:{type: "array"}};
+const err312 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/bits/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err312);
+errors++;
+}
+}
+if(data106.map !== undefined){
+let data128 = data106.map;
+if(data128 && typeof data128 == "object" && !Array.isArray(data128)){
+if(Object.keys(data128).length > 256){
+const err313 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
+(vErrors ??= []).push(err313);
+errors++;
+}
+for(const key20 in data128){
+let data129 = data128[key20];
+if(typeof data129 === "string"){
+if(func1(data129) > 128){
+const err314 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map/" + key20.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err314);
 errors++;
 }
 }
-if(data105.converter !== undefined){
-let data131 = data105.converter;
-if(data131 && typeof data131 == "object" && !Array.isArray(data131)){
-if(data131.start === undefined){
-const err315 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/required",keyword:"required",params:{missingProperty: "start"}};
+else {
+const err315 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map/" + key20.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/additionalProperties/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err315);
 errors++;
 }
-if(data131.end === undefined){
-const err316 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/required",keyword:"required",params:{missingProperty: "end"}};
+}
+}
+else {
+const err316 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/map",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/map/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err316);
 errors++;
 }
-for(const key21 in data131){
-if(!(((((key21 === "start") || (key21 === "end")) || (key21 === "shiftLeft")) || (key21 === "shiftRight")) || (key21 === "operations"))){
-const err317 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+}
+if(data106.notAvailable !== undefined){
+let data130 = data106.notAvailable;
+if(Array.isArray(data130)){
+if(data130.length > 8){
+const err317 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notAvailable/maxItems",keyword:"maxItems",params:{limit: 8}};
 (vErrors ??= []).push(err317);
 errors++;
 }
-}
-if(data131.start !== undefined){
-let data132 = data131.start;
-if(!(((typeof data132 == "number") && (!(data132 % 1) && !isNaN(data132))) && (isFinite(data132)))){
-const err318 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/start",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/start/type",keyword:"type",params:{type: "integer"}};
+const len5 = data130.length;
+for(let i5=0; i5<len5; i5++){
+let data131 = data130[i5];
+if(!((typeof data131 == "number") && (isFinite(data131)))){
+const err318 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notAvailable/" + i5,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notAvailable/items/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err318);
 errors++;
 }
-if((typeof data132 == "number") && (isFinite(data132))){
-if(data132 > 511 || isNaN(data132)){
-const err319 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/start",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 511}};
+}
+}
+else {
+const err319 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/notAvailable",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/notAvailable/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err319);
 errors++;
 }
-if(data132 < 0 || isNaN(data132)){
-const err320 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/start",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data106.converter !== undefined){
+let data132 = data106.converter;
+if(data132 && typeof data132 == "object" && !Array.isArray(data132)){
+if(data132.start === undefined){
+const err320 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/required",keyword:"required",params:{missingProperty: "start"}};
 (vErrors ??= []).push(err320);
 errors++;
 }
-}
-}
-if(data131.end !== undefined){
-let data133 = data131.end;
-if(!(((typeof data133 == "number") && (!(data133 % 1) && !isNaN(data133))) && (isFinite(data133)))){
-const err321 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/end",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/end/type",keyword:"type",params:{type: "integer"}};
+if(data132.end === undefined){
+const err321 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/required",keyword:"required",params:{missingProperty: "end"}};
 (vErrors ??= []).push(err321);
+errors++;
+}
+for(const key21 in data132){
+if(!(((((key21 === "start") || (key21 === "end")) || (key21 === "shiftLeft")) || (key21 === "shiftRight")) || (key21 === "operations"))){
+const err322 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+(vErrors ??= []).push(err322);
+errors++;
+}
+}
+if(data132.start !== undefined){
+let data133 = data132.start;
+if(!(((typeof data133 == "number") && (!(data133 % 1) && !isNaN(data133))) && (isFinite(data133)))){
+const err323 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/start",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/start/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err323);
 errors++;
 }
 if((typeof data133 == "number") && (isFinite(data133))){
 if(data133 > 511 || isNaN(data133)){
-const err322 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/end",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/end/maximum",keyword:"maximum",params:{comparison: "<=", limit: 511}};
-(vErrors ??= []).push(err322);
-errors++;
-}
-if(data133 < 0 || isNaN(data133)){
-const err323 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/end",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/end/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err323);
-errors++;
-}
-}
-}
-if(data131.shiftLeft !== undefined){
-let data134 = data131.shiftLeft;
-if(!(((typeof data134 == "number") && (!(data134 % 1) && !isNaN(data134))) && (isFinite(data134)))){
-const err324 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftLeft",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftLeft/type",keyword:"type",params:{type: "integer"}};
+const err324 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/start",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 511}};
 (vErrors ??= []).push(err324);
 errors++;
 }
-if((typeof data134 == "number") && (isFinite(data134))){
-if(data134 > 63 || isNaN(data134)){
-const err325 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftLeft",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftLeft/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
+if(data133 < 0 || isNaN(data133)){
+const err325 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/start",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err325);
 errors++;
 }
-if(data134 < 0 || isNaN(data134)){
-const err326 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftLeft",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftLeft/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+}
+if(data132.end !== undefined){
+let data134 = data132.end;
+if(!(((typeof data134 == "number") && (!(data134 % 1) && !isNaN(data134))) && (isFinite(data134)))){
+const err326 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/end",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/end/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err326);
+errors++;
+}
+if((typeof data134 == "number") && (isFinite(data134))){
+if(data134 > 511 || isNaN(data134)){
+const err327 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/end",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/end/maximum",keyword:"maximum",params:{comparison: "<=", limit: 511}};
+(vErrors ??= []).push(err327);
+errors++;
+}
+if(data134 < 0 || isNaN(data134)){
+const err328 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/end",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/end/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+(vErrors ??= []).push(err328);
 errors++;
 }
 }
 }
-if(data131.shiftRight !== undefined){
-let data135 = data131.shiftRight;
+if(data132.shiftLeft !== undefined){
+let data135 = data132.shiftLeft;
 if(!(((typeof data135 == "number") && (!(data135 % 1) && !isNaN(data135))) && (isFinite(data135)))){
-const err327 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftRight",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftRight/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err327);
+const err329 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftLeft",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftLeft/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err329);
 errors++;
 }
 if((typeof data135 == "number") && (isFinite(data135))){
 if(data135 > 63 || isNaN(data135)){
-const err328 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftRight",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftRight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
-(vErrors ??= []).push(err328);
-errors++;
-}
-if(data135 < 0 || isNaN(data135)){
-const err329 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftRight",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftRight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err329);
-errors++;
-}
-}
-}
-if(data131.operations !== undefined){
-let data136 = data131.operations;
-if(Array.isArray(data136)){
-if(data136.length > 16){
-const err330 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/maxItems",keyword:"maxItems",params:{limit: 16}};
+const err330 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftLeft",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftLeft/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
 (vErrors ??= []).push(err330);
 errors++;
 }
-const len6 = data136.length;
-for(let i6=0; i6<len6; i6++){
-let data137 = data136[i6];
-if(data137 && typeof data137 == "object" && !Array.isArray(data137)){
-if(data137.type === undefined){
-const err331 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/required",keyword:"required",params:{missingProperty: "type"}};
+if(data135 < 0 || isNaN(data135)){
+const err331 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftLeft",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftLeft/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err331);
 errors++;
 }
-if(data137.value === undefined){
-const err332 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/required",keyword:"required",params:{missingProperty: "value"}};
+}
+}
+if(data132.shiftRight !== undefined){
+let data136 = data132.shiftRight;
+if(!(((typeof data136 == "number") && (!(data136 % 1) && !isNaN(data136))) && (isFinite(data136)))){
+const err332 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftRight",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftRight/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err332);
 errors++;
 }
-for(const key22 in data137){
-if(!((key22 === "type") || (key22 === "value"))){
-const err333 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
+if((typeof data136 == "number") && (isFinite(data136))){
+if(data136 > 63 || isNaN(data136)){
+const err333 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftRight",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftRight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63}};
 (vErrors ??= []).push(err333);
 errors++;
 }
-}
-if(data137.type !== undefined){
-let data138 = data137.type;
-if(typeof data138 !== "string"){
-const err334 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6+"/type",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/properties/type/type",keyword:"type",params:{type: "string"}};
+if(data136 < 0 || isNaN(data136)){
+const err334 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/shiftRight",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/shiftRight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err334);
 errors++;
 }
-if(!((((data138 === "add") || (data138 === "subtract")) || (data138 === "multiply")) || (data138 === "divide"))){
-const err335 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6+"/type",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/properties/type/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.converter.properties.operations.items.properties.type.enum}};
+}
+}
+if(data132.operations !== undefined){
+let data137 = data132.operations;
+if(Array.isArray(data137)){
+if(data137.length > 16){
+const err335 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/maxItems",keyword:"maxItems",params:{limit: 16}};
 (vErrors ??= []).push(err335);
 errors++;
 }
-}
-if(data137.value !== undefined){
-let data139 = data137.value;
-if(!((typeof data139 == "number") && (isFinite(data139)))){
-const err336 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6+"/value",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/properties/value/type",keyword:"type",params:{type: "number"}};
+const len6 = data137.length;
+for(let i6=0; i6<len6; i6++){
+let data138 = data137[i6];
+if(data138 && typeof data138 == "object" && !Array.isArray(data138)){
+if(data138.type === undefined){
+const err336 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/required",keyword:"required",params:{missingProperty: "type"}};
 (vErrors ??= []).push(err336);
 errors++;
 }
-}
-}
-else {
-const err337 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/type",keyword:"type",params:{type: "object"}};
+if(data138.value === undefined){
+const err337 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/required",keyword:"required",params:{missingProperty: "value"}};
 (vErrors ??= []).push(err337);
 errors++;
 }
-}
-}
-else {
-const err338 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/type",keyword:"type",params:{type: "array"}};
+for(const key22 in data138){
+if(!((key22 === "type") || (key22 === "value"))){
+const err338 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
 (vErrors ??= []).push(err338);
 errors++;
 }
 }
-}
-else {
-const err339 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/type",keyword:"type",params:{type: "object"}};
+if(data138.type !== undefined){
+let data139 = data138.type;
+if(typeof data139 !== "string"){
+const err339 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6+"/type",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/properties/type/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err339);
 errors++;
 }
-}
-}
-else {
-const err340 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/type",keyword:"type",params:{type: "object"}};
+if(!((((data139 === "add") || (data139 === "subtract")) || (data139 === "multiply")) || (data139 === "divide"))){
+const err340 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6+"/type",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/properties/type/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.ble.properties.converter.properties.operations.items.properties.type.enum}};
 (vErrors ??= []).push(err340);
 errors++;
 }
 }
-if(data28.lora !== undefined){
-let data140 = data28.lora;
-if(!((self) => ((((((self?.field !== undefined) ? 1 : 0)) + (((self?.at !== undefined) ? 1 : 0))) + (((self?.radio !== undefined) ? 1 : 0))) <= 1))(data140)){
-const err341 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(data138.value !== undefined){
+let data140 = data138.value;
+if(!((typeof data140 == "number") && (isFinite(data140)))){
+const err341 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6+"/value",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/properties/value/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err341);
 errors++;
 }
-if(!((self) => ((((self?.field !== undefined) || (self?.at !== undefined)) || (self?.radio !== undefined)) || (self?.downlink !== undefined)))(data140)){
-const err342 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
-(vErrors ??= []).push(err342);
-errors++;
-}
-if(!((self) => !((((self?.bit !== undefined) && (self?.bits !== undefined)))))(data140)){
-const err343 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
-(vErrors ??= []).push(err343);
-errors++;
-}
-if(!((self) => (!((self?.scale !== undefined)) || !equal(self?.scale, 0.0)))(data140)){
-const err344 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
-(vErrors ??= []).push(err344);
-errors++;
-}
-if(!((self) => ((!((self?.as !== undefined)) || !((isIn(self?.as, ["string", "bytes"])))) || (self?.length !== undefined)))(data140)){
-const err345 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 4}};
-(vErrors ??= []).push(err345);
-errors++;
-}
-if(data140 && typeof data140 == "object" && !Array.isArray(data140)){
-for(const key23 in data140){
-if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.lora.properties, key23))){
-const err346 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key23}};
-(vErrors ??= []).push(err346);
-errors++;
-}
-}
-if(data140.field !== undefined){
-let data141 = data140.field;
-if(typeof data141 === "string"){
-if(func1(data141) > 256){
-const err347 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/field/maxLength",keyword:"maxLength",params:{limit: 256}};
-(vErrors ??= []).push(err347);
-errors++;
-}
-if(func1(data141) < 1){
-const err348 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/field/minLength",keyword:"minLength",params:{limit: 1}};
-(vErrors ??= []).push(err348);
-errors++;
 }
 }
 else {
-const err349 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/field/type",keyword:"type",params:{type: "string"}};
+const err342 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations/" + i6,schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err342);
+errors++;
+}
+}
+}
+else {
+const err343 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter/operations",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/properties/operations/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err343);
+errors++;
+}
+}
+}
+else {
+const err344 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble/converter",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/properties/converter/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err344);
+errors++;
+}
+}
+}
+else {
+const err345 = {instancePath:instancePath+"/spec/properties/" + i3+"/ble",schemaPath:"#/properties/spec/properties/properties/items/properties/ble/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err345);
+errors++;
+}
+}
+if(data28.lora !== undefined){
+let data141 = data28.lora;
+if(!((self) => ((((((self?.field !== undefined) ? 1 : 0)) + (((self?.at !== undefined) ? 1 : 0))) + (((self?.radio !== undefined) ? 1 : 0))) <= 1))(data141)){
+const err346 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+(vErrors ??= []).push(err346);
+errors++;
+}
+if(!((self) => ((((self?.field !== undefined) || (self?.at !== undefined)) || (self?.radio !== undefined)) || (self?.downlink !== undefined)))(data141)){
+const err347 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+(vErrors ??= []).push(err347);
+errors++;
+}
+if(!((self) => !((((self?.bit !== undefined) && (self?.bits !== undefined)))))(data141)){
+const err348 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+(vErrors ??= []).push(err348);
+errors++;
+}
+if(!((self) => (!((self?.scale !== undefined)) || !equal(self?.scale, 0.0)))(data141)){
+const err349 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
 (vErrors ??= []).push(err349);
 errors++;
 }
-}
-if(data140.radio !== undefined){
-let data142 = data140.radio;
-if(typeof data142 !== "string"){
-const err350 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/radio",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/radio/type",keyword:"type",params:{type: "string"}};
+if(!((self) => ((!((self?.as !== undefined)) || !((isIn(self?.as, ["string", "bytes"])))) || (self?.length !== undefined)))(data141)){
+const err350 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 4}};
 (vErrors ??= []).push(err350);
 errors++;
 }
-if(!((((((((data142 === "rssi") || (data142 === "snr")) || (data142 === "spreadingFactor")) || (data142 === "gateways")) || (data142 === "airtime")) || (data142 === "margin")) || (data142 === "battery")) || (data142 === "frameCounter"))){
-const err351 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/radio",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/radio/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.radio.enum}};
+if(data141 && typeof data141 == "object" && !Array.isArray(data141)){
+for(const key23 in data141){
+if(!(func0.call(schema0.properties.spec.properties.properties.items.properties.lora.properties, key23))){
+const err351 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key23}};
 (vErrors ??= []).push(err351);
 errors++;
 }
 }
-if(data140.port !== undefined){
-let data143 = data140.port;
-if(!(((typeof data143 == "number") && (!(data143 % 1) && !isNaN(data143))) && (isFinite(data143)))){
-const err352 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/port/type",keyword:"type",params:{type: "integer"}};
+if(data141.field !== undefined){
+let data142 = data141.field;
+if(typeof data142 === "string"){
+if(func1(data142) > 256){
+const err352 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/field/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err352);
 errors++;
 }
-if((typeof data143 == "number") && (isFinite(data143))){
-if(data143 > 223 || isNaN(data143)){
-const err353 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
+if(func1(data142) < 1){
+const err353 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/field/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err353);
 errors++;
 }
-if(data143 < 1 || isNaN(data143)){
-const err354 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+else {
+const err354 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/field/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err354);
 errors++;
 }
 }
-}
-if(data140.at !== undefined){
-let data144 = data140.at;
-if(!(((typeof data144 == "number") && (!(data144 % 1) && !isNaN(data144))) && (isFinite(data144)))){
-const err355 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/at",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/at/type",keyword:"type",params:{type: "integer"}};
+if(data141.radio !== undefined){
+let data143 = data141.radio;
+if(typeof data143 !== "string"){
+const err355 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/radio",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/radio/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err355);
 errors++;
 }
-if((typeof data144 == "number") && (isFinite(data144))){
-if(data144 > 241 || isNaN(data144)){
-const err356 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/at",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/at/maximum",keyword:"maximum",params:{comparison: "<=", limit: 241}};
+if(!((((((((data143 === "rssi") || (data143 === "snr")) || (data143 === "spreadingFactor")) || (data143 === "gateways")) || (data143 === "airtime")) || (data143 === "margin")) || (data143 === "battery")) || (data143 === "frameCounter"))){
+const err356 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/radio",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/radio/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.radio.enum}};
 (vErrors ??= []).push(err356);
 errors++;
 }
-if(data144 < -222 || isNaN(data144)){
-const err357 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/at",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/at/minimum",keyword:"minimum",params:{comparison: ">=", limit: -222}};
+}
+if(data141.port !== undefined){
+let data144 = data141.port;
+if(!(((typeof data144 == "number") && (!(data144 % 1) && !isNaN(data144))) && (isFinite(data144)))){
+const err357 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err357);
 errors++;
 }
-}
-}
-if(data140.as !== undefined){
-let data145 = data140.as;
-if(typeof data145 !== "string"){
-const err358 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/as/type",keyword:"type",params:{type: "string"}};
+if((typeof data144 == "number") && (isFinite(data144))){
+if(data144 > 223 || isNaN(data144)){
+const err358 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
 (vErrors ??= []).push(err358);
 errors++;
 }
-if(!(((((((((((((data145 === "bool") || (data145 === "int8")) || (data145 === "uint8")) || (data145 === "int16")) || (data145 === "uint16")) || (data145 === "int24")) || (data145 === "uint24")) || (data145 === "int32")) || (data145 === "uint32")) || (data145 === "float32")) || (data145 === "float64")) || (data145 === "string")) || (data145 === "bytes"))){
-const err359 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.as.enum}};
+if(data144 < 1 || isNaN(data144)){
+const err359 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err359);
 errors++;
 }
 }
-if(data140.order !== undefined){
-let data146 = data140.order;
-if(typeof data146 !== "string"){
-const err360 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/order/type",keyword:"type",params:{type: "string"}};
+}
+if(data141.at !== undefined){
+let data145 = data141.at;
+if(!(((typeof data145 == "number") && (!(data145 % 1) && !isNaN(data145))) && (isFinite(data145)))){
+const err360 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/at",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/at/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err360);
 errors++;
 }
-if(!((data146 === "big") || (data146 === "little"))){
-const err361 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.order.enum}};
+if((typeof data145 == "number") && (isFinite(data145))){
+if(data145 > 241 || isNaN(data145)){
+const err361 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/at",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/at/maximum",keyword:"maximum",params:{comparison: "<=", limit: 241}};
 (vErrors ??= []).push(err361);
 errors++;
 }
-}
-if(data140.length !== undefined){
-let data147 = data140.length;
-if(!(((typeof data147 == "number") && (!(data147 % 1) && !isNaN(data147))) && (isFinite(data147)))){
-const err362 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/length",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/length/type",keyword:"type",params:{type: "integer"}};
+if(data145 < -222 || isNaN(data145)){
+const err362 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/at",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/at/minimum",keyword:"minimum",params:{comparison: ">=", limit: -222}};
 (vErrors ??= []).push(err362);
 errors++;
 }
-if((typeof data147 == "number") && (isFinite(data147))){
-if(data147 > 242 || isNaN(data147)){
-const err363 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/length",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 242}};
+}
+}
+if(data141.as !== undefined){
+let data146 = data141.as;
+if(typeof data146 !== "string"){
+const err363 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err363);
 errors++;
 }
-if(data147 < 1 || isNaN(data147)){
-const err364 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/length",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!(((((((((((((data146 === "bool") || (data146 === "int8")) || (data146 === "uint8")) || (data146 === "int16")) || (data146 === "uint16")) || (data146 === "int24")) || (data146 === "uint24")) || (data146 === "int32")) || (data146 === "uint32")) || (data146 === "float32")) || (data146 === "float64")) || (data146 === "string")) || (data146 === "bytes"))){
+const err364 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.as.enum}};
 (vErrors ??= []).push(err364);
 errors++;
 }
 }
-}
-if(data140.scale !== undefined){
-let data148 = data140.scale;
-if(!((typeof data148 == "number") && (isFinite(data148)))){
-const err365 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/scale/type",keyword:"type",params:{type: "number"}};
+if(data141.order !== undefined){
+let data147 = data141.order;
+if(typeof data147 !== "string"){
+const err365 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/order/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err365);
 errors++;
 }
-}
-if(data140.offset !== undefined){
-let data149 = data140.offset;
-if(!((typeof data149 == "number") && (isFinite(data149)))){
-const err366 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/offset/type",keyword:"type",params:{type: "number"}};
+if(!((data147 === "big") || (data147 === "little"))){
+const err366 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.order.enum}};
 (vErrors ??= []).push(err366);
 errors++;
 }
 }
-if(data140.bit !== undefined){
-let data150 = data140.bit;
-if(!(((typeof data150 == "number") && (!(data150 % 1) && !isNaN(data150))) && (isFinite(data150)))){
-const err367 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bit/type",keyword:"type",params:{type: "integer"}};
+if(data141.length !== undefined){
+let data148 = data141.length;
+if(!(((typeof data148 == "number") && (!(data148 % 1) && !isNaN(data148))) && (isFinite(data148)))){
+const err367 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/length",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/length/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err367);
 errors++;
 }
-if((typeof data150 == "number") && (isFinite(data150))){
-if(data150 > 31 || isNaN(data150)){
-const err368 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 31}};
+if((typeof data148 == "number") && (isFinite(data148))){
+if(data148 > 242 || isNaN(data148)){
+const err368 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/length",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 242}};
 (vErrors ??= []).push(err368);
 errors++;
 }
-if(data150 < 0 || isNaN(data150)){
-const err369 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data148 < 1 || isNaN(data148)){
+const err369 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/length",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err369);
 errors++;
 }
 }
 }
-if(data140.bits !== undefined){
-let data151 = data140.bits;
-if(data151 && typeof data151 == "object" && !Array.isArray(data151)){
-if(data151.first === undefined){
-const err370 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/required",keyword:"required",params:{missingProperty: "first"}};
+if(data141.scale !== undefined){
+let data149 = data141.scale;
+if(!((typeof data149 == "number") && (isFinite(data149)))){
+const err370 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/scale",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/scale/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err370);
 errors++;
 }
-if(data151.count === undefined){
-const err371 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/required",keyword:"required",params:{missingProperty: "count"}};
+}
+if(data141.offset !== undefined){
+let data150 = data141.offset;
+if(!((typeof data150 == "number") && (isFinite(data150)))){
+const err371 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/offset",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/offset/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err371);
 errors++;
 }
-for(const key24 in data151){
-if(!((key24 === "first") || (key24 === "count"))){
-const err372 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key24}};
+}
+if(data141.bit !== undefined){
+let data151 = data141.bit;
+if(!(((typeof data151 == "number") && (!(data151 % 1) && !isNaN(data151))) && (isFinite(data151)))){
+const err372 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bit/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err372);
 errors++;
 }
-}
-if(data151.first !== undefined){
-let data152 = data151.first;
-if(!(((typeof data152 == "number") && (!(data152 % 1) && !isNaN(data152))) && (isFinite(data152)))){
-const err373 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/first/type",keyword:"type",params:{type: "integer"}};
+if((typeof data151 == "number") && (isFinite(data151))){
+if(data151 > 31 || isNaN(data151)){
+const err373 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 31}};
 (vErrors ??= []).push(err373);
 errors++;
 }
-if((typeof data152 == "number") && (isFinite(data152))){
-if(data152 > 31 || isNaN(data152)){
-const err374 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/first/maximum",keyword:"maximum",params:{comparison: "<=", limit: 31}};
+if(data151 < 0 || isNaN(data151)){
+const err374 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bit",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err374);
 errors++;
 }
-if(data152 < 0 || isNaN(data152)){
-const err375 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/first/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+}
+if(data141.bits !== undefined){
+let data152 = data141.bits;
+if(data152 && typeof data152 == "object" && !Array.isArray(data152)){
+if(data152.first === undefined){
+const err375 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/required",keyword:"required",params:{missingProperty: "first"}};
 (vErrors ??= []).push(err375);
 errors++;
 }
-}
-}
-if(data151.count !== undefined){
-let data153 = data151.count;
-if(!(((typeof data153 == "number") && (!(data153 % 1) && !isNaN(data153))) && (isFinite(data153)))){
-const err376 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/count/type",keyword:"type",params:{type: "integer"}};
+if(data152.count === undefined){
+const err376 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/required",keyword:"required",params:{missingProperty: "count"}};
 (vErrors ??= []).push(err376);
 errors++;
 }
-if((typeof data153 == "number") && (isFinite(data153))){
-if(data153 > 32 || isNaN(data153)){
-const err377 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 32}};
+for(const key24 in data152){
+if(!((key24 === "first") || (key24 === "count"))){
+const err377 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key24}};
 (vErrors ??= []).push(err377);
 errors++;
 }
-if(data153 < 1 || isNaN(data153)){
-const err378 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data152.first !== undefined){
+let data153 = data152.first;
+if(!(((typeof data153 == "number") && (!(data153 % 1) && !isNaN(data153))) && (isFinite(data153)))){
+const err378 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/first/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err378);
 errors++;
 }
-}
-}
-}
-else {
-const err379 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/type",keyword:"type",params:{type: "object"}};
+if((typeof data153 == "number") && (isFinite(data153))){
+if(data153 > 31 || isNaN(data153)){
+const err379 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/first/maximum",keyword:"maximum",params:{comparison: "<=", limit: 31}};
 (vErrors ??= []).push(err379);
 errors++;
 }
-}
-if(data140.map !== undefined){
-let data154 = data140.map;
-if(data154 && typeof data154 == "object" && !Array.isArray(data154)){
-if(Object.keys(data154).length > 256){
-const err380 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
+if(data153 < 0 || isNaN(data153)){
+const err380 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/first",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/first/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err380);
 errors++;
 }
-for(const key25 in data154){
-let data155 = data154[key25];
-if(typeof data155 === "string"){
-if(func1(data155) > 128){
-const err381 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map/" + key25.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 128}};
+}
+}
+if(data152.count !== undefined){
+let data154 = data152.count;
+if(!(((typeof data154 == "number") && (!(data154 % 1) && !isNaN(data154))) && (isFinite(data154)))){
+const err381 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/count/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err381);
 errors++;
 }
-}
-else {
-const err382 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map/" + key25.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/additionalProperties/type",keyword:"type",params:{type: "string"}};
+if((typeof data154 == "number") && (isFinite(data154))){
+if(data154 > 32 || isNaN(data154)){
+const err382 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 32}};
 (vErrors ??= []).push(err382);
 errors++;
 }
-}
-}
-else {
-const err383 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/type",keyword:"type",params:{type: "object"}};
+if(data154 < 1 || isNaN(data154)){
+const err383 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits/count",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err383);
 errors++;
 }
 }
-if(data140.absent !== undefined){
-let data156 = data140.absent;
-if(Array.isArray(data156)){
-if(data156.length > 8){
-const err384 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/absent",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/absent/maxItems",keyword:"maxItems",params:{limit: 8}};
-(vErrors ??= []).push(err384);
-errors++;
-}
-const len7 = data156.length;
-for(let i7=0; i7<len7; i7++){
-let data157 = data156[i7];
-if(!((typeof data157 == "number") && (isFinite(data157)))){
-const err385 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/absent/" + i7,schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/absent/items/type",keyword:"type",params:{type: "number"}};
-(vErrors ??= []).push(err385);
-errors++;
-}
 }
 }
 else {
-const err386 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/absent",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/absent/type",keyword:"type",params:{type: "array"}};
+const err384 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/bits",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/bits/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err384);
+errors++;
+}
+}
+if(data141.map !== undefined){
+let data155 = data141.map;
+if(data155 && typeof data155 == "object" && !Array.isArray(data155)){
+if(Object.keys(data155).length > 256){
+const err385 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/maxProperties",keyword:"maxProperties",params:{limit: 256}};
+(vErrors ??= []).push(err385);
+errors++;
+}
+for(const key25 in data155){
+let data156 = data155[key25];
+if(typeof data156 === "string"){
+if(func1(data156) > 128){
+const err386 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map/" + key25.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/additionalProperties/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err386);
 errors++;
 }
 }
-if(data140.downlink !== undefined){
-let data158 = data140.downlink;
-if(!((self) => !equal((self?.field !== undefined), (self?.as !== undefined)))(data158)){
-const err387 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+else {
+const err387 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map/" + key25.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/additionalProperties/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err387);
 errors++;
 }
-if(data158 && typeof data158 == "object" && !Array.isArray(data158)){
-for(const key26 in data158){
-if(!((((((((key26 === "port") || (key26 === "confirmed")) || (key26 === "field")) || (key26 === "prefix")) || (key26 === "suffix")) || (key26 === "as")) || (key26 === "order")) || (key26 === "readBack"))){
-const err388 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key26}};
+}
+}
+else {
+const err388 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/map",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/map/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err388);
 errors++;
 }
 }
-if(data158.port !== undefined){
-let data159 = data158.port;
-if(!(((typeof data159 == "number") && (!(data159 % 1) && !isNaN(data159))) && (isFinite(data159)))){
-const err389 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/port/type",keyword:"type",params:{type: "integer"}};
+if(data141.absent !== undefined){
+let data157 = data141.absent;
+if(Array.isArray(data157)){
+if(data157.length > 8){
+const err389 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/absent",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/absent/maxItems",keyword:"maxItems",params:{limit: 8}};
 (vErrors ??= []).push(err389);
 errors++;
 }
-if((typeof data159 == "number") && (isFinite(data159))){
-if(data159 > 223 || isNaN(data159)){
-const err390 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
+const len7 = data157.length;
+for(let i7=0; i7<len7; i7++){
+let data158 = data157[i7];
+if(!((typeof data158 == "number") && (isFinite(data158)))){
+const err390 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/absent/" + i7,schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/absent/items/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err390);
 errors++;
 }
-if(data159 < 1 || isNaN(data159)){
-const err391 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+}
+else {
+const err391 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/absent",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/absent/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err391);
 errors++;
 }
 }
-}
-if(data158.confirmed !== undefined){
-if(typeof data158.confirmed !== "boolean"){
-const err392 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/confirmed",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/confirmed/type",keyword:"type",params:{type: "boolean"}};
+if(data141.downlink !== undefined){
+let data159 = data141.downlink;
+if(!((self) => !equal((self?.field !== undefined), (self?.as !== undefined)))(data159)){
+const err392 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err392);
 errors++;
 }
-}
-if(data158.field !== undefined){
-let data161 = data158.field;
-if(typeof data161 === "string"){
-if(func1(data161) > 256){
-const err393 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/field/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(data159 && typeof data159 == "object" && !Array.isArray(data159)){
+for(const key26 in data159){
+if(!((((((((key26 === "port") || (key26 === "confirmed")) || (key26 === "field")) || (key26 === "prefix")) || (key26 === "suffix")) || (key26 === "as")) || (key26 === "order")) || (key26 === "readBack"))){
+const err393 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key26}};
 (vErrors ??= []).push(err393);
 errors++;
 }
-if(func1(data161) < 1){
-const err394 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/field/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data159.port !== undefined){
+let data160 = data159.port;
+if(!(((typeof data160 == "number") && (!(data160 % 1) && !isNaN(data160))) && (isFinite(data160)))){
+const err394 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err394);
 errors++;
 }
-}
-else {
-const err395 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/field/type",keyword:"type",params:{type: "string"}};
+if((typeof data160 == "number") && (isFinite(data160))){
+if(data160 > 223 || isNaN(data160)){
+const err395 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
 (vErrors ??= []).push(err395);
 errors++;
 }
-}
-if(data158.prefix !== undefined){
-let data162 = data158.prefix;
-if(typeof data162 === "string"){
-if(func1(data162) > 128){
-const err396 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/prefix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/prefix/maxLength",keyword:"maxLength",params:{limit: 128}};
+if(data160 < 1 || isNaN(data160)){
+const err396 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/port",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err396);
 errors++;
 }
-if(!pattern13.test(data162)){
-const err397 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/prefix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/prefix/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}){0,64}$"}};
+}
+}
+if(data159.confirmed !== undefined){
+if(typeof data159.confirmed !== "boolean"){
+const err397 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/confirmed",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/confirmed/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err397);
 errors++;
 }
 }
-else {
-const err398 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/prefix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/prefix/type",keyword:"type",params:{type: "string"}};
+if(data159.field !== undefined){
+let data162 = data159.field;
+if(typeof data162 === "string"){
+if(func1(data162) > 256){
+const err398 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/field/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err398);
 errors++;
 }
-}
-if(data158.suffix !== undefined){
-let data163 = data158.suffix;
-if(typeof data163 === "string"){
-if(func1(data163) > 128){
-const err399 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/suffix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/suffix/maxLength",keyword:"maxLength",params:{limit: 128}};
+if(func1(data162) < 1){
+const err399 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/field/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err399);
 errors++;
 }
-if(!pattern13.test(data163)){
-const err400 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/suffix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/suffix/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}){0,64}$"}};
+}
+else {
+const err400 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/field",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/field/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err400);
 errors++;
 }
 }
-else {
-const err401 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/suffix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/suffix/type",keyword:"type",params:{type: "string"}};
+if(data159.prefix !== undefined){
+let data163 = data159.prefix;
+if(typeof data163 === "string"){
+if(func1(data163) > 128){
+const err401 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/prefix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/prefix/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err401);
 errors++;
 }
-}
-if(data158.as !== undefined){
-let data164 = data158.as;
-if(typeof data164 !== "string"){
-const err402 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/as/type",keyword:"type",params:{type: "string"}};
+if(!pattern13.test(data163)){
+const err402 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/prefix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/prefix/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}){0,64}$"}};
 (vErrors ??= []).push(err402);
 errors++;
 }
-if(!(((((((((((((data164 === "bool") || (data164 === "int8")) || (data164 === "uint8")) || (data164 === "int16")) || (data164 === "uint16")) || (data164 === "int24")) || (data164 === "uint24")) || (data164 === "int32")) || (data164 === "uint32")) || (data164 === "float32")) || (data164 === "float64")) || (data164 === "string")) || (data164 === "bytes"))){
-const err403 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.downlink.properties.as.enum}};
+}
+else {
+const err403 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/prefix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/prefix/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err403);
 errors++;
 }
 }
-if(data158.order !== undefined){
-let data165 = data158.order;
-if(typeof data165 !== "string"){
-const err404 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/order/type",keyword:"type",params:{type: "string"}};
+if(data159.suffix !== undefined){
+let data164 = data159.suffix;
+if(typeof data164 === "string"){
+if(func1(data164) > 128){
+const err404 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/suffix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/suffix/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err404);
 errors++;
 }
-if(!((data165 === "big") || (data165 === "little"))){
-const err405 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.downlink.properties.order.enum}};
+if(!pattern13.test(data164)){
+const err405 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/suffix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/suffix/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}){0,64}$"}};
 (vErrors ??= []).push(err405);
 errors++;
 }
 }
-if(data158.readBack !== undefined){
-if(typeof data158.readBack !== "boolean"){
-const err406 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/readBack",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/readBack/type",keyword:"type",params:{type: "boolean"}};
+else {
+const err406 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/suffix",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/suffix/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err406);
 errors++;
 }
 }
-}
-else {
-const err407 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/type",keyword:"type",params:{type: "object"}};
+if(data159.as !== undefined){
+let data165 = data159.as;
+if(typeof data165 !== "string"){
+const err407 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err407);
 errors++;
 }
-}
-}
-else {
-const err408 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/type",keyword:"type",params:{type: "object"}};
+if(!(((((((((((((data165 === "bool") || (data165 === "int8")) || (data165 === "uint8")) || (data165 === "int16")) || (data165 === "uint16")) || (data165 === "int24")) || (data165 === "uint24")) || (data165 === "int32")) || (data165 === "uint32")) || (data165 === "float32")) || (data165 === "float64")) || (data165 === "string")) || (data165 === "bytes"))){
+const err408 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/as",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.downlink.properties.as.enum}};
 (vErrors ??= []).push(err408);
 errors++;
 }
 }
+if(data159.order !== undefined){
+let data166 = data159.order;
+if(typeof data166 !== "string"){
+const err409 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/order/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err409);
+errors++;
+}
+if(!((data166 === "big") || (data166 === "little"))){
+const err410 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/order",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.properties.items.properties.lora.properties.downlink.properties.order.enum}};
+(vErrors ??= []).push(err410);
+errors++;
+}
+}
+if(data159.readBack !== undefined){
+if(typeof data159.readBack !== "boolean"){
+const err411 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink/readBack",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/properties/readBack/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err411);
+errors++;
+}
+}
 }
 else {
-const err409 = {instancePath:instancePath+"/spec/properties/" + i3,schemaPath:"#/properties/spec/properties/properties/items/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err409);
+const err412 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora/downlink",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/properties/downlink/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err412);
+errors++;
+}
+}
+}
+else {
+const err413 = {instancePath:instancePath+"/spec/properties/" + i3+"/lora",schemaPath:"#/properties/spec/properties/properties/items/properties/lora/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err413);
+errors++;
+}
+}
+}
+else {
+const err414 = {instancePath:instancePath+"/spec/properties/" + i3,schemaPath:"#/properties/spec/properties/properties/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err414);
 errors++;
 }
 }
 const duplicates0 = duplicateItems(data27, ["name"]);
 if(duplicates0.length > 0){
-const err410 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
-(vErrors ??= []).push(err410);
-errors++;
-}
-}
-else {
-const err411 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/type",keyword:"type",params:{type: "array"}};
-(vErrors ??= []).push(err411);
-errors++;
-}
-}
-if(data23.methods !== undefined){
-let data167 = data23.methods;
-if(Array.isArray(data167)){
-if(data167.length > 64){
-const err412 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/maxItems",keyword:"maxItems",params:{limit: 64}};
-(vErrors ??= []).push(err412);
-errors++;
-}
-const len8 = data167.length;
-for(let i8=0; i8<len8; i8++){
-let data168 = data167[i8];
-if(data168 && typeof data168 == "object" && !Array.isArray(data168)){
-if(data168.name === undefined){
-const err413 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "name"}};
-(vErrors ??= []).push(err413);
-errors++;
-}
-if(data168.properties === undefined){
-const err414 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "properties"}};
-(vErrors ??= []).push(err414);
-errors++;
-}
-for(const key27 in data168){
-if(!(((key27 === "name") || (key27 === "description")) || (key27 === "properties"))){
-const err415 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key27}};
+const err415 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
 (vErrors ??= []).push(err415);
 errors++;
 }
 }
-if(data168.name !== undefined){
-let data169 = data168.name;
-if(typeof data169 === "string"){
-if(func1(data169) > 63){
-const err416 = {instancePath:instancePath+"/spec/methods/" + i8+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
+else {
+const err416 = {instancePath:instancePath+"/spec/properties",schemaPath:"#/properties/spec/properties/properties/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err416);
 errors++;
 }
-if(!pattern2.test(data169)){
-const err417 = {instancePath:instancePath+"/spec/methods/" + i8+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"}};
+}
+if(data23.methods !== undefined){
+let data168 = data23.methods;
+if(Array.isArray(data168)){
+if(data168.length > 64){
+const err417 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/maxItems",keyword:"maxItems",params:{limit: 64}};
 (vErrors ??= []).push(err417);
 errors++;
 }
-}
-else {
-const err418 = {instancePath:instancePath+"/spec/methods/" + i8+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/type",keyword:"type",params:{type: "string"}};
+const len8 = data168.length;
+for(let i8=0; i8<len8; i8++){
+let data169 = data168[i8];
+if(data169 && typeof data169 == "object" && !Array.isArray(data169)){
+if(data169.name === undefined){
+const err418 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "name"}};
 (vErrors ??= []).push(err418);
 errors++;
 }
-}
-if(data168.description !== undefined){
-let data170 = data168.description;
-if(typeof data170 === "string"){
-if(func1(data170) > 1024){
-const err419 = {instancePath:instancePath+"/spec/methods/" + i8+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(data169.properties === undefined){
+const err419 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/required",keyword:"required",params:{missingProperty: "properties"}};
 (vErrors ??= []).push(err419);
 errors++;
 }
-}
-else {
-const err420 = {instancePath:instancePath+"/spec/methods/" + i8+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/type",keyword:"type",params:{type: "string"}};
+for(const key27 in data169){
+if(!(((key27 === "name") || (key27 === "description")) || (key27 === "properties"))){
+const err420 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key27}};
 (vErrors ??= []).push(err420);
 errors++;
 }
 }
-if(data168.properties !== undefined){
-let data171 = data168.properties;
-if(Array.isArray(data171)){
-if(data171.length > 64){
-const err421 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/maxItems",keyword:"maxItems",params:{limit: 64}};
+if(data169.name !== undefined){
+let data170 = data169.name;
+if(typeof data170 === "string"){
+if(func1(data170) > 63){
+const err421 = {instancePath:instancePath+"/spec/methods/" + i8+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err421);
 errors++;
 }
-if(data171.length < 1){
-const err422 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/minItems",keyword:"minItems",params:{limit: 1}};
+if(!pattern2.test(data170)){
+const err422 = {instancePath:instancePath+"/spec/methods/" + i8+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"}};
 (vErrors ??= []).push(err422);
 errors++;
 }
-const len9 = data171.length;
-for(let i9=0; i9<len9; i9++){
-let data172 = data171[i9];
-if(typeof data172 === "string"){
-if(func1(data172) > 63){
-const err423 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties/" + i9,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/maxLength",keyword:"maxLength",params:{limit: 63}};
+}
+else {
+const err423 = {instancePath:instancePath+"/spec/methods/" + i8+"/name",schemaPath:"#/properties/spec/properties/methods/items/properties/name/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err423);
 errors++;
 }
 }
-else {
-const err424 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties/" + i9,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/type",keyword:"type",params:{type: "string"}};
+if(data169.description !== undefined){
+let data171 = data169.description;
+if(typeof data171 === "string"){
+if(func1(data171) > 1024){
+const err424 = {instancePath:instancePath+"/spec/methods/" + i8+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err424);
 errors++;
 }
 }
-}
 else {
-const err425 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/type",keyword:"type",params:{type: "array"}};
+const err425 = {instancePath:instancePath+"/spec/methods/" + i8+"/description",schemaPath:"#/properties/spec/properties/methods/items/properties/description/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err425);
 errors++;
 }
 }
-}
-else {
-const err426 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/type",keyword:"type",params:{type: "object"}};
+if(data169.properties !== undefined){
+let data172 = data169.properties;
+if(Array.isArray(data172)){
+if(data172.length > 64){
+const err426 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/maxItems",keyword:"maxItems",params:{limit: 64}};
 (vErrors ??= []).push(err426);
 errors++;
 }
-}
-const duplicates1 = duplicateItems(data167, ["name"]);
-if(duplicates1.length > 0){
-const err427 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates1}};
+if(data172.length < 1){
+const err427 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err427);
 errors++;
 }
-}
-else {
-const err428 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/type",keyword:"type",params:{type: "array"}};
+const len9 = data172.length;
+for(let i9=0; i9<len9; i9++){
+let data173 = data172[i9];
+if(typeof data173 === "string"){
+if(func1(data173) > 63){
+const err428 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties/" + i9,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err428);
 errors++;
 }
 }
-if(data23.modbus !== undefined){
-let data173 = data23.modbus;
-if(data173 && typeof data173 == "object" && !Array.isArray(data173)){
-for(const key28 in data173){
-if(!(func0.call(schema0.properties.spec.properties.modbus.properties, key28))){
-const err429 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key28}};
+else {
+const err429 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties/" + i9,schemaPath:"#/properties/spec/properties/methods/items/properties/properties/items/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err429);
 errors++;
 }
 }
-if(data173.order !== undefined){
-let data174 = data173.order;
-if(typeof data174 !== "string"){
-const err430 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
+}
+else {
+const err430 = {instancePath:instancePath+"/spec/methods/" + i8+"/properties",schemaPath:"#/properties/spec/properties/methods/items/properties/properties/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err430);
 errors++;
 }
-if(!((((((((data174 === "big") || (data174 === "big-swap")) || (data174 === "little")) || (data174 === "little-swap")) || (data174 === "ABCD")) || (data174 === "CDAB")) || (data174 === "DCBA")) || (data174 === "BADC"))){
-const err431 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.order.enum}};
+}
+}
+else {
+const err431 = {instancePath:instancePath+"/spec/methods/" + i8,schemaPath:"#/properties/spec/properties/methods/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err431);
 errors++;
 }
 }
-if(data173.addressBase !== undefined){
-let data175 = data173.addressBase;
-if(!((typeof data175 == "number") && (isFinite(data175)))){
-const err432 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/type",keyword:"type",params:{type: "number"}};
+const duplicates1 = duplicateItems(data168, ["name"]);
+if(duplicates1.length > 0){
+const err432 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates1}};
 (vErrors ??= []).push(err432);
 errors++;
 }
-if(!((data175 === 0) || (data175 === 1))){
-const err433 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.addressBase.enum}};
+}
+else {
+const err433 = {instancePath:instancePath+"/spec/methods",schemaPath:"#/properties/spec/properties/methods/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err433);
 errors++;
 }
 }
-if(data173.maxRegistersPerRead !== undefined){
-let data176 = data173.maxRegistersPerRead;
-if(!(((typeof data176 == "number") && (!(data176 % 1) && !isNaN(data176))) && (isFinite(data176)))){
-const err434 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/type",keyword:"type",params:{type: "integer"}};
+if(data23.modbus !== undefined){
+let data174 = data23.modbus;
+if(data174 && typeof data174 == "object" && !Array.isArray(data174)){
+for(const key28 in data174){
+if(!(func0.call(schema0.properties.spec.properties.modbus.properties, key28))){
+const err434 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key28}};
 (vErrors ??= []).push(err434);
 errors++;
 }
-if((typeof data176 == "number") && (isFinite(data176))){
-if(data176 > 125 || isNaN(data176)){
-const err435 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
+}
+if(data174.order !== undefined){
+let data175 = data174.order;
+if(typeof data175 !== "string"){
+const err435 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err435);
 errors++;
 }
-if(data176 < 1 || isNaN(data176)){
-const err436 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!((((((((data175 === "big") || (data175 === "big-swap")) || (data175 === "little")) || (data175 === "little-swap")) || (data175 === "ABCD")) || (data175 === "CDAB")) || (data175 === "DCBA")) || (data175 === "BADC"))){
+const err436 = {instancePath:instancePath+"/spec/modbus/order",schemaPath:"#/properties/spec/properties/modbus/properties/order/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.order.enum}};
 (vErrors ??= []).push(err436);
 errors++;
 }
 }
-}
-if(data173.maxBitsPerRead !== undefined){
-let data177 = data173.maxBitsPerRead;
-if(!(((typeof data177 == "number") && (!(data177 % 1) && !isNaN(data177))) && (isFinite(data177)))){
-const err437 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/type",keyword:"type",params:{type: "integer"}};
+if(data174.addressBase !== undefined){
+let data176 = data174.addressBase;
+if(!((typeof data176 == "number") && (isFinite(data176)))){
+const err437 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err437);
 errors++;
 }
-if((typeof data177 == "number") && (isFinite(data177))){
-if(data177 > 2000 || isNaN(data177)){
-const err438 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+if(!((data176 === 0) || (data176 === 1))){
+const err438 = {instancePath:instancePath+"/spec/modbus/addressBase",schemaPath:"#/properties/spec/properties/modbus/properties/addressBase/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.addressBase.enum}};
 (vErrors ??= []).push(err438);
 errors++;
 }
-if(data177 < 1 || isNaN(data177)){
-const err439 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data174.sunspec !== undefined){
+if(typeof data174.sunspec !== "boolean"){
+const err439 = {instancePath:instancePath+"/spec/modbus/sunspec",schemaPath:"#/properties/spec/properties/modbus/properties/sunspec/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err439);
 errors++;
 }
 }
-}
-if(data173.maxRegistersPerWrite !== undefined){
-let data178 = data173.maxRegistersPerWrite;
+if(data174.maxRegistersPerRead !== undefined){
+let data178 = data174.maxRegistersPerRead;
 if(!(((typeof data178 == "number") && (!(data178 % 1) && !isNaN(data178))) && (isFinite(data178)))){
-const err440 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/type",keyword:"type",params:{type: "integer"}};
+const err440 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err440);
 errors++;
 }
 if((typeof data178 == "number") && (isFinite(data178))){
-if(data178 > 123 || isNaN(data178)){
-const err441 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/maximum",keyword:"maximum",params:{comparison: "<=", limit: 123}};
+if(data178 > 125 || isNaN(data178)){
+const err441 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 125}};
 (vErrors ??= []).push(err441);
 errors++;
 }
 if(data178 < 1 || isNaN(data178)){
-const err442 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+const err442 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err442);
 errors++;
 }
 }
 }
-if(data173.maxGap !== undefined){
-let data179 = data173.maxGap;
+if(data174.maxBitsPerRead !== undefined){
+let data179 = data174.maxBitsPerRead;
 if(!(((typeof data179 == "number") && (!(data179 % 1) && !isNaN(data179))) && (isFinite(data179)))){
-const err443 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/type",keyword:"type",params:{type: "integer"}};
+const err443 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err443);
 errors++;
 }
 if((typeof data179 == "number") && (isFinite(data179))){
 if(data179 > 2000 || isNaN(data179)){
-const err444 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
+const err444 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
 (vErrors ??= []).push(err444);
 errors++;
 }
-if(data179 < 0 || isNaN(data179)){
-const err445 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data179 < 1 || isNaN(data179)){
+const err445 = {instancePath:instancePath+"/spec/modbus/maxBitsPerRead",schemaPath:"#/properties/spec/properties/modbus/properties/maxBitsPerRead/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err445);
 errors++;
 }
 }
 }
-if(data173.oneReadPerProperty !== undefined){
-if(typeof data173.oneReadPerProperty !== "boolean"){
-const err446 = {instancePath:instancePath+"/spec/modbus/oneReadPerProperty",schemaPath:"#/properties/spec/properties/modbus/properties/oneReadPerProperty/type",keyword:"type",params:{type: "boolean"}};
+if(data174.maxRegistersPerWrite !== undefined){
+let data180 = data174.maxRegistersPerWrite;
+if(!(((typeof data180 == "number") && (!(data180 % 1) && !isNaN(data180))) && (isFinite(data180)))){
+const err446 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err446);
 errors++;
 }
-}
-if(data173.coilsFromZero !== undefined){
-if(typeof data173.coilsFromZero !== "boolean"){
-const err447 = {instancePath:instancePath+"/spec/modbus/coilsFromZero",schemaPath:"#/properties/spec/properties/modbus/properties/coilsFromZero/type",keyword:"type",params:{type: "boolean"}};
+if((typeof data180 == "number") && (isFinite(data180))){
+if(data180 > 123 || isNaN(data180)){
+const err447 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/maximum",keyword:"maximum",params:{comparison: "<=", limit: 123}};
 (vErrors ??= []).push(err447);
 errors++;
 }
-}
-if(data173.forbidden !== undefined){
-let data182 = data173.forbidden;
-if(Array.isArray(data182)){
-if(data182.length > 256){
-const err448 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/maxItems",keyword:"maxItems",params:{limit: 256}};
+if(data180 < 1 || isNaN(data180)){
+const err448 = {instancePath:instancePath+"/spec/modbus/maxRegistersPerWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maxRegistersPerWrite/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err448);
 errors++;
 }
-const len10 = data182.length;
-for(let i10=0; i10<len10; i10++){
-let data183 = data182[i10];
-if(data183 && typeof data183 == "object" && !Array.isArray(data183)){
-if(data183.table === undefined){
-const err449 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "table"}};
+}
+}
+if(data174.maxGap !== undefined){
+let data181 = data174.maxGap;
+if(!(((typeof data181 == "number") && (!(data181 % 1) && !isNaN(data181))) && (isFinite(data181)))){
+const err449 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err449);
 errors++;
 }
-if(data183.start === undefined){
-const err450 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "start"}};
+if((typeof data181 == "number") && (isFinite(data181))){
+if(data181 > 2000 || isNaN(data181)){
+const err450 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/maximum",keyword:"maximum",params:{comparison: "<=", limit: 2000}};
 (vErrors ??= []).push(err450);
 errors++;
 }
-if(data183.count === undefined){
-const err451 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "count"}};
+if(data181 < 0 || isNaN(data181)){
+const err451 = {instancePath:instancePath+"/spec/modbus/maxGap",schemaPath:"#/properties/spec/properties/modbus/properties/maxGap/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err451);
 errors++;
 }
-for(const key29 in data183){
-if(!(((key29 === "table") || (key29 === "start")) || (key29 === "count"))){
-const err452 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key29}};
+}
+}
+if(data174.oneReadPerProperty !== undefined){
+if(typeof data174.oneReadPerProperty !== "boolean"){
+const err452 = {instancePath:instancePath+"/spec/modbus/oneReadPerProperty",schemaPath:"#/properties/spec/properties/modbus/properties/oneReadPerProperty/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err452);
 errors++;
 }
 }
-if(data183.table !== undefined){
-let data184 = data183.table;
-if(typeof data184 !== "string"){
-const err453 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/type",keyword:"type",params:{type: "string"}};
+if(data174.coilsFromZero !== undefined){
+if(typeof data174.coilsFromZero !== "boolean"){
+const err453 = {instancePath:instancePath+"/spec/modbus/coilsFromZero",schemaPath:"#/properties/spec/properties/modbus/properties/coilsFromZero/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err453);
 errors++;
 }
-if(!((((data184 === "coil") || (data184 === "discrete")) || (data184 === "input")) || (data184 === "holding"))){
-const err454 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.forbidden.items.properties.table.enum}};
+}
+if(data174.forbidden !== undefined){
+let data184 = data174.forbidden;
+if(Array.isArray(data184)){
+if(data184.length > 256){
+const err454 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/maxItems",keyword:"maxItems",params:{limit: 256}};
 (vErrors ??= []).push(err454);
 errors++;
 }
-}
-if(data183.start !== undefined){
-let data185 = data183.start;
-if(!(((typeof data185 == "number") && (!(data185 % 1) && !isNaN(data185))) && (isFinite(data185)))){
-const err455 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/type",keyword:"type",params:{type: "integer"}};
+const len10 = data184.length;
+for(let i10=0; i10<len10; i10++){
+let data185 = data184[i10];
+if(data185 && typeof data185 == "object" && !Array.isArray(data185)){
+if(data185.table === undefined){
+const err455 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "table"}};
 (vErrors ??= []).push(err455);
 errors++;
 }
-if((typeof data185 == "number") && (isFinite(data185))){
-if(data185 > 65536 || isNaN(data185)){
-const err456 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+if(data185.start === undefined){
+const err456 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "start"}};
 (vErrors ??= []).push(err456);
 errors++;
 }
-if(data185 < 0 || isNaN(data185)){
-const err457 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data185.count === undefined){
+const err457 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/required",keyword:"required",params:{missingProperty: "count"}};
 (vErrors ??= []).push(err457);
 errors++;
 }
-}
-}
-if(data183.count !== undefined){
-let data186 = data183.count;
-if(!(((typeof data186 == "number") && (!(data186 % 1) && !isNaN(data186))) && (isFinite(data186)))){
-const err458 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/type",keyword:"type",params:{type: "integer"}};
+for(const key29 in data185){
+if(!(((key29 === "table") || (key29 === "start")) || (key29 === "count"))){
+const err458 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key29}};
 (vErrors ??= []).push(err458);
 errors++;
 }
-if((typeof data186 == "number") && (isFinite(data186))){
-if(data186 > 65536 || isNaN(data186)){
-const err459 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
+}
+if(data185.table !== undefined){
+let data186 = data185.table;
+if(typeof data186 !== "string"){
+const err459 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err459);
 errors++;
 }
-if(data186 < 1 || isNaN(data186)){
-const err460 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!((((data186 === "coil") || (data186 === "discrete")) || (data186 === "input")) || (data186 === "holding"))){
+const err460 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/table",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/table/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.modbus.properties.forbidden.items.properties.table.enum}};
 (vErrors ??= []).push(err460);
 errors++;
 }
 }
-}
-}
-else {
-const err461 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/type",keyword:"type",params:{type: "object"}};
+if(data185.start !== undefined){
+let data187 = data185.start;
+if(!(((typeof data187 == "number") && (!(data187 % 1) && !isNaN(data187))) && (isFinite(data187)))){
+const err461 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err461);
 errors++;
 }
-}
-}
-else {
-const err462 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/type",keyword:"type",params:{type: "array"}};
+if((typeof data187 == "number") && (isFinite(data187))){
+if(data187 > 65536 || isNaN(data187)){
+const err462 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
 (vErrors ??= []).push(err462);
 errors++;
 }
-}
-if(data173.writeMultiple !== undefined){
-if(typeof data173.writeMultiple !== "boolean"){
-const err463 = {instancePath:instancePath+"/spec/modbus/writeMultiple",schemaPath:"#/properties/spec/properties/modbus/properties/writeMultiple/type",keyword:"type",params:{type: "boolean"}};
+if(data187 < 0 || isNaN(data187)){
+const err463 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/start",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/start/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err463);
 errors++;
 }
 }
-if(data173.maskWrite !== undefined){
-if(typeof data173.maskWrite !== "boolean"){
-const err464 = {instancePath:instancePath+"/spec/modbus/maskWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maskWrite/type",keyword:"type",params:{type: "boolean"}};
+}
+if(data185.count !== undefined){
+let data188 = data185.count;
+if(!(((typeof data188 == "number") && (!(data188 % 1) && !isNaN(data188))) && (isFinite(data188)))){
+const err464 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err464);
 errors++;
 }
-}
-}
-else {
-const err465 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+if((typeof data188 == "number") && (isFinite(data188))){
+if(data188 > 65536 || isNaN(data188)){
+const err465 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65536}};
 (vErrors ??= []).push(err465);
 errors++;
 }
-}
-if(data23.mqtt !== undefined){
-let data189 = data23.mqtt;
-if(data189 && typeof data189 == "object" && !Array.isArray(data189)){
-for(const key30 in data189){
-if(!((((key30 === "availability") || (key30 === "requests")) || (key30 === "missing")) || (key30 === "qos"))){
-const err466 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key30}};
+if(data188 < 1 || isNaN(data188)){
+const err466 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10+"/count",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/properties/count/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err466);
 errors++;
 }
 }
-if(data189.availability !== undefined){
-let data190 = data189.availability;
-if(Array.isArray(data190)){
-if(data190.length > 4){
-const err467 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/maxItems",keyword:"maxItems",params:{limit: 4}};
+}
+}
+else {
+const err467 = {instancePath:instancePath+"/spec/modbus/forbidden/" + i10,schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err467);
 errors++;
 }
-const len11 = data190.length;
-for(let i11=0; i11<len11; i11++){
-let data191 = data190[i11];
-if(data191 && typeof data191 == "object" && !Array.isArray(data191)){
-if(data191.topic === undefined){
-const err468 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "topic"}};
+}
+}
+else {
+const err468 = {instancePath:instancePath+"/spec/modbus/forbidden",schemaPath:"#/properties/spec/properties/modbus/properties/forbidden/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err468);
 errors++;
 }
-if(data191.online === undefined){
-const err469 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "online"}};
+}
+if(data174.writeMultiple !== undefined){
+if(typeof data174.writeMultiple !== "boolean"){
+const err469 = {instancePath:instancePath+"/spec/modbus/writeMultiple",schemaPath:"#/properties/spec/properties/modbus/properties/writeMultiple/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err469);
 errors++;
 }
-if(data191.offline === undefined){
-const err470 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "offline"}};
+}
+if(data174.maskWrite !== undefined){
+if(typeof data174.maskWrite !== "boolean"){
+const err470 = {instancePath:instancePath+"/spec/modbus/maskWrite",schemaPath:"#/properties/spec/properties/modbus/properties/maskWrite/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err470);
 errors++;
 }
-for(const key31 in data191){
-if(!(((((key31 === "topic") || (key31 === "as")) || (key31 === "path")) || (key31 === "online")) || (key31 === "offline"))){
-const err471 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key31}};
+}
+}
+else {
+const err471 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err471);
 errors++;
 }
 }
-if(data191.topic !== undefined){
-let data192 = data191.topic;
-if(typeof data192 === "string"){
-if(func1(data192) > 512){
-const err472 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data23.mqtt !== undefined){
+let data191 = data23.mqtt;
+if(data191 && typeof data191 == "object" && !Array.isArray(data191)){
+for(const key30 in data191){
+if(!((((key30 === "availability") || (key30 === "requests")) || (key30 === "missing")) || (key30 === "qos"))){
+const err472 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key30}};
 (vErrors ??= []).push(err472);
 errors++;
 }
-if(func1(data192) < 1){
-const err473 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data191.availability !== undefined){
+let data192 = data191.availability;
+if(Array.isArray(data192)){
+if(data192.length > 4){
+const err473 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/maxItems",keyword:"maxItems",params:{limit: 4}};
 (vErrors ??= []).push(err473);
 errors++;
 }
-}
-else {
-const err474 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+const len11 = data192.length;
+for(let i11=0; i11<len11; i11++){
+let data193 = data192[i11];
+if(data193 && typeof data193 == "object" && !Array.isArray(data193)){
+if(data193.topic === undefined){
+const err474 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "topic"}};
 (vErrors ??= []).push(err474);
 errors++;
 }
-}
-if(data191.as !== undefined){
-let data193 = data191.as;
-if(typeof data193 !== "string"){
-const err475 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/type",keyword:"type",params:{type: "string"}};
+if(data193.online === undefined){
+const err475 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "online"}};
 (vErrors ??= []).push(err475);
 errors++;
 }
-if(!(((((((data193 === "json") || (data193 === "text")) || (data193 === "number")) || (data193 === "bool")) || (data193 === "cbor")) || (data193 === "protobuf")) || (data193 === "bytes"))){
-const err476 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.availability.items.properties.as.enum}};
+if(data193.offline === undefined){
+const err476 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "offline"}};
 (vErrors ??= []).push(err476);
 errors++;
 }
-}
-if(data191.path !== undefined){
-let data194 = data191.path;
-if(typeof data194 === "string"){
-if(func1(data194) > 512){
-const err477 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+for(const key31 in data193){
+if(!(((((key31 === "topic") || (key31 === "as")) || (key31 === "path")) || (key31 === "online")) || (key31 === "offline"))){
+const err477 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key31}};
 (vErrors ??= []).push(err477);
 errors++;
 }
 }
-else {
-const err478 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/type",keyword:"type",params:{type: "string"}};
+if(data193.topic !== undefined){
+let data194 = data193.topic;
+if(typeof data194 === "string"){
+if(func1(data194) > 512){
+const err478 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err478);
 errors++;
 }
-}
-if(data191.online !== undefined){
-let data195 = data191.online;
-if(Array.isArray(data195)){
-if(data195.length > 16){
-const err479 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/maxItems",keyword:"maxItems",params:{limit: 16}};
+if(func1(data194) < 1){
+const err479 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err479);
 errors++;
 }
-if(data195.length < 1){
-const err480 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/minItems",keyword:"minItems",params:{limit: 1}};
+}
+else {
+const err480 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err480);
 errors++;
 }
 }
-else {
-const err481 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/type",keyword:"type",params:{type: "array"}};
+if(data193.as !== undefined){
+let data195 = data193.as;
+if(typeof data195 !== "string"){
+const err481 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err481);
 errors++;
 }
-}
-if(data191.offline !== undefined){
-let data196 = data191.offline;
-if(Array.isArray(data196)){
-if(data196.length > 16){
-const err482 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/maxItems",keyword:"maxItems",params:{limit: 16}};
+if(!(((((((data195 === "json") || (data195 === "text")) || (data195 === "number")) || (data195 === "bool")) || (data195 === "cbor")) || (data195 === "protobuf")) || (data195 === "bytes"))){
+const err482 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.availability.items.properties.as.enum}};
 (vErrors ??= []).push(err482);
 errors++;
 }
-if(data196.length < 1){
-const err483 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/minItems",keyword:"minItems",params:{limit: 1}};
+}
+if(data193.path !== undefined){
+let data196 = data193.path;
+if(typeof data196 === "string"){
+if(func1(data196) > 512){
+const err483 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err483);
 errors++;
 }
 }
 else {
-const err484 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/type",keyword:"type",params:{type: "array"}};
+const err484 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err484);
 errors++;
 }
 }
-}
-else {
-const err485 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/type",keyword:"type",params:{type: "object"}};
+if(data193.online !== undefined){
+let data197 = data193.online;
+if(Array.isArray(data197)){
+if(data197.length > 16){
+const err485 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/maxItems",keyword:"maxItems",params:{limit: 16}};
 (vErrors ??= []).push(err485);
 errors++;
 }
-}
-}
-else {
-const err486 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/type",keyword:"type",params:{type: "array"}};
+if(data197.length < 1){
+const err486 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err486);
 errors++;
 }
 }
-if(data189.requests !== undefined){
-let data197 = data189.requests;
-if(Array.isArray(data197)){
-if(data197.length > 32){
-const err487 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/maxItems",keyword:"maxItems",params:{limit: 32}};
+else {
+const err487 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err487);
 errors++;
 }
-const len12 = data197.length;
-for(let i12=0; i12<len12; i12++){
-let data198 = data197[i12];
-if(data198 && typeof data198 == "object" && !Array.isArray(data198)){
-if(data198.topic === undefined){
-const err488 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/required",keyword:"required",params:{missingProperty: "topic"}};
+}
+if(data193.offline !== undefined){
+let data198 = data193.offline;
+if(Array.isArray(data198)){
+if(data198.length > 16){
+const err488 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/maxItems",keyword:"maxItems",params:{limit: 16}};
 (vErrors ??= []).push(err488);
 errors++;
 }
-for(const key32 in data198){
-if(!(((key32 === "topic") || (key32 === "payload")) || (key32 === "every"))){
-const err489 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key32}};
+if(data198.length < 1){
+const err489 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err489);
 errors++;
 }
 }
-if(data198.topic !== undefined){
-let data199 = data198.topic;
-if(typeof data199 === "string"){
-if(func1(data199) > 512){
-const err490 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err490 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err490);
 errors++;
 }
-if(func1(data199) < 1){
-const err491 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+}
+}
+else {
+const err491 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err491);
 errors++;
 }
 }
+}
 else {
-const err492 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+const err492 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err492);
 errors++;
 }
 }
-if(data198.payload !== undefined){
-let data200 = data198.payload;
-if(typeof data200 === "string"){
-if(func1(data200) > 4096){
-const err493 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
+if(data191.requests !== undefined){
+let data199 = data191.requests;
+if(Array.isArray(data199)){
+if(data199.length > 32){
+const err493 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/maxItems",keyword:"maxItems",params:{limit: 32}};
 (vErrors ??= []).push(err493);
 errors++;
 }
-}
-else {
-const err494 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/type",keyword:"type",params:{type: "string"}};
+const len12 = data199.length;
+for(let i12=0; i12<len12; i12++){
+let data200 = data199[i12];
+if(data200 && typeof data200 == "object" && !Array.isArray(data200)){
+if(data200.topic === undefined){
+const err494 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/required",keyword:"required",params:{missingProperty: "topic"}};
 (vErrors ??= []).push(err494);
 errors++;
 }
-}
-if(data198.every !== undefined){
-let data201 = data198.every;
-if(typeof data201 === "string"){
-if(func1(data201) > 20){
-const err495 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
+for(const key32 in data200){
+if(!(((key32 === "topic") || (key32 === "payload")) || (key32 === "every"))){
+const err495 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key32}};
 (vErrors ??= []).push(err495);
 errors++;
 }
-if(!pattern3.test(data201)){
-const err496 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data200.topic !== undefined){
+let data201 = data200.topic;
+if(typeof data201 === "string"){
+if(func1(data201) > 512){
+const err496 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err496);
 errors++;
 }
-}
-else {
-const err497 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/type",keyword:"type",params:{type: "string"}};
+if(func1(data201) < 1){
+const err497 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err497);
 errors++;
 }
 }
-}
 else {
-const err498 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/type",keyword:"type",params:{type: "object"}};
+const err498 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err498);
 errors++;
 }
 }
-}
-else {
-const err499 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/type",keyword:"type",params:{type: "array"}};
+if(data200.payload !== undefined){
+let data202 = data200.payload;
+if(typeof data202 === "string"){
+if(func1(data202) > 4096){
+const err499 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
 (vErrors ??= []).push(err499);
 errors++;
 }
 }
-if(data189.missing !== undefined){
-let data202 = data189.missing;
-if(typeof data202 !== "string"){
-const err500 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
+else {
+const err500 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err500);
 errors++;
 }
-if(!((data202 === "bad") || (data202 === "ignore"))){
-const err501 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.missing.enum}};
+}
+if(data200.every !== undefined){
+let data203 = data200.every;
+if(typeof data203 === "string"){
+if(func1(data203) > 20){
+const err501 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err501);
 errors++;
 }
-}
-if(data189.qos !== undefined){
-let data203 = data189.qos;
-if(!((typeof data203 == "number") && (isFinite(data203)))){
-const err502 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "number"}};
+if(!pattern3.test(data203)){
+const err502 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err502);
 errors++;
 }
-if(!((data203 === 0) || (data203 === 1))){
-const err503 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.qos.enum}};
+}
+else {
+const err503 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err503);
 errors++;
 }
 }
 }
 else {
-const err504 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+const err504 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err504);
 errors++;
 }
 }
-if(data23.ble !== undefined){
-let data204 = data23.ble;
-if(data204 && typeof data204 == "object" && !Array.isArray(data204)){
-for(const key33 in data204){
-if(!((key33 === "connect") || (key33 === "mtu"))){
-const err505 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key33}};
+}
+else {
+const err505 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err505);
 errors++;
 }
 }
-if(data204.connect !== undefined){
-let data205 = data204.connect;
-if(typeof data205 !== "string"){
-const err506 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/type",keyword:"type",params:{type: "string"}};
+if(data191.missing !== undefined){
+let data204 = data191.missing;
+if(typeof data204 !== "string"){
+const err506 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err506);
 errors++;
 }
-if(!(((data205 === "never") || (data205 === "onDemand")) || (data205 === "keep"))){
-const err507 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.ble.properties.connect.enum}};
+if(!((data204 === "bad") || (data204 === "ignore"))){
+const err507 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.missing.enum}};
 (vErrors ??= []).push(err507);
 errors++;
 }
 }
-if(data204.mtu !== undefined){
-let data206 = data204.mtu;
-if(!(((typeof data206 == "number") && (!(data206 % 1) && !isNaN(data206))) && (isFinite(data206)))){
-const err508 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/type",keyword:"type",params:{type: "integer"}};
+if(data191.qos !== undefined){
+let data205 = data191.qos;
+if(!((typeof data205 == "number") && (isFinite(data205)))){
+const err508 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err508);
 errors++;
 }
-if((typeof data206 == "number") && (isFinite(data206))){
-if(data206 > 517 || isNaN(data206)){
-const err509 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/maximum",keyword:"maximum",params:{comparison: "<=", limit: 517}};
+if(!((data205 === 0) || (data205 === 1))){
+const err509 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.qos.enum}};
 (vErrors ??= []).push(err509);
 errors++;
 }
-if(data206 < 23 || isNaN(data206)){
-const err510 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/minimum",keyword:"minimum",params:{comparison: ">=", limit: 23}};
+}
+}
+else {
+const err510 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err510);
 errors++;
 }
 }
-}
-}
-else {
-const err511 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+if(data23.ble !== undefined){
+let data206 = data23.ble;
+if(data206 && typeof data206 == "object" && !Array.isArray(data206)){
+for(const key33 in data206){
+if(!((key33 === "connect") || (key33 === "mtu"))){
+const err511 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key33}};
 (vErrors ??= []).push(err511);
 errors++;
 }
 }
-if(data23.lora !== undefined){
-let data207 = data23.lora;
-if(data207 && typeof data207 == "object" && !Array.isArray(data207)){
-for(const key34 in data207){
-if(!(func0.call(schema0.properties.spec.properties.lora.properties, key34))){
-const err512 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key34}};
+if(data206.connect !== undefined){
+let data207 = data206.connect;
+if(typeof data207 !== "string"){
+const err512 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err512);
 errors++;
 }
-}
-if(data207.decoder !== undefined){
-let data208 = data207.decoder;
-if(typeof data208 === "string"){
-if(func1(data208) > 131072){
-const err513 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/maxLength",keyword:"maxLength",params:{limit: 131072}};
+if(!(((data207 === "never") || (data207 === "onDemand")) || (data207 === "keep"))){
+const err513 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.ble.properties.connect.enum}};
 (vErrors ??= []).push(err513);
 errors++;
 }
-if(func1(data208) < 1){
-const err514 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data206.mtu !== undefined){
+let data208 = data206.mtu;
+if(!(((typeof data208 == "number") && (!(data208 % 1) && !isNaN(data208))) && (isFinite(data208)))){
+const err514 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err514);
 errors++;
 }
-}
-else {
-const err515 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/type",keyword:"type",params:{type: "string"}};
+if((typeof data208 == "number") && (isFinite(data208))){
+if(data208 > 517 || isNaN(data208)){
+const err515 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/maximum",keyword:"maximum",params:{comparison: "<=", limit: 517}};
 (vErrors ??= []).push(err515);
 errors++;
 }
-}
-if(data207.decoderTime !== undefined){
-let data209 = data207.decoderTime;
-if(typeof data209 === "string"){
-if(func1(data209) > 20){
-const err516 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data208 < 23 || isNaN(data208)){
+const err516 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/minimum",keyword:"minimum",params:{comparison: ">=", limit: 23}};
 (vErrors ??= []).push(err516);
 errors++;
 }
-if(!pattern3.test(data209)){
-const err517 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+}
+}
+else {
+const err517 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err517);
 errors++;
 }
 }
-else {
-const err518 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/type",keyword:"type",params:{type: "string"}};
+if(data23.lora !== undefined){
+let data209 = data23.lora;
+if(data209 && typeof data209 == "object" && !Array.isArray(data209)){
+for(const key34 in data209){
+if(!(func0.call(schema0.properties.spec.properties.lora.properties, key34))){
+const err518 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key34}};
 (vErrors ??= []).push(err518);
 errors++;
 }
 }
-if(data207.class !== undefined){
-let data210 = data207.class;
-if(typeof data210 !== "string"){
-const err519 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/type",keyword:"type",params:{type: "string"}};
+if(data209.decoder !== undefined){
+let data210 = data209.decoder;
+if(typeof data210 === "string"){
+if(func1(data210) > 131072){
+const err519 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/maxLength",keyword:"maxLength",params:{limit: 131072}};
 (vErrors ??= []).push(err519);
 errors++;
 }
-if(!((data210 === "A") || (data210 === "C"))){
-const err520 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.class.enum}};
+if(func1(data210) < 1){
+const err520 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err520);
 errors++;
 }
 }
-if(data207.region !== undefined){
-let data211 = data207.region;
-if(typeof data211 !== "string"){
-const err521 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+else {
+const err521 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err521);
 errors++;
 }
-if(!(((((((data211 === "EU868") || (data211 === "US915")) || (data211 === "AU915")) || (data211 === "AS923")) || (data211 === "AS923-2")) || (data211 === "AS923-3")) || (data211 === "AS923-4"))){
-const err522 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.region.enum}};
+}
+if(data209.decoderTime !== undefined){
+let data211 = data209.decoderTime;
+if(typeof data211 === "string"){
+if(func1(data211) > 20){
+const err522 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err522);
 errors++;
 }
-}
-if(data207.port !== undefined){
-let data212 = data207.port;
-if(!(((typeof data212 == "number") && (!(data212 % 1) && !isNaN(data212))) && (isFinite(data212)))){
-const err523 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/type",keyword:"type",params:{type: "integer"}};
+if(!pattern3.test(data211)){
+const err523 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err523);
 errors++;
 }
-if((typeof data212 == "number") && (isFinite(data212))){
-if(data212 > 223 || isNaN(data212)){
-const err524 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
+}
+else {
+const err524 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err524);
 errors++;
 }
-if(data212 < 1 || isNaN(data212)){
-const err525 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data209.class !== undefined){
+let data212 = data209.class;
+if(typeof data212 !== "string"){
+const err525 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err525);
 errors++;
 }
-}
-}
-if(data207.confirmed !== undefined){
-if(typeof data207.confirmed !== "boolean"){
-const err526 = {instancePath:instancePath+"/spec/lora/confirmed",schemaPath:"#/properties/spec/properties/lora/properties/confirmed/type",keyword:"type",params:{type: "boolean"}};
+if(!((data212 === "A") || (data212 === "C"))){
+const err526 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.class.enum}};
 (vErrors ??= []).push(err526);
 errors++;
 }
 }
-if(data207.adr !== undefined){
-if(typeof data207.adr !== "boolean"){
-const err527 = {instancePath:instancePath+"/spec/lora/adr",schemaPath:"#/properties/spec/properties/lora/properties/adr/type",keyword:"type",params:{type: "boolean"}};
+if(data209.region !== undefined){
+let data213 = data209.region;
+if(typeof data213 !== "string"){
+const err527 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err527);
 errors++;
 }
-}
-if(data207.statusEvery !== undefined){
-let data215 = data207.statusEvery;
-if(typeof data215 === "string"){
-if(func1(data215) > 20){
-const err528 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!(((((((data213 === "EU868") || (data213 === "US915")) || (data213 === "AU915")) || (data213 === "AS923")) || (data213 === "AS923-2")) || (data213 === "AS923-3")) || (data213 === "AS923-4"))){
+const err528 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.region.enum}};
 (vErrors ??= []).push(err528);
 errors++;
 }
-if(!pattern3.test(data215)){
-const err529 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data209.port !== undefined){
+let data214 = data209.port;
+if(!(((typeof data214 == "number") && (!(data214 % 1) && !isNaN(data214))) && (isFinite(data214)))){
+const err529 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err529);
 errors++;
 }
-}
-else {
-const err530 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/type",keyword:"type",params:{type: "string"}};
+if((typeof data214 == "number") && (isFinite(data214))){
+if(data214 > 223 || isNaN(data214)){
+const err530 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
 (vErrors ??= []).push(err530);
 errors++;
 }
-}
-if(data207.maxDutyCycle !== undefined){
-let data216 = data207.maxDutyCycle;
-if(!((typeof data216 == "number") && (isFinite(data216)))){
-const err531 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/type",keyword:"type",params:{type: "number"}};
+if(data214 < 1 || isNaN(data214)){
+const err531 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err531);
 errors++;
 }
-if(!((((((((((((((((data216 === 0) || (data216 === 1)) || (data216 === 2)) || (data216 === 3)) || (data216 === 4)) || (data216 === 5)) || (data216 === 6)) || (data216 === 7)) || (data216 === 8)) || (data216 === 9)) || (data216 === 10)) || (data216 === 11)) || (data216 === 12)) || (data216 === 13)) || (data216 === 14)) || (data216 === 15))){
-const err532 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.maxDutyCycle.enum}};
+}
+}
+if(data209.confirmed !== undefined){
+if(typeof data209.confirmed !== "boolean"){
+const err532 = {instancePath:instancePath+"/spec/lora/confirmed",schemaPath:"#/properties/spec/properties/lora/properties/confirmed/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err532);
 errors++;
 }
 }
-}
-else {
-const err533 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+if(data209.adr !== undefined){
+if(typeof data209.adr !== "boolean"){
+const err533 = {instancePath:instancePath+"/spec/lora/adr",schemaPath:"#/properties/spec/properties/lora/properties/adr/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err533);
 errors++;
 }
 }
+if(data209.statusEvery !== undefined){
+let data217 = data209.statusEvery;
+if(typeof data217 === "string"){
+if(func1(data217) > 20){
+const err534 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err534);
+errors++;
+}
+if(!pattern3.test(data217)){
+const err535 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err535);
+errors++;
+}
 }
 else {
-const err534 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err534);
+const err536 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err536);
+errors++;
+}
+}
+if(data209.maxDutyCycle !== undefined){
+let data218 = data209.maxDutyCycle;
+if(!((typeof data218 == "number") && (isFinite(data218)))){
+const err537 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/type",keyword:"type",params:{type: "number"}};
+(vErrors ??= []).push(err537);
+errors++;
+}
+if(!((((((((((((((((data218 === 0) || (data218 === 1)) || (data218 === 2)) || (data218 === 3)) || (data218 === 4)) || (data218 === 5)) || (data218 === 6)) || (data218 === 7)) || (data218 === 8)) || (data218 === 9)) || (data218 === 10)) || (data218 === 11)) || (data218 === 12)) || (data218 === 13)) || (data218 === 14)) || (data218 === 15))){
+const err538 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.maxDutyCycle.enum}};
+(vErrors ??= []).push(err538);
 errors++;
 }
 }
 }
 else {
-const err535 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err535);
+const err539 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err539);
+errors++;
+}
+}
+}
+else {
+const err540 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err540);
+errors++;
+}
+}
+}
+else {
+const err541 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err541);
 errors++;
 }
 validate0.errors = vErrors;
@@ -3714,7 +3751,7 @@ return errors === 0;
 }
 
 export const validateDevice = validate1;
-const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"importance":{"type":"string","enum":["critical","normal","deferrable"],"description":"What the policy of a gateway may do: nothing, stretch its periods, or leave it alone. Default normal."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"}]},"lora":{"type":"object","required":["devEui"],"properties":{"devEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"DevEUI, as printed on the device."},"joinEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"JoinEUI (AppEUI). Default: any."},"appKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"AppKey for joining over the air. Better in a keyFile."},"devAddr":{"type":"string","maxLength":8,"pattern":"^[0-9A-Fa-f]{8}$","description":"DevAddr (ABP)."},"nwkSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Network session key (ABP). Better in a keyFile."},"appSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Application session key (ABP). Better in a keyFile."},"keyFile":{"type":"string","maxLength":512,"minLength":1,"description":"File on the gateway with the keys: lines such as `appKey: 0011...`, or the AppKey alone."},"server":{"type":"string","enum":["local"],"description":"local: the gateway's own network server."},"listen":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"minLength":1,"description":"Address to listen on. Default 127.0.0.1; Semtech UDP has no authentication."},"udp":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for packet forwarders (Semtech UDP). Default 1700."},"station":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for Basic Station. Default: not listening."},"gateways":{"type":"array","items":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"EUI of a gateway."},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Gateways that may take part. Default: all."},"netId":{"type":"string","maxLength":6,"pattern":"^[0-9A-Fa-f]{6}$","description":"NetID. Default 000000."},"rxDelay":{"type":"integer","minimum":1,"maximum":15,"description":"Seconds from an uplink to its first window. Default 1."},"rx2DataRate":{"type":"integer","minimum":0,"maximum":15,"description":"Data rate of the second window. Default: the region's."},"duplicatesWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long copies by several gateways are collected. Default 200ms."}},"additionalProperties":false,"description":"The gateway's own network server. Devices that say nothing share what one device says."},"chirpstack":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":64,"minLength":1,"description":"Application id (a UUID)."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"A ChirpStack v4 server, over its MQTT integration (JSON)."},"tts":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":128,"minLength":1,"description":"Application id, with tenant: my-app@ttn."},"device":{"type":"string","maxLength":64,"minLength":1,"description":"Device id. Default eui-<devEui>."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"The Things Stack, over its MQTT server. The user name is the application by default."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan. Default: the model's, else EU868."},"subBand":{"type":"integer","minimum":1,"maximum":8,"description":"Eight of the 64 channels, US915 and AU915. Default 2."},"counterResets":{"type":"boolean","description":"The device (ABP) starts its counter anew at power-up; replays get through. Default false."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.server) ? 1 : 0) + (has(self.chirpstack) ? 1 : 0) + (has(self.tts) ? 1 : 0) == 1","message":"exactly one of server, chirpstack and tts is needed"},{"rule":"!has(self.server) || has(self.keyFile) || has(self.appKey) || (has(self.devAddr) && has(self.nwkSKey) && has(self.appSKey))","message":"the own network server needs appKey (OTAA), devAddr with nwkSKey and appSKey (ABP), or a keyFile"},{"rule":"!(has(self.appKey) && has(self.devAddr))","message":"give appKey (OTAA) or devAddr (ABP), not both"},{"rule":"!has(self.listen) || has(self.server)","message":"listen belongs to server: local"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.lora) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, lora, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"importance":{"type":"string","enum":["critical","normal","deferrable"],"description":"What the policy of a gateway may do: nothing, stretch its periods, or leave it alone. Default normal."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"shift":{"type":"integer","minimum":-65535,"maximum":65535,"description":"Added to every address of the model, for a device that has the same registers elsewhere: 10000 for SunSpec at 50000, -40000 for SunSpec at 0. Default 0."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"}]},"lora":{"type":"object","required":["devEui"],"properties":{"devEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"DevEUI, as printed on the device."},"joinEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"JoinEUI (AppEUI). Default: any."},"appKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"AppKey for joining over the air. Better in a keyFile."},"devAddr":{"type":"string","maxLength":8,"pattern":"^[0-9A-Fa-f]{8}$","description":"DevAddr (ABP)."},"nwkSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Network session key (ABP). Better in a keyFile."},"appSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Application session key (ABP). Better in a keyFile."},"keyFile":{"type":"string","maxLength":512,"minLength":1,"description":"File on the gateway with the keys: lines such as `appKey: 0011...`, or the AppKey alone."},"server":{"type":"string","enum":["local"],"description":"local: the gateway's own network server."},"listen":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"minLength":1,"description":"Address to listen on. Default 127.0.0.1; Semtech UDP has no authentication."},"udp":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for packet forwarders (Semtech UDP). Default 1700."},"station":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for Basic Station. Default: not listening."},"gateways":{"type":"array","items":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"EUI of a gateway."},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Gateways that may take part. Default: all."},"netId":{"type":"string","maxLength":6,"pattern":"^[0-9A-Fa-f]{6}$","description":"NetID. Default 000000."},"rxDelay":{"type":"integer","minimum":1,"maximum":15,"description":"Seconds from an uplink to its first window. Default 1."},"rx2DataRate":{"type":"integer","minimum":0,"maximum":15,"description":"Data rate of the second window. Default: the region's."},"duplicatesWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long copies by several gateways are collected. Default 200ms."}},"additionalProperties":false,"description":"The gateway's own network server. Devices that say nothing share what one device says."},"chirpstack":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":64,"minLength":1,"description":"Application id (a UUID)."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"A ChirpStack v4 server, over its MQTT integration (JSON)."},"tts":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":128,"minLength":1,"description":"Application id, with tenant: my-app@ttn."},"device":{"type":"string","maxLength":64,"minLength":1,"description":"Device id. Default eui-<devEui>."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"The Things Stack, over its MQTT server. The user name is the application by default."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan. Default: the model's, else EU868."},"subBand":{"type":"integer","minimum":1,"maximum":8,"description":"Eight of the 64 channels, US915 and AU915. Default 2."},"counterResets":{"type":"boolean","description":"The device (ABP) starts its counter anew at power-up; replays get through. Default false."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.server) ? 1 : 0) + (has(self.chirpstack) ? 1 : 0) + (has(self.tts) ? 1 : 0) == 1","message":"exactly one of server, chirpstack and tts is needed"},{"rule":"!has(self.server) || has(self.keyFile) || has(self.appKey) || (has(self.devAddr) && has(self.nwkSKey) && has(self.appSKey))","message":"the own network server needs appKey (OTAA), devAddr with nwkSKey and appSKey (ABP), or a keyFile"},{"rule":"!(has(self.appKey) && has(self.devAddr))","message":"give appKey (OTAA) or devAddr (ABP), not both"},{"rule":"!has(self.listen) || has(self.server)","message":"listen belongs to server: local"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.lora) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, lora, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 const pattern34 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
 const pattern35 = new RegExp("^[^+#/]+$", "u");
 const pattern38 = new RegExp("^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "u");
@@ -5104,1267 +5141,1287 @@ const err199 = {instancePath:instancePath+"/spec/modbus/closeAfterGather",schema
 errors++;
 }
 }
-if(data40.turnaround !== undefined){
-let data80 = data40.turnaround;
-if(typeof data80 === "string"){
-if(func1(data80) > 20){
-const err200 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data40.shift !== undefined){
+let data80 = data40.shift;
+if(!(((typeof data80 == "number") && (!(data80 % 1) && !isNaN(data80))) && (isFinite(data80)))){
+const err200 = {instancePath:instancePath+"/spec/modbus/shift",schemaPath:"#/properties/spec/properties/modbus/properties/shift/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err200);
 errors++;
 }
-if(!pattern3.test(data80)){
-const err201 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if((typeof data80 == "number") && (isFinite(data80))){
+if(data80 > 65535 || isNaN(data80)){
+const err201 = {instancePath:instancePath+"/spec/modbus/shift",schemaPath:"#/properties/spec/properties/modbus/properties/shift/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err201);
 errors++;
 }
-}
-else {
-const err202 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/type",keyword:"type",params:{type: "string"}};
+if(data80 < -65535 || isNaN(data80)){
+const err202 = {instancePath:instancePath+"/spec/modbus/shift",schemaPath:"#/properties/spec/properties/modbus/properties/shift/minimum",keyword:"minimum",params:{comparison: ">=", limit: -65535}};
 (vErrors ??= []).push(err202);
 errors++;
 }
 }
 }
-else {
-const err203 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+if(data40.turnaround !== undefined){
+let data81 = data40.turnaround;
+if(typeof data81 === "string"){
+if(func1(data81) > 20){
+const err203 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err203);
 errors++;
 }
-}
-if(data23.mqtt !== undefined){
-let data81 = data23.mqtt;
-if(!((self) => (!((self?.tls !== undefined)) || (((self?.broker !== undefined) && (self?.broker?.startsWith("mqtts://") ?? false)))))(data81)){
-const err204 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(!pattern3.test(data81)){
+const err204 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err204);
 errors++;
 }
-if(!((self) => (!((self?.username !== undefined)) || (((self?.broker !== undefined) && !equal(self?.broker, "local")))))(data81)){
-const err205 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+}
+else {
+const err205 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err205);
 errors++;
 }
-if(data81 && typeof data81 == "object" && !Array.isArray(data81)){
-for(const key15 in data81){
-if(!(func0.call(schema1.properties.spec.properties.mqtt.properties, key15))){
-const err206 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
+}
+}
+else {
+const err206 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err206);
 errors++;
 }
 }
-if(data81.broker !== undefined){
-let data82 = data81.broker;
-if(typeof data82 === "string"){
-if(func1(data82) > 512){
-const err207 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data23.mqtt !== undefined){
+let data82 = data23.mqtt;
+if(!((self) => (!((self?.tls !== undefined)) || (((self?.broker !== undefined) && (self?.broker?.startsWith("mqtts://") ?? false)))))(data82)){
+const err207 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err207);
 errors++;
 }
-if(!pattern34.test(data82)){
-const err208 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/pattern",keyword:"pattern",params:{pattern: "^(local|mqtts?://[^\\s/@]+/?)$"}};
+if(!((self) => (!((self?.username !== undefined)) || (((self?.broker !== undefined) && !equal(self?.broker, "local")))))(data82)){
+const err208 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err208);
 errors++;
 }
-}
-else {
-const err209 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/type",keyword:"type",params:{type: "string"}};
+if(data82 && typeof data82 == "object" && !Array.isArray(data82)){
+for(const key15 in data82){
+if(!(func0.call(schema1.properties.spec.properties.mqtt.properties, key15))){
+const err209 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
 (vErrors ??= []).push(err209);
 errors++;
 }
 }
-if(data81.base !== undefined){
-let data83 = data81.base;
+if(data82.broker !== undefined){
+let data83 = data82.broker;
 if(typeof data83 === "string"){
 if(func1(data83) > 512){
-const err210 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/maxLength",keyword:"maxLength",params:{limit: 512}};
+const err210 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err210);
 errors++;
 }
-if(func1(data83) < 1){
-const err211 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/minLength",keyword:"minLength",params:{limit: 1}};
+if(!pattern34.test(data83)){
+const err211 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/pattern",keyword:"pattern",params:{pattern: "^(local|mqtts?://[^\\s/@]+/?)$"}};
 (vErrors ??= []).push(err211);
 errors++;
 }
 }
 else {
-const err212 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/type",keyword:"type",params:{type: "string"}};
+const err212 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err212);
 errors++;
 }
 }
-if(data81.device !== undefined){
-let data84 = data81.device;
+if(data82.base !== undefined){
+let data84 = data82.base;
 if(typeof data84 === "string"){
 if(func1(data84) > 512){
-const err213 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/maxLength",keyword:"maxLength",params:{limit: 512}};
+const err213 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err213);
 errors++;
 }
 if(func1(data84) < 1){
-const err214 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+const err214 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err214);
 errors++;
 }
 }
 else {
-const err215 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/type",keyword:"type",params:{type: "string"}};
+const err215 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err215);
 errors++;
 }
 }
-if(data81.client !== undefined){
-let data85 = data81.client;
+if(data82.device !== undefined){
+let data85 = data82.device;
 if(typeof data85 === "string"){
 if(func1(data85) > 512){
-const err216 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/maxLength",keyword:"maxLength",params:{limit: 512}};
+const err216 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err216);
 errors++;
 }
 if(func1(data85) < 1){
-const err217 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/minLength",keyword:"minLength",params:{limit: 1}};
+const err217 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err217);
 errors++;
 }
 }
 else {
-const err218 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/type",keyword:"type",params:{type: "string"}};
+const err218 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err218);
 errors++;
 }
 }
-if(data81.username !== undefined){
-let data86 = data81.username;
+if(data82.client !== undefined){
+let data86 = data82.client;
 if(typeof data86 === "string"){
-if(func1(data86) > 256){
-const err219 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(func1(data86) > 512){
+const err219 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err219);
 errors++;
 }
-}
-else {
-const err220 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/type",keyword:"type",params:{type: "string"}};
+if(func1(data86) < 1){
+const err220 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err220);
 errors++;
 }
 }
-if(data81.passwordFile !== undefined){
-let data87 = data81.passwordFile;
-if(typeof data87 === "string"){
-if(func1(data87) > 1024){
-const err221 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+else {
+const err221 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err221);
 errors++;
 }
 }
-else {
-const err222 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+if(data82.username !== undefined){
+let data87 = data82.username;
+if(typeof data87 === "string"){
+if(func1(data87) > 256){
+const err222 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err222);
 errors++;
 }
 }
-if(data81.clientId !== undefined){
-let data88 = data81.clientId;
-if(typeof data88 === "string"){
-if(func1(data88) > 128){
-const err223 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/maxLength",keyword:"maxLength",params:{limit: 128}};
+else {
+const err223 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err223);
 errors++;
 }
 }
-else {
-const err224 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/type",keyword:"type",params:{type: "string"}};
+if(data82.passwordFile !== undefined){
+let data88 = data82.passwordFile;
+if(typeof data88 === "string"){
+if(func1(data88) > 1024){
+const err224 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err224);
 errors++;
 }
 }
-if(data81.tls !== undefined){
-let data89 = data81.tls;
-if(data89 && typeof data89 == "object" && !Array.isArray(data89)){
-for(const key16 in data89){
-if(!((((key16 === "caFile") || (key16 === "certFile")) || (key16 === "keyFile")) || (key16 === "servername"))){
-const err225 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
+else {
+const err225 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err225);
 errors++;
 }
 }
-if(data89.caFile !== undefined){
-let data90 = data89.caFile;
-if(typeof data90 === "string"){
-if(func1(data90) > 1024){
-const err226 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(data82.clientId !== undefined){
+let data89 = data82.clientId;
+if(typeof data89 === "string"){
+if(func1(data89) > 128){
+const err226 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err226);
 errors++;
 }
 }
 else {
-const err227 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/type",keyword:"type",params:{type: "string"}};
+const err227 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err227);
 errors++;
 }
 }
-if(data89.certFile !== undefined){
-let data91 = data89.certFile;
-if(typeof data91 === "string"){
-if(func1(data91) > 1024){
-const err228 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(data82.tls !== undefined){
+let data90 = data82.tls;
+if(data90 && typeof data90 == "object" && !Array.isArray(data90)){
+for(const key16 in data90){
+if(!((((key16 === "caFile") || (key16 === "certFile")) || (key16 === "keyFile")) || (key16 === "servername"))){
+const err228 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
 (vErrors ??= []).push(err228);
 errors++;
 }
 }
-else {
-const err229 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/type",keyword:"type",params:{type: "string"}};
+if(data90.caFile !== undefined){
+let data91 = data90.caFile;
+if(typeof data91 === "string"){
+if(func1(data91) > 1024){
+const err229 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err229);
 errors++;
 }
 }
-if(data89.keyFile !== undefined){
-let data92 = data89.keyFile;
-if(typeof data92 === "string"){
-if(func1(data92) > 1024){
-const err230 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+else {
+const err230 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err230);
 errors++;
 }
 }
-else {
-const err231 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+if(data90.certFile !== undefined){
+let data92 = data90.certFile;
+if(typeof data92 === "string"){
+if(func1(data92) > 1024){
+const err231 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err231);
 errors++;
 }
 }
-if(data89.servername !== undefined){
-let data93 = data89.servername;
-if(typeof data93 === "string"){
-if(func1(data93) > 253){
-const err232 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/maxLength",keyword:"maxLength",params:{limit: 253}};
+else {
+const err232 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err232);
 errors++;
 }
 }
-else {
-const err233 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/type",keyword:"type",params:{type: "string"}};
+if(data90.keyFile !== undefined){
+let data93 = data90.keyFile;
+if(typeof data93 === "string"){
+if(func1(data93) > 1024){
+const err233 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err233);
 errors++;
 }
 }
-}
 else {
-const err234 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/type",keyword:"type",params:{type: "object"}};
+const err234 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err234);
 errors++;
 }
 }
-if(data81.sparkplug !== undefined){
-let data94 = data81.sparkplug;
-if(data94 && typeof data94 == "object" && !Array.isArray(data94)){
-if(data94.group === undefined){
-const err235 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "group"}};
+if(data90.servername !== undefined){
+let data94 = data90.servername;
+if(typeof data94 === "string"){
+if(func1(data94) > 253){
+const err235 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err235);
 errors++;
 }
-if(data94.node === undefined){
-const err236 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "node"}};
+}
+else {
+const err236 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err236);
 errors++;
 }
-for(const key17 in data94){
-if(!(((key17 === "group") || (key17 === "node")) || (key17 === "device"))){
-const err237 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
+}
+}
+else {
+const err237 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err237);
 errors++;
 }
 }
-if(data94.group !== undefined){
-let data95 = data94.group;
-if(typeof data95 === "string"){
-if(func1(data95) > 256){
-const err238 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(data82.sparkplug !== undefined){
+let data95 = data82.sparkplug;
+if(data95 && typeof data95 == "object" && !Array.isArray(data95)){
+if(data95.group === undefined){
+const err238 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "group"}};
 (vErrors ??= []).push(err238);
 errors++;
 }
-if(func1(data95) < 1){
-const err239 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/minLength",keyword:"minLength",params:{limit: 1}};
+if(data95.node === undefined){
+const err239 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "node"}};
 (vErrors ??= []).push(err239);
 errors++;
 }
-if(!pattern35.test(data95)){
-const err240 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+for(const key17 in data95){
+if(!(((key17 === "group") || (key17 === "node")) || (key17 === "device"))){
+const err240 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
 (vErrors ??= []).push(err240);
 errors++;
 }
 }
-else {
-const err241 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/type",keyword:"type",params:{type: "string"}};
+if(data95.group !== undefined){
+let data96 = data95.group;
+if(typeof data96 === "string"){
+if(func1(data96) > 256){
+const err241 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err241);
 errors++;
 }
-}
-if(data94.node !== undefined){
-let data96 = data94.node;
-if(typeof data96 === "string"){
-if(func1(data96) > 256){
-const err242 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(func1(data96) < 1){
+const err242 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err242);
 errors++;
 }
-if(func1(data96) < 1){
-const err243 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/minLength",keyword:"minLength",params:{limit: 1}};
+if(!pattern35.test(data96)){
+const err243 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err243);
 errors++;
 }
-if(!pattern35.test(data96)){
-const err244 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+}
+else {
+const err244 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err244);
 errors++;
 }
 }
-else {
-const err245 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/type",keyword:"type",params:{type: "string"}};
+if(data95.node !== undefined){
+let data97 = data95.node;
+if(typeof data97 === "string"){
+if(func1(data97) > 256){
+const err245 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err245);
 errors++;
 }
-}
-if(data94.device !== undefined){
-let data97 = data94.device;
-if(typeof data97 === "string"){
-if(func1(data97) > 256){
-const err246 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(func1(data97) < 1){
+const err246 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err246);
 errors++;
 }
-if(func1(data97) < 1){
-const err247 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+if(!pattern35.test(data97)){
+const err247 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err247);
 errors++;
 }
-if(!pattern35.test(data97)){
-const err248 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+}
+else {
+const err248 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err248);
 errors++;
 }
 }
-else {
-const err249 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/type",keyword:"type",params:{type: "string"}};
+if(data95.device !== undefined){
+let data98 = data95.device;
+if(typeof data98 === "string"){
+if(func1(data98) > 256){
+const err249 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err249);
 errors++;
 }
-}
-}
-else {
-const err250 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/type",keyword:"type",params:{type: "object"}};
+if(func1(data98) < 1){
+const err250 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err250);
 errors++;
 }
-}
-if(data81.qos !== undefined){
-let data98 = data81.qos;
-if(!(((typeof data98 == "number") && (!(data98 % 1) && !isNaN(data98))) && (isFinite(data98)))){
-const err251 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "integer"}};
+if(!pattern35.test(data98)){
+const err251 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err251);
 errors++;
 }
-if((typeof data98 == "number") && (isFinite(data98))){
-if(data98 > 1 || isNaN(data98)){
-const err252 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+}
+else {
+const err252 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err252);
 errors++;
 }
-if(data98 < 0 || isNaN(data98)){
-const err253 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+}
+else {
+const err253 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err253);
 errors++;
 }
 }
-}
-}
-else {
-const err254 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+if(data82.qos !== undefined){
+let data99 = data82.qos;
+if(!(((typeof data99 == "number") && (!(data99 % 1) && !isNaN(data99))) && (isFinite(data99)))){
+const err254 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err254);
 errors++;
 }
-}
-if(data23.ble !== undefined){
-let data99 = data23.ble;
-if(!((self) => !((((self?.bindKey !== undefined) && (self?.bindKeyFile !== undefined)))))(data99)){
-const err255 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if((typeof data99 == "number") && (isFinite(data99))){
+if(data99 > 1 || isNaN(data99)){
+const err255 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
 (vErrors ??= []).push(err255);
 errors++;
 }
-if(data99 && typeof data99 == "object" && !Array.isArray(data99)){
-if(data99.mac === undefined){
-const err256 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/required",keyword:"required",params:{missingProperty: "mac"}};
+if(data99 < 0 || isNaN(data99)){
+const err256 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err256);
 errors++;
 }
-for(const key18 in data99){
-if(!(func0.call(schema1.properties.spec.properties.ble.properties, key18))){
-const err257 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
+}
+}
+}
+else {
+const err257 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err257);
 errors++;
 }
 }
-if(data99.mac !== undefined){
-let data100 = data99.mac;
-if(typeof data100 === "string"){
-if(func1(data100) > 17){
-const err258 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/maxLength",keyword:"maxLength",params:{limit: 17}};
+if(data23.ble !== undefined){
+let data100 = data23.ble;
+if(!((self) => !((((self?.bindKey !== undefined) && (self?.bindKeyFile !== undefined)))))(data100)){
+const err258 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err258);
 errors++;
 }
-if(!pattern38.test(data100)){
-const err259 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
+if(data100 && typeof data100 == "object" && !Array.isArray(data100)){
+if(data100.mac === undefined){
+const err259 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/required",keyword:"required",params:{missingProperty: "mac"}};
 (vErrors ??= []).push(err259);
 errors++;
 }
-}
-else {
-const err260 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/type",keyword:"type",params:{type: "string"}};
+for(const key18 in data100){
+if(!(func0.call(schema1.properties.spec.properties.ble.properties, key18))){
+const err260 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
 (vErrors ??= []).push(err260);
 errors++;
 }
 }
-if(data99.addressType !== undefined){
-let data101 = data99.addressType;
-if(typeof data101 !== "string"){
-const err261 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/type",keyword:"type",params:{type: "string"}};
+if(data100.mac !== undefined){
+let data101 = data100.mac;
+if(typeof data101 === "string"){
+if(func1(data101) > 17){
+const err261 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/maxLength",keyword:"maxLength",params:{limit: 17}};
 (vErrors ??= []).push(err261);
 errors++;
 }
-if(!((data101 === "public") || (data101 === "random"))){
-const err262 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.ble.properties.addressType.enum}};
+if(!pattern38.test(data101)){
+const err262 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err262);
 errors++;
 }
 }
-if(data99.bindKey !== undefined){
-let data102 = data99.bindKey;
-if(typeof data102 === "string"){
-if(func1(data102) > 32){
-const err263 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/maxLength",keyword:"maxLength",params:{limit: 32}};
+else {
+const err263 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err263);
 errors++;
 }
-if(!pattern39.test(data102)){
-const err264 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
+}
+if(data100.addressType !== undefined){
+let data102 = data100.addressType;
+if(typeof data102 !== "string"){
+const err264 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err264);
 errors++;
 }
-}
-else {
-const err265 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/type",keyword:"type",params:{type: "string"}};
+if(!((data102 === "public") || (data102 === "random"))){
+const err265 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.ble.properties.addressType.enum}};
 (vErrors ??= []).push(err265);
 errors++;
 }
 }
-if(data99.bindKeyFile !== undefined){
-let data103 = data99.bindKeyFile;
+if(data100.bindKey !== undefined){
+let data103 = data100.bindKey;
 if(typeof data103 === "string"){
-if(func1(data103) > 255){
-const err266 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(func1(data103) > 32){
+const err266 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/maxLength",keyword:"maxLength",params:{limit: 32}};
 (vErrors ??= []).push(err266);
 errors++;
 }
-if(func1(data103) < 1){
-const err267 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/minLength",keyword:"minLength",params:{limit: 1}};
+if(!pattern39.test(data103)){
+const err267 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
 (vErrors ??= []).push(err267);
 errors++;
 }
 }
 else {
-const err268 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/type",keyword:"type",params:{type: "string"}};
+const err268 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err268);
 errors++;
 }
 }
-if(data99.adapter !== undefined){
-let data104 = data99.adapter;
+if(data100.bindKeyFile !== undefined){
+let data104 = data100.bindKeyFile;
 if(typeof data104 === "string"){
 if(func1(data104) > 255){
-const err269 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/maxLength",keyword:"maxLength",params:{limit: 255}};
+const err269 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err269);
 errors++;
 }
 if(func1(data104) < 1){
-const err270 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/minLength",keyword:"minLength",params:{limit: 1}};
+const err270 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err270);
 errors++;
 }
 }
 else {
-const err271 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/type",keyword:"type",params:{type: "string"}};
+const err271 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err271);
 errors++;
 }
 }
-if(data99.baud !== undefined){
-let data105 = data99.baud;
-if(!(((typeof data105 == "number") && (!(data105 % 1) && !isNaN(data105))) && (isFinite(data105)))){
-const err272 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/type",keyword:"type",params:{type: "integer"}};
+if(data100.adapter !== undefined){
+let data105 = data100.adapter;
+if(typeof data105 === "string"){
+if(func1(data105) > 255){
+const err272 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err272);
 errors++;
 }
-if((typeof data105 == "number") && (isFinite(data105))){
-if(data105 > 12000000 || isNaN(data105)){
-const err273 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 12000000}};
+if(func1(data105) < 1){
+const err273 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err273);
-errors++;
-}
-if(data105 < 9600 || isNaN(data105)){
-const err274 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 9600}};
-(vErrors ??= []).push(err274);
-errors++;
-}
-}
-}
-if(data99.timeout !== undefined){
-let data106 = data99.timeout;
-if(typeof data106 === "string"){
-if(func1(data106) > 20){
-const err275 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
-(vErrors ??= []).push(err275);
-errors++;
-}
-if(!pattern3.test(data106)){
-const err276 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
-(vErrors ??= []).push(err276);
 errors++;
 }
 }
 else {
-const err277 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/type",keyword:"type",params:{type: "string"}};
+const err274 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err274);
+errors++;
+}
+}
+if(data100.baud !== undefined){
+let data106 = data100.baud;
+if(!(((typeof data106 == "number") && (!(data106 % 1) && !isNaN(data106))) && (isFinite(data106)))){
+const err275 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err275);
+errors++;
+}
+if((typeof data106 == "number") && (isFinite(data106))){
+if(data106 > 12000000 || isNaN(data106)){
+const err276 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 12000000}};
+(vErrors ??= []).push(err276);
+errors++;
+}
+if(data106 < 9600 || isNaN(data106)){
+const err277 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 9600}};
 (vErrors ??= []).push(err277);
 errors++;
 }
 }
-if(data99.connectTimeout !== undefined){
-let data107 = data99.connectTimeout;
+}
+if(data100.timeout !== undefined){
+let data107 = data100.timeout;
 if(typeof data107 === "string"){
 if(func1(data107) > 20){
-const err278 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+const err278 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err278);
 errors++;
 }
 if(!pattern3.test(data107)){
-const err279 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+const err279 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err279);
 errors++;
 }
 }
 else {
-const err280 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/type",keyword:"type",params:{type: "string"}};
+const err280 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err280);
 errors++;
 }
 }
-if(data99.silentAfter !== undefined){
-let data108 = data99.silentAfter;
+if(data100.connectTimeout !== undefined){
+let data108 = data100.connectTimeout;
 if(typeof data108 === "string"){
 if(func1(data108) > 20){
-const err281 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
+const err281 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err281);
 errors++;
 }
 if(!pattern3.test(data108)){
-const err282 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+const err282 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err282);
 errors++;
 }
 }
 else {
-const err283 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/type",keyword:"type",params:{type: "string"}};
+const err283 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err283);
 errors++;
 }
 }
+if(data100.silentAfter !== undefined){
+let data109 = data100.silentAfter;
+if(typeof data109 === "string"){
+if(func1(data109) > 20){
+const err284 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err284);
+errors++;
+}
+if(!pattern3.test(data109)){
+const err285 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err285);
+errors++;
+}
 }
 else {
-const err284 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err284);
+const err286 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err286);
+errors++;
+}
+}
+}
+else {
+const err287 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err287);
 errors++;
 }
 }
 if(data23.lora !== undefined){
-let data109 = data23.lora;
-if(!((self) => equal((((((self?.server !== undefined) ? 1 : 0)) + (((self?.chirpstack !== undefined) ? 1 : 0))) + (((self?.tts !== undefined) ? 1 : 0))), 1))(data109)){
-const err285 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
-(vErrors ??= []).push(err285);
-errors++;
-}
-if(!((self) => (((!((self?.server !== undefined)) || (self?.keyFile !== undefined)) || (self?.appKey !== undefined)) || ((((self?.devAddr !== undefined) && (self?.nwkSKey !== undefined)) && (self?.appSKey !== undefined)))))(data109)){
-const err286 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
-(vErrors ??= []).push(err286);
-errors++;
-}
-if(!((self) => !((((self?.appKey !== undefined) && (self?.devAddr !== undefined)))))(data109)){
-const err287 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
-(vErrors ??= []).push(err287);
-errors++;
-}
-if(!((self) => (!((self?.listen !== undefined)) || (self?.server !== undefined)))(data109)){
-const err288 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
+let data110 = data23.lora;
+if(!((self) => equal((((((self?.server !== undefined) ? 1 : 0)) + (((self?.chirpstack !== undefined) ? 1 : 0))) + (((self?.tts !== undefined) ? 1 : 0))), 1))(data110)){
+const err288 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err288);
 errors++;
 }
-if(data109 && typeof data109 == "object" && !Array.isArray(data109)){
-if(data109.devEui === undefined){
-const err289 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/required",keyword:"required",params:{missingProperty: "devEui"}};
+if(!((self) => (((!((self?.server !== undefined)) || (self?.keyFile !== undefined)) || (self?.appKey !== undefined)) || ((((self?.devAddr !== undefined) && (self?.nwkSKey !== undefined)) && (self?.appSKey !== undefined)))))(data110)){
+const err289 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err289);
 errors++;
 }
-for(const key19 in data109){
-if(!(func0.call(schema1.properties.spec.properties.lora.properties, key19))){
-const err290 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
+if(!((self) => !((((self?.appKey !== undefined) && (self?.devAddr !== undefined)))))(data110)){
+const err290 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
 (vErrors ??= []).push(err290);
 errors++;
 }
-}
-if(data109.devEui !== undefined){
-let data110 = data109.devEui;
-if(typeof data110 === "string"){
-if(func1(data110) > 23){
-const err291 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+if(!((self) => (!((self?.listen !== undefined)) || (self?.server !== undefined)))(data110)){
+const err291 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
 (vErrors ??= []).push(err291);
 errors++;
 }
-if(!pattern43.test(data110)){
-const err292 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+if(data110 && typeof data110 == "object" && !Array.isArray(data110)){
+if(data110.devEui === undefined){
+const err292 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/required",keyword:"required",params:{missingProperty: "devEui"}};
 (vErrors ??= []).push(err292);
 errors++;
 }
-}
-else {
-const err293 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/type",keyword:"type",params:{type: "string"}};
+for(const key19 in data110){
+if(!(func0.call(schema1.properties.spec.properties.lora.properties, key19))){
+const err293 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
 (vErrors ??= []).push(err293);
 errors++;
 }
 }
-if(data109.joinEui !== undefined){
-let data111 = data109.joinEui;
+if(data110.devEui !== undefined){
+let data111 = data110.devEui;
 if(typeof data111 === "string"){
 if(func1(data111) > 23){
-const err294 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+const err294 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err294);
 errors++;
 }
 if(!pattern43.test(data111)){
-const err295 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+const err295 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err295);
 errors++;
 }
 }
 else {
-const err296 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/type",keyword:"type",params:{type: "string"}};
+const err296 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err296);
 errors++;
 }
 }
-if(data109.appKey !== undefined){
-let data112 = data109.appKey;
+if(data110.joinEui !== undefined){
+let data112 = data110.joinEui;
 if(typeof data112 === "string"){
-if(func1(data112) > 47){
-const err297 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+if(func1(data112) > 23){
+const err297 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err297);
 errors++;
 }
-if(!pattern45.test(data112)){
-const err298 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+if(!pattern43.test(data112)){
+const err298 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err298);
 errors++;
 }
 }
 else {
-const err299 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/type",keyword:"type",params:{type: "string"}};
+const err299 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err299);
 errors++;
 }
 }
-if(data109.devAddr !== undefined){
-let data113 = data109.devAddr;
+if(data110.appKey !== undefined){
+let data113 = data110.appKey;
 if(typeof data113 === "string"){
-if(func1(data113) > 8){
-const err300 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/maxLength",keyword:"maxLength",params:{limit: 8}};
+if(func1(data113) > 47){
+const err300 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err300);
 errors++;
 }
-if(!pattern46.test(data113)){
-const err301 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{8}$"}};
+if(!pattern45.test(data113)){
+const err301 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err301);
 errors++;
 }
 }
 else {
-const err302 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/type",keyword:"type",params:{type: "string"}};
+const err302 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err302);
 errors++;
 }
 }
-if(data109.nwkSKey !== undefined){
-let data114 = data109.nwkSKey;
+if(data110.devAddr !== undefined){
+let data114 = data110.devAddr;
 if(typeof data114 === "string"){
-if(func1(data114) > 47){
-const err303 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+if(func1(data114) > 8){
+const err303 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/maxLength",keyword:"maxLength",params:{limit: 8}};
 (vErrors ??= []).push(err303);
 errors++;
 }
-if(!pattern45.test(data114)){
-const err304 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+if(!pattern46.test(data114)){
+const err304 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{8}$"}};
 (vErrors ??= []).push(err304);
 errors++;
 }
 }
 else {
-const err305 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/type",keyword:"type",params:{type: "string"}};
+const err305 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err305);
 errors++;
 }
 }
-if(data109.appSKey !== undefined){
-let data115 = data109.appSKey;
+if(data110.nwkSKey !== undefined){
+let data115 = data110.nwkSKey;
 if(typeof data115 === "string"){
 if(func1(data115) > 47){
-const err306 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+const err306 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err306);
 errors++;
 }
 if(!pattern45.test(data115)){
-const err307 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+const err307 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err307);
 errors++;
 }
 }
 else {
-const err308 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/type",keyword:"type",params:{type: "string"}};
+const err308 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err308);
 errors++;
 }
 }
-if(data109.keyFile !== undefined){
-let data116 = data109.keyFile;
+if(data110.appSKey !== undefined){
+let data116 = data110.appSKey;
 if(typeof data116 === "string"){
-if(func1(data116) > 512){
-const err309 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(func1(data116) > 47){
+const err309 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err309);
 errors++;
 }
-if(func1(data116) < 1){
-const err310 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/minLength",keyword:"minLength",params:{limit: 1}};
+if(!pattern45.test(data116)){
+const err310 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err310);
 errors++;
 }
 }
 else {
-const err311 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+const err311 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err311);
 errors++;
 }
 }
-if(data109.server !== undefined){
-let data117 = data109.server;
-if(typeof data117 !== "string"){
-const err312 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/type",keyword:"type",params:{type: "string"}};
+if(data110.keyFile !== undefined){
+let data117 = data110.keyFile;
+if(typeof data117 === "string"){
+if(func1(data117) > 512){
+const err312 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err312);
 errors++;
 }
-if(!(data117 === "local")){
-const err313 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.server.enum}};
+if(func1(data117) < 1){
+const err313 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err313);
 errors++;
 }
 }
-if(data109.listen !== undefined){
-let data118 = data109.listen;
-if(data118 && typeof data118 == "object" && !Array.isArray(data118)){
-for(const key20 in data118){
-if(!((((((((key20 === "host") || (key20 === "udp")) || (key20 === "station")) || (key20 === "gateways")) || (key20 === "netId")) || (key20 === "rxDelay")) || (key20 === "rx2DataRate")) || (key20 === "duplicatesWithin"))){
-const err314 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
+else {
+const err314 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err314);
 errors++;
 }
 }
-if(data118.host !== undefined){
-let data119 = data118.host;
-if(typeof data119 === "string"){
-if(func1(data119) > 253){
-const err315 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+if(data110.server !== undefined){
+let data118 = data110.server;
+if(typeof data118 !== "string"){
+const err315 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err315);
 errors++;
 }
-if(func1(data119) < 1){
-const err316 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
+if(!(data118 === "local")){
+const err316 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.server.enum}};
 (vErrors ??= []).push(err316);
 errors++;
 }
 }
-else {
-const err317 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/type",keyword:"type",params:{type: "string"}};
+if(data110.listen !== undefined){
+let data119 = data110.listen;
+if(data119 && typeof data119 == "object" && !Array.isArray(data119)){
+for(const key20 in data119){
+if(!((((((((key20 === "host") || (key20 === "udp")) || (key20 === "station")) || (key20 === "gateways")) || (key20 === "netId")) || (key20 === "rxDelay")) || (key20 === "rx2DataRate")) || (key20 === "duplicatesWithin"))){
+const err317 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
 (vErrors ??= []).push(err317);
 errors++;
 }
 }
-if(data118.udp !== undefined){
-let data120 = data118.udp;
-if(!(((typeof data120 == "number") && (!(data120 % 1) && !isNaN(data120))) && (isFinite(data120)))){
-const err318 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/type",keyword:"type",params:{type: "integer"}};
+if(data119.host !== undefined){
+let data120 = data119.host;
+if(typeof data120 === "string"){
+if(func1(data120) > 253){
+const err318 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err318);
 errors++;
 }
-if((typeof data120 == "number") && (isFinite(data120))){
-if(data120 > 65535 || isNaN(data120)){
-const err319 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+if(func1(data120) < 1){
+const err319 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err319);
 errors++;
 }
-if(data120 < 0 || isNaN(data120)){
-const err320 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+else {
+const err320 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err320);
 errors++;
 }
 }
-}
-if(data118.station !== undefined){
-let data121 = data118.station;
+if(data119.udp !== undefined){
+let data121 = data119.udp;
 if(!(((typeof data121 == "number") && (!(data121 % 1) && !isNaN(data121))) && (isFinite(data121)))){
-const err321 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/type",keyword:"type",params:{type: "integer"}};
+const err321 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err321);
 errors++;
 }
 if((typeof data121 == "number") && (isFinite(data121))){
 if(data121 > 65535 || isNaN(data121)){
-const err322 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+const err322 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err322);
 errors++;
 }
 if(data121 < 0 || isNaN(data121)){
-const err323 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+const err323 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err323);
 errors++;
 }
 }
 }
-if(data118.gateways !== undefined){
-let data122 = data118.gateways;
-if(Array.isArray(data122)){
-if(data122.length > 256){
-const err324 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/maxItems",keyword:"maxItems",params:{limit: 256}};
+if(data119.station !== undefined){
+let data122 = data119.station;
+if(!(((typeof data122 == "number") && (!(data122 % 1) && !isNaN(data122))) && (isFinite(data122)))){
+const err324 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err324);
 errors++;
 }
-const len3 = data122.length;
-for(let i3=0; i3<len3; i3++){
-let data123 = data122[i3];
-if(typeof data123 === "string"){
-if(func1(data123) > 23){
-const err325 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/maxLength",keyword:"maxLength",params:{limit: 23}};
+if((typeof data122 == "number") && (isFinite(data122))){
+if(data122 > 65535 || isNaN(data122)){
+const err325 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err325);
 errors++;
 }
-if(!pattern43.test(data123)){
-const err326 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+if(data122 < 0 || isNaN(data122)){
+const err326 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err326);
 errors++;
 }
 }
-else {
-const err327 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/type",keyword:"type",params:{type: "string"}};
+}
+if(data119.gateways !== undefined){
+let data123 = data119.gateways;
+if(Array.isArray(data123)){
+if(data123.length > 256){
+const err327 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/maxItems",keyword:"maxItems",params:{limit: 256}};
 (vErrors ??= []).push(err327);
 errors++;
 }
-}
-}
-else {
-const err328 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/type",keyword:"type",params:{type: "array"}};
+const len3 = data123.length;
+for(let i3=0; i3<len3; i3++){
+let data124 = data123[i3];
+if(typeof data124 === "string"){
+if(func1(data124) > 23){
+const err328 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err328);
 errors++;
 }
-}
-if(data118.netId !== undefined){
-let data124 = data118.netId;
-if(typeof data124 === "string"){
-if(func1(data124) > 6){
-const err329 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/maxLength",keyword:"maxLength",params:{limit: 6}};
+if(!pattern43.test(data124)){
+const err329 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err329);
 errors++;
 }
-if(!pattern50.test(data124)){
-const err330 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{6}$"}};
+}
+else {
+const err330 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err330);
 errors++;
 }
 }
+}
 else {
-const err331 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/type",keyword:"type",params:{type: "string"}};
+const err331 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err331);
 errors++;
 }
 }
-if(data118.rxDelay !== undefined){
-let data125 = data118.rxDelay;
-if(!(((typeof data125 == "number") && (!(data125 % 1) && !isNaN(data125))) && (isFinite(data125)))){
-const err332 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/type",keyword:"type",params:{type: "integer"}};
+if(data119.netId !== undefined){
+let data125 = data119.netId;
+if(typeof data125 === "string"){
+if(func1(data125) > 6){
+const err332 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/maxLength",keyword:"maxLength",params:{limit: 6}};
 (vErrors ??= []).push(err332);
 errors++;
 }
-if((typeof data125 == "number") && (isFinite(data125))){
-if(data125 > 15 || isNaN(data125)){
-const err333 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+if(!pattern50.test(data125)){
+const err333 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{6}$"}};
 (vErrors ??= []).push(err333);
 errors++;
 }
-if(data125 < 1 || isNaN(data125)){
-const err334 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+else {
+const err334 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err334);
 errors++;
 }
 }
-}
-if(data118.rx2DataRate !== undefined){
-let data126 = data118.rx2DataRate;
+if(data119.rxDelay !== undefined){
+let data126 = data119.rxDelay;
 if(!(((typeof data126 == "number") && (!(data126 % 1) && !isNaN(data126))) && (isFinite(data126)))){
-const err335 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/type",keyword:"type",params:{type: "integer"}};
+const err335 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err335);
 errors++;
 }
 if((typeof data126 == "number") && (isFinite(data126))){
 if(data126 > 15 || isNaN(data126)){
-const err336 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+const err336 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
 (vErrors ??= []).push(err336);
 errors++;
 }
-if(data126 < 0 || isNaN(data126)){
-const err337 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data126 < 1 || isNaN(data126)){
+const err337 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err337);
 errors++;
 }
 }
 }
-if(data118.duplicatesWithin !== undefined){
-let data127 = data118.duplicatesWithin;
-if(typeof data127 === "string"){
-if(func1(data127) > 20){
-const err338 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data119.rx2DataRate !== undefined){
+let data127 = data119.rx2DataRate;
+if(!(((typeof data127 == "number") && (!(data127 % 1) && !isNaN(data127))) && (isFinite(data127)))){
+const err338 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err338);
 errors++;
 }
-if(!pattern3.test(data127)){
-const err339 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if((typeof data127 == "number") && (isFinite(data127))){
+if(data127 > 15 || isNaN(data127)){
+const err339 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
 (vErrors ??= []).push(err339);
 errors++;
 }
-}
-else {
-const err340 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/type",keyword:"type",params:{type: "string"}};
+if(data127 < 0 || isNaN(data127)){
+const err340 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err340);
 errors++;
 }
 }
 }
-else {
-const err341 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/type",keyword:"type",params:{type: "object"}};
+if(data119.duplicatesWithin !== undefined){
+let data128 = data119.duplicatesWithin;
+if(typeof data128 === "string"){
+if(func1(data128) > 20){
+const err341 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err341);
 errors++;
 }
-}
-if(data109.chirpstack !== undefined){
-let data128 = data109.chirpstack;
-if(data128 && typeof data128 == "object" && !Array.isArray(data128)){
-if(data128.broker === undefined){
-const err342 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "broker"}};
+if(!pattern3.test(data128)){
+const err342 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err342);
 errors++;
 }
-if(data128.application === undefined){
-const err343 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "application"}};
+}
+else {
+const err343 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err343);
 errors++;
 }
-for(const key21 in data128){
-if(!(((((key21 === "broker") || (key21 === "application")) || (key21 === "username")) || (key21 === "passwordFile")) || (key21 === "caFile"))){
-const err344 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+}
+}
+else {
+const err344 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err344);
 errors++;
 }
 }
-if(data128.broker !== undefined){
-let data129 = data128.broker;
-if(typeof data129 === "string"){
-if(func1(data129) > 512){
-const err345 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data110.chirpstack !== undefined){
+let data129 = data110.chirpstack;
+if(data129 && typeof data129 == "object" && !Array.isArray(data129)){
+if(data129.broker === undefined){
+const err345 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "broker"}};
 (vErrors ??= []).push(err345);
 errors++;
 }
-if(func1(data129) < 1){
-const err346 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
+if(data129.application === undefined){
+const err346 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "application"}};
 (vErrors ??= []).push(err346);
 errors++;
 }
-}
-else {
-const err347 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/type",keyword:"type",params:{type: "string"}};
+for(const key21 in data129){
+if(!(((((key21 === "broker") || (key21 === "application")) || (key21 === "username")) || (key21 === "passwordFile")) || (key21 === "caFile"))){
+const err347 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
 (vErrors ??= []).push(err347);
 errors++;
 }
 }
-if(data128.application !== undefined){
-let data130 = data128.application;
+if(data129.broker !== undefined){
+let data130 = data129.broker;
 if(typeof data130 === "string"){
-if(func1(data130) > 64){
-const err348 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/maxLength",keyword:"maxLength",params:{limit: 64}};
+if(func1(data130) > 512){
+const err348 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err348);
 errors++;
 }
 if(func1(data130) < 1){
-const err349 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+const err349 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err349);
 errors++;
 }
 }
 else {
-const err350 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/type",keyword:"type",params:{type: "string"}};
+const err350 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err350);
 errors++;
 }
 }
-if(data128.username !== undefined){
-let data131 = data128.username;
+if(data129.application !== undefined){
+let data131 = data129.application;
 if(typeof data131 === "string"){
-if(func1(data131) > 256){
-const err351 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(func1(data131) > 64){
+const err351 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err351);
 errors++;
 }
-}
-else {
-const err352 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/type",keyword:"type",params:{type: "string"}};
+if(func1(data131) < 1){
+const err352 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err352);
 errors++;
 }
 }
-if(data128.passwordFile !== undefined){
-let data132 = data128.passwordFile;
-if(typeof data132 === "string"){
-if(func1(data132) > 512){
-const err353 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err353 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err353);
 errors++;
 }
 }
-else {
-const err354 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+if(data129.username !== undefined){
+let data132 = data129.username;
+if(typeof data132 === "string"){
+if(func1(data132) > 256){
+const err354 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err354);
 errors++;
 }
 }
-if(data128.caFile !== undefined){
-let data133 = data128.caFile;
-if(typeof data133 === "string"){
-if(func1(data133) > 512){
-const err355 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err355 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err355);
 errors++;
 }
 }
-else {
-const err356 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/type",keyword:"type",params:{type: "string"}};
+if(data129.passwordFile !== undefined){
+let data133 = data129.passwordFile;
+if(typeof data133 === "string"){
+if(func1(data133) > 512){
+const err356 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err356);
 errors++;
 }
 }
-}
 else {
-const err357 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/type",keyword:"type",params:{type: "object"}};
+const err357 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err357);
 errors++;
 }
 }
-if(data109.tts !== undefined){
-let data134 = data109.tts;
-if(data134 && typeof data134 == "object" && !Array.isArray(data134)){
-if(data134.broker === undefined){
-const err358 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "broker"}};
+if(data129.caFile !== undefined){
+let data134 = data129.caFile;
+if(typeof data134 === "string"){
+if(func1(data134) > 512){
+const err358 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err358);
-errors++;
-}
-if(data134.application === undefined){
-const err359 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "application"}};
-(vErrors ??= []).push(err359);
-errors++;
-}
-for(const key22 in data134){
-if(!((((((key22 === "broker") || (key22 === "application")) || (key22 === "device")) || (key22 === "username")) || (key22 === "passwordFile")) || (key22 === "caFile"))){
-const err360 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
-(vErrors ??= []).push(err360);
-errors++;
-}
-}
-if(data134.broker !== undefined){
-let data135 = data134.broker;
-if(typeof data135 === "string"){
-if(func1(data135) > 512){
-const err361 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
-(vErrors ??= []).push(err361);
-errors++;
-}
-if(func1(data135) < 1){
-const err362 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
-(vErrors ??= []).push(err362);
 errors++;
 }
 }
 else {
-const err363 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/type",keyword:"type",params:{type: "string"}};
+const err359 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err359);
+errors++;
+}
+}
+}
+else {
+const err360 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err360);
+errors++;
+}
+}
+if(data110.tts !== undefined){
+let data135 = data110.tts;
+if(data135 && typeof data135 == "object" && !Array.isArray(data135)){
+if(data135.broker === undefined){
+const err361 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "broker"}};
+(vErrors ??= []).push(err361);
+errors++;
+}
+if(data135.application === undefined){
+const err362 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "application"}};
+(vErrors ??= []).push(err362);
+errors++;
+}
+for(const key22 in data135){
+if(!((((((key22 === "broker") || (key22 === "application")) || (key22 === "device")) || (key22 === "username")) || (key22 === "passwordFile")) || (key22 === "caFile"))){
+const err363 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
 (vErrors ??= []).push(err363);
 errors++;
 }
 }
-if(data134.application !== undefined){
-let data136 = data134.application;
+if(data135.broker !== undefined){
+let data136 = data135.broker;
 if(typeof data136 === "string"){
-if(func1(data136) > 128){
-const err364 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/maxLength",keyword:"maxLength",params:{limit: 128}};
+if(func1(data136) > 512){
+const err364 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err364);
 errors++;
 }
 if(func1(data136) < 1){
-const err365 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+const err365 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err365);
 errors++;
 }
 }
 else {
-const err366 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/type",keyword:"type",params:{type: "string"}};
+const err366 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err366);
 errors++;
 }
 }
-if(data134.device !== undefined){
-let data137 = data134.device;
+if(data135.application !== undefined){
+let data137 = data135.application;
 if(typeof data137 === "string"){
-if(func1(data137) > 64){
-const err367 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/maxLength",keyword:"maxLength",params:{limit: 64}};
+if(func1(data137) > 128){
+const err367 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err367);
 errors++;
 }
 if(func1(data137) < 1){
-const err368 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+const err368 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err368);
 errors++;
 }
 }
 else {
-const err369 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/type",keyword:"type",params:{type: "string"}};
+const err369 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err369);
 errors++;
 }
 }
-if(data134.username !== undefined){
-let data138 = data134.username;
+if(data135.device !== undefined){
+let data138 = data135.device;
 if(typeof data138 === "string"){
-if(func1(data138) > 256){
-const err370 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(func1(data138) > 64){
+const err370 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err370);
 errors++;
 }
-}
-else {
-const err371 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/type",keyword:"type",params:{type: "string"}};
+if(func1(data138) < 1){
+const err371 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err371);
 errors++;
 }
 }
-if(data134.passwordFile !== undefined){
-let data139 = data134.passwordFile;
-if(typeof data139 === "string"){
-if(func1(data139) > 512){
-const err372 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err372 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err372);
 errors++;
 }
 }
-else {
-const err373 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+if(data135.username !== undefined){
+let data139 = data135.username;
+if(typeof data139 === "string"){
+if(func1(data139) > 256){
+const err373 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err373);
 errors++;
 }
 }
-if(data134.caFile !== undefined){
-let data140 = data134.caFile;
-if(typeof data140 === "string"){
-if(func1(data140) > 512){
-const err374 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err374 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err374);
 errors++;
 }
 }
-else {
-const err375 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/type",keyword:"type",params:{type: "string"}};
+if(data135.passwordFile !== undefined){
+let data140 = data135.passwordFile;
+if(typeof data140 === "string"){
+if(func1(data140) > 512){
+const err375 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err375);
 errors++;
 }
 }
-}
 else {
-const err376 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/type",keyword:"type",params:{type: "object"}};
+const err376 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err376);
 errors++;
 }
 }
-if(data109.region !== undefined){
-let data141 = data109.region;
-if(typeof data141 !== "string"){
-const err377 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+if(data135.caFile !== undefined){
+let data141 = data135.caFile;
+if(typeof data141 === "string"){
+if(func1(data141) > 512){
+const err377 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err377);
 errors++;
 }
-if(!(((((((data141 === "EU868") || (data141 === "US915")) || (data141 === "AU915")) || (data141 === "AS923")) || (data141 === "AS923-2")) || (data141 === "AS923-3")) || (data141 === "AS923-4"))){
-const err378 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.region.enum}};
+}
+else {
+const err378 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err378);
 errors++;
 }
 }
-if(data109.subBand !== undefined){
-let data142 = data109.subBand;
-if(!(((typeof data142 == "number") && (!(data142 % 1) && !isNaN(data142))) && (isFinite(data142)))){
-const err379 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/type",keyword:"type",params:{type: "integer"}};
+}
+else {
+const err379 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err379);
 errors++;
 }
-if((typeof data142 == "number") && (isFinite(data142))){
-if(data142 > 8 || isNaN(data142)){
-const err380 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/maximum",keyword:"maximum",params:{comparison: "<=", limit: 8}};
+}
+if(data110.region !== undefined){
+let data142 = data110.region;
+if(typeof data142 !== "string"){
+const err380 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err380);
 errors++;
 }
-if(data142 < 1 || isNaN(data142)){
-const err381 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!(((((((data142 === "EU868") || (data142 === "US915")) || (data142 === "AU915")) || (data142 === "AS923")) || (data142 === "AS923-2")) || (data142 === "AS923-3")) || (data142 === "AS923-4"))){
+const err381 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.region.enum}};
 (vErrors ??= []).push(err381);
 errors++;
 }
 }
-}
-if(data109.counterResets !== undefined){
-if(typeof data109.counterResets !== "boolean"){
-const err382 = {instancePath:instancePath+"/spec/lora/counterResets",schemaPath:"#/properties/spec/properties/lora/properties/counterResets/type",keyword:"type",params:{type: "boolean"}};
+if(data110.subBand !== undefined){
+let data143 = data110.subBand;
+if(!(((typeof data143 == "number") && (!(data143 % 1) && !isNaN(data143))) && (isFinite(data143)))){
+const err382 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err382);
 errors++;
 }
-}
-}
-else {
-const err383 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+if((typeof data143 == "number") && (isFinite(data143))){
+if(data143 > 8 || isNaN(data143)){
+const err383 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/maximum",keyword:"maximum",params:{comparison: "<=", limit: 8}};
 (vErrors ??= []).push(err383);
 errors++;
 }
-}
-}
-else {
-const err384 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+if(data143 < 1 || isNaN(data143)){
+const err384 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err384);
 errors++;
 }
 }
 }
-else {
-const err385 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+if(data110.counterResets !== undefined){
+if(typeof data110.counterResets !== "boolean"){
+const err385 = {instancePath:instancePath+"/spec/lora/counterResets",schemaPath:"#/properties/spec/properties/lora/properties/counterResets/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err385);
+errors++;
+}
+}
+}
+else {
+const err386 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err386);
+errors++;
+}
+}
+}
+else {
+const err387 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err387);
+errors++;
+}
+}
+}
+else {
+const err388 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err388);
 errors++;
 }
 validate1.errors = vErrors;

@@ -93,36 +93,36 @@ export function compileDevice(binding: DeviceBinding): DeviceConfig {
     busyRetries: address.busyRetries ?? 3,
     busyWaitMs: ms(address.busyWait, 100),
     turnaroundMs: ms(address.turnaround, DEFAULT_TURNAROUND_MS),
-    limits: readLimits(model),
+    limits: readLimits(model, address.shift),
     writeLimits: {
       maxRegisters: model.maxRegistersPerWrite ?? 123,
       multipleOnly: model.writeMultiple ?? false,
       maskWrite: model.maskWrite ?? false,
     },
-    points: pointsOf(binding),
+    points: pointsOf(binding, address.shift ?? 0),
   }
 }
 
-/** Compiled points by model and poll period: the many devices of one model share them. */
+/** Compiled points by model, poll period and shift: the many devices of one model share them. */
 const compiled = new WeakMap<DeviceModelSpec, Map<string, readonly Point[]>>()
 
-function pointsOf({ model, device }: DeviceBinding): readonly Point[] {
-  const byPeriod = compiled.get(model) ?? new Map<string, readonly Point[]>()
-  compiled.set(model, byPeriod)
-  const period = device.poll?.every ?? ''
-  const known = byPeriod.get(period)
+function pointsOf({ model, device }: DeviceBinding, shift: number): readonly Point[] {
+  const byWish = compiled.get(model) ?? new Map<string, readonly Point[]>()
+  compiled.set(model, byWish)
+  const wish = `${device.poll?.every ?? ''} ${shift}`
+  const known = byWish.get(wish)
   if (known !== undefined) return known
   const points: Point[] = []
   for (const property of model.properties) {
-    const point = compilePoint(property, modelOf(model), device)
+    const point = compilePoint(property, modelOf(model), device, shift)
     if (point !== undefined) points.push(point)
   }
-  byPeriod.set(period, points)
+  byWish.set(wish, points)
   return points
 }
 
-export function readLimits(model: ModbusModel): ReadLimits {
-  const base = model.addressBase ?? 0
+export function readLimits(model: ModbusModel, shift = 0): ReadLimits {
+  const base = (model.addressBase ?? 0) - shift
   return {
     maxRegisters: model.maxRegistersPerRead ?? 125,
     maxBits: model.maxBitsPerRead ?? 2000,

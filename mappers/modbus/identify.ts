@@ -1,5 +1,6 @@
 import { toSluiceError } from '../../api/errors.ts'
 import type { ModbusSession } from './session.ts'
+import { type Asking, findSunSpec, type SunSpecMap } from './sunspec.ts'
 
 /** What a device says of itself, by the word for it: vendor, product, revision, ... */
 export type Identity = Readonly<Record<string, string>>
@@ -16,34 +17,34 @@ const OBJECTS: Readonly<Record<number, string>> = {
 }
 const MAX_PARTS = 8
 const MAX_TEXT = 120
-/** SunSpec device information model: 'SunS', then model 1 with manufacturer and product, 16 registers each. */
-const SUNSPEC_BASE = 40_000
-const SUNSPEC_REGISTERS = 36
 
-/**
- * Asks a unit who it is: device identification 43/14, else the common model of SunSpec. Empty when it knows neither.
- * Rejects only when the signal aborts.
- */
+export interface Identified {
+  /** Empty when the unit knows neither device identification nor SunSpec. */
+  readonly identity: Identity
+  readonly sunspec: SunSpecMap | undefined
+}
+
+/** Asks a unit who it is: device identification 43/14, and SunSpec. Rejects only when the signal aborts. */
 export async function identify(
   session: ModbusSession,
   unit: number,
   timeoutMs: number,
   signal: AbortSignal,
-): Promise<Identity> {
+): Promise<Identified> {
   const identity: Record<string, string> = {}
+  let sunspec: SunSpecMap | undefined
   try {
     const regular = await readObjects(session, unit, 1, { timeoutMs, signal }, identity)
     if (regular) await readObjects(session, unit, 2, { timeoutMs, signal }, identity)
-    if (Object.keys(identity).length === 0) await readSunSpec(session, unit, { timeoutMs, signal }, identity)
+    sunspec = await findSunSpec(session, unit, { timeoutMs, signal })
+    if (sunspec !== undefined) describe(sunspec, identity)
   } catch (thrown) {
     signal.throwIfAborted()
     // Most devices know neither; whatever else is wrong, the unit itself was found.
     if (toSluiceError(thrown).code === 'SLUICE_INTERNAL') throw thrown
   }
-  return identity
+  return { identity, sunspec }
 }
-
-type Asking = { readonly timeoutMs: number; readonly signal: AbortSignal }
 
 /** Whether the unit also has the regular objects (conformity level 2 or 3). */
 async function readObjects(
@@ -72,24 +73,18 @@ async function readObjects(
   return regular
 }
 
-async function readSunSpec(
-  session: ModbusSession,
-  unit: number,
-  asking: Asking,
-  identity: Record<string, string>,
-): Promise<void> {
-  const request = { fc: 3, address: SUNSPEC_BASE, count: SUNSPEC_REGISTERS } as const
-  const reply = await session
-    .request(unit, request, asking)
-    .catch((thrown: unknown) => ignoreRefusal(thrown, asking.signal))
-  if (reply?.response.fc !== 3) return
-  const bytes = Buffer.from(reply.response.registers)
-  if (bytes.toString('latin1', 0, 4) !== 'SunS' || bytes.readUInt16BE(4) !== 1) return
+function describe({ base, models, common }: SunSpecMap, identity: Record<string, string>): void {
   identity['format'] = 'SunSpec'
-  const vendor = readable(bytes.subarray(8, 40))
-  const model = readable(bytes.subarray(40, 72))
-  if (vendor !== '') identity['vendor'] = vendor
-  if (model !== '') identity['model'] = model
+  identity['sunspecBase'] = `${base}`
+  identity['sunspecModels'] = models
+    .map(({ id, at }) => `${id} at ${at}`)
+    .join(', ')
+    .slice(0, MAX_TEXT)
+  // Manufacturer and product, 16 registers each, after id and length.
+  const vendor = readable(common.subarray(4, 36))
+  const model = readable(common.subarray(36, 68))
+  if (vendor !== '') identity['vendor'] ??= vendor
+  if (model !== '') identity['model'] ??= model
 }
 
 function ignoreRefusal(thrown: unknown, signal: AbortSignal): undefined {

@@ -14,6 +14,8 @@ const fieldOf = ({ binding }: Bound) => (binding.bit === undefined ? binding.bit
 
 /** Largest and smallest value the binding can express, before rounding. */
 function valueLimits(bound: Bound): { min: number; max: number } | undefined {
+  // Whatever the device's power of ten makes of it.
+  if (bound.binding.scaleRegister !== undefined) return undefined
   const field = fieldOf(bound)
   const raw = isBitTable(bound.table)
     ? { min: 0, max: 1 }
@@ -36,13 +38,14 @@ const scaleWithoutUnit: Check = (bound) =>
       }
 
 const scaleOnInt: Check = (bound) =>
-  bound.property.type !== 'int' || (Number.isInteger(scaleOf(bound)) && Number.isInteger(offsetOf(bound)))
+  bound.property.type !== 'int' ||
+  (bound.binding.scaleRegister === undefined && Number.isInteger(scaleOf(bound)) && Number.isInteger(offsetOf(bound)))
     ? undefined
     : {
         code: 'SLUICE_LINT_SCALE_ON_INT',
         message: `${bound.property.name} is an int, but its scale or offset has decimals: they are rounded away`,
         hint: 'Say type: float.',
-        path: [...bound.path, 'scale'],
+        path: [...bound.path, bound.binding.scaleRegister === undefined ? 'scale' : 'scaleRegister'],
       }
 
 const floatAsInt: Check = (bound) =>
@@ -140,6 +143,7 @@ const unreachableLimits: Check = (bound) => {
 const finePrecision: Check = (bound) => {
   const { precision, name } = bound.property
   const step = Math.abs(scaleOf(bound))
+  if (bound.binding.scaleRegister !== undefined) return undefined
   if (precision === undefined || precision <= 0 || !isInteger(bound.format.as) || precision >= step * (1 - 1e-9))
     return undefined
   return {
@@ -208,8 +212,9 @@ const fastHeartbeat: Check = (bound) => {
 
 const textWithNumbers: Check = (bound) => {
   if (!isText(bound)) return undefined
-  const { scale, offset, bit, bits, notImplemented } = bound.binding
-  if ([scale, offset, bit, bits, notImplemented].every((option) => option === undefined)) return undefined
+  const { scale, offset, scaleRegister, bit, bits, notImplemented } = bound.binding
+  if ([scale, offset, scaleRegister, bit, bits, notImplemented].every((option) => option === undefined))
+    return undefined
   return {
     code: 'SLUICE_LINT_TYPE',
     message: `${bound.property.name} is ${bound.format.as}; scale, offset, bits and notImplemented are for numbers`,

@@ -37,6 +37,23 @@ describe('the linter', () => {
       'OVERLAP',
       [p({ input: 0, as: 'float32' }, { type: 'float' }), p({ input: 1 }, { name: 'y' })],
     ],
+    [
+      'a scale register out of reach',
+      'SCALE_REGISTER',
+      [p({ holding: 0, scaleRegister: 200 }, { type: 'float', unit: 'W' })],
+    ],
+    [
+      'a scale register inside its value',
+      'SCALE_REGISTER',
+      [p({ holding: 0, as: 'int32', scaleRegister: 1 }, { type: 'float', unit: 'W' })],
+    ],
+    [
+      'a scale register behind a forbidden range',
+      'SCALE_REGISTER',
+      [p({ holding: 0, scaleRegister: 9 }, { type: 'float', unit: 'W' })],
+      { forbidden: [{ table: 'holding', start: 4, count: 1 }] },
+    ],
+    ['a scale register for an int', 'SCALE_ON_INT', [p({ holding: 0, scaleRegister: 1 }, { unit: 'W' })]],
     ['the same register twice', 'DUPLICATE', [p({ input: 0 }), p({ input: 0 }, { name: 'y' })]],
     ['a scale without a unit', 'SCALE_WITHOUT_UNIT', [p({ input: 0, scale: 0.1 }, { type: 'float' })]],
     ['an int with a decimal scale', 'SCALE_ON_INT', [p({ input: 0, scale: 0.1 }, { unit: 'V' })]],

@@ -5,6 +5,7 @@ import { lintForm } from './lint-form.ts'
 import { planReads } from './plan.ts'
 import { readCost } from './plan-cost.ts'
 import { bindingOf, formatOf, isBitTable, modelOf, placeOf } from './point.ts'
+import { spanOf } from './scale-register.ts'
 import { type ModbusModel, type ModbusProperty, TRANSPORTS } from './schema.ts'
 import type { Table } from './tables.ts'
 import { registersOf, type ValueFormat } from './values.ts'
@@ -36,10 +37,16 @@ export function lintModbus(model: DeviceModelSpec, devices: readonly DeviceSpec[
     bound.push({ property, binding, format, ...place, size, path: ['spec', 'properties', index, 'modbus'] })
   })
   const findings = [
-    ...bound.flatMap((one) => [...lintPlace(one, options), ...lintAccess(one), ...lintForm(one, options)]),
+    ...bound.flatMap((one) => [
+      ...lintPlace(one, options),
+      ...lintScaleRegister(one, options),
+      ...lintAccess(one),
+      ...lintForm(one, options),
+    ]),
     ...lintOverlaps(bound),
     ...lintAddressBase(bound, options),
     ...lintSharing(devices),
+    ...lintShift(bound, devices),
   ]
   // A plan of a model that cannot be served would say nothing.
   if (findings.some(({ severity }) => severity === 'error')) return findings
@@ -83,6 +90,35 @@ function lintPlace({ property, table, start, size, path }: Bound, options: Modbu
     })
   }
   return findings
+}
+
+/** The scale comes with the value in one read, or the value cannot be told. */
+function lintScaleRegister({ property, binding, table, start, size, path }: Bound, options: ModbusModel): Finding[] {
+  if (binding.scaleRegister === undefined) return []
+  const base = options.addressBase ?? 0
+  const span = spanOf(binding, { table, start }, size, base)
+  const inside = span.size === size
+  const limits = readLimits(options)
+  const refused = limits.forbidden.some(
+    (range) => range.table === table && range.start < span.start + span.size && range.end > span.start,
+  )
+  if (!inside && !refused && span.size <= limits.maxRegisters && span.start >= 0 && span.start + span.size <= 65536) {
+    return []
+  }
+  const message = inside
+    ? `the scale of ${property.name} is a register of the value itself`
+    : refused
+      ? `between ${property.name} and its scale register lies a range that the model forbids to read`
+      : `${property.name} and its scale register are ${span.size} registers apart, one read gives ${limits.maxRegisters} at most`
+  return [
+    {
+      severity: 'error',
+      code: 'SLUICE_LINT_SCALE_REGISTER',
+      message,
+      hint: 'scaleRegister is an address of the same table, near the value: in SunSpec it belongs to the same model.',
+      path: [...path, 'scaleRegister'],
+    },
+  ]
 }
 
 function lintAccess({ property, binding, table, size, path }: Bound): Finding[] {
@@ -145,7 +181,14 @@ function overlap(a: Bound, b: Bound): Finding | undefined {
     }
   }
   const field = ({ binding }: Bound) =>
-    JSON.stringify([binding.bit, binding.bits, binding.scale ?? 1, binding.offset ?? 0, binding.map])
+    JSON.stringify([
+      binding.bit,
+      binding.bits,
+      binding.scaleRegister,
+      binding.scale ?? 1,
+      binding.offset ?? 0,
+      binding.map,
+    ])
   if (field(a) !== field(b)) return undefined
   return {
     severity: 'warning',
@@ -200,6 +243,25 @@ function lintSharing(devices: readonly DeviceSpec[]): Finding[] {
         message: `${name} runs as ${inForce} for another device; this one wants ${settings}`,
         hint: 'All devices on one line share its speed, parity and framing: correct one of them, or use another line.',
         path: ['devices', index, 'modbus', TRANSPORTS.find((transport) => address[transport] !== undefined) ?? 'tcp'],
+      },
+    ]
+  })
+}
+
+function lintShift(bound: readonly Bound[], devices: readonly DeviceSpec[]): Finding[] {
+  if (bound.length === 0) return []
+  const first = Math.min(...bound.map(({ start }) => start))
+  const last = Math.max(...bound.map(({ start, size }) => start + size - 1))
+  return devices.flatMap((device, index): Finding[] => {
+    const shift = addressOf(device)?.shift ?? 0
+    if (first + shift >= 0 && last + shift <= 65535) return []
+    return [
+      {
+        severity: 'error',
+        code: 'SLUICE_LINT_ADDRESS',
+        message: `with a shift of ${shift} the addresses of ${device.model} go from ${first + shift} to ${last + shift}`,
+        hint: `They have to stay between 0 and 65535: shift may be ${-first} to ${65535 - last} here.`,
+        path: ['devices', index, 'modbus', 'shift'],
       },
     ]
   })

@@ -53,6 +53,73 @@ describe('a bound property', () => {
     })
   })
 
+  it('takes its power of ten from another register, before or after the value', () => {
+    const power = point({ holding: 14, as: 'int16', scaleRegister: 15 }, { type: 'float', unit: 'W' })
+    expect(power).toMatchObject({ start: 14, size: 2 })
+    expect(read(power, 1234, 1)).toBe(12_340)
+    expect(read(power, 0xfb2e, 0xffff)).toBe(-123.4)
+    expect(read(power, 1234, 0xfff6)).toBe(1234 / 1e10)
+    const before = point({ holding: 10, as: 'uint32', scaleRegister: 8, scale: 0.001 }, { type: 'float' })
+    expect(before).toMatchObject({ start: 8, size: 4 })
+    expect(read(before, 2, 0, 0, 12_345)).toBe(1234.5)
+  })
+
+  it('gives no value when the device has none, or its scale makes no sense', () => {
+    const p = point({ holding: 0, as: 'uint16', scaleRegister: 1 }, { type: 'float' }, { sunspec: true })
+    expect(read(p, 0xffff, 0)).toMatchObject({ code: 'not-implemented' })
+    expect(read(p, 5, 0x8000)).toMatchObject({ code: 'not-implemented' })
+    expect(read(p, 5, 11)).toMatchObject({ code: 'bad-scale' })
+    expect(read(p, 5, 10)).toBe(5e10)
+  })
+
+  it.each([
+    ['int16', [0x8000]],
+    ['uint16', [0xffff]],
+    ['int32', [0x8000, 0]],
+    ['uint32', [0xffff, 0xffff]],
+    ['int64', [0x8000, 0, 0, 0]],
+    ['uint64', [0xffff, 0xffff, 0xffff, 0xffff]],
+    ['float32', [0x7fc0, 0]],
+    ['float64', [0x7ff8, 0, 0, 0]],
+  ])('knows what SunSpec writes where a device has no %s, and only in a model that says so', (as, registers) => {
+    const modbus = { holding: 0, as }
+    expect(read(point(modbus, { type: 'float' }, { sunspec: true }), ...registers)).toMatchObject({
+      code: 'not-implemented',
+    })
+    const plain = read(point(modbus, { type: 'float' }), ...registers)
+    expect(plain).not.toMatchObject({ code: 'not-implemented' })
+  })
+
+  it('a text of zeros is one that SunSpec devices do not have', () => {
+    const modbus = { holding: 0, as: 'string', length: 2 }
+    expect(read(point(modbus, { type: 'string' }, { sunspec: true }), 0, 0)).toMatchObject({ code: 'not-implemented' })
+    expect(read(point(modbus, { type: 'string' }), 0, 0)).toBe('')
+  })
+
+  it('a shift moves value, scale and where it is written', () => {
+    const property = { name: 'x', type: 'float' as const, access: 'readwrite' as const }
+    const p = compilePoint({ ...property, modbus: { holding: 40_072, scaleRegister: 40_076 } }, {}, {}, 10_000)!
+    expect(p).toMatchObject({ start: 50_072, size: 5, write: { start: 50_072 } })
+  })
+
+  it('what is read is what is written, whatever the power of ten', () => {
+    const p = point({ holding: 0, as: 'int32', scaleRegister: 2 }, { type: 'float' })
+    fc.assert(
+      fc.property(
+        fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+        fc.integer({ min: -10, max: 10 }),
+        (raw, exponent) => {
+          const [high, low] = [(raw >>> 16) & 0xffff, raw & 0xffff]
+          const value = read(p, high!, low!, exponent & 0xffff)
+          expect(p.encode(value as number, exponent)).toEqual({
+            kind: 'registers',
+            values: Uint16Array.of(high!, low!),
+          })
+        },
+      ),
+    )
+  })
+
   it('gives 64-bit integers as text where a number could not hold them', () => {
     const p = point({ holding: 0, as: 'uint64' })
     expect(read(p, 0xffff, 0xffff, 0xffff, 0xffff)).toBe('18446744073709551615')

@@ -2,6 +2,7 @@ import { SluiceError } from '../../api/errors.ts'
 import type { DeviceSpec, Json, ModelProperty } from '../../api/resources.ts'
 import { checkDesired, compileLinear, compileRounding, shortestFloat32, type WriteProblem } from '../sdk/convert.ts'
 import { pollEveryMs } from '../sdk/poll.ts'
+import { compileExponent, type ExponentReader, type Span, scaleUp, spanOf, withMarks } from './scale-register.ts'
 import type { ModbusModel, ModbusProperty } from './schema.ts'
 import type { Table } from './tables.ts'
 import {
@@ -34,14 +35,17 @@ export interface Point {
   readonly table: Table
   /** First address, counted from 0 whatever the manual does. */
   readonly start: number
-  /** Registers, or 1 for a bit. */
+  /** Registers, those of the scale included, or 1 for a bit. */
   readonly size: number
   readonly everyMs: number
   /** False for write-only properties. */
   readonly polled: boolean
   readonly decode: (view: DataView, at: number) => Json | Unusable
   readonly decodeBit: (on: boolean) => Json | Unusable
-  readonly encode: (value: Json) => Encoded | WriteProblem
+  /** The power of ten that stands in a register of the device; undefined when the model has the whole scale. */
+  readonly exponent: ExponentReader | undefined
+  /** `exponent` is what the device says now; only for points that have one. */
+  readonly encode: (value: Json, exponent?: number) => Encoded | WriteProblem
   readonly write: WriteTarget | undefined
   readonly readBack: boolean
   readonly tolerance: number
@@ -78,14 +82,16 @@ export function compilePoint(
   property: ModelProperty,
   model: ModbusModel,
   device: Pick<DeviceSpec, 'poll'>,
+  shift = 0,
 ): Point | undefined {
   const binding = bindingOf(property)
   if (binding === undefined) return undefined
-  const base = model.addressBase ?? 0
+  const base = (model.addressBase ?? 0) - shift
   const place = placeOf(binding, base)
   const format = formatOf(binding, model)
   const size = place !== undefined && isBitTable(place.table) ? 1 : registersOf(format)
-  if (place === undefined || place.start < 0 || place.start + size > 65536) {
+  const span = place === undefined ? undefined : spanOf(binding, place, size, base)
+  if (place === undefined || span === undefined || span.start < 0 || span.start + span.size > 65536) {
     throw new SluiceError(
       'SLUICE_MODBUS_BINDING',
       `property ${property.name} lies outside the device's address space`,
@@ -99,12 +105,14 @@ export function compilePoint(
   return {
     name: property.name,
     property,
-    ...place,
-    size,
+    table: span.table,
+    start: span.start,
+    size: span.size,
     everyMs: pollEveryMs(property, device),
     polled: access !== 'write',
-    decode: compileDecode(property, binding, format),
+    decode: compileDecode(property, binding, format, { span, sunspec: model.sunspec ?? false }),
     decodeBit: compileDecodeBit(property, binding),
+    exponent: compileExponent(span, format.order),
     encode: compileEncode(property, binding, format, isBitTable(place.table)),
     write: access === 'read' ? undefined : writeTarget(binding, place, base),
     readBack: access === 'readwrite' && property.write?.readBack !== 'never',
@@ -158,20 +166,31 @@ function isNotImplemented(raw: number | bigint, values: readonly number[], bits:
   return values.some((value) => value === number || (number < 0 && value === number + 2 ** bits))
 }
 
-function compileDecode(property: ModelProperty, binding: ModbusProperty, format: ValueFormat): Point['decode'] {
-  const read = compileReader(format)
-  if (format.as === 'string') return (view, at) => textValue(read(view, at))
-  if (format.as === 'bytes') return (view, at) => textValue(read(view, at))
+function compileDecode(
+  property: ModelProperty,
+  binding: ModbusProperty,
+  format: ValueFormat,
+  { span, sunspec }: { readonly span: Span; readonly sunspec: boolean },
+): Point['decode'] {
+  const plain = compileReader(format)
+  const read = sunspec ? withMarks(plain, format.as) : plain
+  if (format.as === 'string' || format.as === 'bytes') return (view, at) => textValue(read(view, at))
   const absent = binding.notImplemented
   const bits = registersOf(format) * (format.as.includes('8') ? 8 : 16)
   const field = bitField(binding)
   const single = format.as === 'float32' && property.precision === undefined
   const finish = compileFinish(property, binding)
+  const exponentOf = compileExponent(span, format.order)
+  const valueAt = 2 * span.valueAt
   return (view, at) => {
-    const raw = read(view, at) as number | bigint | Unusable
+    const raw = read(view, at + valueAt) as number | bigint | Unusable
     if (raw instanceof Unusable) return raw
     if (absent !== undefined && isNotImplemented(raw, absent, bits)) return NOT_AVAILABLE
     if (typeof raw === 'number' && !Number.isFinite(raw)) return NOT_A_NUMBER
+    if (exponentOf !== undefined) {
+      const exponent = exponentOf(view, at)
+      return exponent instanceof Unusable ? exponent : finish(scaleUp(Number(raw), exponent))
+    }
     if (field !== undefined) return finish(extract(raw, field))
     return finish(single ? shortestFloat32(raw as number) : raw)
   }
@@ -215,10 +234,10 @@ function compileEncode(
 ): Point['encode'] {
   const toRaw = compileToRaw(property, binding, format)
   const field = bitField(binding)
-  return (value) => {
+  return (value, exponent = 0) => {
     const problem = checkDesired(property, value)
     if (problem !== undefined) return problem
-    const raw = toRaw(value)
+    const raw = toRaw(value, exponent)
     if (raw === undefined) {
       return {
         code: 'SLUICE_VALUE_ENUM',
@@ -265,7 +284,7 @@ function compileToRaw(
   property: ModelProperty,
   binding: ModbusProperty,
   format: ValueFormat,
-): (value: Json) => Raw | undefined {
+): (value: Json, exponent: number) => Raw | undefined {
   const words = wordsByRaw(binding)
   if (words !== undefined) {
     const raws = new Map([...words].map(([raw, word]) => [word, raw]))
@@ -273,20 +292,20 @@ function compileToRaw(
   }
   const linear = compileLinear(binding.scale, binding.offset)
   const whole = isInteger(format.as) || format.as === 'bool'
-  return (value) => {
+  return (value, exponent) => {
     if (typeof value === 'boolean') return value ? 1 : 0
     if (typeof value === 'string') {
       if (format.as === 'string') return value
       if (format.as === 'bytes') return new Uint8Array(Buffer.from(value, 'base64'))
       if (property.type !== 'int' && property.type !== 'string') return undefined
       if (!/^-?[0-9]{1,20}$/.test(value)) return undefined
-      return whole && linear === undefined ? BigInt(value) : toNumber(Number(value))
+      return whole && linear === undefined && exponent === 0 ? BigInt(value) : toNumber(Number(value), exponent)
     }
-    return typeof value === 'number' ? toNumber(value) : undefined
+    return typeof value === 'number' ? toNumber(value, exponent) : undefined
   }
 
-  function toNumber(value: number): number {
-    const raw = linear === undefined ? value : linear.toRaw(value)
+  function toNumber(value: number, exponent: number): number {
+    const raw = scaleUp(linear === undefined ? value : linear.toRaw(value), -exponent)
     return whole ? Math.round(raw) : raw
   }
 }

@@ -14,17 +14,25 @@ afterEach(async () => {
 
 const units = { getHoldingRegister: (address: number) => address, getInputRegister: (address: number) => address }
 const identified = { ...units, readDeviceIdentification: () => ({ 0: 'Eastron', 1: 'SDM120-M', 2: 'V1' }) }
-/** 'SunS', model 1, 66 registers, manufacturer and product. */
-const sunspec = Buffer.alloc(72)
-sunspec.write('SunS\x00\x01\x00\x42Fronius', 'latin1')
-sunspec.write('Symo 10', 40, 'latin1')
-const inverter = {
-  ...units,
-  getHoldingRegister: (address: number) => (address >= 40_000 ? sunspec.readUInt16BE((address - 40_000) * 2) : 0),
+/** 'SunS', model 1 of `common` registers with manufacturer and product, an inverter with scale factors, the end. */
+function inverterAt(base: number, common: 65 | 66) {
+  const map = Buffer.alloc(2 * (4 + common + 52 + 2))
+  map.write('SunS\x00\x01\x00', 'latin1')
+  map[7] = common
+  map.write('Fronius', 8, 'latin1')
+  map.write('Symo 10', 40, 'latin1')
+  map.writeUInt16BE(103, 2 * (4 + common))
+  map.writeUInt16BE(50, 2 * (5 + common))
+  map.writeUInt16BE(0xffff, 2 * (56 + common))
+  const end = base + map.length / 2
+  const at = (address: number) => (address >= base && address < end ? map.readUInt16BE((address - base) * 2) : 0)
+  return { ...units, getHoldingRegister: at }
 }
 const products = [
   { model: 'eastron-sdm120', vendor: 'eastron', product: 'sdm120' },
   { model: 'eastron-sdm630', vendor: 'eastron', product: 'sdm630' },
+  { model: 'sunspec-inverter', vendor: 'sunspec', product: 'inverter' },
+  { model: 'sunspec-inverter-66', vendor: 'sunspec', product: 'inverter-66' },
 ]
 
 async function tcpUnit(unitID: number, vector: typeof units): Promise<number> {
@@ -64,11 +72,27 @@ describe('a Modbus scan of foreign units', () => {
   })
 
   it('knows an inverter by SunSpec when it does not know 43/14', async () => {
-    const port = await tcpUnit(1, inverter)
-    const events = await scan({ lines: [{ kind: 'tcp', host: '127.0.0.1', port }], units: [1], timeoutMs: 500 })
+    const port = await tcpUnit(1, inverterAt(40_000, 65))
+    const lines = [{ kind: 'tcp', host: '127.0.0.1', port }] as const
+    const events = await scan({ lines, units: [1], timeoutMs: 500, products })
     expect(found(events)[0]?.sighting).toMatchObject({
       name: 'Symo 10',
-      facts: { format: 'SunSpec', vendor: 'Fronius', model: 'Symo 10' },
+      address: { tcp: { host: '127.0.0.1', port }, unit: 1 },
+      facts: {
+        ...{ format: 'SunSpec', vendor: 'Fronius', model: 'Symo 10' },
+        ...{ sunspecBase: '40000', sunspecModels: '1 at 40002, 103 at 40069' },
+      },
+      candidates: [{ model: 'sunspec-inverter', score: 0.97, why: 'it has SunSpec model 103 at address 40069' }],
+    })
+  })
+
+  it('finds SunSpec at another base, and says by how much the addresses of a model have to be moved', async () => {
+    const port = await tcpUnit(1, inverterAt(50_000, 66))
+    const lines = [{ kind: 'tcp', host: '127.0.0.1', port }] as const
+    const events = await scan({ lines, units: [1], timeoutMs: 500, products })
+    expect(found(events)[0]?.sighting).toMatchObject({
+      address: { unit: 1, shift: 10_000 },
+      candidates: [{ model: 'sunspec-inverter-66' }],
     })
   })
 

@@ -1,8 +1,9 @@
 import { type Clock, systemClock } from '../../api/clock.ts'
 import { toSluiceError } from '../../api/errors.ts'
 import type { Sighting } from '../sdk/mapper.ts'
-import { type Identity, identify } from './identify.ts'
+import { type Identified, type Identity, identify } from './identify.ts'
 import { exceptionOf, type ModbusSession, openSerialSession, openTcpSession } from './session.ts'
+import { catalogueModelOf, type SunSpecMap, shiftOf } from './sunspec.ts'
 
 /** One way to talk: a serial line with its settings, or a host. */
 export type ScanLine =
@@ -78,8 +79,8 @@ export async function* scanModbus(
           yield { kind: 'note', line: name, text }
         } else if (answer === 'there') {
           found++
-          const identity = await identify(session, unit, options.timeoutMs, signal)
-          const sighting = sightingOf(line, unit, identity, options.products ?? [], clock.now())
+          const identified = await identify(session, unit, options.timeoutMs, signal)
+          const sighting = sightingOf(line, unit, identified, options.products ?? [], clock.now())
           yield { kind: 'found', line: name, unit, sighting }
         }
       }
@@ -144,7 +145,7 @@ export const lineName = (line: ScanLine): string =>
 function sightingOf(
   line: ScanLine,
   unit: number,
-  identity: Identity,
+  { identity, sunspec }: Identified,
   products: readonly KnownProduct[],
   atMs: number,
 ): Sighting {
@@ -152,29 +153,41 @@ function sightingOf(
   return {
     id: line.kind === 'tcp' ? `${line.host}:${line.port}:${unit}` : `${line.path}:${unit}`,
     // What is a default stays out, so that the address compares with one that a person wrote.
-    address:
-      line.kind === 'tcp'
-        ? { tcp: { host: line.host, ...(line.port === 502 ? {} : { port: line.port }) }, unit }
+    address: {
+      ...(line.kind === 'tcp'
+        ? { tcp: { host: line.host, ...(line.port === 502 ? {} : { port: line.port }) } }
         : {
             rtu: {
               port: line.path,
               ...(line.baud === 9600 ? {} : { baud: line.baud }),
               ...(line.parity === 'none' ? {} : { parity: line.parity }),
             },
-            unit,
-          },
+          }),
+      unit,
+      ...(sunspec === undefined || shiftOf(sunspec) === 0 ? {} : { shift: shiftOf(sunspec) }),
+    },
     ...(name === undefined ? {} : { name }),
-    candidates: candidatesFor(identity, products),
+    candidates: [...sunspecCandidate(sunspec, products), ...candidatesFor(identity, products)].slice(0, MAX_CANDIDATES),
     facts: { line: lineName(line), unit: `${unit}`, ...identity },
     atMs,
   }
+}
+
+/** What a device's own map says of its registers is worth more than what its name resembles. */
+function sunspecCandidate(sunspec: SunSpecMap | undefined, products: readonly KnownProduct[]): Sighting['candidates'] {
+  const found = sunspec === undefined ? undefined : catalogueModelOf(sunspec)
+  if (found === undefined || !products.some(({ model }) => model === found.model)) return []
+  return [{ ...found, score: 0.97 }]
 }
 
 const squeezed = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]+/g, '')
 
 /** Models whose product, or at least vendor, the device names in its identification; best first. */
 export function candidatesFor(identity: Identity, products: readonly KnownProduct[]): Sighting['candidates'] {
-  const said = Object.entries(identity).map(([key, value]) => ({ key, value, text: squeezed(value) }))
+  // That a device speaks SunSpec says nothing of its product; its map does.
+  const said = Object.entries(identity)
+    .filter(([key]) => key !== 'format' && !key.startsWith('sunspec'))
+    .map(([key, value]) => ({ key, value, text: squeezed(value) }))
   const naming = (word: string) => {
     const wanted = squeezed(word)
     return wanted.length < 3 ? undefined : said.find(({ text }) => text.includes(wanted))

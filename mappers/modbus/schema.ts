@@ -78,6 +78,9 @@ export const propertyBinding = () =>
       ),
       scale: optional(number({ description: 'value = raw * scale + offset. Default 1; never 0.' })),
       offset: optional(number({ description: 'value = raw * scale + offset. Default 0.' })),
+      scaleRegister: address(
+        'Register of the same table with a power of ten, -10 to 10, that raw is multiplied by first (a SunSpec scale factor). Read in one request with the value.',
+      ),
       bit: optional(integer({ minimum: 0, maximum: 63, description: 'One bit of the number, 0 is the lowest.' })),
       bits: optional(
         object(
@@ -108,6 +111,14 @@ export const propertyBinding = () =>
         {
           rule: '!(has(self.map) && (has(self.scale) || has(self.offset)))',
           message: 'map gives words for raw numbers; it cannot be combined with scale or offset',
+        },
+        {
+          rule: '!has(self.scaleRegister) || has(self.input) || has(self.holding)',
+          message: 'scaleRegister is for registers, not for bits',
+        },
+        {
+          rule: '!(has(self.scaleRegister) && (has(self.map) || has(self.bit) || has(self.bits)))',
+          message: 'scaleRegister is for numbers: it cannot be combined with map, bit or bits',
         },
       ],
     },
@@ -200,6 +211,14 @@ export const deviceAddress = () =>
       closeAfterGather: optional(
         flag({ description: 'Close the link after each round, for devices with a single client slot. Default false.' }),
       ),
+      shift: optional(
+        integer({
+          minimum: -65535,
+          maximum: 65535,
+          description:
+            'Added to every address of the model, for a device that has the same registers elsewhere: 10000 for SunSpec at 50000, -40000 for SunSpec at 0. Default 0.',
+        }),
+      ),
       turnaround: optional(
         duration({ description: 'How long the device thinks before it answers; learnt anyway. Default 5ms.' }),
       ),
@@ -221,6 +240,12 @@ export const modelOptions = () =>
       order: order('Byte and word order of every value of this model. Default big (ABCD).'),
       addressBase: optional(
         oneNumberOf([0, 1], { description: "1 when the manual's first register is called 1. Default 0." }),
+      ),
+      sunspec: optional(
+        flag({
+          description:
+            'Registers that say "not implemented" the way SunSpec does (0x8000, 0xFFFF, NaN, ...) give no value. Default false.',
+        }),
       ),
       maxRegistersPerRead: optional(integer({ minimum: 1, maximum: 125, description: 'Default 125.' })),
       maxBitsPerRead: optional(integer({ minimum: 1, maximum: 2000, description: 'Default 2000.' })),

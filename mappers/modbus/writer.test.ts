@@ -21,6 +21,24 @@ describe('writing', () => {
     expect(b.values('ns/a', 'setpoint').at(-1)).toMatchObject({ value: 42 })
   })
 
+  it('asks the device for its power of ten first, and writes what fits it', async () => {
+    const limit: Property = {
+      ...{ name: 'limit', type: 'float', unit: '%', access: 'readwrite', min: 0, max: 100 },
+      modbus: { holding: 10, scaleRegister: 14 },
+    }
+    const b = await start([limit])
+    b.line.unit(1).memory.holding.set(14, 0xfffe)
+    const result = write(b, 'limit', 42.5)
+    await b.clock.advance(500)
+    expect(result.outcome).toMatchObject({ state: 'applied', readBack: 42.5 })
+    expect(b.line.unit(1).memory.holding.get(10)).toBe(4250)
+    b.line.unit(1).memory.holding.set(14, 0x8000)
+    const refused = write(b, 'limit', 10)
+    await b.clock.advance(500)
+    expect(refused.outcome).toMatchObject({ state: 'rejected', code: 'SLUICE_WRITE_REFUSED' })
+    expect(b.line.unit(1).memory.holding.get(10)).toBe(4250)
+  })
+
   it('refuses what is out of limits before the wire', async () => {
     const b = await start()
     for (const [value, code] of [

@@ -10,6 +10,7 @@ import type { Failure } from './failure.ts'
 import type { Encoded, Point, WriteTarget } from './point.ts'
 import type { UnitPoller } from './poller.ts'
 import type { ServedLink } from './served-link.ts'
+import { Unusable } from './values.ts'
 import { writeEncoded } from './write-requests.ts'
 
 type Sent = { readonly sent: true } | { readonly sent: false; readonly outcome: WriteOutcome }
@@ -21,6 +22,8 @@ export class UnitWriter {
   readonly #link: ServedLink
   readonly #host: MapperHost
   readonly #queue: WriteQueue
+  /** What the device said of its powers of ten when it was last written. */
+  readonly #exponents = new Map<Point, number>()
 
   constructor(config: DeviceConfig, poller: UnitPoller, link: ServedLink, host: MapperHost) {
     this.#config = config
@@ -36,6 +39,7 @@ export class UnitWriter {
   }
 
   write(point: Point, command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {
+    // A power of ten that the device itself knows is not needed to find out whether the value may be written at all.
     const encoded = point.encode(command.value)
     if ('code' in encoded) return Promise.resolve(rejected(this.#host, encoded.code, encoded.reason))
     const { write } = point
@@ -49,9 +53,39 @@ export class UnitWriter {
       )
     }
     return this.#queue.run(command, signal, async (stop, waiting) => {
-      const sent = await this.#send(point, { write, encoded }, stop, waiting)
-      return sent.sent ? await this.#confirm(point, encoded, command, stop, waiting) : sent.outcome
+      const scaled = point.exponent === undefined ? encoded : await this.#encodeScaled(point, command, stop, waiting)
+      if ('state' in scaled) return scaled
+      const sent = await this.#send(point, { write, encoded: scaled }, stop, waiting)
+      return sent.sent ? await this.#confirm(point, scaled, command, stop, waiting) : sent.outcome
     })
+  }
+
+  /** Asks the device for the power of ten first. Throws when `stop` aborts. */
+  async #encodeScaled(
+    point: Point,
+    command: WriteCommand,
+    stop: AbortSignal,
+    waiting: Waiting,
+  ): Promise<Encoded | WriteOutcome> {
+    for (let attempt = 0; ; attempt++) {
+      await untilAborted(this.#link.whenUp(), stop)
+      const result = await this.#inTurn(stop, () => this.#poller.readNow(point, stop))
+      stop.throwIfAborted()
+      if (result.ok) {
+        const exponent = exponentIn(point, result)
+        if (exponent instanceof Unusable) {
+          return rejected(this.#host, 'SLUICE_WRITE_REFUSED', `${point.name}: ${exponent.reason}`)
+        }
+        this.#exponents.set(point, exponent)
+        const encoded = point.encode(command.value, exponent)
+        return 'code' in encoded ? rejected(this.#host, encoded.code, encoded.reason) : encoded
+      }
+      waiting.reason = result.failure.reason
+      if (result.failure.kind === 'refused') {
+        return rejected(this.#host, 'SLUICE_WRITE_REFUSED', `${point.name}: ${result.failure.reason}`)
+      }
+      await this.#pause(result.failure, attempt, stop)
+    }
   }
 
   /** Repeats until the device took it or refused it. Throws when `stop` aborts. */
@@ -113,7 +147,7 @@ export class UnitWriter {
   #confirms(point: Point, encoded: Encoded, wanted: Json, got: Json): boolean {
     if (matchesDesired(wanted, got, point.tolerance)) return true
     // A value between two steps of the device's resolution comes back as the step it became.
-    const again = point.encode(got)
+    const again = point.encode(got, this.#exponents.get(point))
     return 'kind' in again && again.kind === encoded.kind && sameBits(again, encoded)
   }
 
@@ -137,6 +171,12 @@ export class UnitWriter {
     const waitMs = failure.kind === 'busy' ? this.#config.busyWaitMs : retryWaitMs(attempt)
     await delay(clock, waitMs, stop)
   }
+}
+
+function exponentIn(point: Point, { reply: { response } }: Exchanged & { readonly ok: true }): number | Unusable {
+  if (response.fc !== 3 && response.fc !== 4) return new Unusable('bad-scale', 'its scale register could not be read')
+  const { buffer, byteOffset, byteLength } = response.registers
+  return point.exponent!(new DataView(buffer, byteOffset, byteLength), 0)
 }
 
 function sameBits(a: Encoded, b: Encoded): boolean {
