@@ -75,13 +75,16 @@ export class EventStream {
   }
 
   #backlog(cursor: string | string[] | undefined, { wants }: Subscriber): string {
-    if (typeof cursor !== 'string') return `id: ${this.#ring.cursor}\nevent: open\ndata: {}\n\n`
+    const open = `id: ${this.#ring.cursor}\nevent: open\ndata: {}\n\n`
+    if (typeof cursor !== 'string') return open
     const missed = this.#ring.after(cursor)
-    if (missed === undefined) return `id: ${this.#ring.cursor}\nevent: reset\ndata: {}\n\n`
-    return missed
-      .filter(({ event }) => wants(event))
-      .map(textOf)
-      .join('')
+    if (missed === undefined) return `id: ${this.#ring.cursor}\nevent: reset\ndata: {}\n\n${open}`
+    return (
+      missed
+        .filter(({ event }) => wants(event))
+        .map(textOf)
+        .join('') + open
+    )
   }
 
   #send(subscriber: Subscriber, text: string): void {
@@ -124,7 +127,7 @@ export class EventStream {
   }
 }
 
-/** Named events are `open` and `reset`; changes come without a name, as an array, as the cloud core sends them too. */
+/** Named events are `open` (from here on it is live) and `reset`; changes come without a name, as an array, as the cloud core sends them too. */
 const textOf = ({ id, event }: NumberedEvent): string => `id: ${id}\ndata: ${JSON.stringify([event])}\n\n`
 
 /** `device` and `property` match exactly, `kind` takes a comma-separated list; several `device` parameters add up. */

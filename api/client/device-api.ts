@@ -15,6 +15,8 @@ export interface ChangeBatch {
   /** Cursor to resume after. */
   readonly id: string | undefined
   readonly missed: boolean
+  /** What comes from here on is happening now. */
+  readonly live?: true
   readonly events: readonly StreamEvent[]
 }
 
@@ -85,16 +87,19 @@ export class DeviceApi {
     filter: { device?: string; property?: string; kind?: string },
     signal: AbortSignal,
     after?: string,
+    opened?: () => void,
   ): AsyncGenerator<ChangeBatch> {
     const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value !== undefined))
-    const stream = requestEvents<StreamEvent | StreamEvent[]>(this.endpoint, {
+    const call = {
       path: `/v1/events${query.size === 0 ? '' : `?${query}`}`,
       signal,
       ...(after === undefined ? {} : { headers: { 'last-event-id': after } }),
-    })
+    }
+    const stream = requestEvents<StreamEvent | StreamEvent[]>(this.endpoint, call, opened)
     for await (const { id, type, data } of stream) {
       if (type === undefined) yield { id, missed: false, events: Array.isArray(data) ? data : [data] }
-      else yield { id, missed: type !== 'open', events: [] }
+      else if (type === 'open') yield { id, missed: false, live: true, events: [] }
+      else yield { id, missed: true, events: [] }
     }
   }
 }

@@ -149,14 +149,22 @@ export interface ServerEvent<T> {
   readonly data: T
 }
 
-/** The events of a `text/event-stream`, data parsed as JSON. Ends when the server or the signal ends it. */
-export async function* requestEvents<T>(endpoint: Endpoint, call: HttpCall): AsyncGenerator<ServerEvent<T>> {
+/**
+ * The events of a `text/event-stream`, data parsed as JSON. Ends when the server or the signal ends it. `opened` is called
+ * when the server has begun to send: whatever happens from then on will be told.
+ */
+export async function* requestEvents<T>(
+  endpoint: Endpoint,
+  call: HttpCall,
+  opened: () => void = () => {},
+): AsyncGenerator<ServerEvent<T>> {
   const answer = await openRequest(endpoint, {
     ...call,
     headers: { ...call.headers, accept: 'text/event-stream' },
     idleTimeoutMs: 0,
   })
   if ((answer.statusCode ?? 0) >= 300) throw answeredError(answer.statusCode ?? 0, await readBody(answer), endpoint)
+  opened()
   answer.setEncoding('utf8')
   let rest = ''
   try {

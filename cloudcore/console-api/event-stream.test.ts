@@ -69,7 +69,8 @@ async function read(answer: IncomingMessage, count: number): Promise<{ id: numbe
       )
       held = held.slice(end + 2)
       const data = lines.get('data')
-      if (data !== undefined) out.push({ id: Number(lines.get('id')), event: lines.get('event') ?? 'message', data })
+      if (data !== undefined && lines.get('event') !== 'open')
+        out.push({ id: Number(lines.get('id')), event: lines.get('event') ?? 'message', data })
       if (out.length === count) return out
     }
   }

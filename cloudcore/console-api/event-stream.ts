@@ -30,7 +30,7 @@ const KEEPALIVE_MS = 15_000
  * Serves one subscriber as server-sent events: `id:` the row's number, `data:` a JSON array of StreamEvent. A reader that
  * is too slow for the live stream costs no memory: it is read to from the log at its own pace until it has caught up.
  * One that does not read at all is disconnected and may resume with Last-Event-ID. Rows that the log has already
- * trimmed are told as `event: gap` with `{from, to}`.
+ * trimmed are told as `event: gap` with `{from, to}`; `event: open` says once that it has caught up.
  */
 export function serveEventStream(options: EventStreamOptions): void {
   new EventStream(options).start()
@@ -41,6 +41,7 @@ class EventStream {
   readonly #response: ServerResponse
   #cursor: number
   #live = false
+  #opened = false
   #closed = false
   #stall: Timer | undefined
   #keepalive: Timer | undefined
@@ -96,9 +97,17 @@ class EventStream {
         this.#wait()
         return
       }
-    if (rows.length === 0) this.#live = true
+    if (rows.length === 0) this.#goLive()
     // One page a turn: a long replay must not hold up the hub.
     else setImmediate(() => this.#closed || this.#catchUp())
+  }
+
+  /** The reader is told once that from here on it hears things as they happen. */
+  #goLive(): void {
+    this.#live = true
+    if (this.#opened) return
+    this.#opened = true
+    this.#response.write(`event: open\nid: ${this.#cursor}\ndata: {}\n\n`)
   }
 
   #wait(): void {

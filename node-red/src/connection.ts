@@ -1,0 +1,239 @@
+import { DeviceApi } from '../../api/client/device-api.ts'
+import type { Endpoint } from '../../api/client/http.ts'
+import { toSluiceError } from '../../api/errors.ts'
+import type { ObjectKey } from '../../api/resources.ts'
+import type { DeviceEvent, DeviceView, GatewayView, ModelView, StreamEvent } from '../../api/views.ts'
+import type { CursorKeeper } from './cursor-keeper.ts'
+import { Replay } from './replay.ts'
+import { type TwinChange, TwinMirror } from './twin-mirror.ts'
+
+export type ConnectionState =
+  | { readonly is: 'connecting' }
+  | { readonly is: 'connected' }
+  | { readonly is: 'lost'; readonly reason: string; readonly code: string }
+
+/** What a node of a flow hears. */
+export interface Subscriber {
+  /** A twin changed; `change` has how it was before. */
+  twin?(change: TwinChange): void
+  /** A device came, went, or told of its battery and link. */
+  device?(event: Extract<DeviceEvent, { kind: 'reach' }>, view: DeviceView | undefined): void
+  gateway?(view: GatewayView): void
+  /** The connection changed. Called once at the start too. */
+  state?(state: ConnectionState): void
+}
+
+const FIRST_DELAY_MS = 500
+const LONGEST_DELAY_MS = 30_000
+/** Several devices that nobody knew yet are asked for in one go. */
+const REFRESH_DELAY_MS = 250
+
+/** Heard by every subscriber that was there, and kept a while for one that is being deployed anew. */
+type Heard = { readonly event: StreamEvent; readonly change?: TwinChange }
+
+/**
+ * One connection to an agent or a cloud core, shared by all nodes of a gateway: a mirror of its twins and one event
+ * stream. After a cut it goes on at its cursor; what the other side no longer has is made up for from the state.
+ */
+export class GatewayConnection {
+  readonly api: DeviceApi
+  readonly #cursor: CursorKeeper
+  readonly #mirror = new TwinMirror()
+  readonly #subscribers = new Map<string, Subscriber>()
+  readonly #replay = new Replay<Heard>()
+  readonly #stop = new AbortController()
+  readonly #gateways = new Map<string, GatewayView>()
+  readonly #touched = new Set<string>()
+  #told = false
+  #state: ConnectionState = { is: 'connecting' }
+  #refresh: NodeJS.Timeout | undefined
+
+  constructor(endpoint: Endpoint, cursor: CursorKeeper) {
+    this.api = new DeviceApi(endpoint)
+    this.#cursor = cursor
+  }
+
+  get state(): ConnectionState {
+    return this.#state
+  }
+
+  get devices(): ReadonlyMap<ObjectKey, DeviceView> {
+    return this.#mirror.devices
+  }
+
+  get models(): ReadonlyMap<ObjectKey, ModelView> {
+    return this.#mirror.models
+  }
+
+  get gateways(): Iterable<GatewayView> {
+    return this.#gateways.values()
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  /** Starts after the nodes of the flow had their turn to subscribe. */
+  start(): void {
+    setImmediate(() => void this.#run())
+  }
+
+  stop(): void {
+    this.#stop.abort()
+    clearTimeout(this.#refresh)
+    this.#cursor.save()
+  }
+
+  /** A node that was deployed anew first hears what came while it was away. Call the result to leave. */
+  subscribe(nodeId: string, subscriber: Subscriber): () => void {
+    this.#subscribers.set(nodeId, subscriber)
+    subscriber.state?.(this.#state)
+    for (const heard of this.#replay.missedBy(nodeId)) tell(subscriber, heard, this.#mirror)
+    return () => {
+      if (this.#subscribers.get(nodeId) === subscriber) this.#subscribers.delete(nodeId)
+      this.#replay.left(nodeId)
+    }
+  }
+
+  async #run(): Promise<void> {
+    let delayMs = FIRST_DELAY_MS
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#follow(() => {
+          delayMs = FIRST_DELAY_MS
+        })
+        this.#become({ is: 'lost', reason: 'the other side closed the connection', code: 'SLUICE_CLIENT_UNREACHABLE' })
+      } catch (thrown) {
+        if (this.#stop.signal.aborted) return
+        const { code, message } = toSluiceError(thrown)
+        this.#become({ is: 'lost', reason: message, code })
+      }
+      await pause(delayMs * (0.5 + Math.random() / 2), this.#stop.signal)
+      delayMs = Math.min(delayMs * 2, LONGEST_DELAY_MS)
+    }
+  }
+
+  async #follow(connected: () => void): Promise<void> {
+    const ended = new AbortController()
+    const signal = AbortSignal.any([this.#stop.signal, ended.signal])
+    const before = this.#cursor.value
+    // A cursor of an earlier run of this program goes on, but nobody here has heard how things stand.
+    let untold = before !== undefined && !this.#told
+    let reading: Promise<void> | undefined
+    let failure: unknown
+    const readState = (news: 'all' | 'none') => {
+      reading = this.#readState(news, signal).catch((thrown: unknown) => {
+        failure ??= thrown
+        ended.abort()
+      })
+    }
+    try {
+      // The state is read once the stream is open: nothing can happen between the two unseen.
+      const opened = () => readState(before === undefined ? 'all' : 'none')
+      for await (const { id, missed, live, events } of this.api.events({}, signal, before, opened)) {
+        if (missed) {
+          untold = false
+          readState('all')
+        }
+        await reading
+        if (failure !== undefined) break
+        const touched = untold ? this.#touched : undefined
+        for (const event of events) {
+          this.#take(event)
+          if ('property' in event) touched?.add(`${event.device}/${event.property}`)
+        }
+        if (id !== undefined) this.#cursor.value = id
+        if (live !== true) continue
+        if (untold) this.#tellCurrent()
+        untold = false
+        this.#told = true
+        connected()
+        this.#become({ is: 'connected' })
+      }
+    } finally {
+      ended.abort()
+      await reading
+    }
+    if (failure !== undefined) throw failure
+  }
+
+  /** The backlog has told its twins; the others are told as they are. */
+  #tellCurrent(): void {
+    for (const change of this.#mirror.current()) {
+      if (!this.#touched.has(`${change.event.device}/${change.twin.name}`)) this.#hear({ event: change.event, change })
+    }
+    this.#touched.clear()
+  }
+
+  /** `all`: whatever differs from what was known is told. `new`: only of devices nobody knew. */
+  async #readState(news: 'all' | 'new' | 'none', signal: AbortSignal): Promise<void> {
+    const [devices, models, gateways] = await Promise.all([
+      this.api.devices(signal),
+      this.api.models(signal),
+      this.api.gateways(signal),
+    ])
+    const known = new Set(this.#mirror.devices.keys())
+    this.#mirror.setModels(models)
+    for (const change of this.#mirror.replace(devices)) {
+      if (news === 'all' || (news === 'new' && !known.has(change.event.device))) {
+        this.#hear({ event: change.event, change })
+      }
+    }
+    for (const gateway of gateways) this.#takeGateway(gateway)
+  }
+
+  #take(event: StreamEvent): void {
+    if (event.kind === 'gateway') {
+      this.#takeGateway(event.gateway)
+      return
+    }
+    const known = this.#mirror.devices.has(event.device)
+    const change = this.#mirror.apply(event)
+    if (!known) this.#refreshSoon()
+    this.#hear(change === undefined ? { event } : { event, change })
+  }
+
+  #takeGateway(view: GatewayView): void {
+    this.#gateways.set(view.name, view)
+    for (const subscriber of this.#subscribers.values()) subscriber.gateway?.(view)
+  }
+
+  #hear(heard: Heard): void {
+    this.#replay.push(heard)
+    for (const subscriber of this.#subscribers.values()) tell(subscriber, heard, this.#mirror)
+  }
+
+  #refreshSoon(): void {
+    this.#refresh ??= setTimeout(() => {
+      this.#refresh = undefined
+      this.#readState('new', this.#stop.signal).catch(() => {
+        // The stream's own failure is told; this one is tried again with the next unknown device.
+      })
+    }, REFRESH_DELAY_MS)
+  }
+
+  #become(state: ConnectionState): void {
+    if (this.#stop.signal.aborted) return
+    this.#state = state
+    for (const subscriber of this.#subscribers.values()) subscriber.state?.(state)
+  }
+}
+
+function tell(subscriber: Subscriber, { event, change }: Heard, mirror: TwinMirror): void {
+  if (change !== undefined) subscriber.twin?.(change)
+  else if (event.kind === 'reach') subscriber.device?.(event, mirror.devices.get(event.device))
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer)
+        resolve()
+      },
+      { once: true },
+    )
+  })
+}

@@ -1,0 +1,45 @@
+import type { GatewayConnection } from './connection.ts'
+import type { NodeConfig, NodeStatus, Red, RedNode } from './red.ts'
+
+const connections = globalConnections()
+
+/**
+ * Each node type is a file of its own with its own copy of this code: the connections are shared through the process.
+ * A well-known symbol makes it the same map in all of them.
+ */
+function globalConnections(): WeakMap<object, GatewayConnection> {
+  const shared = globalThis as { [key: symbol]: unknown }
+  const key = Symbol.for('sluice.node-red.connections')
+  return (shared[key] ??= new WeakMap<object, GatewayConnection>()) as WeakMap<object, GatewayConnection>
+}
+
+export function registerConnection(node: RedNode, connection: GatewayConnection): () => void {
+  connections.set(node, connection)
+  return () => void connections.delete(node)
+}
+
+export const connectionOf = (node: object): GatewayConnection | undefined => connections.get(node)
+
+/** The connection a node was configured with; without one the node says so and stays idle. */
+export function connectionFor(RED: Red, node: RedNode, config: NodeConfig): GatewayConnection | undefined {
+  const gateway = config.gateway === undefined ? null : RED.nodes.getNode(config.gateway)
+  const connection = gateway === null ? undefined : connectionOf(gateway)
+  if (connection === undefined) node.status({ fill: 'red', shape: 'ring', text: 'status.none' })
+  return connection
+}
+
+const MAX_STATUS = 20
+
+/** A status text that fits under a node. */
+export const short = (text: string): string => (text.length <= MAX_STATUS ? text : `${text.slice(0, MAX_STATUS - 1)}…`)
+
+/** Ring while there is no connection, dot with one; `connected` is what a node shows then by itself. */
+export function connectionStatus(
+  connection: GatewayConnection,
+  connected: NodeStatus = { fill: 'green', shape: 'dot', text: 'status.connected' },
+): NodeStatus {
+  const { state } = connection
+  if (state.is === 'connected') return connected
+  if (state.is === 'connecting') return { fill: 'yellow', shape: 'ring', text: 'status.connecting' }
+  return { fill: 'red', shape: 'ring', text: 'status.lost' }
+}
