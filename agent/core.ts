@@ -45,6 +45,8 @@ export interface CoreListener {
   onSighted(): void
   /** There are notices the hub was not told of. */
   onNotice(): void
+  /** `Gateway.status` has changed in a way that should not wait for the next heartbeat. */
+  statusChanged(): void
 }
 
 export type GatewayListener = (spec: GatewaySpec | undefined, gateway: LinkGateway | undefined) => void

@@ -3,6 +3,7 @@ import type { GatewayStatus } from '../api/resources.ts'
 import type { AgentCore } from './core.ts'
 import type { LinkStatus } from './link/status.ts'
 import { deviceState } from './twin/views.ts'
+import type { Vitals } from './vitals.ts'
 
 /** Remembers since when each condition is as it is. */
 export class Transitions {
@@ -23,6 +24,7 @@ export interface HealthSources {
   readonly clock: Clock
   readonly startedMonotonicMs: number
   readonly link: () => LinkStatus | undefined
+  readonly vitals: Vitals | undefined
 }
 
 type Condition = NonNullable<GatewayStatus['conditions']>[number]
@@ -32,7 +34,7 @@ const MAX_CLOCK_OFFSET_MS = 60_000
 const MAX_NAMED = 5
 
 /** What a person has to know about this gateway, as Kubernetes conditions. */
-export function gatewayConditions({ core, clock, transitions, link }: HealthSources): Condition[] {
+export function gatewayConditions({ core, clock, transitions, link, vitals }: HealthSources): Condition[] {
   const condition = (type: string, ok: boolean, reason: string, message: string): Condition => ({
     type,
     status: ok ? 'True' : 'False',
@@ -63,12 +65,17 @@ export function gatewayConditions({ core, clock, transitions, link }: HealthSour
     const message = `The gateway's clock differs from the hub's by ${Math.round(offsetMs / 1000)} s`
     conditions.push(condition('ClockCorrect', false, 'Differs', message))
   }
+  for (const { type, status, reason, message } of vitals?.policy.alerts ?? [])
+    conditions.push(condition(type, status === 'True', reason, message))
   return conditions
 }
 
-/** What the agent itself knows of `Gateway.status`. */
-export function gatewayStatus(sources: HealthSources): GatewayStatus {
-  const { core, clock, startedMonotonicMs } = sources
+/**
+ * What the agent itself knows of `Gateway.status`: `told` for the hub, where figures that hardly moved stay as they were
+ * told, `current` for whoever asks here.
+ */
+export function gatewayStatus(sources: HealthSources, as: 'told' | 'current' = 'current'): GatewayStatus {
+  const { core, clock, startedMonotonicMs, vitals } = sources
   const devices = { total: 0, online: 0, offline: 0 }
   for (const device of core.engine.devices.values()) {
     devices.total++
@@ -78,7 +85,7 @@ export function gatewayStatus(sources: HealthSources): GatewayStatus {
   }
   const { totals, oldestAtMs } = core.store
   const link = sources.link()
-  return {
+  const status: GatewayStatus = {
     conditions: gatewayConditions(sources),
     devices,
     outbox: {
@@ -87,13 +94,25 @@ export function gatewayStatus(sources: HealthSources): GatewayStatus {
       droppedValues: totals.droppedValues + core.batcher.lostValues,
       ...(oldestAtMs === undefined ? {} : { oldestAt: new Date(oldestAtMs).toISOString() }),
     },
-    link: {
-      ...(link?.roundTripMs === undefined ? {} : { roundTripMs: Math.round(link.roundTripMs * 100) / 100 }),
-      reconnects: Math.max(0, link?.reconnects ?? 0),
-    },
+    link: linkStatus(link, vitals),
+    ...vitals?.current(),
     agent: {
       rssBytes: process.memoryUsage.rss(),
       uptimeS: Math.round((clock.monotonic() - startedMonotonicMs) / 1000),
     },
+  }
+  return as === 'told' && vitals !== undefined ? vitals.settle(status) : status
+}
+
+function linkStatus(link: LinkStatus | undefined, vitals: Vitals | undefined): NonNullable<GatewayStatus['link']> {
+  const { quality, trend } = vitals?.way ?? {}
+  const round = (value: number, digits: number) => Number(value.toFixed(digits))
+  return {
+    ...(link?.roundTripMs === undefined
+      ? {}
+      : { roundTripMs: round(link.roundTripMs, 2), jitterMs: round(link.jitterMs, 2) }),
+    reconnects: Math.max(0, link?.reconnects ?? 0),
+    ...(link?.lossRatio === undefined ? {} : { lossRatio: round(link.lossRatio, 3) }),
+    ...(quality === undefined || trend === undefined ? {} : { quality: round(quality, 2), trend }),
   }
 }

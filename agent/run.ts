@@ -13,6 +13,7 @@ import { BrokerService, type MqttOptions } from './broker/service.ts'
 import { AgentCore } from './core.ts'
 import type { CheckObject } from './desired/check-object.ts'
 import { sourcesNamed, startSources } from './discovery/sources/registry.ts'
+import type { Energy } from './energy/energy.ts'
 import { gatewayConditions, gatewayStatus, Transitions } from './gateway-status.ts'
 import { type HubLink, openHubLink } from './link/hub-link.ts'
 import { loadIdentity } from './link/identity.ts'
@@ -26,6 +27,7 @@ import type { RunningNorthbound } from './northbound/attach.ts'
 import { lockDirectory } from './store/lock.ts'
 import { Store } from './store/store.ts'
 import { AGENT_VERSION } from './version.ts'
+import { Vitals } from './vitals.ts'
 
 export interface AgentOptions {
   /** Everything the agent keeps is in here; made when missing. */
@@ -149,7 +151,16 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     }),
   )
   let link: HubLink | undefined
-  const health = { core, transitions: new Transitions(), clock, startedMonotonicMs, link: () => link?.status }
+  let energy: Energy | undefined
+  const vitals = cleanup.use(
+    new Vitals({
+      ...{ core, clock },
+      link: () => link?.status,
+      energy: () => energy?.snapshot(),
+      onChange: () => core.listener?.statusChanged(),
+    }),
+  )
+  const health = { core, transitions: new Transitions(), clock, startedMonotonicMs, link: () => link?.status, vitals }
   const api = cleanup.use(
     new LocalApi({
       directory: options.dataDir,
@@ -176,6 +187,11 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
           conditions: [...gatewayConditions(health)],
           hub: hubHealth(link?.status),
         }),
+        vitals: {
+          energy: () => energy?.snapshot(),
+          network: async (look) => ({ link: gatewayStatus(health).link, ...(await vitals.network(look)) }),
+          policy: () => vitals.explain(protocols),
+        },
         metrics: () =>
           metricsPage({
             core,
@@ -209,10 +225,11 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         identity,
         joinTokenFile: options.joinTokenFile,
         hubUrl: options.hubUrl,
-        gatewayStatus: () => gatewayStatus(health),
+        gatewayStatus: () => gatewayStatus(health, 'told'),
       }),
     )
   }
+  vitals.start()
   const resources = cleanup.move()
   return {
     gateway,

@@ -12,6 +12,7 @@ import { deviceView } from '../twin/views.ts'
 import { unknownDevice } from '../twin/writable-property.ts'
 import type { EventStream } from './event-stream.ts'
 import { answer, type Handler } from './server.ts'
+import { answerVitals, type VitalRoutes } from './vital-routes.ts'
 
 export interface RoutesOptions {
   readonly clock: Clock
@@ -30,6 +31,7 @@ export interface RoutesOptions {
   readonly explain: (key: string) => PlanExplanation | undefined
   readonly health: () => { readonly ok: boolean } & Readonly<Record<string, Json>>
   readonly metrics: () => string
+  readonly vitals?: VitalRoutes
 }
 
 const MAX_BODY_BYTES = 256 * 1024
@@ -61,6 +63,9 @@ export function localRoutes(options: RoutesOptions): Handler {
       return
     }
     allow(request, 'GET')
+    const { vitals } = options
+    if (vitals !== undefined && parts.length === 2 && (await answerVitals(vitals, response, path, url.searchParams)))
+      return
     if (path === 'devices' && parts.length === 2) {
       answer(response, 200, {
         items: [...options.devices.values()].map((device) => deviceView(device, options.gateway)),

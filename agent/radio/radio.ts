@@ -129,6 +129,13 @@ export class Radio implements Disposable {
     }
   }
 
+  /** What nl80211 said last, by interface. */
+  looks(): ReadonlyMap<string, StationLook> {
+    return new Map(
+      [...this.#watched].flatMap(([name, { look }]) => (look === undefined ? [] : [[name, look] as const])),
+    )
+  }
+
   /** Asks nl80211 about every wireless interface; for a person who waits. */
   async lookNow(): Promise<void> {
     const wifi = [...this.#watched.values()].filter(({ files }) => files.kind === 'wifi')
