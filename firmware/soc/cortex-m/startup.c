@@ -1,0 +1,56 @@
+/** From reset to main, and what every Cortex-M does alike. The vector table itself is generated for the board. */
+#include "board.h"
+#include "hal.h"
+#include "nvic.h"
+#include "startup.h"
+
+/* Symbols of the generated linker script; only their addresses mean anything. */
+extern uint32_t sl_data_load[];
+extern uint32_t sl_data_start[];
+extern uint32_t sl_data_end[];
+extern uint32_t sl_bss_start[];
+extern uint32_t sl_bss_end[];
+
+int main(void);
+
+/* Not memcpy: gcc may assume of that what does not hold before RAM is set up. */
+_Noreturn void sl_reset_handler(void) {
+  const uint32_t *from = sl_data_load;
+  for (uint32_t *to = sl_data_start; to < sl_data_end; to++) *to = *from++;
+  for (uint32_t *to = sl_bss_start; to < sl_bss_end; to++) *to = 0;
+  sl_soc_start();
+  (void)main();
+  sl_hal_reset();
+}
+
+/** A board that cannot go on starts over; the reason of the reset tells. */
+void sl_fault_handler(void) { sl_hal_reset(); }
+
+uint32_t sl_hal_irq_off(void) {
+  uint32_t state;
+  __asm volatile("mrs %0, primask\n cpsid i" : "=r"(state)::"memory");
+  return state;
+}
+
+void sl_hal_irq_restore(uint32_t state) { __asm volatile("msr primask, %0" ::"r"(state) : "memory"); }
+
+volatile uint32_t *sl_hal_note(void) { return (volatile uint32_t *)(uintptr_t)SL_NOTE_ADDRESS; }
+
+_Noreturn void sl_hal_jump(uint32_t vectors) {
+  (void)sl_hal_irq_off();
+  SL_AT(0xE000E010u) = 0; /* SysTick */
+  for (uint32_t i = 0; i < (SL_INTERRUPT_COUNT + 31u) / 32u; i++) {
+    SL_AT(0xE000E180u + 4u * i) = 0xFFFFFFFFu;
+    SL_AT(0xE000E280u + 4u * i) = 0xFFFFFFFFu;
+  }
+#if SL_HAS_VTOR
+  SL_AT(0xE000ED08u) = vectors;
+#else
+  sl_hal_note()[SL_NOTE_VECTORS] = vectors;
+#endif
+  const uint32_t stack = SL_AT(vectors);
+  const uint32_t entry = SL_AT(vectors + 4u);
+  /* Interrupts are on after a reset; an image may count on it. */
+  __asm volatile("dsb\n isb\n msr msp, %0\n cpsie i\n bx %1" ::"r"(stack), "r"(entry) : "memory");
+  __builtin_unreachable();
+}
