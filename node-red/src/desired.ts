@@ -1,4 +1,3 @@
-import { toSluiceError } from '../../api/errors.ts'
 import type { Json } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import type { GatewayConnection } from './connection.ts'
@@ -32,6 +31,12 @@ const REFUSALS = new Set([
   'SLUICE_API_BAD_REQUEST',
 ])
 
+/** By its code and not by its class: the connection was made by another file, with a class of its own. */
+function refusal(thrown: unknown): string | undefined {
+  if (!(thrown instanceof Error) || !('code' in thrown)) return undefined
+  return typeof thrown.code === 'string' && REFUSALS.has(thrown.code) ? thrown.message : undefined
+}
+
 /** Sets a desired value and waits for its end. */
 export async function writeDesired(
   connection: GatewayConnection,
@@ -49,9 +54,9 @@ export async function writeDesired(
     if (state === 'applied' || state === 'synced') return { end: 'applied', state, ...why }
     return { end: 'timedOut', state, reason: reason ?? 'the write has not ended yet' }
   } catch (thrown) {
-    const { code, message } = toSluiceError(thrown)
-    if (!REFUSALS.has(code)) throw thrown
-    return { end: 'rejected', state: 'rejected', reason: message }
+    const reason = refusal(thrown)
+    if (reason === undefined) throw thrown
+    return { end: 'rejected', state: 'rejected', reason }
   }
 }
 
