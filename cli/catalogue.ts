@@ -1,11 +1,12 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { SluiceError } from '../api/errors.ts'
 import type { DeviceModel } from '../api/resources.ts'
 import type { SluiceResource } from '../api/validate.ts'
 import { loadManifests } from '../api/yaml/load.ts'
 import { protocols } from '../mappers/registry.ts'
+import { catalogueFolder, FRAGMENTS } from './catalogue-folder.ts'
+import { references } from './references.ts'
 import { nearest } from './text.ts'
 
 /** One model of the catalogue: `eastron/sdm120` lies in `devicemodels/eastron/sdm120.yaml`. */
@@ -20,13 +21,10 @@ export interface CatalogueEntry extends CatalogueFile {
   readonly protocols: readonly string[]
 }
 
-/** The models that come with Sluice; they lie beside the sources and in the package alike. */
-export const catalogueFolder = (): string => fileURLToPath(new URL('../devicemodels/', import.meta.url))
-
 const folders = (path: string): string[] =>
   existsSync(path)
     ? readdirSync(path, { withFileTypes: true })
-        .filter((entry) => entry.isDirectory())
+        .filter((entry) => entry.isDirectory() && entry.name !== FRAGMENTS)
         .map(({ name }) => name)
         .sort()
     : []
@@ -55,7 +53,10 @@ export const protocolsOf = (model: DeviceModel): string[] =>
 /** The whole catalogue, read and validated; what is unsound is left out (a test holds that nothing is). */
 export function readCatalogue(root = catalogueFolder()): CatalogueEntry[] {
   const files = catalogueFiles(root)
-  const { resources } = loadManifests(files.map(({ file }) => ({ file, text: readFileSync(file, 'utf8') })))
+  const { resources } = loadManifests(
+    files.map(({ file }) => ({ file, text: readFileSync(file, 'utf8') })),
+    references,
+  )
   const models = resources.flatMap(({ resource }) => (isModel(resource) ? [resource] : []))
   const byName = new Map(models.map((model) => [model.metadata.name, model]))
   return files.flatMap(({ name, file }) => {

@@ -8,6 +8,7 @@ import type { Finding } from '../api/yaml/findings.ts'
 import { type LoadedResource, loadManifests, locateFindings } from '../api/yaml/load.ts'
 import { type LocatedFinding, MAX_YAML_LENGTH, type SourceDocument } from '../api/yaml/read.ts'
 import { protocols } from '../mappers/registry.ts'
+import { references } from './references.ts'
 
 /** What a set of YAML files says, and everything that is wrong with it. */
 export interface ReadFiles {
@@ -69,8 +70,10 @@ export async function readModelFiles(paths: readonly string[]): Promise<ReadFile
     })
   }
   const named = files.map((file) => ({ file: file === '-' ? 'stdin' : file, text: readText(file) }))
-  const { resources: loaded, others, findings, sources } = loadManifests(named)
+  const { resources: loaded, others, findings, sources } = loadManifests(named, references)
   const order = new Map(named.map(({ file }, index) => [file, index]))
+  // What fragments say of themselves comes last: they are files that nobody named.
+  const rank = ({ file }: LocatedFinding): number => order.get(file) ?? files.length
   const all = [...findings, ...(await protocolFindings(loaded)), ...others.flatMap(kubeEdgeFinding)]
   const resources = loaded.map(({ resource }) => resource)
   return {
@@ -78,7 +81,7 @@ export async function readModelFiles(paths: readonly string[]): Promise<ReadFile
     models: resources.filter((each): each is DeviceModel => each.kind === 'DeviceModel'),
     devices: resources.filter((each): each is Device => each.kind === 'Device'),
     resources,
-    findings: all.sort((a, b) => order.get(a.file)! - order.get(b.file)! || a.line - b.line || a.column - b.column),
+    findings: all.sort((a, b) => rank(a) - rank(b) || a.line - b.line || a.column - b.column),
     sources,
   }
 }

@@ -3,7 +3,7 @@
 import { duplicateItems, equal, formats, isIn, ucs2length } from '../validate-runtime.ts'
 
 export const validateDeviceModel = validate0;
-const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"scaleRegister":{"type":"integer","minimum":0,"maximum":65536,"description":"Register of the same table with a power of ten, -10 to 10, that raw is multiplied by first (a SunSpec scale factor). Read in one request with the value."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!has(self.scaleRegister) || has(self.input) || has(self.holding)","message":"scaleRegister is for registers, not for bits"},{"rule":"!(has(self.scaleRegister) && (has(self.map) || has(self.bit) || has(self.bits)))","message":"scaleRegister is for numbers: it cannot be combined with map, bit or bits"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]},"ble":{"type":"object","properties":{"advert":{"type":"string","enum":["bthome","miBeacon","ruuvi","eddystone","ibeacon","govee"],"description":"A published advertisement format; give field with it."},"field":{"type":"string","maxLength":63,"minLength":1,"description":"Which field of the advertisement."},"manufacturer":{"type":"integer","minimum":0,"maximum":65535,"description":"Company identifier of manufacturer data; at counts its two bytes as 0 and 1."},"serviceData":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"UUID of service data; at counts from after the UUID."},"startsWith":{"type":"string","maxLength":64,"pattern":"^([0-9A-Fa-f]{2})+$","description":"Hex digits the data must begin with, counted as at is; others are somebody else’s frames."},"characteristic":{"type":"string","maxLength":38,"minLength":4,"description":"UUID of a GATT characteristic, or a standard name such as batteryLevel."},"service":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"Its service, where two services have the same one."},"notify":{"type":"boolean","description":"Let the device tell changes (notify or indicate). Default false."},"write":{"type":"string","enum":["withResponse","withoutResponse"],"description":"How to write. Default: what the device offers."},"writeValues":{"type":"object","additionalProperties":{"type":"string","maxLength":1024,"pattern":"^([0-9A-Fa-f]{2})*$"},"maxProperties":64,"description":"Hex bytes by desired value, as KubeEdge's dataWrite: {on: '01', off: '00'}."},"at":{"type":"integer","minimum":0,"maximum":511,"description":"First byte of the value. Default 0."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","int48","uint48","int64","uint64","float32","float64","sfloat","float11073","string","bytes"],"description":"How the bytes are read. Default uint8, or as the standard says."},"order":{"type":"string","enum":["little","big"],"description":"Byte order. Default little."},"length":{"type":"integer","minimum":1,"maximum":512,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notAvailable":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"no value\", for example 0x8000."},"converter":{"type":"object","required":["start","end"],"properties":{"start":{"type":"integer","minimum":0,"maximum":511,"description":"First byte; above end reads backwards."},"end":{"type":"integer","minimum":0,"maximum":511,"description":"Last byte, included."},"shiftLeft":{"type":"integer","minimum":0,"maximum":63},"shiftRight":{"type":"integer","minimum":0,"maximum":63},"operations":{"type":"array","items":{"type":"object","required":["type","value"],"properties":{"type":{"type":"string","enum":["add","subtract","multiply","divide"]},"value":{"type":"number"}},"additionalProperties":false},"maxItems":16,"x-kubernetes-list-type":"atomic","description":"Applied in order."}},"additionalProperties":false,"description":"KubeEdge's dataConverter: a range of bytes as one number, shifted, then calculated with."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.advert) ? 1 : 0) + (has(self.manufacturer) ? 1 : 0) + (has(self.serviceData) ? 1 : 0) + (has(self.characteristic) ? 1 : 0) == 1","message":"exactly one of advert, manufacturer, serviceData, characteristic is needed"},{"rule":"has(self.advert) == has(self.field)","message":"advert and field belong together"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))","message":"converter says itself which bytes are read; leave out as, at and order"},{"rule":"has(self.characteristic) || !(has(self.notify) || has(self.write) || has(self.writeValues) || has(self.service))","message":"notify, write, writeValues and service are for characteristics only"}]},"lora":{"type":"object","properties":{"field":{"type":"string","maxLength":256,"minLength":1,"description":"Path into the decoder's output: `temperature`, `data.ext[0].value`."},"radio":{"type":"string","enum":["rssi","snr","spreadingFactor","gateways","airtime","margin","battery","frameCounter"],"description":"A fact of the radio link instead of the payload."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"Only uplinks on this FPort carry it. Default: any."},"at":{"type":"integer","minimum":-222,"maximum":241,"description":"Byte the value starts at; negative counts from the end."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the bytes are read. Default uint8."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default big."},"length":{"type":"integer","minimum":1,"maximum":242,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":31,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":31},"count":{"type":"integer","minimum":1,"maximum":32}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw value: {0: off, 1: on}."},"absent":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x7FFF."},"downlink":{"type":"object","properties":{"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort. Default: the model's `port`, else what the encoder says."},"confirmed":{"type":"boolean","description":"Ask the device to acknowledge. Default: the model's, else true."},"field":{"type":"string","maxLength":256,"minLength":1,"description":"Name under which the model's encodeDownlink expects the value, dots for nesting."},"prefix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes before the value, hexadecimal."},"suffix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes after the value, hexadecimal."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the value is written, as for reading."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default: as read, else big."},"readBack":{"type":"boolean","description":"The value comes back in a later uplink: applied only when it was seen there. Default false: applied when acknowledged."}},"additionalProperties":false,"description":"How a desired value becomes a downlink: through the encoder (field) or by layout (as).","x-kubernetes-validations":[{"rule":"has(self.field) != has(self.as)","message":"exactly one of field (encoder) and as (layout) is needed"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.field) ? 1 : 0) + (has(self.at) ? 1 : 0) + (has(self.radio) ? 1 : 0) <= 1","message":"give one of field, at and radio"},{"rule":"has(self.field) || has(self.at) || has(self.radio) || has(self.downlink)","message":"one of field, at, radio and downlink is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in bytes"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"sunspec":{"type":"boolean","description":"Registers that say \"not implemented\" the way SunSpec does (0x8000, 0xFFFF, NaN, ...) give no value. Default false."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."},"ble":{"type":"object","properties":{"connect":{"type":"string","enum":["never","onDemand","keep"],"description":"never: advertisements only. onDemand: connect, read, leave. keep: stay connected. Default: what the properties need."},"mtu":{"type":"integer","minimum":23,"maximum":517,"description":"ATT MTU to ask for. Default 256."}},"additionalProperties":false,"description":"What holds for every device of this model on Bluetooth LE."},"lora":{"type":"object","properties":{"decoder":{"type":"string","maxLength":131072,"minLength":1,"description":"JavaScript of the vendor: decodeUplink/encodeDownlink (TS013) or Decoder(bytes, port)."},"decoderTime":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Longest a decoder may take. Default 100ms, at most 1s."},"class":{"type":"string","enum":["A","C"],"description":"A: listens after uplinks only. C: always. Default A."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan the hardware is made for."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort of downlinks. Default 1."},"confirmed":{"type":"boolean","description":"Downlinks ask for an acknowledgement. Default true."},"adr":{"type":"boolean","description":"Tune data rate and power of devices that allow it. Default true."},"statusEvery":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Ask for battery and margin this often. Default 1d; 0s: never."},"maxDutyCycle":{"type":"number","enum":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15],"description":"Limit the share of time the device sends to 1/2^n."}},"additionalProperties":false,"description":"What holds for every device of this model on LoRaWAN."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"scaleRegister":{"type":"integer","minimum":0,"maximum":65536,"description":"Register of the same table with a power of ten, -10 to 10, that raw is multiplied by first (a SunSpec scale factor). Read in one request with the value."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!has(self.scaleRegister) || has(self.input) || has(self.holding)","message":"scaleRegister is for registers, not for bits"},{"rule":"!(has(self.scaleRegister) && (has(self.map) || has(self.bit) || has(self.bits)))","message":"scaleRegister is for numbers: it cannot be combined with map, bit or bits"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]},"ble":{"type":"object","properties":{"advert":{"type":"string","enum":["bthome","miBeacon","ruuvi","eddystone","ibeacon","govee"],"description":"A published advertisement format; give field with it."},"field":{"type":"string","maxLength":63,"minLength":1,"description":"Which field of the advertisement."},"manufacturer":{"type":"integer","minimum":0,"maximum":65535,"description":"Company identifier of manufacturer data; at counts its two bytes as 0 and 1."},"serviceData":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"UUID of service data; at counts from after the UUID."},"startsWith":{"type":"string","maxLength":64,"pattern":"^([0-9A-Fa-f]{2})+$","description":"Hex digits the data must begin with, counted as at is; others are somebody else’s frames."},"characteristic":{"type":"string","maxLength":38,"minLength":4,"description":"UUID of a GATT characteristic, or a standard name such as batteryLevel."},"service":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"Its service, where two services have the same one."},"notify":{"type":"boolean","description":"Let the device tell changes (notify or indicate). Default false."},"write":{"type":"string","enum":["withResponse","withoutResponse"],"description":"How to write. Default: what the device offers."},"writeValues":{"type":"object","additionalProperties":{"type":"string","maxLength":1024,"pattern":"^([0-9A-Fa-f]{2})*$"},"maxProperties":64,"description":"Hex bytes by desired value, as KubeEdge's dataWrite: {on: '01', off: '00'}."},"at":{"type":"integer","minimum":0,"maximum":511,"description":"First byte of the value. Default 0."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","int48","uint48","int64","uint64","float32","float64","sfloat","float11073","string","bytes"],"description":"How the bytes are read. Default uint8, or as the standard says."},"order":{"type":"string","enum":["little","big"],"description":"Byte order. Default little."},"length":{"type":"integer","minimum":1,"maximum":512,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notAvailable":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"no value\", for example 0x8000."},"converter":{"type":"object","required":["start","end"],"properties":{"start":{"type":"integer","minimum":0,"maximum":511,"description":"First byte; above end reads backwards."},"end":{"type":"integer","minimum":0,"maximum":511,"description":"Last byte, included."},"shiftLeft":{"type":"integer","minimum":0,"maximum":63},"shiftRight":{"type":"integer","minimum":0,"maximum":63},"operations":{"type":"array","items":{"type":"object","required":["type","value"],"properties":{"type":{"type":"string","enum":["add","subtract","multiply","divide"]},"value":{"type":"number"}},"additionalProperties":false},"maxItems":16,"x-kubernetes-list-type":"atomic","description":"Applied in order."}},"additionalProperties":false,"description":"KubeEdge's dataConverter: a range of bytes as one number, shifted, then calculated with."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.advert) ? 1 : 0) + (has(self.manufacturer) ? 1 : 0) + (has(self.serviceData) ? 1 : 0) + (has(self.characteristic) ? 1 : 0) == 1","message":"exactly one of advert, manufacturer, serviceData, characteristic is needed"},{"rule":"has(self.advert) == has(self.field)","message":"advert and field belong together"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))","message":"converter says itself which bytes are read; leave out as, at and order"},{"rule":"has(self.characteristic) || !(has(self.notify) || has(self.write) || has(self.writeValues) || has(self.service))","message":"notify, write, writeValues and service are for characteristics only"}]},"lora":{"type":"object","properties":{"field":{"type":"string","maxLength":256,"minLength":1,"description":"Path into the decoder's output: `temperature`, `data.ext[0].value`."},"radio":{"type":"string","enum":["rssi","snr","spreadingFactor","gateways","airtime","margin","battery","frameCounter"],"description":"A fact of the radio link instead of the payload."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"Only uplinks on this FPort carry it. Default: any."},"at":{"type":"integer","minimum":-222,"maximum":241,"description":"Byte the value starts at; negative counts from the end."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the bytes are read. Default uint8."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default big."},"length":{"type":"integer","minimum":1,"maximum":242,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":31,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":31},"count":{"type":"integer","minimum":1,"maximum":32}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw value: {0: off, 1: on}."},"absent":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x7FFF."},"downlink":{"type":"object","properties":{"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort. Default: the model's `port`, else what the encoder says."},"confirmed":{"type":"boolean","description":"Ask the device to acknowledge. Default: the model's, else true."},"field":{"type":"string","maxLength":256,"minLength":1,"description":"Name under which the model's encodeDownlink expects the value, dots for nesting."},"prefix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes before the value, hexadecimal."},"suffix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes after the value, hexadecimal."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the value is written, as for reading."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default: as read, else big."},"readBack":{"type":"boolean","description":"The value comes back in a later uplink: applied only when it was seen there. Default false: applied when acknowledged."}},"additionalProperties":false,"description":"How a desired value becomes a downlink: through the encoder (field) or by layout (as).","x-kubernetes-validations":[{"rule":"has(self.field) != has(self.as)","message":"exactly one of field (encoder) and as (layout) is needed"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.field) ? 1 : 0) + (has(self.at) ? 1 : 0) + (has(self.radio) ? 1 : 0) <= 1","message":"give one of field, at and radio"},{"rule":"has(self.field) || has(self.at) || has(self.radio) || has(self.downlink)","message":"one of field, at, radio and downlink is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in bytes"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"sunspec":{"type":"boolean","description":"Registers that say \"not implemented\" the way SunSpec does (0x8000, 0xFFFF, NaN, ...) give no value. Default false."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."},"ble":{"type":"object","properties":{"connect":{"type":"string","enum":["never","onDemand","keep"],"description":"never: advertisements only. onDemand: connect, read, leave. keep: stay connected. Default: what the properties need."},"mtu":{"type":"integer","minimum":23,"maximum":517,"description":"ATT MTU to ask for. Default 256."}},"additionalProperties":false,"description":"What holds for every device of this model on Bluetooth LE."},"lora":{"type":"object","properties":{"decoder":{"type":"string","maxLength":131072,"minLength":1,"description":"JavaScript of the vendor: decodeUplink/encodeDownlink (TS013) or Decoder(bytes, port). In a file: decoderFile: ./decoder.js, which is put in here when the file is read."},"decoderTime":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Longest a decoder may take. Default 100ms, at most 1s."},"class":{"type":"string","enum":["A","C"],"description":"A: listens after uplinks only. C: always. Default A."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan the hardware is made for."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort of downlinks. Default 1."},"confirmed":{"type":"boolean","description":"Downlinks ask for an acknowledgement. Default true."},"adr":{"type":"boolean","description":"Tune data rate and power of devices that allow it. Default true."},"statusEvery":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Ask for battery and margin this often. Default 1d; 0s: never."},"maxDutyCycle":{"type":"number","enum":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15],"description":"Limit the share of time the device sends to 1/2^n."}},"additionalProperties":false,"description":"What holds for every device of this model on LoRaWAN."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 const func0 = Object.prototype.hasOwnProperty;
 const func1 = ucs2length;
 const pattern0 = new RegExp("^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "u");
@@ -3751,15 +3751,15 @@ return errors === 0;
 }
 
 export const validateDevice = validate1;
-const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"importance":{"type":"string","enum":["critical","normal","deferrable"],"description":"What the policy of a gateway may do: nothing, stretch its periods, or leave it alone. Default normal."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"shift":{"type":"integer","minimum":-65535,"maximum":65535,"description":"Added to every address of the model, for a device that has the same registers elsewhere: 10000 for SunSpec at 50000, -40000 for SunSpec at 0. Default 0."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"}]},"lora":{"type":"object","required":["devEui"],"properties":{"devEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"DevEUI, as printed on the device."},"joinEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"JoinEUI (AppEUI). Default: any."},"appKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"AppKey for joining over the air. Better in a keyFile."},"devAddr":{"type":"string","maxLength":8,"pattern":"^[0-9A-Fa-f]{8}$","description":"DevAddr (ABP)."},"nwkSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Network session key (ABP). Better in a keyFile."},"appSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Application session key (ABP). Better in a keyFile."},"keyFile":{"type":"string","maxLength":512,"minLength":1,"description":"File on the gateway with the keys: lines such as `appKey: 0011...`, or the AppKey alone."},"server":{"type":"string","enum":["local"],"description":"local: the gateway's own network server."},"listen":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"minLength":1,"description":"Address to listen on. Default 127.0.0.1; Semtech UDP has no authentication."},"udp":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for packet forwarders (Semtech UDP). Default 1700."},"station":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for Basic Station. Default: not listening."},"gateways":{"type":"array","items":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"EUI of a gateway."},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Gateways that may take part. Default: all."},"netId":{"type":"string","maxLength":6,"pattern":"^[0-9A-Fa-f]{6}$","description":"NetID. Default 000000."},"rxDelay":{"type":"integer","minimum":1,"maximum":15,"description":"Seconds from an uplink to its first window. Default 1."},"rx2DataRate":{"type":"integer","minimum":0,"maximum":15,"description":"Data rate of the second window. Default: the region's."},"duplicatesWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long copies by several gateways are collected. Default 200ms."}},"additionalProperties":false,"description":"The gateway's own network server. Devices that say nothing share what one device says."},"chirpstack":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":64,"minLength":1,"description":"Application id (a UUID)."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"A ChirpStack v4 server, over its MQTT integration (JSON)."},"tts":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":128,"minLength":1,"description":"Application id, with tenant: my-app@ttn."},"device":{"type":"string","maxLength":64,"minLength":1,"description":"Device id. Default eui-<devEui>."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"The Things Stack, over its MQTT server. The user name is the application by default."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan. Default: the model's, else EU868."},"subBand":{"type":"integer","minimum":1,"maximum":8,"description":"Eight of the 64 channels, US915 and AU915. Default 2."},"counterResets":{"type":"boolean","description":"The device (ABP) starts its counter anew at power-up; replays get through. Default false."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.server) ? 1 : 0) + (has(self.chirpstack) ? 1 : 0) + (has(self.tts) ? 1 : 0) == 1","message":"exactly one of server, chirpstack and tts is needed"},{"rule":"!has(self.server) || has(self.keyFile) || has(self.appKey) || (has(self.devAddr) && has(self.nwkSKey) && has(self.appSKey))","message":"the own network server needs appKey (OTAA), devAddr with nwkSKey and appSKey (ABP), or a keyFile"},{"rule":"!(has(self.appKey) && has(self.devAddr))","message":"give appKey (OTAA) or devAddr (ABP), not both"},{"rule":"!has(self.listen) || has(self.server)","message":"listen belongs to server: local"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.lora) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, lora, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
-const pattern34 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
-const pattern35 = new RegExp("^[^+#/]+$", "u");
-const pattern38 = new RegExp("^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "u");
-const pattern39 = new RegExp("^[0-9A-Fa-f]{32}$", "u");
-const pattern43 = new RegExp("^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$", "u");
-const pattern45 = new RegExp("^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$", "u");
-const pattern46 = new RegExp("^[0-9A-Fa-f]{8}$", "u");
-const pattern50 = new RegExp("^[0-9A-Fa-f]{6}$", "u");
+const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"roaming":{"type":"object","properties":{"marginDb":{"type":"number","minimum":0,"maximum":40,"description":"How much better another gateway has to hear it. Default 6."},"hold":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"For how long it has to, before it takes over. Default 3s."},"lostAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A gateway that did not hear it for so long has lost it. Default 10s."}},"additionalProperties":false,"description":"When a device with nodeSelector changes from one gateway to another."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"importance":{"type":"string","enum":["critical","normal","deferrable"],"description":"What the policy of a gateway may do: nothing, stretch its periods, or leave it alone. Default normal."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"shift":{"type":"integer","minimum":-65535,"maximum":65535,"description":"Added to every address of the model, for a device that has the same registers elsewhere: 10000 for SunSpec at 50000, -40000 for SunSpec at 0. Default 0."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"}]},"lora":{"type":"object","required":["devEui"],"properties":{"devEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"DevEUI, as printed on the device."},"joinEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"JoinEUI (AppEUI). Default: any."},"appKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"AppKey for joining over the air. Better in a keyFile."},"devAddr":{"type":"string","maxLength":8,"pattern":"^[0-9A-Fa-f]{8}$","description":"DevAddr (ABP)."},"nwkSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Network session key (ABP). Better in a keyFile."},"appSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Application session key (ABP). Better in a keyFile."},"keyFile":{"type":"string","maxLength":512,"minLength":1,"description":"File on the gateway with the keys: lines such as `appKey: 0011...`, or the AppKey alone."},"server":{"type":"string","enum":["local"],"description":"local: the gateway's own network server."},"listen":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"minLength":1,"description":"Address to listen on. Default 127.0.0.1; Semtech UDP has no authentication."},"udp":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for packet forwarders (Semtech UDP). Default 1700."},"station":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for Basic Station. Default: not listening."},"gateways":{"type":"array","items":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"EUI of a gateway."},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Gateways that may take part. Default: all."},"netId":{"type":"string","maxLength":6,"pattern":"^[0-9A-Fa-f]{6}$","description":"NetID. Default 000000."},"rxDelay":{"type":"integer","minimum":1,"maximum":15,"description":"Seconds from an uplink to its first window. Default 1."},"rx2DataRate":{"type":"integer","minimum":0,"maximum":15,"description":"Data rate of the second window. Default: the region's."},"duplicatesWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long copies by several gateways are collected. Default 200ms."}},"additionalProperties":false,"description":"The gateway's own network server. Devices that say nothing share what one device says."},"chirpstack":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":64,"minLength":1,"description":"Application id (a UUID)."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"A ChirpStack v4 server, over its MQTT integration (JSON)."},"tts":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":128,"minLength":1,"description":"Application id, with tenant: my-app@ttn."},"device":{"type":"string","maxLength":64,"minLength":1,"description":"Device id. Default eui-<devEui>."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"The Things Stack, over its MQTT server. The user name is the application by default."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan. Default: the model's, else EU868."},"subBand":{"type":"integer","minimum":1,"maximum":8,"description":"Eight of the 64 channels, US915 and AU915. Default 2."},"counterResets":{"type":"boolean","description":"The device (ABP) starts its counter anew at power-up; replays get through. Default false."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.server) ? 1 : 0) + (has(self.chirpstack) ? 1 : 0) + (has(self.tts) ? 1 : 0) == 1","message":"exactly one of server, chirpstack and tts is needed"},{"rule":"!has(self.server) || has(self.keyFile) || has(self.appKey) || (has(self.devAddr) && has(self.nwkSKey) && has(self.appSKey))","message":"the own network server needs appKey (OTAA), devAddr with nwkSKey and appSKey (ABP), or a keyFile"},{"rule":"!(has(self.appKey) && has(self.devAddr))","message":"give appKey (OTAA) or devAddr (ABP), not both"},{"rule":"!has(self.listen) || has(self.server)","message":"listen belongs to server: local"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.lora) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, lora, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const pattern36 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
+const pattern37 = new RegExp("^[^+#/]+$", "u");
+const pattern40 = new RegExp("^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "u");
+const pattern41 = new RegExp("^[0-9A-Fa-f]{32}$", "u");
+const pattern45 = new RegExp("^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$", "u");
+const pattern47 = new RegExp("^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$", "u");
+const pattern48 = new RegExp("^[0-9A-Fa-f]{8}$", "u");
+const pattern52 = new RegExp("^[0-9A-Fa-f]{6}$", "u");
 
 function validate1(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -4240,2188 +4240,2265 @@ const err67 = {instancePath:instancePath+"/spec/nodeSelector",schemaPath:"#/prop
 errors++;
 }
 }
-if(data23.paused !== undefined){
-if(typeof data23.paused !== "boolean"){
-const err68 = {instancePath:instancePath+"/spec/paused",schemaPath:"#/properties/spec/properties/paused/type",keyword:"type",params:{type: "boolean"}};
+if(data23.roaming !== undefined){
+let data28 = data23.roaming;
+if(data28 && typeof data28 == "object" && !Array.isArray(data28)){
+for(const key6 in data28){
+if(!(((key6 === "marginDb") || (key6 === "hold")) || (key6 === "lostAfter"))){
+const err68 = {instancePath:instancePath+"/spec/roaming",schemaPath:"#/properties/spec/properties/roaming/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6}};
 (vErrors ??= []).push(err68);
 errors++;
 }
 }
-if(data23.importance !== undefined){
-let data29 = data23.importance;
-if(typeof data29 !== "string"){
-const err69 = {instancePath:instancePath+"/spec/importance",schemaPath:"#/properties/spec/properties/importance/type",keyword:"type",params:{type: "string"}};
+if(data28.marginDb !== undefined){
+let data29 = data28.marginDb;
+if((typeof data29 == "number") && (isFinite(data29))){
+if(data29 > 40 || isNaN(data29)){
+const err69 = {instancePath:instancePath+"/spec/roaming/marginDb",schemaPath:"#/properties/spec/properties/roaming/properties/marginDb/maximum",keyword:"maximum",params:{comparison: "<=", limit: 40}};
 (vErrors ??= []).push(err69);
 errors++;
 }
-if(!(((data29 === "critical") || (data29 === "normal")) || (data29 === "deferrable"))){
-const err70 = {instancePath:instancePath+"/spec/importance",schemaPath:"#/properties/spec/properties/importance/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.importance.enum}};
+if(data29 < 0 || isNaN(data29)){
+const err70 = {instancePath:instancePath+"/spec/roaming/marginDb",schemaPath:"#/properties/spec/properties/roaming/properties/marginDb/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err70);
 errors++;
 }
 }
-if(data23.poll !== undefined){
-let data30 = data23.poll;
-if(data30 && typeof data30 == "object" && !Array.isArray(data30)){
-for(const key6 in data30){
-if(!((key6 === "every") || (key6 === "staleAfter"))){
-const err71 = {instancePath:instancePath+"/spec/poll",schemaPath:"#/properties/spec/properties/poll/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6}};
+else {
+const err71 = {instancePath:instancePath+"/spec/roaming/marginDb",schemaPath:"#/properties/spec/properties/roaming/properties/marginDb/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err71);
 errors++;
 }
 }
-if(data30.every !== undefined){
-let data31 = data30.every;
-if(typeof data31 === "string"){
-if(func1(data31) > 20){
-const err72 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data28.hold !== undefined){
+let data30 = data28.hold;
+if(typeof data30 === "string"){
+if(func1(data30) > 20){
+const err72 = {instancePath:instancePath+"/spec/roaming/hold",schemaPath:"#/properties/spec/properties/roaming/properties/hold/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err72);
 errors++;
 }
-if(!pattern3.test(data31)){
-const err73 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(!pattern3.test(data30)){
+const err73 = {instancePath:instancePath+"/spec/roaming/hold",schemaPath:"#/properties/spec/properties/roaming/properties/hold/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err73);
 errors++;
 }
 }
 else {
-const err74 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/type",keyword:"type",params:{type: "string"}};
+const err74 = {instancePath:instancePath+"/spec/roaming/hold",schemaPath:"#/properties/spec/properties/roaming/properties/hold/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err74);
 errors++;
 }
 }
-if(data30.staleAfter !== undefined){
-let data32 = data30.staleAfter;
-if(typeof data32 === "string"){
-if(func1(data32) > 20){
-const err75 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data28.lostAfter !== undefined){
+let data31 = data28.lostAfter;
+if(typeof data31 === "string"){
+if(func1(data31) > 20){
+const err75 = {instancePath:instancePath+"/spec/roaming/lostAfter",schemaPath:"#/properties/spec/properties/roaming/properties/lostAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err75);
 errors++;
 }
-if(!pattern3.test(data32)){
-const err76 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(!pattern3.test(data31)){
+const err76 = {instancePath:instancePath+"/spec/roaming/lostAfter",schemaPath:"#/properties/spec/properties/roaming/properties/lostAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err76);
 errors++;
 }
 }
 else {
-const err77 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/type",keyword:"type",params:{type: "string"}};
+const err77 = {instancePath:instancePath+"/spec/roaming/lostAfter",schemaPath:"#/properties/spec/properties/roaming/properties/lostAfter/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err77);
 errors++;
 }
 }
 }
 else {
-const err78 = {instancePath:instancePath+"/spec/poll",schemaPath:"#/properties/spec/properties/poll/type",keyword:"type",params:{type: "object"}};
+const err78 = {instancePath:instancePath+"/spec/roaming",schemaPath:"#/properties/spec/properties/roaming/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err78);
 errors++;
 }
 }
-if(data23.report !== undefined){
-let data33 = data23.report;
-if(data33 && typeof data33 == "object" && !Array.isArray(data33)){
-for(const key7 in data33){
-if(!((((key7 === "deadband") || (key7 === "deadbandPercent")) || (key7 === "heartbeat")) || (key7 === "minInterval"))){
-const err79 = {instancePath:instancePath+"/spec/report",schemaPath:"#/properties/spec/properties/report/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7}};
+if(data23.paused !== undefined){
+if(typeof data23.paused !== "boolean"){
+const err79 = {instancePath:instancePath+"/spec/paused",schemaPath:"#/properties/spec/properties/paused/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err79);
 errors++;
 }
 }
-if(data33.deadband !== undefined){
-let data34 = data33.deadband;
-if((typeof data34 == "number") && (isFinite(data34))){
-if(data34 < 0 || isNaN(data34)){
-const err80 = {instancePath:instancePath+"/spec/report/deadband",schemaPath:"#/properties/spec/properties/report/properties/deadband/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data23.importance !== undefined){
+let data33 = data23.importance;
+if(typeof data33 !== "string"){
+const err80 = {instancePath:instancePath+"/spec/importance",schemaPath:"#/properties/spec/properties/importance/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err80);
 errors++;
 }
-}
-else {
-const err81 = {instancePath:instancePath+"/spec/report/deadband",schemaPath:"#/properties/spec/properties/report/properties/deadband/type",keyword:"type",params:{type: "number"}};
+if(!(((data33 === "critical") || (data33 === "normal")) || (data33 === "deferrable"))){
+const err81 = {instancePath:instancePath+"/spec/importance",schemaPath:"#/properties/spec/properties/importance/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.importance.enum}};
 (vErrors ??= []).push(err81);
 errors++;
 }
 }
-if(data33.deadbandPercent !== undefined){
-let data35 = data33.deadbandPercent;
-if((typeof data35 == "number") && (isFinite(data35))){
-if(data35 > 100 || isNaN(data35)){
-const err82 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100}};
+if(data23.poll !== undefined){
+let data34 = data23.poll;
+if(data34 && typeof data34 == "object" && !Array.isArray(data34)){
+for(const key7 in data34){
+if(!((key7 === "every") || (key7 === "staleAfter"))){
+const err82 = {instancePath:instancePath+"/spec/poll",schemaPath:"#/properties/spec/properties/poll/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7}};
 (vErrors ??= []).push(err82);
 errors++;
 }
-if(data35 < 0 || isNaN(data35)){
-const err83 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data34.every !== undefined){
+let data35 = data34.every;
+if(typeof data35 === "string"){
+if(func1(data35) > 20){
+const err83 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err83);
 errors++;
 }
-}
-else {
-const err84 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/type",keyword:"type",params:{type: "number"}};
+if(!pattern3.test(data35)){
+const err84 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err84);
 errors++;
 }
 }
-if(data33.heartbeat !== undefined){
-let data36 = data33.heartbeat;
-if(typeof data36 === "string"){
-if(func1(data36) > 20){
-const err85 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err85 = {instancePath:instancePath+"/spec/poll/every",schemaPath:"#/properties/spec/properties/poll/properties/every/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err85);
 errors++;
 }
-if(!pattern3.test(data36)){
-const err86 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data34.staleAfter !== undefined){
+let data36 = data34.staleAfter;
+if(typeof data36 === "string"){
+if(func1(data36) > 20){
+const err86 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err86);
 errors++;
 }
-}
-else {
-const err87 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data36)){
+const err87 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err87);
 errors++;
 }
 }
-if(data33.minInterval !== undefined){
-let data37 = data33.minInterval;
-if(typeof data37 === "string"){
-if(func1(data37) > 20){
-const err88 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err88 = {instancePath:instancePath+"/spec/poll/staleAfter",schemaPath:"#/properties/spec/properties/poll/properties/staleAfter/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err88);
 errors++;
 }
-if(!pattern3.test(data37)){
-const err89 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+}
+else {
+const err89 = {instancePath:instancePath+"/spec/poll",schemaPath:"#/properties/spec/properties/poll/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err89);
 errors++;
 }
 }
-else {
-const err90 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/type",keyword:"type",params:{type: "string"}};
+if(data23.report !== undefined){
+let data37 = data23.report;
+if(data37 && typeof data37 == "object" && !Array.isArray(data37)){
+for(const key8 in data37){
+if(!((((key8 === "deadband") || (key8 === "deadbandPercent")) || (key8 === "heartbeat")) || (key8 === "minInterval"))){
+const err90 = {instancePath:instancePath+"/spec/report",schemaPath:"#/properties/spec/properties/report/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8}};
 (vErrors ??= []).push(err90);
 errors++;
 }
 }
-}
-else {
-const err91 = {instancePath:instancePath+"/spec/report",schemaPath:"#/properties/spec/properties/report/type",keyword:"type",params:{type: "object"}};
+if(data37.deadband !== undefined){
+let data38 = data37.deadband;
+if((typeof data38 == "number") && (isFinite(data38))){
+if(data38 < 0 || isNaN(data38)){
+const err91 = {instancePath:instancePath+"/spec/report/deadband",schemaPath:"#/properties/spec/properties/report/properties/deadband/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err91);
 errors++;
 }
 }
-if(data23.desired !== undefined){
-let data38 = data23.desired;
-if(data38 && typeof data38 == "object" && !Array.isArray(data38)){
-if(Object.keys(data38).length > 1024){
-const err92 = {instancePath:instancePath+"/spec/desired",schemaPath:"#/properties/spec/properties/desired/maxProperties",keyword:"maxProperties",params:{limit: 1024}};
+else {
+const err92 = {instancePath:instancePath+"/spec/report/deadband",schemaPath:"#/properties/spec/properties/report/properties/deadband/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err92);
 errors++;
 }
 }
-else {
-const err93 = {instancePath:instancePath+"/spec/desired",schemaPath:"#/properties/spec/properties/desired/type",keyword:"type",params:{type: "object"}};
+if(data37.deadbandPercent !== undefined){
+let data39 = data37.deadbandPercent;
+if((typeof data39 == "number") && (isFinite(data39))){
+if(data39 > 100 || isNaN(data39)){
+const err93 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100}};
 (vErrors ??= []).push(err93);
 errors++;
 }
-}
-if(data23.custom !== undefined){
-let data39 = data23.custom;
-if(!(data39 && typeof data39 == "object" && !Array.isArray(data39))){
-const err94 = {instancePath:instancePath+"/spec/custom",schemaPath:"#/properties/spec/properties/custom/type",keyword:"type",params:{type: "object"}};
+if(data39 < 0 || isNaN(data39)){
+const err94 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err94);
 errors++;
 }
 }
-if(data23.modbus !== undefined){
-let data40 = data23.modbus;
-if(!((self) => equal(((((((self?.rtu !== undefined) ? 1 : 0)) + (((self?.tcp !== undefined) ? 1 : 0))) + (((self?.rtuOverTcp !== undefined) ? 1 : 0))) + (((self?.ascii !== undefined) ? 1 : 0))), 1))(data40)){
-const err95 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+else {
+const err95 = {instancePath:instancePath+"/spec/report/deadbandPercent",schemaPath:"#/properties/spec/properties/report/properties/deadbandPercent/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err95);
 errors++;
 }
-if(!((self) => ((!((self?.unit !== undefined)) || (self?.tcp !== undefined)) || (((self?.unit >= 1) && (self?.unit <= 247)))))(data40)){
-const err96 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+}
+if(data37.heartbeat !== undefined){
+let data40 = data37.heartbeat;
+if(typeof data40 === "string"){
+if(func1(data40) > 20){
+const err96 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err96);
 errors++;
 }
-if(data40 && typeof data40 == "object" && !Array.isArray(data40)){
-for(const key8 in data40){
-if(!(func0.call(schema1.properties.spec.properties.modbus.properties, key8))){
-const err97 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8}};
+if(!pattern3.test(data40)){
+const err97 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err97);
 errors++;
 }
 }
-if(data40.rtu !== undefined){
-let data41 = data40.rtu;
-if(data41 && typeof data41 == "object" && !Array.isArray(data41)){
-if(data41.port === undefined){
-const err98 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/required",keyword:"required",params:{missingProperty: "port"}};
+else {
+const err98 = {instancePath:instancePath+"/spec/report/heartbeat",schemaPath:"#/properties/spec/properties/report/properties/heartbeat/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err98);
 errors++;
 }
-for(const key9 in data41){
-if(!((((((key9 === "port") || (key9 === "baud")) || (key9 === "parity")) || (key9 === "dataBits")) || (key9 === "stopBits")) || (key9 === "rts"))){
-const err99 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
+}
+if(data37.minInterval !== undefined){
+let data41 = data37.minInterval;
+if(typeof data41 === "string"){
+if(func1(data41) > 20){
+const err99 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err99);
 errors++;
 }
-}
-if(data41.port !== undefined){
-let data42 = data41.port;
-if(typeof data42 === "string"){
-if(func1(data42) > 255){
-const err100 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(!pattern3.test(data41)){
+const err100 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err100);
 errors++;
 }
-if(func1(data42) < 1){
-const err101 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err101 = {instancePath:instancePath+"/spec/report/minInterval",schemaPath:"#/properties/spec/properties/report/properties/minInterval/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err101);
 errors++;
 }
 }
+}
 else {
-const err102 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/type",keyword:"type",params:{type: "string"}};
+const err102 = {instancePath:instancePath+"/spec/report",schemaPath:"#/properties/spec/properties/report/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err102);
 errors++;
 }
 }
-if(data41.baud !== undefined){
-let data43 = data41.baud;
-if(!(((typeof data43 == "number") && (!(data43 % 1) && !isNaN(data43))) && (isFinite(data43)))){
-const err103 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/type",keyword:"type",params:{type: "integer"}};
+if(data23.desired !== undefined){
+let data42 = data23.desired;
+if(data42 && typeof data42 == "object" && !Array.isArray(data42)){
+if(Object.keys(data42).length > 1024){
+const err103 = {instancePath:instancePath+"/spec/desired",schemaPath:"#/properties/spec/properties/desired/maxProperties",keyword:"maxProperties",params:{limit: 1024}};
 (vErrors ??= []).push(err103);
 errors++;
 }
-if((typeof data43 == "number") && (isFinite(data43))){
-if(data43 > 4000000 || isNaN(data43)){
-const err104 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
+}
+else {
+const err104 = {instancePath:instancePath+"/spec/desired",schemaPath:"#/properties/spec/properties/desired/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err104);
 errors++;
 }
-if(data43 < 50 || isNaN(data43)){
-const err105 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
+}
+if(data23.custom !== undefined){
+let data43 = data23.custom;
+if(!(data43 && typeof data43 == "object" && !Array.isArray(data43))){
+const err105 = {instancePath:instancePath+"/spec/custom",schemaPath:"#/properties/spec/properties/custom/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err105);
 errors++;
 }
 }
-}
-if(data41.parity !== undefined){
-let data44 = data41.parity;
-if(typeof data44 !== "string"){
-const err106 = {instancePath:instancePath+"/spec/modbus/rtu/parity",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/parity/type",keyword:"type",params:{type: "string"}};
+if(data23.modbus !== undefined){
+let data44 = data23.modbus;
+if(!((self) => equal(((((((self?.rtu !== undefined) ? 1 : 0)) + (((self?.tcp !== undefined) ? 1 : 0))) + (((self?.rtuOverTcp !== undefined) ? 1 : 0))) + (((self?.ascii !== undefined) ? 1 : 0))), 1))(data44)){
+const err106 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err106);
 errors++;
 }
-if(!(((data44 === "none") || (data44 === "even")) || (data44 === "odd"))){
-const err107 = {instancePath:instancePath+"/spec/modbus/rtu/parity",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/parity/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.parity.enum}};
+if(!((self) => ((!((self?.unit !== undefined)) || (self?.tcp !== undefined)) || (((self?.unit >= 1) && (self?.unit <= 247)))))(data44)){
+const err107 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err107);
 errors++;
 }
-}
-if(data41.dataBits !== undefined){
-let data45 = data41.dataBits;
-if(!((typeof data45 == "number") && (isFinite(data45)))){
-const err108 = {instancePath:instancePath+"/spec/modbus/rtu/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/dataBits/type",keyword:"type",params:{type: "number"}};
+if(data44 && typeof data44 == "object" && !Array.isArray(data44)){
+for(const key9 in data44){
+if(!(func0.call(schema1.properties.spec.properties.modbus.properties, key9))){
+const err108 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
 (vErrors ??= []).push(err108);
 errors++;
 }
-if(!((data45 === 7) || (data45 === 8))){
-const err109 = {instancePath:instancePath+"/spec/modbus/rtu/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/dataBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.dataBits.enum}};
+}
+if(data44.rtu !== undefined){
+let data45 = data44.rtu;
+if(data45 && typeof data45 == "object" && !Array.isArray(data45)){
+if(data45.port === undefined){
+const err109 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/required",keyword:"required",params:{missingProperty: "port"}};
 (vErrors ??= []).push(err109);
 errors++;
 }
-}
-if(data41.stopBits !== undefined){
-let data46 = data41.stopBits;
-if(!((typeof data46 == "number") && (isFinite(data46)))){
-const err110 = {instancePath:instancePath+"/spec/modbus/rtu/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/stopBits/type",keyword:"type",params:{type: "number"}};
+for(const key10 in data45){
+if(!((((((key10 === "port") || (key10 === "baud")) || (key10 === "parity")) || (key10 === "dataBits")) || (key10 === "stopBits")) || (key10 === "rts"))){
+const err110 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
 (vErrors ??= []).push(err110);
 errors++;
 }
-if(!((data46 === 1) || (data46 === 2))){
-const err111 = {instancePath:instancePath+"/spec/modbus/rtu/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/stopBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.stopBits.enum}};
+}
+if(data45.port !== undefined){
+let data46 = data45.port;
+if(typeof data46 === "string"){
+if(func1(data46) > 255){
+const err111 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err111);
 errors++;
 }
-}
-if(data41.rts !== undefined){
-let data47 = data41.rts;
-if(data47 && typeof data47 == "object" && !Array.isArray(data47)){
-if(data47.send === undefined){
-const err112 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/required",keyword:"required",params:{missingProperty: "send"}};
+if(func1(data46) < 1){
+const err112 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err112);
 errors++;
 }
-for(const key10 in data47){
-if(!(((key10 === "send") || (key10 === "before")) || (key10 === "after"))){
-const err113 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
+}
+else {
+const err113 = {instancePath:instancePath+"/spec/modbus/rtu/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/port/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err113);
 errors++;
 }
 }
-if(data47.send !== undefined){
-let data48 = data47.send;
-if(typeof data48 !== "string"){
-const err114 = {instancePath:instancePath+"/spec/modbus/rtu/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/send/type",keyword:"type",params:{type: "string"}};
+if(data45.baud !== undefined){
+let data47 = data45.baud;
+if(!(((typeof data47 == "number") && (!(data47 % 1) && !isNaN(data47))) && (isFinite(data47)))){
+const err114 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err114);
 errors++;
 }
-if(!((data48 === "up") || (data48 === "down"))){
-const err115 = {instancePath:instancePath+"/spec/modbus/rtu/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/send/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.rts.properties.send.enum}};
+if((typeof data47 == "number") && (isFinite(data47))){
+if(data47 > 4000000 || isNaN(data47)){
+const err115 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
 (vErrors ??= []).push(err115);
 errors++;
 }
-}
-if(data47.before !== undefined){
-let data49 = data47.before;
-if(typeof data49 === "string"){
-if(func1(data49) > 20){
-const err116 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data47 < 50 || isNaN(data47)){
+const err116 = {instancePath:instancePath+"/spec/modbus/rtu/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
 (vErrors ??= []).push(err116);
 errors++;
 }
-if(!pattern3.test(data49)){
-const err117 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+}
+if(data45.parity !== undefined){
+let data48 = data45.parity;
+if(typeof data48 !== "string"){
+const err117 = {instancePath:instancePath+"/spec/modbus/rtu/parity",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/parity/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err117);
 errors++;
 }
-}
-else {
-const err118 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/type",keyword:"type",params:{type: "string"}};
+if(!(((data48 === "none") || (data48 === "even")) || (data48 === "odd"))){
+const err118 = {instancePath:instancePath+"/spec/modbus/rtu/parity",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/parity/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.parity.enum}};
 (vErrors ??= []).push(err118);
 errors++;
 }
 }
-if(data47.after !== undefined){
-let data50 = data47.after;
-if(typeof data50 === "string"){
-if(func1(data50) > 20){
-const err119 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data45.dataBits !== undefined){
+let data49 = data45.dataBits;
+if(!((typeof data49 == "number") && (isFinite(data49)))){
+const err119 = {instancePath:instancePath+"/spec/modbus/rtu/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/dataBits/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err119);
 errors++;
 }
-if(!pattern3.test(data50)){
-const err120 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(!((data49 === 7) || (data49 === 8))){
+const err120 = {instancePath:instancePath+"/spec/modbus/rtu/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/dataBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.dataBits.enum}};
 (vErrors ??= []).push(err120);
 errors++;
 }
 }
-else {
-const err121 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/type",keyword:"type",params:{type: "string"}};
+if(data45.stopBits !== undefined){
+let data50 = data45.stopBits;
+if(!((typeof data50 == "number") && (isFinite(data50)))){
+const err121 = {instancePath:instancePath+"/spec/modbus/rtu/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/stopBits/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err121);
 errors++;
 }
-}
-}
-else {
-const err122 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/type",keyword:"type",params:{type: "object"}};
+if(!((data50 === 1) || (data50 === 2))){
+const err122 = {instancePath:instancePath+"/spec/modbus/rtu/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/stopBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.stopBits.enum}};
 (vErrors ??= []).push(err122);
 errors++;
 }
 }
-}
-else {
-const err123 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/type",keyword:"type",params:{type: "object"}};
+if(data45.rts !== undefined){
+let data51 = data45.rts;
+if(data51 && typeof data51 == "object" && !Array.isArray(data51)){
+if(data51.send === undefined){
+const err123 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/required",keyword:"required",params:{missingProperty: "send"}};
 (vErrors ??= []).push(err123);
 errors++;
 }
-}
-if(data40.ascii !== undefined){
-let data51 = data40.ascii;
-if(data51 && typeof data51 == "object" && !Array.isArray(data51)){
-if(data51.port === undefined){
-const err124 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/required",keyword:"required",params:{missingProperty: "port"}};
+for(const key11 in data51){
+if(!(((key11 === "send") || (key11 === "before")) || (key11 === "after"))){
+const err124 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11}};
 (vErrors ??= []).push(err124);
 errors++;
 }
-for(const key11 in data51){
-if(!((((((key11 === "port") || (key11 === "baud")) || (key11 === "parity")) || (key11 === "dataBits")) || (key11 === "stopBits")) || (key11 === "rts"))){
-const err125 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11}};
+}
+if(data51.send !== undefined){
+let data52 = data51.send;
+if(typeof data52 !== "string"){
+const err125 = {instancePath:instancePath+"/spec/modbus/rtu/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/send/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err125);
 errors++;
 }
-}
-if(data51.port !== undefined){
-let data52 = data51.port;
-if(typeof data52 === "string"){
-if(func1(data52) > 255){
-const err126 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(!((data52 === "up") || (data52 === "down"))){
+const err126 = {instancePath:instancePath+"/spec/modbus/rtu/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/send/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.rtu.properties.rts.properties.send.enum}};
 (vErrors ??= []).push(err126);
 errors++;
 }
-if(func1(data52) < 1){
-const err127 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data51.before !== undefined){
+let data53 = data51.before;
+if(typeof data53 === "string"){
+if(func1(data53) > 20){
+const err127 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err127);
 errors++;
 }
-}
-else {
-const err128 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data53)){
+const err128 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err128);
 errors++;
 }
 }
-if(data51.baud !== undefined){
-let data53 = data51.baud;
-if(!(((typeof data53 == "number") && (!(data53 % 1) && !isNaN(data53))) && (isFinite(data53)))){
-const err129 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/type",keyword:"type",params:{type: "integer"}};
+else {
+const err129 = {instancePath:instancePath+"/spec/modbus/rtu/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/before/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err129);
 errors++;
 }
-if((typeof data53 == "number") && (isFinite(data53))){
-if(data53 > 4000000 || isNaN(data53)){
-const err130 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
+}
+if(data51.after !== undefined){
+let data54 = data51.after;
+if(typeof data54 === "string"){
+if(func1(data54) > 20){
+const err130 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err130);
 errors++;
 }
-if(data53 < 50 || isNaN(data53)){
-const err131 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
+if(!pattern3.test(data54)){
+const err131 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err131);
 errors++;
 }
 }
-}
-if(data51.parity !== undefined){
-let data54 = data51.parity;
-if(typeof data54 !== "string"){
-const err132 = {instancePath:instancePath+"/spec/modbus/ascii/parity",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/parity/type",keyword:"type",params:{type: "string"}};
+else {
+const err132 = {instancePath:instancePath+"/spec/modbus/rtu/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/properties/after/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err132);
 errors++;
 }
-if(!(((data54 === "none") || (data54 === "even")) || (data54 === "odd"))){
-const err133 = {instancePath:instancePath+"/spec/modbus/ascii/parity",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/parity/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.parity.enum}};
+}
+}
+else {
+const err133 = {instancePath:instancePath+"/spec/modbus/rtu/rts",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/properties/rts/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err133);
 errors++;
 }
 }
-if(data51.dataBits !== undefined){
-let data55 = data51.dataBits;
-if(!((typeof data55 == "number") && (isFinite(data55)))){
-const err134 = {instancePath:instancePath+"/spec/modbus/ascii/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/dataBits/type",keyword:"type",params:{type: "number"}};
+}
+else {
+const err134 = {instancePath:instancePath+"/spec/modbus/rtu",schemaPath:"#/properties/spec/properties/modbus/properties/rtu/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err134);
 errors++;
 }
-if(!((data55 === 7) || (data55 === 8))){
-const err135 = {instancePath:instancePath+"/spec/modbus/ascii/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/dataBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.dataBits.enum}};
+}
+if(data44.ascii !== undefined){
+let data55 = data44.ascii;
+if(data55 && typeof data55 == "object" && !Array.isArray(data55)){
+if(data55.port === undefined){
+const err135 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/required",keyword:"required",params:{missingProperty: "port"}};
 (vErrors ??= []).push(err135);
 errors++;
 }
-}
-if(data51.stopBits !== undefined){
-let data56 = data51.stopBits;
-if(!((typeof data56 == "number") && (isFinite(data56)))){
-const err136 = {instancePath:instancePath+"/spec/modbus/ascii/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/stopBits/type",keyword:"type",params:{type: "number"}};
+for(const key12 in data55){
+if(!((((((key12 === "port") || (key12 === "baud")) || (key12 === "parity")) || (key12 === "dataBits")) || (key12 === "stopBits")) || (key12 === "rts"))){
+const err136 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12}};
 (vErrors ??= []).push(err136);
 errors++;
 }
-if(!((data56 === 1) || (data56 === 2))){
-const err137 = {instancePath:instancePath+"/spec/modbus/ascii/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/stopBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.stopBits.enum}};
+}
+if(data55.port !== undefined){
+let data56 = data55.port;
+if(typeof data56 === "string"){
+if(func1(data56) > 255){
+const err137 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err137);
 errors++;
 }
-}
-if(data51.rts !== undefined){
-let data57 = data51.rts;
-if(data57 && typeof data57 == "object" && !Array.isArray(data57)){
-if(data57.send === undefined){
-const err138 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/required",keyword:"required",params:{missingProperty: "send"}};
+if(func1(data56) < 1){
+const err138 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err138);
 errors++;
 }
-for(const key12 in data57){
-if(!(((key12 === "send") || (key12 === "before")) || (key12 === "after"))){
-const err139 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12}};
+}
+else {
+const err139 = {instancePath:instancePath+"/spec/modbus/ascii/port",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/port/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err139);
 errors++;
 }
 }
-if(data57.send !== undefined){
-let data58 = data57.send;
-if(typeof data58 !== "string"){
-const err140 = {instancePath:instancePath+"/spec/modbus/ascii/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/send/type",keyword:"type",params:{type: "string"}};
+if(data55.baud !== undefined){
+let data57 = data55.baud;
+if(!(((typeof data57 == "number") && (!(data57 % 1) && !isNaN(data57))) && (isFinite(data57)))){
+const err140 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err140);
 errors++;
 }
-if(!((data58 === "up") || (data58 === "down"))){
-const err141 = {instancePath:instancePath+"/spec/modbus/ascii/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/send/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.rts.properties.send.enum}};
+if((typeof data57 == "number") && (isFinite(data57))){
+if(data57 > 4000000 || isNaN(data57)){
+const err141 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
 (vErrors ??= []).push(err141);
 errors++;
 }
-}
-if(data57.before !== undefined){
-let data59 = data57.before;
-if(typeof data59 === "string"){
-if(func1(data59) > 20){
-const err142 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data57 < 50 || isNaN(data57)){
+const err142 = {instancePath:instancePath+"/spec/modbus/ascii/baud",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
 (vErrors ??= []).push(err142);
 errors++;
 }
-if(!pattern3.test(data59)){
-const err143 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+}
+if(data55.parity !== undefined){
+let data58 = data55.parity;
+if(typeof data58 !== "string"){
+const err143 = {instancePath:instancePath+"/spec/modbus/ascii/parity",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/parity/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err143);
 errors++;
 }
-}
-else {
-const err144 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/type",keyword:"type",params:{type: "string"}};
+if(!(((data58 === "none") || (data58 === "even")) || (data58 === "odd"))){
+const err144 = {instancePath:instancePath+"/spec/modbus/ascii/parity",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/parity/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.parity.enum}};
 (vErrors ??= []).push(err144);
 errors++;
 }
 }
-if(data57.after !== undefined){
-let data60 = data57.after;
-if(typeof data60 === "string"){
-if(func1(data60) > 20){
-const err145 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data55.dataBits !== undefined){
+let data59 = data55.dataBits;
+if(!((typeof data59 == "number") && (isFinite(data59)))){
+const err145 = {instancePath:instancePath+"/spec/modbus/ascii/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/dataBits/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err145);
 errors++;
 }
-if(!pattern3.test(data60)){
-const err146 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(!((data59 === 7) || (data59 === 8))){
+const err146 = {instancePath:instancePath+"/spec/modbus/ascii/dataBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/dataBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.dataBits.enum}};
 (vErrors ??= []).push(err146);
 errors++;
 }
 }
-else {
-const err147 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/type",keyword:"type",params:{type: "string"}};
+if(data55.stopBits !== undefined){
+let data60 = data55.stopBits;
+if(!((typeof data60 == "number") && (isFinite(data60)))){
+const err147 = {instancePath:instancePath+"/spec/modbus/ascii/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/stopBits/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err147);
 errors++;
 }
-}
-}
-else {
-const err148 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/type",keyword:"type",params:{type: "object"}};
+if(!((data60 === 1) || (data60 === 2))){
+const err148 = {instancePath:instancePath+"/spec/modbus/ascii/stopBits",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/stopBits/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.stopBits.enum}};
 (vErrors ??= []).push(err148);
 errors++;
 }
 }
-}
-else {
-const err149 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/type",keyword:"type",params:{type: "object"}};
+if(data55.rts !== undefined){
+let data61 = data55.rts;
+if(data61 && typeof data61 == "object" && !Array.isArray(data61)){
+if(data61.send === undefined){
+const err149 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/required",keyword:"required",params:{missingProperty: "send"}};
 (vErrors ??= []).push(err149);
 errors++;
 }
-}
-if(data40.tcp !== undefined){
-let data61 = data40.tcp;
-if(data61 && typeof data61 == "object" && !Array.isArray(data61)){
-if(data61.host === undefined){
-const err150 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/required",keyword:"required",params:{missingProperty: "host"}};
+for(const key13 in data61){
+if(!(((key13 === "send") || (key13 === "before")) || (key13 === "after"))){
+const err150 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
 (vErrors ??= []).push(err150);
 errors++;
 }
-for(const key13 in data61){
-if(!(((((key13 === "host") || (key13 === "port")) || (key13 === "window")) || (key13 === "transactionIdZero")) || (key13 === "anyUnit"))){
-const err151 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
+}
+if(data61.send !== undefined){
+let data62 = data61.send;
+if(typeof data62 !== "string"){
+const err151 = {instancePath:instancePath+"/spec/modbus/ascii/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/send/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err151);
 errors++;
 }
-}
-if(data61.host !== undefined){
-let data62 = data61.host;
-if(typeof data62 === "string"){
-if(func1(data62) > 253){
-const err152 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+if(!((data62 === "up") || (data62 === "down"))){
+const err152 = {instancePath:instancePath+"/spec/modbus/ascii/rts/send",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/send/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.modbus.properties.ascii.properties.rts.properties.send.enum}};
 (vErrors ??= []).push(err152);
 errors++;
 }
-if(func1(data62) < 1){
-const err153 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data61.before !== undefined){
+let data63 = data61.before;
+if(typeof data63 === "string"){
+if(func1(data63) > 20){
+const err153 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err153);
 errors++;
 }
-}
-else {
-const err154 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data63)){
+const err154 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err154);
 errors++;
 }
 }
-if(data61.port !== undefined){
-let data63 = data61.port;
-if(!(((typeof data63 == "number") && (!(data63 % 1) && !isNaN(data63))) && (isFinite(data63)))){
-const err155 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/type",keyword:"type",params:{type: "integer"}};
+else {
+const err155 = {instancePath:instancePath+"/spec/modbus/ascii/rts/before",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/before/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err155);
 errors++;
 }
-if((typeof data63 == "number") && (isFinite(data63))){
-if(data63 > 65535 || isNaN(data63)){
-const err156 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+}
+if(data61.after !== undefined){
+let data64 = data61.after;
+if(typeof data64 === "string"){
+if(func1(data64) > 20){
+const err156 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err156);
 errors++;
 }
-if(data63 < 1 || isNaN(data63)){
-const err157 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!pattern3.test(data64)){
+const err157 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err157);
 errors++;
 }
 }
-}
-if(data61.window !== undefined){
-let data64 = data61.window;
-if(!(((typeof data64 == "number") && (!(data64 % 1) && !isNaN(data64))) && (isFinite(data64)))){
-const err158 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/type",keyword:"type",params:{type: "integer"}};
+else {
+const err158 = {instancePath:instancePath+"/spec/modbus/ascii/rts/after",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/properties/after/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err158);
 errors++;
 }
-if((typeof data64 == "number") && (isFinite(data64))){
-if(data64 > 64 || isNaN(data64)){
-const err159 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 64}};
+}
+}
+else {
+const err159 = {instancePath:instancePath+"/spec/modbus/ascii/rts",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/properties/rts/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err159);
 errors++;
 }
-if(data64 < 1 || isNaN(data64)){
-const err160 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+}
+else {
+const err160 = {instancePath:instancePath+"/spec/modbus/ascii",schemaPath:"#/properties/spec/properties/modbus/properties/ascii/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err160);
 errors++;
 }
 }
-}
-if(data61.transactionIdZero !== undefined){
-if(typeof data61.transactionIdZero !== "boolean"){
-const err161 = {instancePath:instancePath+"/spec/modbus/tcp/transactionIdZero",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/transactionIdZero/type",keyword:"type",params:{type: "boolean"}};
+if(data44.tcp !== undefined){
+let data65 = data44.tcp;
+if(data65 && typeof data65 == "object" && !Array.isArray(data65)){
+if(data65.host === undefined){
+const err161 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/required",keyword:"required",params:{missingProperty: "host"}};
 (vErrors ??= []).push(err161);
 errors++;
 }
-}
-if(data61.anyUnit !== undefined){
-if(typeof data61.anyUnit !== "boolean"){
-const err162 = {instancePath:instancePath+"/spec/modbus/tcp/anyUnit",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/anyUnit/type",keyword:"type",params:{type: "boolean"}};
+for(const key14 in data65){
+if(!(((((key14 === "host") || (key14 === "port")) || (key14 === "window")) || (key14 === "transactionIdZero")) || (key14 === "anyUnit"))){
+const err162 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14}};
 (vErrors ??= []).push(err162);
 errors++;
 }
 }
-}
-else {
-const err163 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/type",keyword:"type",params:{type: "object"}};
+if(data65.host !== undefined){
+let data66 = data65.host;
+if(typeof data66 === "string"){
+if(func1(data66) > 253){
+const err163 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err163);
 errors++;
 }
-}
-if(data40.rtuOverTcp !== undefined){
-let data67 = data40.rtuOverTcp;
-if(data67 && typeof data67 == "object" && !Array.isArray(data67)){
-if(data67.host === undefined){
-const err164 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/required",keyword:"required",params:{missingProperty: "host"}};
+if(func1(data66) < 1){
+const err164 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err164);
 errors++;
 }
-if(data67.port === undefined){
-const err165 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/required",keyword:"required",params:{missingProperty: "port"}};
+}
+else {
+const err165 = {instancePath:instancePath+"/spec/modbus/tcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err165);
 errors++;
 }
-for(const key14 in data67){
-if(!(((key14 === "host") || (key14 === "port")) || (key14 === "baud"))){
-const err166 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14}};
+}
+if(data65.port !== undefined){
+let data67 = data65.port;
+if(!(((typeof data67 == "number") && (!(data67 % 1) && !isNaN(data67))) && (isFinite(data67)))){
+const err166 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err166);
 errors++;
 }
-}
-if(data67.host !== undefined){
-let data68 = data67.host;
-if(typeof data68 === "string"){
-if(func1(data68) > 253){
-const err167 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+if((typeof data67 == "number") && (isFinite(data67))){
+if(data67 > 65535 || isNaN(data67)){
+const err167 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err167);
 errors++;
 }
-if(func1(data68) < 1){
-const err168 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
+if(data67 < 1 || isNaN(data67)){
+const err168 = {instancePath:instancePath+"/spec/modbus/tcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err168);
 errors++;
 }
 }
-else {
-const err169 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/type",keyword:"type",params:{type: "string"}};
+}
+if(data65.window !== undefined){
+let data68 = data65.window;
+if(!(((typeof data68 == "number") && (!(data68 % 1) && !isNaN(data68))) && (isFinite(data68)))){
+const err169 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err169);
 errors++;
 }
-}
-if(data67.port !== undefined){
-let data69 = data67.port;
-if(!(((typeof data69 == "number") && (!(data69 % 1) && !isNaN(data69))) && (isFinite(data69)))){
-const err170 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/type",keyword:"type",params:{type: "integer"}};
+if((typeof data68 == "number") && (isFinite(data68))){
+if(data68 > 64 || isNaN(data68)){
+const err170 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 64}};
 (vErrors ??= []).push(err170);
 errors++;
 }
-if((typeof data69 == "number") && (isFinite(data69))){
-if(data69 > 65535 || isNaN(data69)){
-const err171 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+if(data68 < 1 || isNaN(data68)){
+const err171 = {instancePath:instancePath+"/spec/modbus/tcp/window",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err171);
 errors++;
 }
-if(data69 < 1 || isNaN(data69)){
-const err172 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+}
+if(data65.transactionIdZero !== undefined){
+if(typeof data65.transactionIdZero !== "boolean"){
+const err172 = {instancePath:instancePath+"/spec/modbus/tcp/transactionIdZero",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/transactionIdZero/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err172);
 errors++;
 }
 }
-}
-if(data67.baud !== undefined){
-let data70 = data67.baud;
-if(!(((typeof data70 == "number") && (!(data70 % 1) && !isNaN(data70))) && (isFinite(data70)))){
-const err173 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/type",keyword:"type",params:{type: "integer"}};
+if(data65.anyUnit !== undefined){
+if(typeof data65.anyUnit !== "boolean"){
+const err173 = {instancePath:instancePath+"/spec/modbus/tcp/anyUnit",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/properties/anyUnit/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err173);
 errors++;
-}
-if((typeof data70 == "number") && (isFinite(data70))){
-if(data70 > 4000000 || isNaN(data70)){
-const err174 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
-(vErrors ??= []).push(err174);
-errors++;
-}
-if(data70 < 50 || isNaN(data70)){
-const err175 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
-(vErrors ??= []).push(err175);
-errors++;
-}
 }
 }
 }
 else {
-const err176 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/type",keyword:"type",params:{type: "object"}};
+const err174 = {instancePath:instancePath+"/spec/modbus/tcp",schemaPath:"#/properties/spec/properties/modbus/properties/tcp/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err174);
+errors++;
+}
+}
+if(data44.rtuOverTcp !== undefined){
+let data71 = data44.rtuOverTcp;
+if(data71 && typeof data71 == "object" && !Array.isArray(data71)){
+if(data71.host === undefined){
+const err175 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/required",keyword:"required",params:{missingProperty: "host"}};
+(vErrors ??= []).push(err175);
+errors++;
+}
+if(data71.port === undefined){
+const err176 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/required",keyword:"required",params:{missingProperty: "port"}};
 (vErrors ??= []).push(err176);
 errors++;
 }
-}
-if(data40.unit !== undefined){
-let data71 = data40.unit;
-if(!(((typeof data71 == "number") && (!(data71 % 1) && !isNaN(data71))) && (isFinite(data71)))){
-const err177 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/type",keyword:"type",params:{type: "integer"}};
+for(const key15 in data71){
+if(!(((key15 === "host") || (key15 === "port")) || (key15 === "baud"))){
+const err177 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
 (vErrors ??= []).push(err177);
 errors++;
 }
-if((typeof data71 == "number") && (isFinite(data71))){
-if(data71 > 255 || isNaN(data71)){
-const err178 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 255}};
+}
+if(data71.host !== undefined){
+let data72 = data71.host;
+if(typeof data72 === "string"){
+if(func1(data72) > 253){
+const err178 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err178);
 errors++;
 }
-if(data71 < 0 || isNaN(data71)){
-const err179 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(func1(data72) < 1){
+const err179 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err179);
 errors++;
 }
 }
-}
-if(data40.timeout !== undefined){
-let data72 = data40.timeout;
-if(typeof data72 === "string"){
-if(func1(data72) > 20){
-const err180 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err180 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/host",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err180);
 errors++;
 }
-if(!pattern3.test(data72)){
-const err181 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data71.port !== undefined){
+let data73 = data71.port;
+if(!(((typeof data73 == "number") && (!(data73 % 1) && !isNaN(data73))) && (isFinite(data73)))){
+const err181 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err181);
 errors++;
 }
-}
-else {
-const err182 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/type",keyword:"type",params:{type: "string"}};
+if((typeof data73 == "number") && (isFinite(data73))){
+if(data73 > 65535 || isNaN(data73)){
+const err182 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err182);
 errors++;
 }
-}
-if(data40.retries !== undefined){
-let data73 = data40.retries;
-if(!(((typeof data73 == "number") && (!(data73 % 1) && !isNaN(data73))) && (isFinite(data73)))){
-const err183 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/type",keyword:"type",params:{type: "integer"}};
+if(data73 < 1 || isNaN(data73)){
+const err183 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/port",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err183);
 errors++;
 }
-if((typeof data73 == "number") && (isFinite(data73))){
-if(data73 > 10 || isNaN(data73)){
-const err184 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10}};
+}
+}
+if(data71.baud !== undefined){
+let data74 = data71.baud;
+if(!(((typeof data74 == "number") && (!(data74 % 1) && !isNaN(data74))) && (isFinite(data74)))){
+const err184 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err184);
 errors++;
 }
-if(data73 < 0 || isNaN(data73)){
-const err185 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if((typeof data74 == "number") && (isFinite(data74))){
+if(data74 > 4000000 || isNaN(data74)){
+const err185 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4000000}};
 (vErrors ??= []).push(err185);
 errors++;
 }
-}
-}
-if(data40.busyRetries !== undefined){
-let data74 = data40.busyRetries;
-if(!(((typeof data74 == "number") && (!(data74 % 1) && !isNaN(data74))) && (isFinite(data74)))){
-const err186 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/type",keyword:"type",params:{type: "integer"}};
+if(data74 < 50 || isNaN(data74)){
+const err186 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp/baud",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50}};
 (vErrors ??= []).push(err186);
 errors++;
 }
-if((typeof data74 == "number") && (isFinite(data74))){
-if(data74 > 20 || isNaN(data74)){
-const err187 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 20}};
+}
+}
+}
+else {
+const err187 = {instancePath:instancePath+"/spec/modbus/rtuOverTcp",schemaPath:"#/properties/spec/properties/modbus/properties/rtuOverTcp/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err187);
 errors++;
 }
-if(data74 < 0 || isNaN(data74)){
-const err188 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data44.unit !== undefined){
+let data75 = data44.unit;
+if(!(((typeof data75 == "number") && (!(data75 % 1) && !isNaN(data75))) && (isFinite(data75)))){
+const err188 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err188);
 errors++;
 }
-}
-}
-if(data40.busyWait !== undefined){
-let data75 = data40.busyWait;
-if(typeof data75 === "string"){
-if(func1(data75) > 20){
-const err189 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/maxLength",keyword:"maxLength",params:{limit: 20}};
+if((typeof data75 == "number") && (isFinite(data75))){
+if(data75 > 255 || isNaN(data75)){
+const err189 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 255}};
 (vErrors ??= []).push(err189);
 errors++;
 }
-if(!pattern3.test(data75)){
-const err190 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(data75 < 0 || isNaN(data75)){
+const err190 = {instancePath:instancePath+"/spec/modbus/unit",schemaPath:"#/properties/spec/properties/modbus/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err190);
 errors++;
 }
 }
-else {
-const err191 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/type",keyword:"type",params:{type: "string"}};
+}
+if(data44.timeout !== undefined){
+let data76 = data44.timeout;
+if(typeof data76 === "string"){
+if(func1(data76) > 20){
+const err191 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err191);
 errors++;
 }
-}
-if(data40.pauseAfterConnect !== undefined){
-let data76 = data40.pauseAfterConnect;
-if(typeof data76 === "string"){
-if(func1(data76) > 20){
-const err192 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern3.test(data76)){
+const err192 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err192);
 errors++;
 }
-if(!pattern3.test(data76)){
-const err193 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err193 = {instancePath:instancePath+"/spec/modbus/timeout",schemaPath:"#/properties/spec/properties/modbus/properties/timeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err193);
 errors++;
 }
 }
-else {
-const err194 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/type",keyword:"type",params:{type: "string"}};
+if(data44.retries !== undefined){
+let data77 = data44.retries;
+if(!(((typeof data77 == "number") && (!(data77 % 1) && !isNaN(data77))) && (isFinite(data77)))){
+const err194 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err194);
 errors++;
 }
-}
-if(data40.pauseBetweenRequests !== undefined){
-let data77 = data40.pauseBetweenRequests;
-if(typeof data77 === "string"){
-if(func1(data77) > 20){
-const err195 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/maxLength",keyword:"maxLength",params:{limit: 20}};
+if((typeof data77 == "number") && (isFinite(data77))){
+if(data77 > 10 || isNaN(data77)){
+const err195 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10}};
 (vErrors ??= []).push(err195);
 errors++;
 }
-if(!pattern3.test(data77)){
-const err196 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(data77 < 0 || isNaN(data77)){
+const err196 = {instancePath:instancePath+"/spec/modbus/retries",schemaPath:"#/properties/spec/properties/modbus/properties/retries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err196);
 errors++;
 }
 }
-else {
-const err197 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/type",keyword:"type",params:{type: "string"}};
+}
+if(data44.busyRetries !== undefined){
+let data78 = data44.busyRetries;
+if(!(((typeof data78 == "number") && (!(data78 % 1) && !isNaN(data78))) && (isFinite(data78)))){
+const err197 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err197);
 errors++;
 }
-}
-if(data40.retryFirstRequest !== undefined){
-if(typeof data40.retryFirstRequest !== "boolean"){
-const err198 = {instancePath:instancePath+"/spec/modbus/retryFirstRequest",schemaPath:"#/properties/spec/properties/modbus/properties/retryFirstRequest/type",keyword:"type",params:{type: "boolean"}};
+if((typeof data78 == "number") && (isFinite(data78))){
+if(data78 > 20 || isNaN(data78)){
+const err198 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 20}};
 (vErrors ??= []).push(err198);
 errors++;
 }
-}
-if(data40.closeAfterGather !== undefined){
-if(typeof data40.closeAfterGather !== "boolean"){
-const err199 = {instancePath:instancePath+"/spec/modbus/closeAfterGather",schemaPath:"#/properties/spec/properties/modbus/properties/closeAfterGather/type",keyword:"type",params:{type: "boolean"}};
+if(data78 < 0 || isNaN(data78)){
+const err199 = {instancePath:instancePath+"/spec/modbus/busyRetries",schemaPath:"#/properties/spec/properties/modbus/properties/busyRetries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err199);
 errors++;
 }
 }
-if(data40.shift !== undefined){
-let data80 = data40.shift;
-if(!(((typeof data80 == "number") && (!(data80 % 1) && !isNaN(data80))) && (isFinite(data80)))){
-const err200 = {instancePath:instancePath+"/spec/modbus/shift",schemaPath:"#/properties/spec/properties/modbus/properties/shift/type",keyword:"type",params:{type: "integer"}};
+}
+if(data44.busyWait !== undefined){
+let data79 = data44.busyWait;
+if(typeof data79 === "string"){
+if(func1(data79) > 20){
+const err200 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err200);
 errors++;
 }
-if((typeof data80 == "number") && (isFinite(data80))){
-if(data80 > 65535 || isNaN(data80)){
-const err201 = {instancePath:instancePath+"/spec/modbus/shift",schemaPath:"#/properties/spec/properties/modbus/properties/shift/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+if(!pattern3.test(data79)){
+const err201 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err201);
 errors++;
 }
-if(data80 < -65535 || isNaN(data80)){
-const err202 = {instancePath:instancePath+"/spec/modbus/shift",schemaPath:"#/properties/spec/properties/modbus/properties/shift/minimum",keyword:"minimum",params:{comparison: ">=", limit: -65535}};
+}
+else {
+const err202 = {instancePath:instancePath+"/spec/modbus/busyWait",schemaPath:"#/properties/spec/properties/modbus/properties/busyWait/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err202);
 errors++;
 }
 }
-}
-if(data40.turnaround !== undefined){
-let data81 = data40.turnaround;
-if(typeof data81 === "string"){
-if(func1(data81) > 20){
-const err203 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data44.pauseAfterConnect !== undefined){
+let data80 = data44.pauseAfterConnect;
+if(typeof data80 === "string"){
+if(func1(data80) > 20){
+const err203 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err203);
 errors++;
 }
-if(!pattern3.test(data81)){
-const err204 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(!pattern3.test(data80)){
+const err204 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err204);
 errors++;
 }
 }
 else {
-const err205 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/type",keyword:"type",params:{type: "string"}};
+const err205 = {instancePath:instancePath+"/spec/modbus/pauseAfterConnect",schemaPath:"#/properties/spec/properties/modbus/properties/pauseAfterConnect/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err205);
 errors++;
 }
 }
-}
-else {
-const err206 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+if(data44.pauseBetweenRequests !== undefined){
+let data81 = data44.pauseBetweenRequests;
+if(typeof data81 === "string"){
+if(func1(data81) > 20){
+const err206 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err206);
 errors++;
 }
-}
-if(data23.mqtt !== undefined){
-let data82 = data23.mqtt;
-if(!((self) => (!((self?.tls !== undefined)) || (((self?.broker !== undefined) && (self?.broker?.startsWith("mqtts://") ?? false)))))(data82)){
-const err207 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(!pattern3.test(data81)){
+const err207 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err207);
 errors++;
 }
-if(!((self) => (!((self?.username !== undefined)) || (((self?.broker !== undefined) && !equal(self?.broker, "local")))))(data82)){
-const err208 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+}
+else {
+const err208 = {instancePath:instancePath+"/spec/modbus/pauseBetweenRequests",schemaPath:"#/properties/spec/properties/modbus/properties/pauseBetweenRequests/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err208);
 errors++;
 }
-if(data82 && typeof data82 == "object" && !Array.isArray(data82)){
-for(const key15 in data82){
-if(!(func0.call(schema1.properties.spec.properties.mqtt.properties, key15))){
-const err209 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15}};
+}
+if(data44.retryFirstRequest !== undefined){
+if(typeof data44.retryFirstRequest !== "boolean"){
+const err209 = {instancePath:instancePath+"/spec/modbus/retryFirstRequest",schemaPath:"#/properties/spec/properties/modbus/properties/retryFirstRequest/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err209);
 errors++;
 }
 }
-if(data82.broker !== undefined){
-let data83 = data82.broker;
-if(typeof data83 === "string"){
-if(func1(data83) > 512){
-const err210 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data44.closeAfterGather !== undefined){
+if(typeof data44.closeAfterGather !== "boolean"){
+const err210 = {instancePath:instancePath+"/spec/modbus/closeAfterGather",schemaPath:"#/properties/spec/properties/modbus/properties/closeAfterGather/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err210);
 errors++;
 }
-if(!pattern34.test(data83)){
-const err211 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/pattern",keyword:"pattern",params:{pattern: "^(local|mqtts?://[^\\s/@]+/?)$"}};
+}
+if(data44.shift !== undefined){
+let data84 = data44.shift;
+if(!(((typeof data84 == "number") && (!(data84 % 1) && !isNaN(data84))) && (isFinite(data84)))){
+const err211 = {instancePath:instancePath+"/spec/modbus/shift",schemaPath:"#/properties/spec/properties/modbus/properties/shift/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err211);
 errors++;
 }
-}
-else {
-const err212 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/type",keyword:"type",params:{type: "string"}};
+if((typeof data84 == "number") && (isFinite(data84))){
+if(data84 > 65535 || isNaN(data84)){
+const err212 = {instancePath:instancePath+"/spec/modbus/shift",schemaPath:"#/properties/spec/properties/modbus/properties/shift/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err212);
 errors++;
 }
-}
-if(data82.base !== undefined){
-let data84 = data82.base;
-if(typeof data84 === "string"){
-if(func1(data84) > 512){
-const err213 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data84 < -65535 || isNaN(data84)){
+const err213 = {instancePath:instancePath+"/spec/modbus/shift",schemaPath:"#/properties/spec/properties/modbus/properties/shift/minimum",keyword:"minimum",params:{comparison: ">=", limit: -65535}};
 (vErrors ??= []).push(err213);
 errors++;
 }
-if(func1(data84) < 1){
-const err214 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/minLength",keyword:"minLength",params:{limit: 1}};
+}
+}
+if(data44.turnaround !== undefined){
+let data85 = data44.turnaround;
+if(typeof data85 === "string"){
+if(func1(data85) > 20){
+const err214 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err214);
 errors++;
 }
-}
-else {
-const err215 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data85)){
+const err215 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err215);
 errors++;
 }
 }
-if(data82.device !== undefined){
-let data85 = data82.device;
-if(typeof data85 === "string"){
-if(func1(data85) > 512){
-const err216 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err216 = {instancePath:instancePath+"/spec/modbus/turnaround",schemaPath:"#/properties/spec/properties/modbus/properties/turnaround/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err216);
 errors++;
 }
-if(func1(data85) < 1){
-const err217 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+}
+}
+else {
+const err217 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err217);
 errors++;
 }
 }
-else {
-const err218 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/type",keyword:"type",params:{type: "string"}};
+if(data23.mqtt !== undefined){
+let data86 = data23.mqtt;
+if(!((self) => (!((self?.tls !== undefined)) || (((self?.broker !== undefined) && (self?.broker?.startsWith("mqtts://") ?? false)))))(data86)){
+const err218 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err218);
 errors++;
 }
-}
-if(data82.client !== undefined){
-let data86 = data82.client;
-if(typeof data86 === "string"){
-if(func1(data86) > 512){
-const err219 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(!((self) => (!((self?.username !== undefined)) || (((self?.broker !== undefined) && !equal(self?.broker, "local")))))(data86)){
+const err219 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err219);
 errors++;
 }
-if(func1(data86) < 1){
-const err220 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/minLength",keyword:"minLength",params:{limit: 1}};
+if(data86 && typeof data86 == "object" && !Array.isArray(data86)){
+for(const key16 in data86){
+if(!(func0.call(schema1.properties.spec.properties.mqtt.properties, key16))){
+const err220 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
 (vErrors ??= []).push(err220);
 errors++;
 }
 }
-else {
-const err221 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/type",keyword:"type",params:{type: "string"}};
+if(data86.broker !== undefined){
+let data87 = data86.broker;
+if(typeof data87 === "string"){
+if(func1(data87) > 512){
+const err221 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err221);
 errors++;
 }
-}
-if(data82.username !== undefined){
-let data87 = data82.username;
-if(typeof data87 === "string"){
-if(func1(data87) > 256){
-const err222 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(!pattern36.test(data87)){
+const err222 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/pattern",keyword:"pattern",params:{pattern: "^(local|mqtts?://[^\\s/@]+/?)$"}};
 (vErrors ??= []).push(err222);
 errors++;
 }
 }
 else {
-const err223 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/type",keyword:"type",params:{type: "string"}};
+const err223 = {instancePath:instancePath+"/spec/mqtt/broker",schemaPath:"#/properties/spec/properties/mqtt/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err223);
 errors++;
 }
 }
-if(data82.passwordFile !== undefined){
-let data88 = data82.passwordFile;
+if(data86.base !== undefined){
+let data88 = data86.base;
 if(typeof data88 === "string"){
-if(func1(data88) > 1024){
-const err224 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(func1(data88) > 512){
+const err224 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err224);
 errors++;
 }
-}
-else {
-const err225 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+if(func1(data88) < 1){
+const err225 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err225);
 errors++;
 }
 }
-if(data82.clientId !== undefined){
-let data89 = data82.clientId;
-if(typeof data89 === "string"){
-if(func1(data89) > 128){
-const err226 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/maxLength",keyword:"maxLength",params:{limit: 128}};
+else {
+const err226 = {instancePath:instancePath+"/spec/mqtt/base",schemaPath:"#/properties/spec/properties/mqtt/properties/base/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err226);
 errors++;
 }
 }
-else {
-const err227 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/type",keyword:"type",params:{type: "string"}};
+if(data86.device !== undefined){
+let data89 = data86.device;
+if(typeof data89 === "string"){
+if(func1(data89) > 512){
+const err227 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err227);
 errors++;
 }
-}
-if(data82.tls !== undefined){
-let data90 = data82.tls;
-if(data90 && typeof data90 == "object" && !Array.isArray(data90)){
-for(const key16 in data90){
-if(!((((key16 === "caFile") || (key16 === "certFile")) || (key16 === "keyFile")) || (key16 === "servername"))){
-const err228 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key16}};
+if(func1(data89) < 1){
+const err228 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err228);
 errors++;
 }
 }
-if(data90.caFile !== undefined){
-let data91 = data90.caFile;
-if(typeof data91 === "string"){
-if(func1(data91) > 1024){
-const err229 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+else {
+const err229 = {instancePath:instancePath+"/spec/mqtt/device",schemaPath:"#/properties/spec/properties/mqtt/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err229);
 errors++;
 }
 }
-else {
-const err230 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/type",keyword:"type",params:{type: "string"}};
+if(data86.client !== undefined){
+let data90 = data86.client;
+if(typeof data90 === "string"){
+if(func1(data90) > 512){
+const err230 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err230);
 errors++;
 }
-}
-if(data90.certFile !== undefined){
-let data92 = data90.certFile;
-if(typeof data92 === "string"){
-if(func1(data92) > 1024){
-const err231 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(func1(data90) < 1){
+const err231 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err231);
 errors++;
 }
 }
 else {
-const err232 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/type",keyword:"type",params:{type: "string"}};
+const err232 = {instancePath:instancePath+"/spec/mqtt/client",schemaPath:"#/properties/spec/properties/mqtt/properties/client/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err232);
 errors++;
 }
 }
-if(data90.keyFile !== undefined){
-let data93 = data90.keyFile;
-if(typeof data93 === "string"){
-if(func1(data93) > 1024){
-const err233 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(data86.username !== undefined){
+let data91 = data86.username;
+if(typeof data91 === "string"){
+if(func1(data91) > 256){
+const err233 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err233);
 errors++;
 }
 }
 else {
-const err234 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+const err234 = {instancePath:instancePath+"/spec/mqtt/username",schemaPath:"#/properties/spec/properties/mqtt/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err234);
 errors++;
 }
 }
-if(data90.servername !== undefined){
-let data94 = data90.servername;
-if(typeof data94 === "string"){
-if(func1(data94) > 253){
-const err235 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/maxLength",keyword:"maxLength",params:{limit: 253}};
+if(data86.passwordFile !== undefined){
+let data92 = data86.passwordFile;
+if(typeof data92 === "string"){
+if(func1(data92) > 1024){
+const err235 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err235);
 errors++;
 }
 }
 else {
-const err236 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/type",keyword:"type",params:{type: "string"}};
+const err236 = {instancePath:instancePath+"/spec/mqtt/passwordFile",schemaPath:"#/properties/spec/properties/mqtt/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err236);
 errors++;
 }
 }
-}
-else {
-const err237 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/type",keyword:"type",params:{type: "object"}};
+if(data86.clientId !== undefined){
+let data93 = data86.clientId;
+if(typeof data93 === "string"){
+if(func1(data93) > 128){
+const err237 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err237);
 errors++;
 }
 }
-if(data82.sparkplug !== undefined){
-let data95 = data82.sparkplug;
-if(data95 && typeof data95 == "object" && !Array.isArray(data95)){
-if(data95.group === undefined){
-const err238 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "group"}};
+else {
+const err238 = {instancePath:instancePath+"/spec/mqtt/clientId",schemaPath:"#/properties/spec/properties/mqtt/properties/clientId/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err238);
 errors++;
 }
-if(data95.node === undefined){
-const err239 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "node"}};
+}
+if(data86.tls !== undefined){
+let data94 = data86.tls;
+if(data94 && typeof data94 == "object" && !Array.isArray(data94)){
+for(const key17 in data94){
+if(!((((key17 === "caFile") || (key17 === "certFile")) || (key17 === "keyFile")) || (key17 === "servername"))){
+const err239 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
 (vErrors ??= []).push(err239);
 errors++;
 }
-for(const key17 in data95){
-if(!(((key17 === "group") || (key17 === "node")) || (key17 === "device"))){
-const err240 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key17}};
+}
+if(data94.caFile !== undefined){
+let data95 = data94.caFile;
+if(typeof data95 === "string"){
+if(func1(data95) > 1024){
+const err240 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err240);
 errors++;
 }
 }
-if(data95.group !== undefined){
-let data96 = data95.group;
-if(typeof data96 === "string"){
-if(func1(data96) > 256){
-const err241 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/maxLength",keyword:"maxLength",params:{limit: 256}};
+else {
+const err241 = {instancePath:instancePath+"/spec/mqtt/tls/caFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/caFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err241);
 errors++;
 }
-if(func1(data96) < 1){
-const err242 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data94.certFile !== undefined){
+let data96 = data94.certFile;
+if(typeof data96 === "string"){
+if(func1(data96) > 1024){
+const err242 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err242);
 errors++;
 }
-if(!pattern35.test(data96)){
-const err243 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+}
+else {
+const err243 = {instancePath:instancePath+"/spec/mqtt/tls/certFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/certFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err243);
 errors++;
 }
 }
-else {
-const err244 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/type",keyword:"type",params:{type: "string"}};
+if(data94.keyFile !== undefined){
+let data97 = data94.keyFile;
+if(typeof data97 === "string"){
+if(func1(data97) > 1024){
+const err244 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err244);
 errors++;
 }
 }
-if(data95.node !== undefined){
-let data97 = data95.node;
-if(typeof data97 === "string"){
-if(func1(data97) > 256){
-const err245 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/maxLength",keyword:"maxLength",params:{limit: 256}};
+else {
+const err245 = {instancePath:instancePath+"/spec/mqtt/tls/keyFile",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/keyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err245);
 errors++;
 }
-if(func1(data97) < 1){
-const err246 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data94.servername !== undefined){
+let data98 = data94.servername;
+if(typeof data98 === "string"){
+if(func1(data98) > 253){
+const err246 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err246);
 errors++;
 }
-if(!pattern35.test(data97)){
-const err247 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+}
+else {
+const err247 = {instancePath:instancePath+"/spec/mqtt/tls/servername",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/properties/servername/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err247);
 errors++;
 }
 }
+}
 else {
-const err248 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/type",keyword:"type",params:{type: "string"}};
+const err248 = {instancePath:instancePath+"/spec/mqtt/tls",schemaPath:"#/properties/spec/properties/mqtt/properties/tls/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err248);
 errors++;
 }
 }
-if(data95.device !== undefined){
-let data98 = data95.device;
-if(typeof data98 === "string"){
-if(func1(data98) > 256){
-const err249 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(data86.sparkplug !== undefined){
+let data99 = data86.sparkplug;
+if(data99 && typeof data99 == "object" && !Array.isArray(data99)){
+if(data99.group === undefined){
+const err249 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "group"}};
 (vErrors ??= []).push(err249);
 errors++;
 }
-if(func1(data98) < 1){
-const err250 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+if(data99.node === undefined){
+const err250 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/required",keyword:"required",params:{missingProperty: "node"}};
 (vErrors ??= []).push(err250);
 errors++;
 }
-if(!pattern35.test(data98)){
-const err251 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
+for(const key18 in data99){
+if(!(((key18 === "group") || (key18 === "node")) || (key18 === "device"))){
+const err251 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
 (vErrors ??= []).push(err251);
 errors++;
 }
 }
-else {
-const err252 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/type",keyword:"type",params:{type: "string"}};
+if(data99.group !== undefined){
+let data100 = data99.group;
+if(typeof data100 === "string"){
+if(func1(data100) > 256){
+const err252 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err252);
 errors++;
 }
-}
-}
-else {
-const err253 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/type",keyword:"type",params:{type: "object"}};
+if(func1(data100) < 1){
+const err253 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err253);
 errors++;
 }
-}
-if(data82.qos !== undefined){
-let data99 = data82.qos;
-if(!(((typeof data99 == "number") && (!(data99 % 1) && !isNaN(data99))) && (isFinite(data99)))){
-const err254 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "integer"}};
+if(!pattern37.test(data100)){
+const err254 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err254);
 errors++;
 }
-if((typeof data99 == "number") && (isFinite(data99))){
-if(data99 > 1 || isNaN(data99)){
-const err255 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+}
+else {
+const err255 = {instancePath:instancePath+"/spec/mqtt/sparkplug/group",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/group/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err255);
 errors++;
 }
-if(data99 < 0 || isNaN(data99)){
-const err256 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data99.node !== undefined){
+let data101 = data99.node;
+if(typeof data101 === "string"){
+if(func1(data101) > 256){
+const err256 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err256);
 errors++;
 }
-}
-}
-}
-else {
-const err257 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+if(func1(data101) < 1){
+const err257 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err257);
 errors++;
 }
-}
-if(data23.ble !== undefined){
-let data100 = data23.ble;
-if(!((self) => !((((self?.bindKey !== undefined) && (self?.bindKeyFile !== undefined)))))(data100)){
-const err258 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(!pattern37.test(data101)){
+const err258 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err258);
 errors++;
 }
-if(data100 && typeof data100 == "object" && !Array.isArray(data100)){
-if(data100.mac === undefined){
-const err259 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/required",keyword:"required",params:{missingProperty: "mac"}};
+}
+else {
+const err259 = {instancePath:instancePath+"/spec/mqtt/sparkplug/node",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/node/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err259);
 errors++;
 }
-for(const key18 in data100){
-if(!(func0.call(schema1.properties.spec.properties.ble.properties, key18))){
-const err260 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
+}
+if(data99.device !== undefined){
+let data102 = data99.device;
+if(typeof data102 === "string"){
+if(func1(data102) > 256){
+const err260 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err260);
 errors++;
 }
-}
-if(data100.mac !== undefined){
-let data101 = data100.mac;
-if(typeof data101 === "string"){
-if(func1(data101) > 17){
-const err261 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/maxLength",keyword:"maxLength",params:{limit: 17}};
+if(func1(data102) < 1){
+const err261 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err261);
 errors++;
 }
-if(!pattern38.test(data101)){
-const err262 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
+if(!pattern37.test(data102)){
+const err262 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err262);
 errors++;
 }
 }
 else {
-const err263 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/type",keyword:"type",params:{type: "string"}};
+const err263 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err263);
 errors++;
 }
 }
-if(data100.addressType !== undefined){
-let data102 = data100.addressType;
-if(typeof data102 !== "string"){
-const err264 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/type",keyword:"type",params:{type: "string"}};
+}
+else {
+const err264 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err264);
 errors++;
 }
-if(!((data102 === "public") || (data102 === "random"))){
-const err265 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.ble.properties.addressType.enum}};
+}
+if(data86.qos !== undefined){
+let data103 = data86.qos;
+if(!(((typeof data103 == "number") && (!(data103 % 1) && !isNaN(data103))) && (isFinite(data103)))){
+const err265 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err265);
 errors++;
 }
-}
-if(data100.bindKey !== undefined){
-let data103 = data100.bindKey;
-if(typeof data103 === "string"){
-if(func1(data103) > 32){
-const err266 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/maxLength",keyword:"maxLength",params:{limit: 32}};
+if((typeof data103 == "number") && (isFinite(data103))){
+if(data103 > 1 || isNaN(data103)){
+const err266 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
 (vErrors ??= []).push(err266);
 errors++;
 }
-if(!pattern39.test(data103)){
-const err267 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
+if(data103 < 0 || isNaN(data103)){
+const err267 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err267);
 errors++;
 }
 }
+}
+}
 else {
-const err268 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/type",keyword:"type",params:{type: "string"}};
+const err268 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err268);
 errors++;
 }
 }
-if(data100.bindKeyFile !== undefined){
-let data104 = data100.bindKeyFile;
-if(typeof data104 === "string"){
-if(func1(data104) > 255){
-const err269 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(data23.ble !== undefined){
+let data104 = data23.ble;
+if(!((self) => !((((self?.bindKey !== undefined) && (self?.bindKeyFile !== undefined)))))(data104)){
+const err269 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err269);
 errors++;
 }
-if(func1(data104) < 1){
-const err270 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/minLength",keyword:"minLength",params:{limit: 1}};
+if(data104 && typeof data104 == "object" && !Array.isArray(data104)){
+if(data104.mac === undefined){
+const err270 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/required",keyword:"required",params:{missingProperty: "mac"}};
 (vErrors ??= []).push(err270);
 errors++;
 }
-}
-else {
-const err271 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/type",keyword:"type",params:{type: "string"}};
+for(const key19 in data104){
+if(!(func0.call(schema1.properties.spec.properties.ble.properties, key19))){
+const err271 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
 (vErrors ??= []).push(err271);
 errors++;
 }
 }
-if(data100.adapter !== undefined){
-let data105 = data100.adapter;
+if(data104.mac !== undefined){
+let data105 = data104.mac;
 if(typeof data105 === "string"){
-if(func1(data105) > 255){
-const err272 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(func1(data105) > 17){
+const err272 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/maxLength",keyword:"maxLength",params:{limit: 17}};
 (vErrors ??= []).push(err272);
 errors++;
 }
-if(func1(data105) < 1){
-const err273 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/minLength",keyword:"minLength",params:{limit: 1}};
+if(!pattern40.test(data105)){
+const err273 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err273);
 errors++;
 }
 }
 else {
-const err274 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/type",keyword:"type",params:{type: "string"}};
+const err274 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err274);
 errors++;
 }
 }
-if(data100.baud !== undefined){
-let data106 = data100.baud;
-if(!(((typeof data106 == "number") && (!(data106 % 1) && !isNaN(data106))) && (isFinite(data106)))){
-const err275 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/type",keyword:"type",params:{type: "integer"}};
+if(data104.addressType !== undefined){
+let data106 = data104.addressType;
+if(typeof data106 !== "string"){
+const err275 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err275);
 errors++;
 }
-if((typeof data106 == "number") && (isFinite(data106))){
-if(data106 > 12000000 || isNaN(data106)){
-const err276 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 12000000}};
+if(!((data106 === "public") || (data106 === "random"))){
+const err276 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.ble.properties.addressType.enum}};
 (vErrors ??= []).push(err276);
 errors++;
 }
-if(data106 < 9600 || isNaN(data106)){
-const err277 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 9600}};
+}
+if(data104.bindKey !== undefined){
+let data107 = data104.bindKey;
+if(typeof data107 === "string"){
+if(func1(data107) > 32){
+const err277 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/maxLength",keyword:"maxLength",params:{limit: 32}};
 (vErrors ??= []).push(err277);
 errors++;
 }
-}
-}
-if(data100.timeout !== undefined){
-let data107 = data100.timeout;
-if(typeof data107 === "string"){
-if(func1(data107) > 20){
-const err278 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(!pattern41.test(data107)){
+const err278 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
 (vErrors ??= []).push(err278);
 errors++;
 }
-if(!pattern3.test(data107)){
-const err279 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err279 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err279);
 errors++;
 }
 }
-else {
-const err280 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/type",keyword:"type",params:{type: "string"}};
+if(data104.bindKeyFile !== undefined){
+let data108 = data104.bindKeyFile;
+if(typeof data108 === "string"){
+if(func1(data108) > 255){
+const err280 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err280);
 errors++;
 }
-}
-if(data100.connectTimeout !== undefined){
-let data108 = data100.connectTimeout;
-if(typeof data108 === "string"){
-if(func1(data108) > 20){
-const err281 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(func1(data108) < 1){
+const err281 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err281);
 errors++;
 }
-if(!pattern3.test(data108)){
-const err282 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err282 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err282);
 errors++;
 }
 }
-else {
-const err283 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/type",keyword:"type",params:{type: "string"}};
+if(data104.adapter !== undefined){
+let data109 = data104.adapter;
+if(typeof data109 === "string"){
+if(func1(data109) > 255){
+const err283 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err283);
 errors++;
 }
-}
-if(data100.silentAfter !== undefined){
-let data109 = data100.silentAfter;
-if(typeof data109 === "string"){
-if(func1(data109) > 20){
-const err284 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(func1(data109) < 1){
+const err284 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err284);
 errors++;
 }
-if(!pattern3.test(data109)){
-const err285 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+else {
+const err285 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err285);
 errors++;
 }
 }
-else {
-const err286 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/type",keyword:"type",params:{type: "string"}};
+if(data104.baud !== undefined){
+let data110 = data104.baud;
+if(!(((typeof data110 == "number") && (!(data110 % 1) && !isNaN(data110))) && (isFinite(data110)))){
+const err286 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err286);
 errors++;
 }
-}
-}
-else {
-const err287 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+if((typeof data110 == "number") && (isFinite(data110))){
+if(data110 > 12000000 || isNaN(data110)){
+const err287 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 12000000}};
 (vErrors ??= []).push(err287);
 errors++;
 }
-}
-if(data23.lora !== undefined){
-let data110 = data23.lora;
-if(!((self) => equal((((((self?.server !== undefined) ? 1 : 0)) + (((self?.chirpstack !== undefined) ? 1 : 0))) + (((self?.tts !== undefined) ? 1 : 0))), 1))(data110)){
-const err288 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(data110 < 9600 || isNaN(data110)){
+const err288 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 9600}};
 (vErrors ??= []).push(err288);
 errors++;
 }
-if(!((self) => (((!((self?.server !== undefined)) || (self?.keyFile !== undefined)) || (self?.appKey !== undefined)) || ((((self?.devAddr !== undefined) && (self?.nwkSKey !== undefined)) && (self?.appSKey !== undefined)))))(data110)){
-const err289 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+}
+}
+if(data104.timeout !== undefined){
+let data111 = data104.timeout;
+if(typeof data111 === "string"){
+if(func1(data111) > 20){
+const err289 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err289);
 errors++;
 }
-if(!((self) => !((((self?.appKey !== undefined) && (self?.devAddr !== undefined)))))(data110)){
-const err290 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+if(!pattern3.test(data111)){
+const err290 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err290);
 errors++;
 }
-if(!((self) => (!((self?.listen !== undefined)) || (self?.server !== undefined)))(data110)){
-const err291 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
+}
+else {
+const err291 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err291);
 errors++;
 }
-if(data110 && typeof data110 == "object" && !Array.isArray(data110)){
-if(data110.devEui === undefined){
-const err292 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/required",keyword:"required",params:{missingProperty: "devEui"}};
+}
+if(data104.connectTimeout !== undefined){
+let data112 = data104.connectTimeout;
+if(typeof data112 === "string"){
+if(func1(data112) > 20){
+const err292 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err292);
 errors++;
 }
-for(const key19 in data110){
-if(!(func0.call(schema1.properties.spec.properties.lora.properties, key19))){
-const err293 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
+if(!pattern3.test(data112)){
+const err293 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err293);
 errors++;
 }
 }
-if(data110.devEui !== undefined){
-let data111 = data110.devEui;
-if(typeof data111 === "string"){
-if(func1(data111) > 23){
-const err294 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+else {
+const err294 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err294);
 errors++;
 }
-if(!pattern43.test(data111)){
-const err295 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+}
+if(data104.silentAfter !== undefined){
+let data113 = data104.silentAfter;
+if(typeof data113 === "string"){
+if(func1(data113) > 20){
+const err295 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err295);
 errors++;
 }
-}
-else {
-const err296 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data113)){
+const err296 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err296);
 errors++;
 }
 }
-if(data110.joinEui !== undefined){
-let data112 = data110.joinEui;
-if(typeof data112 === "string"){
-if(func1(data112) > 23){
-const err297 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+else {
+const err297 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err297);
 errors++;
 }
-if(!pattern43.test(data112)){
-const err298 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+}
+}
+else {
+const err298 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err298);
 errors++;
 }
 }
-else {
-const err299 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/type",keyword:"type",params:{type: "string"}};
+if(data23.lora !== undefined){
+let data114 = data23.lora;
+if(!((self) => equal((((((self?.server !== undefined) ? 1 : 0)) + (((self?.chirpstack !== undefined) ? 1 : 0))) + (((self?.tts !== undefined) ? 1 : 0))), 1))(data114)){
+const err299 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err299);
 errors++;
 }
-}
-if(data110.appKey !== undefined){
-let data113 = data110.appKey;
-if(typeof data113 === "string"){
-if(func1(data113) > 47){
-const err300 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+if(!((self) => (((!((self?.server !== undefined)) || (self?.keyFile !== undefined)) || (self?.appKey !== undefined)) || ((((self?.devAddr !== undefined) && (self?.nwkSKey !== undefined)) && (self?.appSKey !== undefined)))))(data114)){
+const err300 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err300);
 errors++;
 }
-if(!pattern45.test(data113)){
-const err301 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+if(!((self) => !((((self?.appKey !== undefined) && (self?.devAddr !== undefined)))))(data114)){
+const err301 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
 (vErrors ??= []).push(err301);
 errors++;
 }
-}
-else {
-const err302 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/type",keyword:"type",params:{type: "string"}};
+if(!((self) => (!((self?.listen !== undefined)) || (self?.server !== undefined)))(data114)){
+const err302 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
 (vErrors ??= []).push(err302);
 errors++;
 }
-}
-if(data110.devAddr !== undefined){
-let data114 = data110.devAddr;
-if(typeof data114 === "string"){
-if(func1(data114) > 8){
-const err303 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/maxLength",keyword:"maxLength",params:{limit: 8}};
+if(data114 && typeof data114 == "object" && !Array.isArray(data114)){
+if(data114.devEui === undefined){
+const err303 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/required",keyword:"required",params:{missingProperty: "devEui"}};
 (vErrors ??= []).push(err303);
 errors++;
 }
-if(!pattern46.test(data114)){
-const err304 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{8}$"}};
+for(const key20 in data114){
+if(!(func0.call(schema1.properties.spec.properties.lora.properties, key20))){
+const err304 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
 (vErrors ??= []).push(err304);
 errors++;
 }
 }
-else {
-const err305 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/type",keyword:"type",params:{type: "string"}};
+if(data114.devEui !== undefined){
+let data115 = data114.devEui;
+if(typeof data115 === "string"){
+if(func1(data115) > 23){
+const err305 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err305);
 errors++;
 }
-}
-if(data110.nwkSKey !== undefined){
-let data115 = data110.nwkSKey;
-if(typeof data115 === "string"){
-if(func1(data115) > 47){
-const err306 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+if(!pattern45.test(data115)){
+const err306 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err306);
 errors++;
 }
-if(!pattern45.test(data115)){
-const err307 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+}
+else {
+const err307 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err307);
 errors++;
 }
 }
-else {
-const err308 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/type",keyword:"type",params:{type: "string"}};
+if(data114.joinEui !== undefined){
+let data116 = data114.joinEui;
+if(typeof data116 === "string"){
+if(func1(data116) > 23){
+const err308 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err308);
 errors++;
 }
-}
-if(data110.appSKey !== undefined){
-let data116 = data110.appSKey;
-if(typeof data116 === "string"){
-if(func1(data116) > 47){
-const err309 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+if(!pattern45.test(data116)){
+const err309 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err309);
 errors++;
 }
-if(!pattern45.test(data116)){
-const err310 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+}
+else {
+const err310 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err310);
 errors++;
 }
 }
-else {
-const err311 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/type",keyword:"type",params:{type: "string"}};
+if(data114.appKey !== undefined){
+let data117 = data114.appKey;
+if(typeof data117 === "string"){
+if(func1(data117) > 47){
+const err311 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err311);
 errors++;
 }
-}
-if(data110.keyFile !== undefined){
-let data117 = data110.keyFile;
-if(typeof data117 === "string"){
-if(func1(data117) > 512){
-const err312 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(!pattern47.test(data117)){
+const err312 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err312);
 errors++;
 }
-if(func1(data117) < 1){
-const err313 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err313 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err313);
 errors++;
 }
 }
-else {
-const err314 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+if(data114.devAddr !== undefined){
+let data118 = data114.devAddr;
+if(typeof data118 === "string"){
+if(func1(data118) > 8){
+const err314 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/maxLength",keyword:"maxLength",params:{limit: 8}};
 (vErrors ??= []).push(err314);
 errors++;
 }
-}
-if(data110.server !== undefined){
-let data118 = data110.server;
-if(typeof data118 !== "string"){
-const err315 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/type",keyword:"type",params:{type: "string"}};
+if(!pattern48.test(data118)){
+const err315 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{8}$"}};
 (vErrors ??= []).push(err315);
 errors++;
 }
-if(!(data118 === "local")){
-const err316 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.server.enum}};
+}
+else {
+const err316 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err316);
 errors++;
 }
 }
-if(data110.listen !== undefined){
-let data119 = data110.listen;
-if(data119 && typeof data119 == "object" && !Array.isArray(data119)){
-for(const key20 in data119){
-if(!((((((((key20 === "host") || (key20 === "udp")) || (key20 === "station")) || (key20 === "gateways")) || (key20 === "netId")) || (key20 === "rxDelay")) || (key20 === "rx2DataRate")) || (key20 === "duplicatesWithin"))){
-const err317 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
+if(data114.nwkSKey !== undefined){
+let data119 = data114.nwkSKey;
+if(typeof data119 === "string"){
+if(func1(data119) > 47){
+const err317 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err317);
 errors++;
 }
-}
-if(data119.host !== undefined){
-let data120 = data119.host;
-if(typeof data120 === "string"){
-if(func1(data120) > 253){
-const err318 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+if(!pattern47.test(data119)){
+const err318 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err318);
 errors++;
 }
-if(func1(data120) < 1){
-const err319 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err319 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err319);
 errors++;
 }
 }
-else {
-const err320 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/type",keyword:"type",params:{type: "string"}};
+if(data114.appSKey !== undefined){
+let data120 = data114.appSKey;
+if(typeof data120 === "string"){
+if(func1(data120) > 47){
+const err320 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err320);
 errors++;
 }
-}
-if(data119.udp !== undefined){
-let data121 = data119.udp;
-if(!(((typeof data121 == "number") && (!(data121 % 1) && !isNaN(data121))) && (isFinite(data121)))){
-const err321 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/type",keyword:"type",params:{type: "integer"}};
+if(!pattern47.test(data120)){
+const err321 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err321);
-errors++;
-}
-if((typeof data121 == "number") && (isFinite(data121))){
-if(data121 > 65535 || isNaN(data121)){
-const err322 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
-(vErrors ??= []).push(err322);
-errors++;
-}
-if(data121 < 0 || isNaN(data121)){
-const err323 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err323);
-errors++;
-}
-}
-}
-if(data119.station !== undefined){
-let data122 = data119.station;
-if(!(((typeof data122 == "number") && (!(data122 % 1) && !isNaN(data122))) && (isFinite(data122)))){
-const err324 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/type",keyword:"type",params:{type: "integer"}};
-(vErrors ??= []).push(err324);
-errors++;
-}
-if((typeof data122 == "number") && (isFinite(data122))){
-if(data122 > 65535 || isNaN(data122)){
-const err325 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
-(vErrors ??= []).push(err325);
-errors++;
-}
-if(data122 < 0 || isNaN(data122)){
-const err326 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
-(vErrors ??= []).push(err326);
-errors++;
-}
-}
-}
-if(data119.gateways !== undefined){
-let data123 = data119.gateways;
-if(Array.isArray(data123)){
-if(data123.length > 256){
-const err327 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/maxItems",keyword:"maxItems",params:{limit: 256}};
-(vErrors ??= []).push(err327);
-errors++;
-}
-const len3 = data123.length;
-for(let i3=0; i3<len3; i3++){
-let data124 = data123[i3];
-if(typeof data124 === "string"){
-if(func1(data124) > 23){
-const err328 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/maxLength",keyword:"maxLength",params:{limit: 23}};
-(vErrors ??= []).push(err328);
-errors++;
-}
-if(!pattern43.test(data124)){
-const err329 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
-(vErrors ??= []).push(err329);
 errors++;
 }
 }
 else {
-const err330 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/type",keyword:"type",params:{type: "string"}};
+const err322 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err322);
+errors++;
+}
+}
+if(data114.keyFile !== undefined){
+let data121 = data114.keyFile;
+if(typeof data121 === "string"){
+if(func1(data121) > 512){
+const err323 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err323);
+errors++;
+}
+if(func1(data121) < 1){
+const err324 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/minLength",keyword:"minLength",params:{limit: 1}};
+(vErrors ??= []).push(err324);
+errors++;
+}
+}
+else {
+const err325 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err325);
+errors++;
+}
+}
+if(data114.server !== undefined){
+let data122 = data114.server;
+if(typeof data122 !== "string"){
+const err326 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err326);
+errors++;
+}
+if(!(data122 === "local")){
+const err327 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.server.enum}};
+(vErrors ??= []).push(err327);
+errors++;
+}
+}
+if(data114.listen !== undefined){
+let data123 = data114.listen;
+if(data123 && typeof data123 == "object" && !Array.isArray(data123)){
+for(const key21 in data123){
+if(!((((((((key21 === "host") || (key21 === "udp")) || (key21 === "station")) || (key21 === "gateways")) || (key21 === "netId")) || (key21 === "rxDelay")) || (key21 === "rx2DataRate")) || (key21 === "duplicatesWithin"))){
+const err328 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+(vErrors ??= []).push(err328);
+errors++;
+}
+}
+if(data123.host !== undefined){
+let data124 = data123.host;
+if(typeof data124 === "string"){
+if(func1(data124) > 253){
+const err329 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+(vErrors ??= []).push(err329);
+errors++;
+}
+if(func1(data124) < 1){
+const err330 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err330);
 errors++;
 }
 }
-}
 else {
-const err331 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/type",keyword:"type",params:{type: "array"}};
+const err331 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err331);
 errors++;
 }
 }
-if(data119.netId !== undefined){
-let data125 = data119.netId;
-if(typeof data125 === "string"){
-if(func1(data125) > 6){
-const err332 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/maxLength",keyword:"maxLength",params:{limit: 6}};
+if(data123.udp !== undefined){
+let data125 = data123.udp;
+if(!(((typeof data125 == "number") && (!(data125 % 1) && !isNaN(data125))) && (isFinite(data125)))){
+const err332 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err332);
 errors++;
 }
-if(!pattern50.test(data125)){
-const err333 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{6}$"}};
+if((typeof data125 == "number") && (isFinite(data125))){
+if(data125 > 65535 || isNaN(data125)){
+const err333 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err333);
 errors++;
 }
-}
-else {
-const err334 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/type",keyword:"type",params:{type: "string"}};
+if(data125 < 0 || isNaN(data125)){
+const err334 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err334);
 errors++;
 }
 }
-if(data119.rxDelay !== undefined){
-let data126 = data119.rxDelay;
+}
+if(data123.station !== undefined){
+let data126 = data123.station;
 if(!(((typeof data126 == "number") && (!(data126 % 1) && !isNaN(data126))) && (isFinite(data126)))){
-const err335 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/type",keyword:"type",params:{type: "integer"}};
+const err335 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err335);
 errors++;
 }
 if((typeof data126 == "number") && (isFinite(data126))){
-if(data126 > 15 || isNaN(data126)){
-const err336 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+if(data126 > 65535 || isNaN(data126)){
+const err336 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err336);
 errors++;
 }
-if(data126 < 1 || isNaN(data126)){
-const err337 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(data126 < 0 || isNaN(data126)){
+const err337 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err337);
 errors++;
 }
 }
 }
-if(data119.rx2DataRate !== undefined){
-let data127 = data119.rx2DataRate;
-if(!(((typeof data127 == "number") && (!(data127 % 1) && !isNaN(data127))) && (isFinite(data127)))){
-const err338 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/type",keyword:"type",params:{type: "integer"}};
+if(data123.gateways !== undefined){
+let data127 = data123.gateways;
+if(Array.isArray(data127)){
+if(data127.length > 256){
+const err338 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/maxItems",keyword:"maxItems",params:{limit: 256}};
 (vErrors ??= []).push(err338);
 errors++;
 }
-if((typeof data127 == "number") && (isFinite(data127))){
-if(data127 > 15 || isNaN(data127)){
-const err339 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+const len3 = data127.length;
+for(let i3=0; i3<len3; i3++){
+let data128 = data127[i3];
+if(typeof data128 === "string"){
+if(func1(data128) > 23){
+const err339 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err339);
 errors++;
 }
-if(data127 < 0 || isNaN(data127)){
-const err340 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(!pattern45.test(data128)){
+const err340 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err340);
 errors++;
 }
 }
-}
-if(data119.duplicatesWithin !== undefined){
-let data128 = data119.duplicatesWithin;
-if(typeof data128 === "string"){
-if(func1(data128) > 20){
-const err341 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err341 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err341);
 errors++;
 }
-if(!pattern3.test(data128)){
-const err342 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+}
+else {
+const err342 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err342);
 errors++;
 }
 }
-else {
-const err343 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/type",keyword:"type",params:{type: "string"}};
+if(data123.netId !== undefined){
+let data129 = data123.netId;
+if(typeof data129 === "string"){
+if(func1(data129) > 6){
+const err343 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/maxLength",keyword:"maxLength",params:{limit: 6}};
 (vErrors ??= []).push(err343);
 errors++;
 }
-}
-}
-else {
-const err344 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/type",keyword:"type",params:{type: "object"}};
+if(!pattern52.test(data129)){
+const err344 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{6}$"}};
 (vErrors ??= []).push(err344);
 errors++;
 }
 }
-if(data110.chirpstack !== undefined){
-let data129 = data110.chirpstack;
-if(data129 && typeof data129 == "object" && !Array.isArray(data129)){
-if(data129.broker === undefined){
-const err345 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "broker"}};
+else {
+const err345 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err345);
 errors++;
 }
-if(data129.application === undefined){
-const err346 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "application"}};
+}
+if(data123.rxDelay !== undefined){
+let data130 = data123.rxDelay;
+if(!(((typeof data130 == "number") && (!(data130 % 1) && !isNaN(data130))) && (isFinite(data130)))){
+const err346 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err346);
 errors++;
 }
-for(const key21 in data129){
-if(!(((((key21 === "broker") || (key21 === "application")) || (key21 === "username")) || (key21 === "passwordFile")) || (key21 === "caFile"))){
-const err347 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+if((typeof data130 == "number") && (isFinite(data130))){
+if(data130 > 15 || isNaN(data130)){
+const err347 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
 (vErrors ??= []).push(err347);
 errors++;
 }
-}
-if(data129.broker !== undefined){
-let data130 = data129.broker;
-if(typeof data130 === "string"){
-if(func1(data130) > 512){
-const err348 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data130 < 1 || isNaN(data130)){
+const err348 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err348);
 errors++;
 }
-if(func1(data130) < 1){
-const err349 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
+}
+}
+if(data123.rx2DataRate !== undefined){
+let data131 = data123.rx2DataRate;
+if(!(((typeof data131 == "number") && (!(data131 % 1) && !isNaN(data131))) && (isFinite(data131)))){
+const err349 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err349);
 errors++;
 }
-}
-else {
-const err350 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/type",keyword:"type",params:{type: "string"}};
+if((typeof data131 == "number") && (isFinite(data131))){
+if(data131 > 15 || isNaN(data131)){
+const err350 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
 (vErrors ??= []).push(err350);
 errors++;
 }
-}
-if(data129.application !== undefined){
-let data131 = data129.application;
-if(typeof data131 === "string"){
-if(func1(data131) > 64){
-const err351 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/maxLength",keyword:"maxLength",params:{limit: 64}};
+if(data131 < 0 || isNaN(data131)){
+const err351 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err351);
 errors++;
 }
-if(func1(data131) < 1){
-const err352 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+}
+}
+if(data123.duplicatesWithin !== undefined){
+let data132 = data123.duplicatesWithin;
+if(typeof data132 === "string"){
+if(func1(data132) > 20){
+const err352 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err352);
 errors++;
 }
-}
-else {
-const err353 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data132)){
+const err353 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err353);
 errors++;
 }
 }
-if(data129.username !== undefined){
-let data132 = data129.username;
-if(typeof data132 === "string"){
-if(func1(data132) > 256){
-const err354 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+else {
+const err354 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err354);
 errors++;
 }
 }
+}
 else {
-const err355 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/type",keyword:"type",params:{type: "string"}};
+const err355 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err355);
 errors++;
 }
 }
-if(data129.passwordFile !== undefined){
-let data133 = data129.passwordFile;
-if(typeof data133 === "string"){
-if(func1(data133) > 512){
-const err356 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data114.chirpstack !== undefined){
+let data133 = data114.chirpstack;
+if(data133 && typeof data133 == "object" && !Array.isArray(data133)){
+if(data133.broker === undefined){
+const err356 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "broker"}};
 (vErrors ??= []).push(err356);
 errors++;
 }
-}
-else {
-const err357 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+if(data133.application === undefined){
+const err357 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "application"}};
 (vErrors ??= []).push(err357);
 errors++;
 }
-}
-if(data129.caFile !== undefined){
-let data134 = data129.caFile;
-if(typeof data134 === "string"){
-if(func1(data134) > 512){
-const err358 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+for(const key22 in data133){
+if(!(((((key22 === "broker") || (key22 === "application")) || (key22 === "username")) || (key22 === "passwordFile")) || (key22 === "caFile"))){
+const err358 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
 (vErrors ??= []).push(err358);
 errors++;
 }
 }
-else {
-const err359 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/type",keyword:"type",params:{type: "string"}};
+if(data133.broker !== undefined){
+let data134 = data133.broker;
+if(typeof data134 === "string"){
+if(func1(data134) > 512){
+const err359 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err359);
 errors++;
 }
-}
-}
-else {
-const err360 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/type",keyword:"type",params:{type: "object"}};
+if(func1(data134) < 1){
+const err360 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err360);
 errors++;
 }
 }
-if(data110.tts !== undefined){
-let data135 = data110.tts;
-if(data135 && typeof data135 == "object" && !Array.isArray(data135)){
-if(data135.broker === undefined){
-const err361 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "broker"}};
+else {
+const err361 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err361);
 errors++;
 }
-if(data135.application === undefined){
-const err362 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "application"}};
+}
+if(data133.application !== undefined){
+let data135 = data133.application;
+if(typeof data135 === "string"){
+if(func1(data135) > 64){
+const err362 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err362);
 errors++;
 }
-for(const key22 in data135){
-if(!((((((key22 === "broker") || (key22 === "application")) || (key22 === "device")) || (key22 === "username")) || (key22 === "passwordFile")) || (key22 === "caFile"))){
-const err363 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
+if(func1(data135) < 1){
+const err363 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err363);
 errors++;
 }
 }
-if(data135.broker !== undefined){
-let data136 = data135.broker;
-if(typeof data136 === "string"){
-if(func1(data136) > 512){
-const err364 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err364 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err364);
 errors++;
 }
-if(func1(data136) < 1){
-const err365 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data133.username !== undefined){
+let data136 = data133.username;
+if(typeof data136 === "string"){
+if(func1(data136) > 256){
+const err365 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err365);
 errors++;
 }
 }
 else {
-const err366 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/type",keyword:"type",params:{type: "string"}};
+const err366 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err366);
 errors++;
 }
 }
-if(data135.application !== undefined){
-let data137 = data135.application;
+if(data133.passwordFile !== undefined){
+let data137 = data133.passwordFile;
 if(typeof data137 === "string"){
-if(func1(data137) > 128){
-const err367 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/maxLength",keyword:"maxLength",params:{limit: 128}};
+if(func1(data137) > 512){
+const err367 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err367);
 errors++;
 }
-if(func1(data137) < 1){
-const err368 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+}
+else {
+const err368 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err368);
 errors++;
 }
 }
-else {
-const err369 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/type",keyword:"type",params:{type: "string"}};
+if(data133.caFile !== undefined){
+let data138 = data133.caFile;
+if(typeof data138 === "string"){
+if(func1(data138) > 512){
+const err369 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err369);
 errors++;
 }
 }
-if(data135.device !== undefined){
-let data138 = data135.device;
-if(typeof data138 === "string"){
-if(func1(data138) > 64){
-const err370 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/maxLength",keyword:"maxLength",params:{limit: 64}};
+else {
+const err370 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err370);
 errors++;
 }
-if(func1(data138) < 1){
-const err371 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+}
+}
+else {
+const err371 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err371);
 errors++;
 }
 }
-else {
-const err372 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/type",keyword:"type",params:{type: "string"}};
+if(data114.tts !== undefined){
+let data139 = data114.tts;
+if(data139 && typeof data139 == "object" && !Array.isArray(data139)){
+if(data139.broker === undefined){
+const err372 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "broker"}};
 (vErrors ??= []).push(err372);
 errors++;
 }
-}
-if(data135.username !== undefined){
-let data139 = data135.username;
-if(typeof data139 === "string"){
-if(func1(data139) > 256){
-const err373 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+if(data139.application === undefined){
+const err373 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "application"}};
 (vErrors ??= []).push(err373);
 errors++;
 }
-}
-else {
-const err374 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/type",keyword:"type",params:{type: "string"}};
+for(const key23 in data139){
+if(!((((((key23 === "broker") || (key23 === "application")) || (key23 === "device")) || (key23 === "username")) || (key23 === "passwordFile")) || (key23 === "caFile"))){
+const err374 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key23}};
 (vErrors ??= []).push(err374);
 errors++;
 }
 }
-if(data135.passwordFile !== undefined){
-let data140 = data135.passwordFile;
+if(data139.broker !== undefined){
+let data140 = data139.broker;
 if(typeof data140 === "string"){
 if(func1(data140) > 512){
-const err375 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+const err375 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err375);
 errors++;
 }
-}
-else {
-const err376 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+if(func1(data140) < 1){
+const err376 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err376);
 errors++;
 }
 }
-if(data135.caFile !== undefined){
-let data141 = data135.caFile;
-if(typeof data141 === "string"){
-if(func1(data141) > 512){
-const err377 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err377 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err377);
 errors++;
 }
 }
-else {
-const err378 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/type",keyword:"type",params:{type: "string"}};
+if(data139.application !== undefined){
+let data141 = data139.application;
+if(typeof data141 === "string"){
+if(func1(data141) > 128){
+const err378 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err378);
 errors++;
 }
-}
-}
-else {
-const err379 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/type",keyword:"type",params:{type: "object"}};
+if(func1(data141) < 1){
+const err379 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err379);
 errors++;
 }
 }
-if(data110.region !== undefined){
-let data142 = data110.region;
-if(typeof data142 !== "string"){
-const err380 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+else {
+const err380 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err380);
 errors++;
 }
-if(!(((((((data142 === "EU868") || (data142 === "US915")) || (data142 === "AU915")) || (data142 === "AS923")) || (data142 === "AS923-2")) || (data142 === "AS923-3")) || (data142 === "AS923-4"))){
-const err381 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.region.enum}};
+}
+if(data139.device !== undefined){
+let data142 = data139.device;
+if(typeof data142 === "string"){
+if(func1(data142) > 64){
+const err381 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err381);
 errors++;
 }
-}
-if(data110.subBand !== undefined){
-let data143 = data110.subBand;
-if(!(((typeof data143 == "number") && (!(data143 % 1) && !isNaN(data143))) && (isFinite(data143)))){
-const err382 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/type",keyword:"type",params:{type: "integer"}};
+if(func1(data142) < 1){
+const err382 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err382);
 errors++;
 }
-if((typeof data143 == "number") && (isFinite(data143))){
-if(data143 > 8 || isNaN(data143)){
-const err383 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/maximum",keyword:"maximum",params:{comparison: "<=", limit: 8}};
+}
+else {
+const err383 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err383);
 errors++;
 }
-if(data143 < 1 || isNaN(data143)){
-const err384 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data139.username !== undefined){
+let data143 = data139.username;
+if(typeof data143 === "string"){
+if(func1(data143) > 256){
+const err384 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err384);
 errors++;
 }
 }
-}
-if(data110.counterResets !== undefined){
-if(typeof data110.counterResets !== "boolean"){
-const err385 = {instancePath:instancePath+"/spec/lora/counterResets",schemaPath:"#/properties/spec/properties/lora/properties/counterResets/type",keyword:"type",params:{type: "boolean"}};
+else {
+const err385 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err385);
 errors++;
 }
 }
-}
-else {
-const err386 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+if(data139.passwordFile !== undefined){
+let data144 = data139.passwordFile;
+if(typeof data144 === "string"){
+if(func1(data144) > 512){
+const err386 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err386);
 errors++;
 }
 }
+else {
+const err387 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err387);
+errors++;
+}
+}
+if(data139.caFile !== undefined){
+let data145 = data139.caFile;
+if(typeof data145 === "string"){
+if(func1(data145) > 512){
+const err388 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+(vErrors ??= []).push(err388);
+errors++;
+}
 }
 else {
-const err387 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err387);
+const err389 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err389);
 errors++;
 }
 }
 }
 else {
-const err388 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err388);
+const err390 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err390);
+errors++;
+}
+}
+if(data114.region !== undefined){
+let data146 = data114.region;
+if(typeof data146 !== "string"){
+const err391 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err391);
+errors++;
+}
+if(!(((((((data146 === "EU868") || (data146 === "US915")) || (data146 === "AU915")) || (data146 === "AS923")) || (data146 === "AS923-2")) || (data146 === "AS923-3")) || (data146 === "AS923-4"))){
+const err392 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.region.enum}};
+(vErrors ??= []).push(err392);
+errors++;
+}
+}
+if(data114.subBand !== undefined){
+let data147 = data114.subBand;
+if(!(((typeof data147 == "number") && (!(data147 % 1) && !isNaN(data147))) && (isFinite(data147)))){
+const err393 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err393);
+errors++;
+}
+if((typeof data147 == "number") && (isFinite(data147))){
+if(data147 > 8 || isNaN(data147)){
+const err394 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/maximum",keyword:"maximum",params:{comparison: "<=", limit: 8}};
+(vErrors ??= []).push(err394);
+errors++;
+}
+if(data147 < 1 || isNaN(data147)){
+const err395 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err395);
+errors++;
+}
+}
+}
+if(data114.counterResets !== undefined){
+if(typeof data114.counterResets !== "boolean"){
+const err396 = {instancePath:instancePath+"/spec/lora/counterResets",schemaPath:"#/properties/spec/properties/lora/properties/counterResets/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err396);
+errors++;
+}
+}
+}
+else {
+const err397 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err397);
+errors++;
+}
+}
+}
+else {
+const err398 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err398);
+errors++;
+}
+}
+}
+else {
+const err399 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err399);
 errors++;
 }
 validate1.errors = vErrors;

@@ -27,6 +27,8 @@ export interface LineColumn {
 /** A finding with its place in a file. */
 export interface LocatedFinding extends Finding, LineColumn {
   readonly file: string
+  /** Where the text itself is, when `file` only refers to it. */
+  readonly origin?: LineColumn & { readonly file: string }
   /** `Device plant/meter-3`, when the finding is about one object. */
   readonly object?: string
 }

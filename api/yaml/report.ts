@@ -64,12 +64,15 @@ function formatOne(
   sources: ReportOptions['sources'],
   paint: ReturnType<typeof painter>,
 ): string {
-  const { file, line, column, severity, code, message, hint, path } = finding
+  const { file, line, column, severity, code, message, hint, path, origin } = finding
   const field = path.length === 0 ? '' : `${fieldText(path)}: `
   const source = sources?.get(file)
   return [
     `${paint('bold', harmless(`${file}:${line}:${column}`))} ${paint(severity, severity)} ${code}: ${harmless(field + message)}`,
     ...(source === undefined ? [] : excerpt(finding, source, paint)),
+    ...(origin === undefined
+      ? []
+      : [`  ${paint('quiet', 'from:')} ${harmless(`${origin.file}:${origin.line}:${origin.column}`)}`]),
     `  ${paint('hint', 'hint:')} ${harmless(hint)}`,
   ].join('\n')
 }
@@ -107,7 +110,7 @@ export function findingsJson(findings: readonly LocatedFinding[]): Readonly<Reco
   return {
     errors,
     warnings: findings.length - errors,
-    findings: findings.map(({ file, line, column, severity, code, message, hint, path, object }) => ({
+    findings: findings.map(({ file, line, column, severity, code, message, hint, path, object, origin }) => ({
       file,
       line,
       column,
@@ -117,6 +120,7 @@ export function findingsJson(findings: readonly LocatedFinding[]): Readonly<Reco
       message,
       hint,
       ...(object === undefined ? {} : { object }),
+      ...(origin === undefined ? {} : { origin }),
     })),
   }
 }

@@ -4,6 +4,7 @@ import type { Protocol } from '../sdk/mapper.ts'
 export const lora: Protocol = {
   name: 'lora',
   listens: () => true,
+  fileKeys: { decoderFile: 'decoder' },
   schema: async () => (await import('./schema.ts')).loraSchema,
   lint: async () => (await import('./lint.ts')).lintLora,
   explain: async () => (await import('./explain.ts')).explainBinding,

@@ -255,7 +255,8 @@ export const modelOptions = () =>
         text({
           minLength: 1,
           maxLength: 131072,
-          description: 'JavaScript of the vendor: decodeUplink/encodeDownlink (TS013) or Decoder(bytes, port).',
+          description:
+            'JavaScript of the vendor: decodeUplink/encodeDownlink (TS013) or Decoder(bytes, port). In a file: decoderFile: ./decoder.js, which is put in here when the file is read.',
         }),
       ),
       decoderTime: optional(duration({ description: 'Longest a decoder may take. Default 100ms, at most 1s.' })),

@@ -12,12 +12,12 @@ export interface DeviceBinding {
   readonly key: ObjectKey
   readonly device: DeviceSpec
   readonly model: DeviceModelSpec
-  /** Changes exactly when `device`, `model` or `standby` changed in a way the mapper may care about. */
+  /** Changes exactly when `device` or `model` changed in a way the mapper may care about. */
   readonly revision: string
   /**
    * Another gateway serves this device and this one is its understudy: listen where listening is free (advertisements,
    * uplinks of others) and tell readings and reachability as usual; never poll, connect or transmit. Given only to
-   * protocols that say `overhears`.
+   * protocols that say `overhears`. Changes without the revision: what was learnt of the device is to be kept.
    */
   readonly standby?: true
 }
@@ -172,6 +172,10 @@ export interface Protocol {
    * asked. How long such a property may be silent is learnt, where nobody says it. Default: all values are asked for.
    */
   readonly listens?: (property: ModelProperty) => boolean
+  /** A binding with `by` added to its addresses, where the protocol has any. For fragments that stand anywhere in a device. */
+  readonly moved?: (binding: Readonly<Record<string, unknown>>, by: number) => Readonly<Record<string, unknown>>
+  /** Keys of the model's options that name a file, and the key that its text goes under when the model is read. */
+  readonly fileKeys?: Readonly<Record<string, string>>
   /** TypeBox schemas; imported only by whoever prints or compiles them, never on the gateway's hot path. */
   schema(): Promise<ProtocolSchema>
   /** Domain knowledge about a model and the devices that use it. */
