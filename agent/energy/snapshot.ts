@@ -32,7 +32,7 @@ export interface PodFigure extends PartFigure {
 }
 
 export interface MapperFigure extends PartFigure {
-  /** The devices' parts and the mapper's own work add up to the mapper's figure. */
+  /** They add up to the mapper's figure, but for what devices took that are not served any more. */
   readonly devices: readonly PartFigure[]
 }
 

@@ -1,0 +1,295 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { namesIn, textOf } from './folder.ts'
+import { KeptFile } from './kept-file.ts'
+import type { Roots } from './source.ts'
+
+const MAX_GROUPS = 512
+const MAX_CONTAINERS = 16
+
+export interface GroupUse {
+  /** `pod`: a Kubernetes pod or a container of podman or docker; `slice`: any other group at the top. */
+  readonly kind: 'pod' | 'slice'
+  /** The pod's UID, the container's id, or the slice's name. */
+  readonly id: string
+  /** Path below the hierarchy's root: `kubepods/burstable/pod…`. */
+  readonly path: string
+  /** Since the reading before, seconds. */
+  readonly cpuS: number
+  readonly memoryBytes: number | undefined
+  /** Bytes from and to disks since the reading before. */
+  readonly storageBytes: number | undefined
+  readonly containers: readonly { readonly id: string; readonly cpuS: number }[]
+}
+
+interface Hierarchy {
+  readonly version: 1 | 2
+  readonly cpu: string
+  readonly memory: string | undefined
+  readonly blkio: string | undefined
+}
+
+interface Group {
+  readonly kind: GroupUse['kind']
+  readonly id: string
+  readonly path: string
+  readonly cpu: CpuCounter
+  readonly memory: KeptFile | undefined
+  readonly storage: KeptFile | undefined
+  readonly containers: Map<string, CpuCounter>
+  lastStorage: number | undefined
+}
+
+const KUBEPODS = /^kubepods(\.slice)?$/
+const POD = /^(?:kubepods(?:-besteffort|-burstable)?-)?pod([0-9a-f][0-9a-f_-]{7,63})(?:\.slice)?$/
+const QOS = /^(kubepods-)?(besteffort|burstable)(\.slice)?$/
+/** Containers outside of Kubernetes: podman's and docker's scopes. `conmon` scopes are their supervisors. */
+const CONTAINER = /^(?:libpod|docker|crio|cri-containerd|nerdctl)-([0-9a-f]{12,64})(?:\.scope)?$/
+const PLAIN_ID = /^[0-9a-f]{64}$/
+
+/** Processor time, memory and disk traffic of pods and slices, from cgroup v2, v1, or both mounted side by side. */
+export class Cgroups implements Disposable {
+  readonly #root: string
+  #hierarchy: Hierarchy | undefined
+  readonly #groups = new Map<string, Group>()
+  #scanned = false
+
+  constructor({ sysRoot }: Roots) {
+    this.#root = join(sysRoot, 'fs/cgroup')
+  }
+
+  /** Why nothing is read; undefined while there is something. */
+  get problem(): string | undefined {
+    return this.#hierarchy === undefined ? `${this.#root} has no control groups this user can read` : undefined
+  }
+
+  /** Where `cgroup.procs` of a group may be found. */
+  get roots(): readonly string[] {
+    return this.#hierarchy === undefined ? [] : [this.#hierarchy.cpu]
+  }
+
+  /** Path of the group this process is in, below the same root as `GroupUse.path`; undefined when unknown. */
+  ownPath(procRoot: string): string | undefined {
+    const lines = textOf(join(procRoot, 'self/cgroup'))?.split('\n') ?? []
+    const wanted = this.#hierarchy?.version === 1 ? /^\d+:(?:[\w=,]+,)?cpuacct(?:,[\w=,]+)?:\/(.*)$/ : /^0::\/(.*)$/
+    return lines.map((line) => wanted.exec(line)?.[1]).find((path) => path !== undefined)
+  }
+
+  /** Looks for groups that came and forgets those that went. */
+  discover(): void {
+    this.#hierarchy ??= findHierarchy(this.#root)
+    const hierarchy = this.#hierarchy
+    if (hierarchy === undefined) return
+    const found = findGroups(hierarchy.cpu).slice(0, MAX_GROUPS)
+    const paths = new Set(found.map(({ path }) => path))
+    for (const [path, group] of this.#groups) if (!paths.has(path)) this.#forget(path, group)
+    for (const { kind, id, path } of found) {
+      let group = this.#groups.get(path)
+      if (group === undefined) {
+        group = openGroup(hierarchy, kind, id, path, this.#scanned)
+        this.#groups.set(path, group)
+      }
+      if (kind === 'pod') this.#containers(hierarchy, group)
+    }
+    this.#scanned = true
+  }
+
+  #containers(hierarchy: Hierarchy, group: Group): void {
+    const names = namesIn(join(hierarchy.cpu, group.path))
+    const ids = new Map<string, string>()
+    for (const name of names) {
+      const id = CONTAINER.exec(name)?.[1] ?? (PLAIN_ID.test(name) ? name : undefined)
+      if (id !== undefined && ids.size < MAX_CONTAINERS) ids.set(id, name)
+    }
+    for (const [id, counter] of group.containers) {
+      if (ids.has(id)) continue
+      counter[Symbol.dispose]()
+      group.containers.delete(id)
+    }
+    for (const [id, name] of ids) {
+      if (!group.containers.has(id))
+        group.containers.set(id, cpuCounter(hierarchy, join(group.path, name), this.#scanned))
+    }
+  }
+
+  #forget(path: string, group: Group): void {
+    closeGroup(group)
+    this.#groups.delete(path)
+  }
+
+  read(nowMs: number): GroupUse[] {
+    const uses: GroupUse[] = []
+    for (const group of this.#groups.values()) {
+      const cpuS = group.cpu.advance(nowMs)
+      if (cpuS === undefined) continue
+      uses.push({
+        kind: group.kind,
+        id: group.id,
+        path: group.path,
+        cpuS,
+        memoryBytes: group.memory?.readInteger(nowMs),
+        storageBytes: storageOf(group, nowMs),
+        containers: [...group.containers].map(([id, counter]) => ({ id, cpuS: counter.advance(nowMs) ?? 0 })),
+      })
+    }
+    return outermostOnly(uses)
+  }
+
+  [Symbol.dispose](): void {
+    for (const [path, group] of this.#groups) this.#forget(path, group)
+  }
+}
+
+/** Processor time of one group, as differences. */
+class CpuCounter implements Disposable {
+  readonly #file: KeptFile
+  readonly #version: 1 | 2
+  #lastS: number | undefined
+
+  /** `fresh`: the group began after the first look, so all it used is new. */
+  constructor(file: KeptFile, version: 1 | 2, fresh: boolean) {
+    this.#file = file
+    this.#version = version
+    this.#lastS = fresh ? 0 : undefined
+  }
+
+  advance(nowMs: number): number | undefined {
+    const totalS = this.#total(nowMs)
+    if (totalS === undefined) return undefined
+    const last = this.#lastS
+    this.#lastS = totalS
+    return last === undefined ? 0 : Math.max(0, totalS - last)
+  }
+
+  #total(nowMs: number): number | undefined {
+    if (this.#version === 1) {
+      const nanoseconds = this.#file.readDecimal(nowMs)
+      return nanoseconds === undefined ? undefined : nanoseconds / 1e9
+    }
+    const text = this.#file.readText(nowMs)
+    const microseconds = Number(/^usage_usec (\d+)/m.exec(text ?? '')?.[1] ?? Number.NaN)
+    return Number.isFinite(microseconds) ? microseconds / 1e6 : undefined
+  }
+
+  [Symbol.dispose](): void {
+    this.#file[Symbol.dispose]()
+  }
+}
+
+function findHierarchy(root: string): Hierarchy | undefined {
+  if (existsSync(join(root, 'cgroup.controllers'))) return { version: 2, cpu: root, memory: root, blkio: root }
+  const controller = (...names: string[]) => names.map((name) => join(root, name)).find((path) => existsSync(path))
+  const cpu = [join(root, 'cpuacct'), join(root, 'cpu,cpuacct')].find((path) => existsSync(join(path, 'cpuacct.usage')))
+  if (cpu !== undefined) return { version: 1, cpu, memory: controller('memory'), blkio: controller('blkio') }
+  const unified = join(root, 'unified')
+  const readable = existsSync(join(unified, 'cgroup.controllers'))
+  return readable ? { version: 2, cpu: unified, memory: undefined, blkio: undefined } : undefined
+}
+
+interface FoundGroup {
+  readonly kind: GroupUse['kind']
+  readonly id: string
+  readonly path: string
+}
+
+function findGroups(root: string): FoundGroup[] {
+  const found: FoundGroup[] = []
+  for (const top of foldersIn(root, '')) {
+    if (KUBEPODS.test(top)) {
+      found.push(...podsIn(root, top))
+      for (const middle of foldersIn(root, top)) if (QOS.test(middle)) found.push(...podsIn(root, join(top, middle)))
+    } else if (CONTAINER.test(top) || top === 'docker' || top === 'libpod_parent') {
+      found.push(...(CONTAINER.test(top) ? [containerAt(top)] : containersIn(root, top)))
+    } else {
+      found.push({ kind: 'slice', id: top, path: top })
+      if (top === 'system.slice' || top === 'machine.slice' || top === 'user.slice')
+        found.push(...containersIn(root, top))
+    }
+  }
+  return found
+}
+
+const foldersIn = (root: string, path: string): string[] =>
+  // Every other file of a group has a dot after its controller's name: `cpu.stat`, `cgroup.procs`, `memory.max`.
+  namesIn(join(root, path)).filter((name) => !isControlFile(name))
+
+const isControlFile = (name: string): boolean =>
+  /^(cgroup|cpu|cpuacct|cpuset|memory|io|blkio|pids|rdma|misc|hugetlb|irq|net_cls|net_prio|devices|freezer|perf_event|dmem|bpf)\./.test(
+    name,
+  ) || ['tasks', 'notify_on_release', 'release_agent'].includes(name)
+
+function podsIn(root: string, path: string): FoundGroup[] {
+  return foldersIn(root, path).flatMap((name) => {
+    const uid = POD.exec(name)?.[1]
+    return uid === undefined ? [] : [{ kind: 'pod', id: uid.replaceAll('_', '-'), path: join(path, name) }]
+  })
+}
+
+function containersIn(root: string, path: string): FoundGroup[] {
+  return foldersIn(root, path).flatMap((name) =>
+    CONTAINER.test(name) || (path === 'docker' && PLAIN_ID.test(name)) ? [containerAt(join(path, name))] : [],
+  )
+}
+
+function containerAt(path: string): FoundGroup {
+  const name = path.slice(path.lastIndexOf('/') + 1)
+  return { kind: 'pod', id: CONTAINER.exec(name)?.[1] ?? name, path }
+}
+
+function cpuCounter({ version, cpu }: Hierarchy, path: string, fresh: boolean): CpuCounter {
+  return new CpuCounter(new KeptFile(join(cpu, path, version === 1 ? 'cpuacct.usage' : 'cpu.stat')), version, fresh)
+}
+
+function openGroup(hierarchy: Hierarchy, kind: GroupUse['kind'], id: string, path: string, fresh: boolean): Group {
+  const { version, memory, blkio } = hierarchy
+  const at = (root: string | undefined, file: string) =>
+    root !== undefined && existsSync(join(root, path, file)) ? new KeptFile(join(root, path, file)) : undefined
+  return {
+    kind,
+    id,
+    path,
+    cpu: cpuCounter(hierarchy, path, fresh),
+    memory: at(memory, version === 1 ? 'memory.usage_in_bytes' : 'memory.current'),
+    storage: at(blkio, version === 1 ? 'blkio.throttle.io_service_bytes' : 'io.stat'),
+    containers: new Map(),
+    lastStorage: undefined,
+  }
+}
+
+function closeGroup({ cpu, memory, storage, containers }: Group): void {
+  cpu[Symbol.dispose]()
+  memory?.[Symbol.dispose]()
+  storage?.[Symbol.dispose]()
+  for (const counter of containers.values()) counter[Symbol.dispose]()
+}
+
+/** v1 ends with `Total 1234`; v2 has `8:0 rbytes=1 wbytes=2 …` a device. */
+function storageOf(group: Group, nowMs: number): number | undefined {
+  const text = group.storage?.readText(nowMs)
+  if (text === undefined) return undefined
+  let total = Number(/^Total (\d+)/m.exec(text)?.[1] ?? 0)
+  for (const [, bytes] of text.matchAll(/\b[rw]bytes=(\d+)/g)) total += Number(bytes)
+  const last = group.lastStorage
+  group.lastStorage = total
+  return last === undefined ? 0 : Math.max(0, total - last)
+}
+
+/** A container inside of a slice is counted for itself, and taken out of the slice. */
+function outermostOnly(uses: readonly GroupUse[]): GroupUse[] {
+  return uses.map((use) => {
+    if (use.kind !== 'slice') return use
+    const inside = uses.filter(({ kind, path }) => kind === 'pod' && path.startsWith(`${use.path}/`))
+    return inside.length === 0 ? use : without(use, inside)
+  })
+}
+
+function without(use: GroupUse, inside: readonly GroupUse[]): GroupUse {
+  const less = (value: number | undefined, part: (group: GroupUse) => number | undefined) =>
+    value === undefined ? undefined : Math.max(0, value - inside.reduce((sum, group) => sum + (part(group) ?? 0), 0))
+  return {
+    ...use,
+    cpuS: less(use.cpuS, ({ cpuS }) => cpuS) ?? 0,
+    memoryBytes: less(use.memoryBytes, ({ memoryBytes }) => memoryBytes),
+    storageBytes: less(use.storageBytes, ({ storageBytes }) => storageBytes),
+  }
+}
