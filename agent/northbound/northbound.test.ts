@@ -33,23 +33,46 @@ const OBJECTS: readonly LinkObject[] = [
   },
 ]
 
+/** A device that somebody else's program serves. */
+const CUSTOM_OBJECTS: readonly LinkObject[] = [
+  {
+    kind: 'DeviceModel',
+    key: 'plant/lamp-model',
+    rev: '1',
+    object: {
+      uid: 'u3',
+      generation: 1,
+      spec: { properties: [{ name: 'on', type: 'bool', access: 'readwrite', poll: { staleAfter: '1h' } }] },
+    },
+  },
+  {
+    kind: 'Device',
+    key: 'plant/lamp',
+    rev: '1',
+    object: { uid: 'u4', generation: 1, spec: { model: 'lamp-model', nodeName: 'gw', custom: {} }, desired: {} },
+  },
+]
+
 interface House extends AsyncDisposable {
   readonly agent: RunningAgent
   readonly client: TestClient
 }
 
 /** A whole agent with its broker, and a foreign client. */
-async function start(mqttOptions: MqttOptions = {}): Promise<House> {
+async function start(mqttOptions: MqttOptions = {}, objects = OBJECTS): Promise<House> {
   const directory = temporaryDirectory()
   const agent = await runAgent(
     { dataDir: directory.path, gateway: 'gw', mqtt: { port: 0, ...mqttOptions } },
-    { protocols: [mqtt], log: silentLog, clock: systemClock, objects: OBJECTS, check: async () => undefined },
+    { protocols: [mqtt], log: silentLog, clock: systemClock, objects, check: async () => undefined },
   )
   const client = await connectClient(agent.broker.running!.port!)
   // From here on the device is listened to.
-  const state = 'sluice/plant/tank-1/$state'
+  const [state, silent] =
+    objects === OBJECTS
+      ? ['sluice/plant/tank-1/$state', 'nothing was heard']
+      : ['sluice/plant/lamp/$state', 'has said nothing yet']
   await client.mqtt.subscribeAsync(state)
-  await next(client, state, (text) => text.includes('nothing was heard'))
+  await next(client, state, (text) => text.includes(silent))
   await client.mqtt.unsubscribeAsync(state)
   return {
     agent,
@@ -186,5 +209,100 @@ describe('twins on MQTT', () => {
     })
     await client.mqtt.publishAsync('spBv1.0/works/DCMD/gw/plant:tank-1', Buffer.from(command), { qos: 1 })
     expect(await text).toBe('true')
+  })
+
+  it('are served by a program written for KubeEdge, with its payloads both ways', async () => {
+    await using house = await start({}, CUSTOM_OBJECTS)
+    const { client } = house
+    const prefix = '$hw/events/device/plant/lamp'
+    await client.mqtt.subscribeAsync([`${prefix}/#`, 'sluice/plant/lamp/#'])
+    const report = (value: string, timestamp = Date.now()) =>
+      client.mqtt.publishAsync(
+        `${prefix}/twin/update`,
+        JSON.stringify({
+          event_id: 'mapper-1',
+          timestamp: 0,
+          twin: { on: { actual: { value, metadata: { timestamp } }, metadata: { type: 'Updated' } } },
+        }),
+        { qos: 1 },
+      )
+    await report('false', 1_700_000_000_000)
+    expect(JSON.parse(await next(client, `${prefix}/twin/update/result`))).toMatchObject({
+      event_id: 'mapper-1',
+      twin: { on: {} },
+    })
+    expect(JSON.parse(await next(client, 'sluice/plant/lamp/on'))).toMatchObject({
+      ...{ value: false, quality: 'good', at: '2023-11-14T22:13:20.000Z' },
+    })
+    await next(client, 'sluice/plant/lamp/$state', (text) => text.includes('online'))
+
+    await client.mqtt.publishAsync('sluice/plant/lamp/on/set', 'true', { qos: 1 })
+    const delta = JSON.parse(await next(client, `${prefix}/twin/update/delta`))
+    expect(delta).toMatchObject({
+      ...{
+        delta: { on: 'true' },
+        twin: { on: { expected: { value: 'true' }, optional: true, metadata: { type: 'boolean' } } },
+      },
+    })
+    expect(typeof delta.event_id).toBe('string')
+    expect(typeof delta.timestamp).toBe('number')
+    await report('true')
+    expect(JSON.parse(await next(client, 'sluice/plant/lamp/on/result'))).toMatchObject({ state: 'applied' })
+
+    await client.mqtt.publishAsync(`${prefix}/twin/get`, '{"event_id":"g"}', { qos: 1 })
+    const got = JSON.parse(await next(client, `${prefix}/twin/get/result`))
+    // Exactly what KubeEdge answers: texts, times, no versions.
+    expect(Object.keys(got).sort()).toEqual(['event_id', 'timestamp', 'twin'])
+    expect(got.twin).toEqual({
+      on: {
+        expected: { value: 'true', metadata: { timestamp: expect.any(Number) } },
+        actual: { value: 'true', metadata: { timestamp: expect.any(Number) } },
+        optional: true,
+        metadata: { type: 'boolean' },
+      },
+    })
+
+    await client.mqtt.publishAsync(`${prefix}/state/update`, '{"event_id":"s","state":"offline"}', { qos: 1 })
+    expect(JSON.parse(await next(client, `${prefix}/state/update/result`))).toMatchObject({
+      device: { name: 'lamp', state: 'offline' },
+    })
+    await next(client, 'sluice/plant/lamp/$state', (text) => text.includes('offline'))
+    await report('maybe')
+    await next(client, 'sluice/plant/lamp/on', (text) => text.includes("'maybe' is no bool"))
+  })
+
+  it('answer to a name without a namespace, as before KubeEdge 1.15, and say who came and went', async () => {
+    await using house = await start()
+    const { client, agent } = house
+    const updated = '$hw/events/node/gw/membership/updated'
+    await client.mqtt.subscribeAsync(['$hw/events/device/tank-1/#', updated])
+    await client.mqtt.publishAsync('$hw/events/device/tank-1/twin/get', '{"event_id":"old"}', { qos: 1 })
+    expect(JSON.parse(await next(client, '$hw/events/device/tank-1/twin/get/result'))).toMatchObject({
+      ...{ event_id: 'old', twin: { valve: { metadata: { type: 'boolean' } } } },
+    })
+    const expected = { event_id: 'e', twin: { valve: { expected: { value: 'true' } } } }
+    await client.mqtt.publishAsync('$hw/events/device/tank-1/twin/update', JSON.stringify(expected), { qos: 1 })
+    expect(JSON.parse(await next(client, '$hw/events/device/tank-1/twin/update/delta'))).toMatchObject({
+      delta: { valve: 'true' },
+    })
+    const actual = { event_id: 'a', twin: { level: { actual: { value: '9' } } } }
+    await client.mqtt.publishAsync('$hw/events/device/tank-1/twin/update', JSON.stringify(actual), { qos: 1 })
+    const refused = await next(client, '$hw/events/device/tank-1/twin/update/result', (text) => text.includes('"a"'))
+    expect(JSON.parse(refused)).toMatchObject({ code: 400, reason: expect.stringContaining('level: the mapper') })
+    await agent.apply([...OBJECTS, ...CUSTOM_OBJECTS])
+    const message = JSON.parse(await next(client, updated, (text) => text.includes('lamp')))
+    expect(message).toMatchObject({
+      added_devices: [{ id: 'plant/lamp', name: 'lamp', twin: { on: {} } }],
+      removed_devices: [],
+    })
+    await agent.apply(OBJECTS)
+    const gone = await next(
+      client,
+      updated,
+      (text) => text.includes('lamp') && JSON.parse(text).event_id !== message.event_id,
+    )
+    expect(JSON.parse(gone)).toMatchObject({
+      ...{ added_devices: [], removed_devices: [{ id: 'plant/lamp' }] },
+    })
   })
 })
