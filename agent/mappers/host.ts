@@ -1,5 +1,6 @@
 import type { Clock } from '../../api/clock.ts'
 import type { DeviceSpec, ObjectKey } from '../../api/resources.ts'
+import { custom } from '../../mappers/registry.ts'
 import type {
   DeviceBinding,
   DeviceReachability,
@@ -164,4 +165,4 @@ export class Mappers implements AsyncDisposable {
 
 /** The protocol under whose key the device's address stands. */
 export const protocolOf = (protocols: readonly Protocol[], device: DeviceSpec): Protocol | undefined =>
-  protocols.find(({ name }) => Object.hasOwn(device, name))
+  [...protocols, custom].find(({ name }) => Object.hasOwn(device, name))
