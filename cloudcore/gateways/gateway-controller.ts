@@ -1,6 +1,6 @@
 import type { Clock } from '../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../api/errors.ts'
-import { API_VERSION, type Gateway, type GatewayStatus } from '../../api/resources.ts'
+import { API_VERSION, type Gateway, type GatewaySpec, type GatewayStatus } from '../../api/resources.ts'
 import type { GatewayView } from '../../api/views.ts'
 import type { HubStore } from '../hub/store.ts'
 import type { KubeClient } from '../kube/client.ts'
@@ -12,6 +12,7 @@ import { iso } from '../twins/render.ts'
 import type { EventRecorder, EventSubject } from './event-recorder.ts'
 import type { GatewayObjects } from './gateway-objects.ts'
 import type { NodeKeeper } from './node-keeper.ts'
+import { keysOf, patchOf, type StatusKeys, soundVitals, steadyPart, type Vitals } from './told-vitals.ts'
 
 export interface GatewayControllerOptions {
   readonly client: KubeClient
@@ -32,6 +33,11 @@ interface GatewayState {
   uid: string | undefined
   /** As the agent sent it last. */
   told: GatewayStatus
+  /** Of what it told of its power, heat and networks: what an API takes. */
+  vitals: Vitals
+  taints: GatewaySpec['taints']
+  /** Parts and fields that the status in the API has. */
+  present: StatusKeys
   state: NonNullable<GatewayStatus['state']>
   agentVersion: string | undefined
   epoch: string | undefined
@@ -127,6 +133,8 @@ export class GatewayController {
   told(name: string, status: GatewayStatus): void {
     const state = this.#state(name)
     state.told = status
+    state.vitals = soundVitals(status)
+    this.#tellNode(name, state)
     state.lastSeenMs = this.#options.clock.now()
     const dropped = status.outbox?.droppedValues ?? 0
     if (dropped > state.seenDropped) {
@@ -163,6 +171,9 @@ export class GatewayController {
       state = {
         uid: undefined,
         told: {},
+        vitals: {},
+        taints: undefined,
+        present: {},
         state: 'neverJoined',
         agentVersion: undefined,
         epoch: undefined,
@@ -183,16 +194,22 @@ export class GatewayController {
     const { name, uid } = gateway.metadata
     const known = this.#gateways.has(name)
     const state = this.#state(name)
+    if (JSON.stringify(state.taints) !== JSON.stringify(gateway.spec?.taints)) {
+      state.taints = gateway.spec?.taints
+      this.#tellNode(name, state)
+    }
     if (known && state.uid === uid) return
     const recreated = state.uid !== undefined && state.uid !== uid
     state.uid = uid
     if (recreated) {
       state.written = ''
       state.writtenMs = Number.NEGATIVE_INFINITY
+      state.present = {}
       this.#writer.hurry(name)
       return
     }
     const status = gateway.status ?? {}
+    state.present = keysOf(status)
     const lastSeenMs = status.lastSeen === undefined ? undefined : Date.parse(status.lastSeen)
     state.lastSeenMs ??= lastSeenMs
     state.agentVersion ??= status.agentVersion
@@ -226,6 +243,10 @@ export class GatewayController {
     this.#options.presence.forget(name)
   }
 
+  #tellNode(name: string, state: GatewayState): void {
+    this.#options.nodes.told(name, { ...state.vitals, conditions: toldConditions(state.told) }, state.taints)
+  }
+
   #transition(name: string, to: GatewayState['state'], atMs: number): void {
     const state = this.#state(name)
     if (state.state !== to) state.transitionMs = atMs
@@ -239,12 +260,12 @@ export class GatewayController {
     if (state === undefined) return
     const nowMs = this.#options.clock.now()
     const status = this.#render(name, state)
-    const { lastSeen, agent, link, ...steady } = status
-    const digest = JSON.stringify([steady, link?.gapsSeen, link?.reconnects])
+    const digest = JSON.stringify(steadyPart(status))
     if (digest === state.written && nowMs - state.writtenMs < REFRESH_EVERY_MS) return
     const path = objectPath(GATEWAYS, name, undefined, 'status')
     try {
-      await this.#options.client.patch(path, 'merge', { status }, { query: { fieldManager: 'sluice-cloudcore' } })
+      const patch = { status: patchOf(status, state.present) }
+      await this.#options.client.patch(path, 'merge', patch, { query: { fieldManager: 'sluice-cloudcore' } })
     } catch (thrown) {
       if (toSluiceError(thrown).code !== 'SLUICE_KUBE_NOT_FOUND') throw thrown
       if (state.state !== 'online') return
@@ -253,10 +274,12 @@ export class GatewayController {
     }
     state.written = digest
     state.writtenMs = nowMs
+    state.present = keysOf(status)
   }
 
   #render(name: string, state: GatewayState): GatewayStatus {
-    const { devices, outbox, agent, link } = state.told
+    const { devices, outbox, agent } = state.told
+    const { link, ...vitals } = state.vitals
     const counters = this.#options.store.counters(name)
     const time = (ms: number | undefined, field: string) => (ms === undefined ? {} : { [field]: iso(ms) })
     const online = state.state === 'online'
@@ -270,6 +293,7 @@ export class GatewayController {
       ...(devices === undefined ? {} : { devices }),
       ...(outbox === undefined ? {} : { outbox }),
       ...(agent === undefined ? {} : { agent }),
+      ...vitals,
       link: { ...link, gapsSeen: counters.gaps + counters.unexplained },
       conditions: [
         {

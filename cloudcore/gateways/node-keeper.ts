@@ -1,8 +1,10 @@
 import type { Clock, Timer } from '../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../api/errors.ts'
+import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { collectionPath, LEASES, NAMESPACES, NODES, objectPath } from '../kube/paths.ts'
 import { Coalescer } from '../twins/coalescer.ts'
+import { NODE_LABELS, type NodeFacts, nodeFacts, type Taint, withTaints } from './node-facts.ts'
 
 export const LEASE_NAMESPACE = 'kube-node-lease'
 /** Defaults of the kubelet: 40 s of validity, renewed after a quarter of it. */
@@ -27,10 +29,17 @@ interface Kept {
   agentVersion: string
 }
 
+interface KeptFacts {
+  facts: NodeFacts
+  /** Labels and taints that were written last, as text; undefined while nobody knows what the Node carries. */
+  written: string | undefined
+}
+
 /** A Node and its Lease beside each gateway: the lease is renewed while the link lives, and only then. */
 export class NodeKeeper {
   readonly #options: NodeKeeperOptions
   readonly #nodes = new Map<string, Kept>()
+  readonly #facts = new Map<string, KeptFacts>()
   readonly #leases: Coalescer
   readonly #statuses: Coalescer
   #timer: Timer | undefined
@@ -80,7 +89,22 @@ export class NodeKeeper {
     this.#statuses.hurry(gateway)
   }
 
+  /** What a gateway told of its power and link: conditions, labels and, where its spec asks for them, taints. */
+  told(gateway: string, status: GatewayStatus, taints: GatewaySpec['taints']): void {
+    const before = this.#facts.get(gateway)
+    const facts = nodeFacts(status, taints, before?.facts.labels['sluice.dev/battery-band'])
+    if (before === undefined) {
+      if (facts.conditions.length === 0 && Object.values(facts.labels).every((label) => label === undefined)) return
+      this.#facts.set(gateway, { facts, written: undefined })
+    } else {
+      if (JSON.stringify(before.facts) === JSON.stringify(facts)) return
+      before.facts = facts
+    }
+    if (this.#nodes.has(gateway)) this.#statuses.markDirty(gateway)
+  }
+
   forget(gateway: string): void {
+    this.#facts.delete(gateway)
     this.#nodes.delete(gateway)
     this.#leases.forget(gateway)
     this.#statuses.forget(gateway)
@@ -154,6 +178,46 @@ export class NodeKeeper {
       await client.create(collectionPath(NODES), nodeObject(gateway))
       await client.patch(path, 'merge', body)
     }
+    await this.#writeMarks(gateway)
+  }
+
+  /** Labels and taints. Those of others stay: the Node is read, and written only if nobody wrote it in between. */
+  async #writeMarks(gateway: string): Promise<void> {
+    const kept = this.#facts.get(gateway)
+    if (kept === undefined) return
+    const { labels, taints } = kept.facts
+    const text = JSON.stringify([labels, taints])
+    if (kept.written === text) return
+    const { client } = this.#options
+    const path = objectPath(NODES, gateway)
+    const node = await client.get<HeldNode>(path)
+    const changed = withTaints(node.spec?.taints ?? [], taints)
+    const wanted = NODE_LABELS.map((label) => [label, labels[label] ?? null] as const)
+    const held = node.metadata.labels ?? {}
+    const labelled = wanted.every(([label, value]) => (held[label] ?? null) === value)
+    if (changed !== undefined || !labelled) {
+      const metadata = { resourceVersion: node.metadata.resourceVersion, labels: Object.fromEntries(wanted) }
+      try {
+        await client.patch(path, 'merge', { metadata, ...(changed === undefined ? {} : { spec: { taints: changed } }) })
+      } catch (thrown) {
+        if (toSluiceError(thrown).code !== 'SLUICE_KUBE_CONFLICT') throw thrown
+        this.#statuses.markDirty(gateway)
+        return
+      }
+    }
+    kept.written = text
+  }
+
+  /** What a silent gateway told last is not known any more. */
+  #conditionsOf(gateway: string, node: Kept, nowMs: number): object[] {
+    return (this.#facts.get(gateway)?.facts.conditions ?? []).map((told) => ({
+      type: told.type,
+      ...(node.ready
+        ? { status: told.status, reason: told.reason, message: told.message }
+        : { status: 'Unknown', reason: 'LinkDown', message: 'the gateway is silent' }),
+      lastHeartbeatTime: seconds(nowMs),
+      lastTransitionTime: seconds(node.ready ? Date.parse(told.lastTransitionTime) || nowMs : node.sinceMs),
+    }))
   }
 
   #statusOf(gateway: string, node: Kept): object {
@@ -165,6 +229,7 @@ export class NodeKeeper {
     return {
       conditions: [
         { type: 'Ready', ...ready, lastHeartbeatTime: seconds(nowMs), lastTransitionTime: seconds(node.sinceMs) },
+        ...this.#conditionsOf(gateway, node, nowMs),
       ],
       addresses: [{ type: 'Hostname', address: gateway }],
       nodeInfo: {
@@ -181,6 +246,11 @@ export class NodeKeeper {
       },
     }
   }
+}
+
+interface HeldNode {
+  readonly metadata: { readonly resourceVersion?: string; readonly labels?: Readonly<Record<string, string>> }
+  readonly spec?: { readonly taints?: readonly Taint[] }
 }
 
 const nodeObject = (gateway: string) => ({

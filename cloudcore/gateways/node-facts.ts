@@ -1,0 +1,74 @@
+import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
+import { NODE_CONDITIONS, type NodeCondition } from '../../api/schema/policy.ts'
+
+export interface Taint {
+  readonly key: string
+  readonly value?: string
+  readonly effect: string
+  readonly timeAdded?: string
+}
+
+/** What a Node shows of its gateway's power and link. Labels that are undefined are taken away. */
+export interface NodeFacts {
+  readonly conditions: readonly NonNullable<GatewayStatus['conditions']>[number][]
+  readonly labels: Readonly<Record<NodeLabel, string | undefined>>
+  readonly taints: readonly Taint[]
+}
+
+export const NODE_LABELS = ['sluice.dev/power-source', 'sluice.dev/battery-band', 'sluice.dev/link-kind'] as const
+export type NodeLabel = (typeof NODE_LABELS)[number]
+
+const TAINT_KEYS: Readonly<Record<NodeCondition, string>> = {
+  BatteryLow: 'sluice.dev/battery-low',
+  OnBattery: 'sluice.dev/on-battery',
+  LinkDegraded: 'sluice.dev/link-degraded',
+  Throttled: 'sluice.dev/throttled',
+}
+
+/** Lowest charge of each band, in per cent. */
+const BANDS = [
+  ['full', 80],
+  ['good', 40],
+  ['low', 20],
+  ['critical', 0],
+] as const
+/** A band is left upwards only by this much, so that a label does not flap at its edge. */
+const BAND_MARGIN = 3
+
+/** The band of a charge, given the band it was in before. */
+export function batteryBand(percent: number, before: string | undefined): string {
+  const rank = (name: string | undefined) => BANDS.findIndex(([band]) => band === name)
+  const plain = BANDS.find(([, lowest]) => percent >= lowest)?.[0] ?? 'critical'
+  if (before === undefined || rank(before) < 0 || rank(plain) >= rank(before)) return plain
+  return BANDS.find(([, lowest]) => percent >= lowest + BAND_MARGIN)?.[0] ?? before
+}
+
+/** `before`: the label that the Node carries now. */
+export function nodeFacts(status: GatewayStatus, taints: GatewaySpec['taints'], before: string | undefined): NodeFacts {
+  const conditions = (status.conditions ?? []).filter(({ type }) => isNodeCondition(type))
+  const percent = status.battery?.percent
+  const kind = status.networks?.find(({ toHub }) => toHub === true)?.kind
+  const holds = (type: NodeCondition) => conditions.some((each) => each.type === type && each.status === 'True')
+  return {
+    conditions,
+    labels: {
+      'sluice.dev/power-source': status.power?.supply,
+      'sluice.dev/battery-band': percent === undefined ? undefined : batteryBand(percent, before),
+      'sluice.dev/link-kind': kind,
+    },
+    taints: (taints ?? [])
+      .filter(holds)
+      .map((type) => ({ key: TAINT_KEYS[type], value: 'true', effect: 'NoSchedule' })),
+  }
+}
+
+const isNodeCondition = (type: string): type is NodeCondition => NODE_CONDITIONS.some((each) => each === type)
+
+/** The taints a Node is to have: those of others stay, ours are as given. Undefined when it has them already. */
+export function withTaints(held: readonly Taint[], ours: readonly Taint[]): Taint[] | undefined {
+  const keys = new Set(Object.values(TAINT_KEYS))
+  const kept = held.filter(({ key }) => !keys.has(key))
+  const same =
+    held.length === kept.length + ours.length && ours.every(({ key }) => held.some((taint) => taint.key === key))
+  return same ? undefined : [...kept, ...ours]
+}
