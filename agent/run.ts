@@ -201,6 +201,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
             startedMonotonicMs,
             link: () => link?.status,
             subscribers: () => events.subscribers,
+            vitals: () => vitals.metrics(gateway, gatewayStatus(health).link),
           }),
       }),
     }),

@@ -7,12 +7,14 @@ import type { EnergySnapshot } from './energy/snapshot.ts'
 import type { LinkStatus } from './link/status.ts'
 import type { NetworkView } from './local-api/vital-routes.ts'
 import { protocolOf } from './mappers/host.ts'
+import { MAX_DEVICE_SERIES, type VitalMetrics } from './metrics/vitals-page.ts'
 import type { PolicyFacts } from './policy/conditions.ts'
 import { explainPolicy, type PolicyExplanation } from './policy/explain.ts'
 import { PolicyKeeper } from './policy/keeper.ts'
 import { Radio, type WayStatus } from './radio/radio.ts'
 import { lookAtStation } from './radio/station.ts'
 import { settled } from './settle.ts'
+import { deviceVitals } from './twin/views.ts'
 
 export interface VitalsOptions {
   readonly core: AgentCore
@@ -92,6 +94,19 @@ export class Vitals implements Disposable {
       return { key, spec, model, ...(listens === undefined ? {} : { listens }) }
     })
     return explainPolicy(core.gatewaySpec, devices, this.facts(), this.policy.status)
+  }
+
+  /** What the metrics page shows; of devices only so many that the page stays readable. */
+  metrics(gateway: string, link: GatewayStatus['link']): VitalMetrics {
+    const { devices } = this.#options.core.engine
+    return {
+      gateway,
+      energy: this.#options.energy(),
+      networks: this.radio.networks(),
+      link,
+      policy: this.policy.status,
+      devices: devices.size > MAX_DEVICE_SERIES ? [] : [...devices.values()].map(deviceVitals),
+    }
   }
 
   /** The way to the hub and the interfaces; with `look`, after asking nl80211. */

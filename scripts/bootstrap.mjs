@@ -57,6 +57,7 @@ const SYSTEM_TOOLS = {
     { command: 'kubectl', debian: 'kubernetes-client', use: 'the kubectl conformance suite' },
     { command: 'openssl', debian: 'openssl', use: 'the certificate tests' },
     { command: 'mosquitto', debian: 'mosquitto', use: 'the tests of an external MQTT broker' },
+    { command: 'promtool', debian: 'prometheus', use: 'the check of the metrics page' },
   ],
   bench: [{ command: 'mosquitto', debian: 'mosquitto', use: 'the comparison of brokers' }],
 }

@@ -3,6 +3,7 @@ import type { AgentCore } from '../core.ts'
 import type { LinkStatus } from '../link/status.ts'
 import { deviceState } from '../twin/views.ts'
 import { Exposition } from './exposition.ts'
+import { addVitals, type VitalMetrics } from './vitals-page.ts'
 
 export interface MetricsOptions {
   readonly core: AgentCore
@@ -12,6 +13,7 @@ export interface MetricsOptions {
   readonly startedMonotonicMs: number
   readonly link: () => LinkStatus | undefined
   readonly subscribers: () => number
+  readonly vitals?: () => VitalMetrics
 }
 
 /** The page at `/metrics`. Units are in the names: seconds, bytes, ratios from 0 to 1. */
@@ -99,6 +101,7 @@ export function metricsPage(options: MetricsOptions): string {
         Object.entries(link.errors).map(([kind, n]) => [{ ...labelsOf(link), kind }, n] as const),
       ),
     )
+  if (options.vitals !== undefined) addVitals(page, options.vitals())
   const link = options.link()
   if (link === undefined) return page.toString()
   return page

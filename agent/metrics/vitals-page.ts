@@ -1,0 +1,425 @@
+import type { GatewayStatus } from '../../api/resources.ts'
+import type { NetworkStatus } from '../../api/schema/power.ts'
+import type { DeviceView } from '../../api/views.ts'
+import type { EnergySnapshot } from '../energy/snapshot.ts'
+import type { PackReading } from '../energy/source.ts'
+import type { Exposition, Labels } from './exposition.ts'
+
+type Sample = readonly [Labels, number]
+type LinkFigures = NonNullable<GatewayStatus['link']>
+
+/** What the page says of power, heat, networks and policy. */
+export interface VitalMetrics {
+  readonly gateway: string
+  readonly energy: EnergySnapshot | undefined
+  readonly networks: readonly NetworkStatus[]
+  readonly link: LinkFigures | undefined
+  readonly policy: GatewayStatus['policy']
+  /** Signal and battery of devices, at most `MAX_DEVICE_SERIES` of them. */
+  readonly devices: Iterable<Pick<DeviceView, 'namespace' | 'name' | 'link' | 'battery'>>
+}
+
+/** Above so many devices there is one series a mapper and none a device: a page has to stay readable in a second. */
+export const MAX_DEVICE_SERIES = 2000
+
+/** Adds families one by one and leaves out those nobody has a sample for. */
+class Families {
+  readonly #page: Exposition
+
+  constructor(page: Exposition) {
+    this.#page = page
+  }
+
+  gauge(name: string, help: string, samples: readonly Sample[]): this {
+    const sound = samples.filter(([, value]) => Number.isFinite(value))
+    if (sound.length > 0) this.#page.gauge(name, help, sound)
+    return this
+  }
+
+  counter(name: string, help: string, samples: readonly Sample[]): this {
+    const sound = samples.filter(([, value]) => Number.isFinite(value))
+    if (sound.length > 0) this.#page.counter(name, help, sound)
+    return this
+  }
+}
+
+const some = (labels: Labels, value: number | undefined): readonly Sample[] =>
+  value === undefined ? [] : [[labels, value]]
+
+export function addVitals(page: Exposition, vitals: VitalMetrics): void {
+  const families = new Families(page)
+  if (vitals.energy !== undefined) {
+    addKepler(families, vitals.energy, vitals.gateway)
+    addEnergy(families, vitals.energy)
+    addBattery(families, vitals.energy, vitals.gateway)
+    addHeat(families, vitals.energy)
+  }
+  addNetworks(families, vitals)
+  addDevices(families, vitals.devices)
+}
+
+/**
+ * Kepler's names (0.10 and later) carry what was measured and nothing else: RAPL's zones, and how they are divided among
+ * pods by processor time, as Kepler itself does it. Zones overlap: never add them.
+ */
+function addKepler(families: Families, energy: EnergySnapshot, gateway: string): void {
+  const zones = (value: (zone: EnergySnapshot['zones'][number]) => number): Sample[] =>
+    energy.zones.map((zone) => [{ zone: zone.zone, path: zone.path, node_name: gateway }, value(zone)])
+  const pods = energy.attribution?.pods ?? []
+  const podZones = (value: (share: { readonly joules: number; readonly watts: number }) => number): Sample[] =>
+    pods.flatMap((pod) =>
+      pod.zones.map((share): Sample => [{ ...podLabels(pod), zone: share.zone, node_name: gateway }, value(share)]),
+    )
+  families
+    .counter(
+      'kepler_node_cpu_joules_total',
+      'Energy of a RAPL zone.',
+      zones((zone) => zone.joules),
+    )
+    .gauge(
+      'kepler_node_cpu_watts',
+      'Power of a RAPL zone.',
+      zones((zone) => zone.watts),
+    )
+    .counter(
+      'kepler_node_cpu_active_joules_total',
+      'Energy by processor use.',
+      zones((zone) => zone.activeJoules),
+    )
+    .gauge(
+      'kepler_node_cpu_active_watts',
+      'Power by processor use.',
+      zones((zone) => zone.activeWatts),
+    )
+    .counter(
+      'kepler_node_cpu_idle_joules_total',
+      'The rest of the energy.',
+      zones((zone) => zone.idleJoules),
+    )
+    .gauge(
+      'kepler_node_cpu_idle_watts',
+      'The rest of the power.',
+      zones((zone) => zone.idleWatts),
+    )
+    .gauge('kepler_node_cpu_usage_ratio', 'Processor use, 0 to 1.', some({ node_name: gateway }, energy.usageRatio))
+    .counter(
+      'kepler_pod_cpu_joules_total',
+      'Share of a RAPL zone by processor time.',
+      podZones(({ joules }) => joules),
+    )
+    .gauge(
+      'kepler_pod_cpu_watts',
+      'Share of a RAPL zone by processor time.',
+      podZones(({ watts }) => watts),
+    )
+    .counter(
+      'kepler_container_cpu_seconds_total',
+      'Processor time.',
+      pods.flatMap((pod) =>
+        pod.containers.map(
+          ({ id, cpuSeconds }): Sample => [
+            { container_id: id, container_name: id.slice(0, 12), pod_id: pod.uid, node_name: gateway },
+            cpuSeconds,
+          ],
+        ),
+      ),
+    )
+    .gauge(
+      'kepler_platform_watts',
+      'Power of the whole machine by a sensor.',
+      energy.meters
+        .filter(({ covers, source }) => covers === 'machine' && source === 'measured')
+        .flatMap(({ meter, by, watts }) => some({ source: by, source_id: meter, node_name: gateway }, watts)),
+    )
+}
+
+/** Ours: everything with its `source`. Whatever is divided among parts is an estimate, also where the whole is measured. */
+function addEnergy(families: Families, { power, energy, totals, attribution, meters }: EnergySnapshot): void {
+  families
+    .gauge(
+      'sluice_power_watts',
+      'Power of the gateway now.',
+      some({ source: power?.source ?? '', by: power?.by ?? '' }, power?.watts),
+    )
+    .gauge(
+      'sluice_power_error_ratio',
+      'Standard error of sluice_power_watts by its value.',
+      some({ source: power?.source ?? '', by: power?.by ?? '' }, ratio(power?.errorPercent)),
+    )
+    .counter('sluice_energy_joules_total', 'Energy of the gateway since the agent started.', [
+      [{ source: 'measured' }, totals.measuredJ],
+      [{ source: 'estimated' }, totals.estimatedJ],
+    ])
+    .counter('sluice_energy_unknown_seconds_total', 'Time of which no energy is known.', [[{}, totals.unknownS]])
+    .gauge(
+      'sluice_energy_today_joules',
+      'Energy since midnight.',
+      some({ source: energy?.source ?? '', by: energy?.by ?? '' }, energy?.todayJ),
+    )
+    .gauge('sluice_carbon_today_grams', 'CO2 equivalent of the energy since midnight.', some({}, energy?.todayCarbonG))
+    .gauge(
+      'sluice_carbon_intensity_grams_per_joule',
+      'CO2 equivalent of a joule of the supply.',
+      some({}, energy?.carbonGPerKWh === undefined ? undefined : energy.carbonGPerKWh / 3.6e6),
+    )
+    .counter(
+      'sluice_meter_joules_total',
+      'Energy by each meter. They overlap: never add them.',
+      meters.map(({ meter, by, covers, source, joules }) => [{ meter, by, covers, source }, joules]),
+    )
+  if (attribution === undefined) return
+  const { idle, rest, agent, slices, pods } = attribution
+  const parts = [
+    { labels: { part: 'idle' }, figure: idle },
+    { labels: { part: 'rest' }, figure: rest },
+    { labels: { part: 'agent' }, figure: agent },
+    ...slices.map((figure) => ({ labels: { part: 'slice', name: figure.name }, figure })),
+  ]
+  const source = 'estimated'
+  const mappers = agent.mappers
+  const devices = mappers.flatMap((mapper) =>
+    mapper.devices.map((figure) => ({ labels: { device: figure.name, mapper: mapper.name, source }, figure })),
+  )
+  const listed = devices.length <= MAX_DEVICE_SERIES ? devices : []
+  families
+    .gauge(
+      'sluice_part_watts',
+      'Parts of the power: they and the pods add up to the whole.',
+      parts.map(({ labels, figure }) => [{ ...labels, source }, figure.watts]),
+    )
+    .counter(
+      'sluice_part_joules_total',
+      'Parts of the energy: they and the pods add up to the whole.',
+      parts.map(({ labels, figure }) => [{ ...labels, source }, figure.joules]),
+    )
+    .gauge(
+      'sluice_pod_watts',
+      'Power of a pod.',
+      pods.map((pod) => [{ ...podLabels(pod), source }, pod.watts]),
+    )
+    .counter(
+      'sluice_pod_joules_total',
+      'Energy of a pod.',
+      pods.map((pod) => [{ ...podLabels(pod), source }, pod.joules]),
+    )
+    .gauge(
+      'sluice_mapper_watts',
+      'Of the agent: power for a protocol and its devices.',
+      mappers.map(({ name, watts }) => [{ mapper: name, source }, watts]),
+    )
+    .counter(
+      'sluice_mapper_joules_total',
+      'Of the agent: energy for a protocol and its devices.',
+      mappers.map(({ name, joules }) => [{ mapper: name, source }, joules]),
+    )
+    .gauge(
+      'sluice_device_watts',
+      'Of a mapper: power for a device.',
+      listed.map(({ labels, figure }) => [labels, figure.watts]),
+    )
+    .counter(
+      'sluice_device_joules_total',
+      'Of a mapper: energy for a device.',
+      listed.map(({ labels, figure }) => [labels, figure.joules]),
+    )
+}
+
+/** FLUIDOS' index of what a robot does: idle, moving, ready, charging. Of these a gateway knows the last two. */
+const ROBOT_READY = 2
+const ROBOT_CHARGING = 3
+
+/** The names of FLUIDOS' telemetry for batteries, and the ones its orchestrator asks for. */
+function addBattery(families: Families, { battery, packs }: EnergySnapshot, gateway: string): void {
+  if (battery === undefined) return
+  const shown: readonly (PackReading | (typeof battery & { readonly name: string }))[] =
+    packs.length > 0 ? packs : [{ ...battery, name: 'battery' }]
+  const each = (value: (pack: (typeof shown)[number]) => number | undefined): Sample[] =>
+    shown.flatMap((pack) => some({ device: pack.name }, value(pack)))
+  const whole = { device: shown.length === 1 ? shown[0]!.name : 'all' }
+  const charging = battery.state === 'charging'
+  families
+    .gauge('fluidos_battery', 'Charge in per cent.', some({}, battery.percent))
+    .gauge('robot_status', 'Index of idle, moving, ready, charging.', [
+      [{ cluster: gateway, status: charging ? 'charging' : 'ready' }, charging ? ROBOT_CHARGING : ROBOT_READY],
+    ])
+    .gauge(
+      'battery_percentage',
+      'Charge in per cent.',
+      each(({ percent }) => percent),
+    )
+    .gauge(
+      'battery_power_draw_watts',
+      'Power into or out of the pack.',
+      each(({ watts }) => (watts === undefined ? undefined : Math.abs(watts))),
+    )
+    .gauge(
+      'battery_charge_rate_watts',
+      'Power into the pack.',
+      each(({ watts }) => flow(watts, 1)),
+    )
+    .gauge(
+      'battery_discharge_rate_watts',
+      'Power out of the pack.',
+      each(({ watts }) => flow(watts, -1)),
+    )
+    .gauge('battery_health_percent', 'Full by designed energy.', each(healthPercent))
+    .gauge(
+      'battery_voltage_volts',
+      'Voltage.',
+      each(({ volts }) => volts),
+    )
+    .gauge(
+      'battery_temperature_celsius',
+      'Temperature.',
+      each(({ celsius }) => celsius),
+    )
+    .gauge(
+      'battery_cycle_count',
+      'Charge cycles.',
+      each(({ cycles }) => cycles),
+    )
+    .gauge('battery_remaining_time_seconds', 'Forecast until empty.', some(whole, battery.timeToEmpty?.seconds))
+    .gauge('sluice_battery_full_time_seconds', 'Forecast until full.', some(whole, battery.timeToFull?.seconds))
+    .gauge('sluice_battery_state', '1 for the state of all packs together.', [[{ state: battery.state }, 1]])
+}
+
+function addHeat(families: Families, { thermal, sources }: EnergySnapshot): void {
+  families
+    .gauge(
+      'sluice_thermal_celsius',
+      'Temperature by zone.',
+      (thermal?.zones ?? []).map(({ name, celsius }) => [{ zone: name }, celsius]),
+    )
+    .gauge(
+      'sluice_throttled',
+      '1 while the machine is slowed down by heat or for want of voltage.',
+      thermal === undefined ? [] : [[{}, thermal.throttled ? 1 : 0]],
+    )
+    .gauge(
+      'sluice_energy_source',
+      '1 for the state of each source of figures: ok, absent, forbidden, faulty.',
+      sources.map(({ source, state }) => [{ source, state }, 1]),
+    )
+}
+
+function addNetworks(families: Families, { networks, link, policy, gateway }: VitalMetrics): void {
+  const each = (value: (network: NetworkStatus) => number | undefined): Sample[] =>
+    networks.flatMap((network) => some({ interface: network.name, kind: network.kind }, value(network)))
+  const cluster = { cluster: gateway }
+  families
+    .gauge(
+      'sluice_network_up',
+      '1 while an interface has a carrier.',
+      each(({ up }) => (up ? 1 : 0)),
+    )
+    .gauge(
+      'sluice_network_to_hub',
+      '1 for the interface that leads to the hub.',
+      each(({ toHub }) => (toHub ? 1 : 0)),
+    )
+    .gauge(
+      'sluice_network_signal_dbm',
+      'Received signal.',
+      each(({ signalDbm }) => signalDbm),
+    )
+    .gauge(
+      'sluice_network_noise_dbm',
+      'Noise.',
+      each(({ noiseDbm }) => noiseDbm),
+    )
+    .gauge(
+      'sluice_network_snr_db',
+      'Signal to noise.',
+      each(({ snrDb }) => snrDb),
+    )
+    .gauge(
+      'sluice_network_quality_ratio',
+      '0 unusable to 1 perfect.',
+      each(({ quality }) => quality),
+    )
+    .gauge(
+      'sluice_network_bitrate_bits_per_second',
+      'Rate of sending.',
+      each(({ bitrateBps }) => bitrateBps),
+    )
+    .gauge(
+      'sluice_network_retry_ratio',
+      'Frames sent again by frames sent.',
+      each(({ retryRatio }) => retryRatio),
+    )
+    .gauge(
+      'sluice_network_error_ratio',
+      'Broken frames by frames.',
+      each(({ errorRatio }) => errorRatio),
+    )
+    .counter(
+      'sluice_network_roams_total',
+      'Changes of the access point that were seen.',
+      each(({ roams }) => roams),
+    )
+    .gauge('sluice_link_loss_ratio', 'Pings to the hub that nobody answered.', some({}, link?.lossRatio))
+    .gauge('sluice_link_quality_ratio', 'Of the way to the hub, 0 unusable to 1 perfect.', some({}, link?.quality))
+    .gauge('fluidos_latency', 'Round trip to the hub in milliseconds.', some(cluster, link?.roundTripMs))
+    .gauge(
+      'fluidos_bandwidth_against',
+      'Round trip to a point in milliseconds, under the name FLUIDOS asks for.',
+      some({ ...cluster, point: 'hub' }, link?.roundTripMs),
+    )
+    .gauge(
+      'sluice_policy_stage',
+      '1 for the stage of the policy in force.',
+      policy === undefined ? [] : [[{ stage: policy.stage }, 1]],
+    )
+    .gauge('sluice_policy_paused_devices', 'Devices left alone by the policy.', some({}, policy?.paused))
+}
+
+function addDevices(families: Families, devices: VitalMetrics['devices']): void {
+  const shown = [...devices]
+  const each = (value: (device: (typeof shown)[number]) => number | undefined): Sample[] =>
+    shown.flatMap((device) => some({ device: `${device.namespace}/${device.name}` }, value(device)))
+  families
+    .gauge(
+      'sluice_device_rssi_dbm',
+      'Signal of a device.',
+      each(({ link }) => link?.rssiDbm),
+    )
+    .gauge(
+      'sluice_device_snr_db',
+      'Signal to noise of a device.',
+      each(({ link }) => link?.snrDb),
+    )
+    .gauge(
+      'sluice_device_error_ratio',
+      'Failed requests to a device, 0 to 1.',
+      each(({ link }) => link?.errorRate),
+    )
+    .gauge(
+      'sluice_device_battery_ratio',
+      'Charge of a device, 0 to 1.',
+      each(({ battery }) => ratio(battery?.percent)),
+    )
+}
+
+const podLabels = (pod: { readonly uid: string; readonly name: string; readonly state: string }): Labels => {
+  const slash = pod.name.indexOf('/')
+  return {
+    pod_id: pod.uid,
+    pod_name: pod.name.slice(slash + 1),
+    pod_namespace: slash < 0 ? '' : pod.name.slice(0, slash),
+    state: pod.state,
+  }
+}
+
+const ratio = (percent: number | undefined): number | undefined => (percent === undefined ? undefined : percent / 100)
+
+const flow = (watts: number | undefined, sign: 1 | -1): number | undefined =>
+  watts === undefined ? undefined : Math.max(0, watts * sign)
+
+const healthPercent = ({
+  fullJ,
+  designJ,
+}: {
+  readonly fullJ?: number
+  readonly designJ?: number
+}): number | undefined =>
+  fullJ === undefined || designJ === undefined || designJ <= 0 ? undefined : (fullJ / designJ) * 100
