@@ -36,8 +36,23 @@ void sl_hal_irq_restore(uint32_t state) { __asm volatile("msr primask, %0" ::"r"
 
 volatile uint32_t *sl_hal_note(void) { return (volatile uint32_t *)(uintptr_t)SL_NOTE_ADDRESS; }
 
+/* Reading why a boot happened clears it in most chips; a bootloader that goes on to an image leaves it here. */
+#define HANDED_OVER 0x484F0000u
+
+bool sl_take_reason(sl_reset_reason *reason) {
+  volatile uint32_t *kept = (volatile uint32_t *)(uintptr_t)SL_KEPT_ADDRESS;
+  const uint32_t word = kept[0];
+  const bool there = (word & 0xFFFF0000u) == HANDED_OVER && kept[1] == ~word;
+  kept[0] = 0;
+  if (there) *reason = (sl_reset_reason)(word & 0xFFu);
+  return there;
+}
+
 _Noreturn void sl_hal_jump(uint32_t vectors) {
   (void)sl_hal_irq_off();
+  volatile uint32_t *kept = (volatile uint32_t *)(uintptr_t)SL_KEPT_ADDRESS;
+  kept[0] = HANDED_OVER | (uint32_t)sl_hal_reset_reason();
+  kept[1] = ~kept[0];
   SL_AT(0xE000E010u) = 0; /* SysTick */
   for (uint32_t i = 0; i < (SL_INTERRUPT_COUNT + 31u) / 32u; i++) {
     SL_AT(0xE000E180u + 4u * i) = 0xFFFFFFFFu;

@@ -23,7 +23,6 @@ static const uint8_t uart_irqs[SL_UART_COUNT] = {SL_IRQ_UART0_RX, SL_IRQ_UART1_R
 
 /* This board has no register for it: RAM keeps what happened last. */
 #define REASON_MAGIC 0x52450000u
-static volatile uint32_t reason_kept __attribute__((section(".noinit")));
 static sl_reset_reason reason;
 
 static uint32_t last_ticks;
@@ -31,8 +30,11 @@ static uint32_t now_us;
 static uint32_t rest_ticks;
 
 void sl_soc_start(void) {
-  reason = (reason_kept & 0xFFFF0000u) == REASON_MAGIC ? (sl_reset_reason)(reason_kept & 0xFFu) : SL_RESET_POWER;
-  reason_kept = REASON_MAGIC | SL_RESET_PIN;
+  const uint32_t kept = SL_KEPT_WORD;
+  SL_KEPT_WORD = REASON_MAGIC | SL_RESET_PIN;
+  if (!sl_take_reason(&reason)) {
+    reason = (kept & 0xFFFF0000u) == REASON_MAGIC ? (sl_reset_reason)(kept & 0xFFu) : SL_RESET_POWER;
+  }
   SL_AT(TIMER0 + 0x8u) = 0xFFFFFFFFu;
   SL_AT(TIMER0 + 0x4u) = 0xFFFFFFFFu;
   SL_AT(TIMER0 + 0x0u) = 1;
@@ -182,7 +184,7 @@ void sl_hal_watchdog_feed(void) {
 }
 
 static _Noreturn void reset_because(sl_reset_reason why) {
-  reason_kept = REASON_MAGIC | (uint32_t)why;
+  SL_KEPT_WORD = REASON_MAGIC | (uint32_t)why;
   __asm volatile("dsb" ::: "memory");
   SL_AT(0xE000ED0Cu) = 0x05FA0004u;
   for (;;) {

@@ -33,7 +33,7 @@ static sl_reset_reason read_reason(void) {
 }
 
 void sl_soc_start(void) {
-  reason = read_reason();
+  if (!sl_take_reason(&reason)) reason = read_reason();
   /* The serial line needs the crystal: the RC oscillator is off by up to 5 %. */
   SL_AT(CLOCK + 0x100u) = 0;
   SL_AT(CLOCK + 0x000u) = 1;

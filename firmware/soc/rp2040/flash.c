@@ -25,9 +25,15 @@ typedef struct {
   rom_void *enter_xip;
 } rom_flash;
 
+/** The boot ROM has half-words near address 0 that point at its table and at the function that searches it. */
+static uint16_t rom_pointer(uint32_t address) {
+  __asm volatile("" : "+r"(address)); /* gcc takes a low address for a null pointer */
+  return *(const volatile uint16_t *)(uintptr_t)address;
+}
+
 static void *rom_function(char one, char other) {
-  rom_lookup *lookup = (rom_lookup *)(uintptr_t)*(const volatile uint16_t *)(uintptr_t)0x18u;
-  const uint16_t *table = (const uint16_t *)(uintptr_t)*(const volatile uint16_t *)(uintptr_t)0x14u;
+  rom_lookup *lookup = (rom_lookup *)(uintptr_t)rom_pointer(0x18u);
+  const uint16_t *table = (const uint16_t *)(uintptr_t)rom_pointer(0x14u);
   return lookup(table, (uint32_t)(uint8_t)other << 8 | (uint8_t)one);
 }
 

@@ -59,7 +59,7 @@ static void start_clocks(void) {
 }
 
 void sl_soc_start(void) {
-  reason = read_reason();
+  if (!sl_take_reason(&reason)) reason = read_reason();
   start_clocks();
   SL_AT(WATCHDOG + 0x2Cu) = 12u | 1u << 9; /* one tick a microsecond, for timer and watchdog (4.7.2) */
   leave_reset(RESET_IO_BANK0 | RESET_PADS_BANK0 | RESET_TIMER);

@@ -36,7 +36,8 @@ static sl_reset_reason reason_of(uint32_t bits) {
 }
 
 void sl_soc_start(void) {
-  reason = reason_of(sl_stm32_reset_bits());
+  const sl_reset_reason found = reason_of(sl_stm32_reset_bits());
+  if (!sl_take_reason(&reason)) reason = found;
   sl_stm32_start_clocks();
   /* SysTick runs freely over its 24 bits at an eighth of the clock; its interrupt only keeps a turn from being missed. */
   SL_AT(SYSTICK + 4u) = 0xFFFFFFu;
