@@ -26,6 +26,13 @@ async function run(...argv: string[]) {
 }
 
 describe('the catalogue on the command line', () => {
+  it('says what the bytes of each model are worth, and for how many of its properties', async () => {
+    const { stdout } = await run('model', 'ls', 'eastron/sdm120')
+    expect(stdout).toMatch(/documented 1 of 12/)
+    const { items } = JSON.parse((await run('model', 'ls', 'sunspec/inverter', '--json')).stdout)
+    expect(items[0]).toMatchObject({ name: 'sunspec/inverter', evidence: { constructed: 23 } })
+  })
+
   it('is found by place and by the name of the model', () => {
     expect(findInCatalogue('eastron/sdm120')).toEqual(findInCatalogue('eastron-sdm120'))
     expect(modelFile('eastron/sdm120')).toMatch(/devicemodels\/eastron\/sdm120\.yaml$/)

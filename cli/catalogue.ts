@@ -15,10 +15,28 @@ export interface CatalogueFile {
   readonly file: string
 }
 
+/**
+ * What the bytes that a model is tested with are, the strongest first: recorded from a device, from a public document
+ * that gives them, or packed by hand from the published addresses and types.
+ */
+export const EVIDENCE = ['recorded', 'documented', 'constructed'] as const
+export type Evidence = (typeof EVIDENCE)[number]
+/** Properties by the strongest evidence there is for them. */
+export type Evidences = Readonly<Partial<Record<Evidence, number>>>
+
+/** `constructed`, or `documented 1 of 12` where the document's bytes show a part of the properties only. */
+export function evidenceText(evidence: Evidences): string {
+  const strongest = EVIDENCE.find((one) => (evidence[one] ?? 0) > 0) ?? 'constructed'
+  const all = EVIDENCE.reduce((sum, one) => sum + (evidence[one] ?? 0), 0)
+  const count = evidence[strongest] ?? 0
+  return count === all ? strongest : `${strongest} ${count} of ${all}`
+}
+
 export interface CatalogueEntry extends CatalogueFile {
   readonly model: DeviceModel
   /** Protocols the model has bindings for. */
   readonly protocols: readonly string[]
+  readonly evidence: Evidences
 }
 
 const folders = (path: string): string[] =>
@@ -37,6 +55,14 @@ export function catalogueFiles(root = catalogueFolder()): CatalogueFile[] {
       .sort()
       .map((file) => ({ name: `${vendor}/${file.slice(0, -'.yaml'.length)}`, file: join(root, vendor, file) })),
   )
+}
+
+const evidencePath = (root: string): string => join(root, 'evidence.json')
+
+/** By model; `scripts/generate-catalogue.ts` writes it from the vectors, which are not in the package. */
+function readEvidence(root: string): Readonly<Record<string, Evidences>> {
+  const path = evidencePath(root)
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Record<string, Evidences>) : {}
 }
 
 /** The file of `eastron/sdm120`, or of `eastron-sdm120`, which is what the model itself is called. */
@@ -58,10 +84,13 @@ export function readCatalogue(root = catalogueFolder()): CatalogueEntry[] {
     references,
   )
   const models = resources.flatMap(({ resource }) => (isModel(resource) ? [resource] : []))
+  const evidence = readEvidence(root)
   const byName = new Map(models.map((model) => [model.metadata.name, model]))
   return files.flatMap(({ name, file }) => {
     const model = byName.get(name.replace('/', '-'))
-    return model === undefined ? [] : [{ name, file, model, protocols: protocolsOf(model) }]
+    return model === undefined
+      ? []
+      : [{ name, file, model, protocols: protocolsOf(model), evidence: evidence[name] ?? {} }]
   })
 }
 

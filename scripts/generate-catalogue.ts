@@ -1,10 +1,41 @@
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type CatalogueEntry, readCatalogue } from '../cli/catalogue.ts'
+import {
+  type CatalogueEntry,
+  catalogueFiles,
+  EVIDENCE,
+  type Evidence,
+  type Evidences,
+  evidenceText,
+  readCatalogue,
+} from '../cli/catalogue.ts'
+import { catalogueFolder } from '../cli/catalogue-folder.ts'
 
-/** Writes docs/devices.md from devicemodels/. A test holds that the page is what this would write. */
+/** Writes docs/devices.md and devicemodels/evidence.json from devicemodels/. A test holds that they are what this would write. */
 
 export const cataloguePage = fileURLToPath(new URL('../docs/devices.md', import.meta.url))
+
+export const evidenceFile = join(catalogueFolder(), 'evidence.json')
+
+/** How many properties of each model are proven by what. */
+export function evidenceOfAll(): Record<string, Evidences> {
+  return Object.fromEntries(
+    catalogueFiles().map(({ name, file }) => {
+      const path = join(dirname(file), 'vectors', `${basename(file, '.yaml')}.json`)
+      const { vectors } = JSON.parse(readFileSync(path, 'utf8')) as { vectors: { origin: Evidence; values: object }[] }
+      const properties = [...new Set(vectors.flatMap(({ values }) => Object.keys(values)))]
+      const strongest = properties.map((property) =>
+        EVIDENCE.find((one) => vectors.some(({ origin, values }) => origin === one && Object.hasOwn(values, property))),
+      )
+      const counts = EVIDENCE.map((one) => [one, strongest.filter((each) => each === one).length] as const)
+      return [name, Object.fromEntries(counts.filter(([, count]) => count > 0))]
+    }),
+  )
+}
+
+export const renderEvidence = (): string => `${JSON.stringify(evidenceOfAll(), null, 2)}\n`
 
 const PROTOCOL_NAMES: Readonly<Record<string, string>> = {
   modbus: 'Modbus',
@@ -24,6 +55,10 @@ function propertiesOf({ model }: CatalogueEntry): string {
     .join(', ')
 }
 
+/** Models that have at least one property with this evidence and none with a stronger one. */
+const count = (entries: readonly CatalogueEntry[], evidence: Evidence): number =>
+  entries.filter((entry) => evidenceText(entry.evidence).startsWith(evidence)).length
+
 export function renderCatalogue(entries: readonly CatalogueEntry[]): string {
   const known = Object.keys(PROTOCOL_NAMES)
   const byProtocol = known.map((protocol) => entries.filter(({ protocols }) => protocols[0] === protocol))
@@ -37,19 +72,26 @@ export function renderCatalogue(entries: readonly CatalogueEntry[]): string {
     'shows one with its addresses, and `sluice up --model VENDOR/MODEL` uses it. Your own: `sluice model new`.',
     '',
     'A ✎ marks what can be written. Each file in `devicemodels/` names the document its addresses are from, and has the bytes',
-    'it is tested with beside it.',
+    'it is tested with beside it. What those bytes are worth is in the column *tested with*; `documented 1 of 12` means that the',
+    'document shows the bytes of one property, and the other eleven are constructed.',
+    '',
+    `- **recorded** (${count(entries, 'recorded')}): a device sent them, and somebody published what it showed.`,
+    `- **documented** (${count(entries, 'documented')}): a public document gives the bytes and what they mean.`,
+    `- **constructed** (${count(entries, 'constructed')}): packed by hand from the published addresses, types and scales. The test then proves our`,
+    '  arithmetic, not the document, and no such device was on the bench: compare a few values with its display before you',
+    '  trust it.',
     '',
   ]
   for (const [index, protocol] of known.entries()) {
     const members = byProtocol[index]!
     if (members.length === 0) continue
     lines.push(`## ${PROTOCOL_NAMES[protocol]}`, '')
-    lines.push('| model | vendor | what it is | properties | source |', '|---|---|---|---|---|')
+    lines.push('| model | vendor | what it is | properties | tested with | source |', '|---|---|---|---|---|---|')
     for (const entry of members) {
       const { vendor, description, source } = entry.model.spec
       const link = `[${entry.name}](../devicemodels/${entry.name}.yaml)`
       lines.push(
-        `| ${link} | ${cell(vendor)} | ${cell(description)} | ${cell(propertiesOf(entry))} | ${cell(source)} |`,
+        `| ${link} | ${cell(vendor)} | ${cell(description)} | ${cell(propertiesOf(entry))} | ${evidenceText(entry.evidence)} | ${cell(source)} |`,
       )
     }
     lines.push('')
@@ -58,6 +100,7 @@ export function renderCatalogue(entries: readonly CatalogueEntry[]): string {
 }
 
 if (import.meta.main) {
+  await writeFile(evidenceFile, renderEvidence())
   const entries = readCatalogue()
   await writeFile(cataloguePage, renderCatalogue(entries))
   process.stdout.write(`docs/devices.md: ${entries.length} models\n`)

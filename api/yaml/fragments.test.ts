@@ -74,8 +74,9 @@ describe('fragments', () => {
   it('are taken in part, renamed and moved', () => {
     const spec = specOf(
       model(`    - { use: electric, only: [voltage], name: voltageL1, at: 100 }
-    - { use: electric, except: [voltage], at: 40000 }`),
+    - { use: electric, except: [voltage], at: 40000, report: null }`),
     )
+    expect(spec.properties[1]).not.toHaveProperty('report')
     expect(spec.properties.map(({ name, modbus }) => [name, (modbus as { input: number }).input])).toEqual([
       ['voltageL1', 100],
       ['power', 40_012],
@@ -89,6 +90,11 @@ describe('fragments', () => {
     )
     const text = `${own}---\n${model('    - { use: mine }')}`
     expect(specOf(text).properties.map(({ name }) => name)).toEqual(['other', 'voltage', 'power'])
+  })
+
+  it('may be called like the model that uses them', () => {
+    const text = `${FRAGMENT.replaceAll('electric', 'meter')}---\n${model('    - { use: meter }')}`
+    expect(specOf(text).properties).toHaveLength(2)
   })
 
   it('nothing of them is left for the cluster to see', () => {

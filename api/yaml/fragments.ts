@@ -78,10 +78,9 @@ export class FragmentResolver {
   /** Findings have paths in `document`. */
   resolve(document: SourceDocument, tell: (finding: Finding) => void): FragmentsResolved {
     const options: Record<string, unknown> = {}
-    const properties = this.#expand(document, [document.name ?? document.file], options, tell).slice(
-      0,
-      MAX_PROPERTIES + 1,
-    )
+    // A model may be called like a fragment: it is never used itself.
+    const stack = document.kind === FRAGMENT_KIND ? [document.name ?? document.file] : []
+    const properties = this.#expand(document, stack, options, tell).slice(0, MAX_PROPERTIES + 1)
     return { properties, options }
   }
 
@@ -222,12 +221,13 @@ function mergeOptions(target: Record<string, unknown>, more: Fields): void {
   }
 }
 
-/** `over` wins; maps are merged, everything else is replaced. */
+/** `over` wins; maps are merged, everything else is replaced, and what is null in it is taken away. */
 export const merged = (under: Fields, over: Fields): Fields => {
   const out: Record<string, unknown> = { ...under }
   for (const [key, value] of Object.entries(over)) {
     const below = out[key]
-    out[key] = isFields(below) && isFields(value) ? merged(below, value) : value
+    if (value === null && key in out) delete out[key]
+    else out[key] = isFields(below) && isFields(value) ? merged(below, value) : value
   }
   return out
 }

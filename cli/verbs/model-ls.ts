@@ -1,4 +1,4 @@
-import { catalogueFiles, readCatalogue } from '../catalogue.ts'
+import { catalogueFiles, evidenceText, readCatalogue } from '../catalogue.ts'
 import { type Column, printable, table } from '../text.ts'
 import { defineVerb, EXIT } from '../verb.ts'
 
@@ -7,6 +7,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'VENDOR' },
   { title: 'PROTOCOL' },
   { title: 'PROPERTIES', align: 'right' },
+  { title: 'TESTED-WITH' },
   { title: 'DESCRIPTION', flexible: true },
 ]
 
@@ -15,7 +16,9 @@ export const modelLs = defineVerb({
   summary: 'The models that come with Sluice',
   description:
     'Lists the catalogue. Every word given has to occur in the name, the vendor or the description of a model. The ' +
-    'name is what other verbs take: sluice model show, sluice up --model, sluice device import --model.',
+    'name is what other verbs take: sluice model show, sluice up --model, sluice device import --model. TESTED-WITH says what ' +
+    'bytes prove the model: recorded from a device, documented in public, or constructed by hand from the published ' +
+    'addresses and types; try a constructed one on your device before you trust it.',
   positionals: { usage: '[WORD...]', min: 0, max: 20 },
   options: {
     protocol: { kind: 'text', value: 'NAME', help: 'Only models of this protocol: modbus, lora, ble, mqtt.' },
@@ -34,23 +37,25 @@ export const modelLs = defineVerb({
     })
     if (out.json) {
       out.value({
-        items: found.map(({ name, model, protocols }) => ({
+        items: found.map(({ name, model, protocols, evidence }) => ({
           name,
           model: model.metadata.name,
           vendor: model.spec.vendor,
           description: model.spec.description,
           protocols,
+          evidence,
           properties: model.spec.properties.map((property) => property.name),
           source: model.spec.source,
         })),
       })
       return EXIT.ok
     }
-    const rows = found.map(({ name, model, protocols }) => [
+    const rows = found.map(({ name, model, protocols, evidence }) => [
       out.style.bold(name),
       printable(model.spec.vendor ?? ''),
       protocols.join(', '),
       String(model.spec.properties.length),
+      evidenceText(evidence),
       printable(model.spec.description ?? ''),
     ])
     if (rows.length > 0) for (const line of table(COLUMNS, rows, out.width, out.style.dim)) out.line(line)

@@ -212,7 +212,8 @@ function lintAddressBase(bound: readonly Bound[], options: ModbusModel): Finding
     return one.table === 'input' && written > 30_000 && written < 40_000
   }
   const registers = bound.filter(({ table }) => table === 'holding' || table === 'input')
-  if (registers.length === 0 || !registers.every(suspicious)) return []
+  // SunSpec's base is 40000 on the wire, and not the name of a register.
+  if (registers.length === 0 || options.sunspec === true || !registers.every(suspicious)) return []
   const first = registers[0]!
   const written = first.start + base
   return [

@@ -4,7 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import type { Device, DeviceModel, Json, ModelProperty } from '../../api/resources.ts'
 import { validateResource } from '../../api/validate.ts'
 import { deviceFindings } from '../../api/validate-set.ts'
-import { catalogueFiles, protocolsOf } from '../../cli/catalogue.ts'
+import { catalogueFiles, EVIDENCE, protocolsOf } from '../../cli/catalogue.ts'
 import { catalogueFolder } from '../../cli/catalogue-folder.ts'
 import { type ReadFiles, readModelFiles } from '../../cli/model-files.ts'
 import { protocols } from '../../mappers/registry.ts'
@@ -120,7 +120,7 @@ describe.each(files)('$name', ({ name, file }) => {
 
   it.each(vectors)('makes the right values of its bytes: $from', async (vector) => {
     const { model } = await load()
-    expect(['documented', 'constructed']).toContain(vector.origin)
+    expect(EVIDENCE).toContain(vector.origin)
     const decode = DECODERS[protocolsOf(model)[0]!]!
     const values = await decode(bindingOf(model, address, poll), vector)
     for (const [property, wanted] of Object.entries(vector.values)) {

@@ -1,15 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Json } from '../../api/resources.ts'
+import type { Evidence } from '../../cli/catalogue.ts'
 
 /**
  * What devices put on the wire and what it has to become, beside each model: `vendor/vectors/model.json`.
  *
- * `origin`: `documented` when the bytes and their meaning stand in a public document (`from` says which),
- * `constructed` when they were packed from the published types, scales and addresses.
+ * `origin`: `recorded` when a device put these bytes on a wire or into the air and somebody published what it showed,
+ * `documented` when the bytes and their meaning stand in a public document (`from` says which), `constructed` when they were
+ * packed from the published types, scales and addresses: then the test proves our arithmetic, not the document.
  */
 export interface Vector {
-  readonly origin: 'documented' | 'constructed'
+  readonly origin: Evidence
   readonly from: string
   /** Property values; only these are compared. */
   readonly values: Readonly<Record<string, Json>>
@@ -27,7 +29,7 @@ export interface Vector {
 
 /** A value that is written, and what has to go over the wire for it. Modbus only. */
 export interface WriteVector {
-  readonly origin: 'documented' | 'constructed'
+  readonly origin: Evidence
   readonly from: string
   readonly property: string
   readonly value: Json
@@ -39,7 +41,7 @@ export interface WriteVector {
 
 /** A value that is written, and the message it has to become. MQTT only. */
 export interface CommandVector {
-  readonly origin: 'documented' | 'constructed'
+  readonly origin: Evidence
   readonly from: string
   readonly property: string
   readonly value: Json
