@@ -1,4 +1,12 @@
-import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign, verify } from 'node:crypto'
+import {
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+} from 'node:crypto'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '../../hil/random.ts'
 import { compileForHost, hasCompiler, run } from './checks/host-build.ts'
@@ -167,16 +175,31 @@ describe.skipIf(!hasCompiler())('Ed25519 verification and the hashes of the firm
       little(2n), // no x belongs to this y
     ]
     const bad = keys.map((key) => ({ key, signature, message }))
-    const r = { key: rawKey(generateKeyPairSync('ed25519').publicKey), signature: Buffer.concat([little(P + 1n), little(0n)]), message }
+    const r = {
+      key: rawKey(generateKeyPairSync('ed25519').publicKey),
+      signature: Buffer.concat([little(P + 1n), little(0n)]),
+      message,
+    }
     expect(await opinions([...bad, r])).toEqual([...keys.map(() => false), false])
   })
 
   it('never accepts what node:crypto refuses, whatever the bytes', async () => {
     const random = seededRandom(7)
     const cases: Case[] = []
-    const edge = [...SMALL_ORDER, little(P), little(P - 1n), little(L), little(L - 1n), little(0n), little(1n), little(L + 1n)]
-    const part = () => (random() < 0.7 ? (edge[Math.floor(random() * edge.length)] ?? Buffer.alloc(32)) : randomBytes(32))
-    for (let i = 0; i < 2000; i++) cases.push({ key: part(), signature: Buffer.concat([part(), part()]), message: randomBytes(5) })
+    const edge = [
+      ...SMALL_ORDER,
+      little(P),
+      little(P - 1n),
+      little(L),
+      little(L - 1n),
+      little(0n),
+      little(1n),
+      little(L + 1n),
+    ]
+    const part = () =>
+      random() < 0.7 ? (edge[Math.floor(random() * edge.length)] ?? Buffer.alloc(32)) : randomBytes(32)
+    for (let i = 0; i < 2000; i++)
+      cases.push({ key: part(), signature: Buffer.concat([part(), part()]), message: randomBytes(5) })
     const ours = await opinions(cases, fast)
     expect(ours.filter((accepted, i) => accepted && !opinionOfNode(cases[i] as Case))).toEqual([])
   }, 60_000)

@@ -46,7 +46,7 @@ static bool next(uint32_t *at, uint32_t limit, record *r) {
   r->at = *at;
   r->key = sl_get_le16(head);
   r->size = head[2];
-  bool readable = head[3] == (head[2] ^ 0xFFu) && (r->size <= SL_SETTINGS_VALUE_MAX || r->size == REMOVED);
+  bool readable = (unsigned)head[2] + head[3] == 0xFFu && (r->size <= SL_SETTINGS_VALUE_MAX || r->size == REMOVED);
   if (!readable || record_size(value_size(r)) > limit - *at) {
     *at = 0;
     return false;
