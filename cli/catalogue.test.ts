@@ -30,7 +30,7 @@ describe('the catalogue on the command line', () => {
     const { stdout } = await run('model', 'ls', 'eastron/sdm120')
     expect(stdout).toMatch(/documented 1 of 12/)
     const { items } = JSON.parse((await run('model', 'ls', 'sunspec/inverter', '--json')).stdout)
-    expect(items[0]).toMatchObject({ name: 'sunspec/inverter', evidence: { constructed: 23 } })
+    expect(items[0]).toMatchObject({ name: 'sunspec/inverter-66', evidence: { constructed: 23 } })
   })
 
   it('is found by place and by the name of the model', () => {
