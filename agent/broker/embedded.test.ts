@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -12,7 +11,7 @@ import { Access, readUsers, setPassword } from './access.ts'
 import { Congestion } from './congestion.ts'
 import { PacketGuard } from './packet-guard.ts'
 import { encodePublish } from './quick-delivery.ts'
-import { connectClient, embedded } from './test-brokers.test-helper.ts'
+import { brokerProcess, connectClient, embedded } from './test-brokers.test-helper.ts'
 
 describe('access to the broker', () => {
   it('is free for this machine only, and by password with rights a user for everybody', async () => {
@@ -127,28 +126,6 @@ describe('the broker against hostile clients', () => {
     expect([congestion.mark() - later, congestion.dropped]).toEqual([0, 1])
   })
 })
-
-const CHILD = `
-import { systemClock } from ${JSON.stringify(new URL('../../api/clock.ts', import.meta.url).href)}
-import { openEmbeddedBroker } from ${JSON.stringify(new URL('./embedded.ts', import.meta.url).href)}
-const broker = await openEmbeddedBroker({ port: 0, directory: process.argv[1] }, { clock: systemClock, log: () => {} })
-console.log(broker.port)
-`
-
-async function brokerProcess(directory: string) {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', CHILD, directory], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const [line] = await once(child.stdout, 'data')
-  return {
-    port: Number(String(line)),
-    async kill() {
-      const ended = once(child, 'exit')
-      child.kill('SIGKILL')
-      await ended
-    },
-  }
-}
 
 describe('what the broker keeps', () => {
   it('is there after kill -9: retained messages, sessions, and what was acknowledged for those who were away', async () => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { createServer as createTlsServer, TLSSocket } from 'node:tls'
+import { createServer as createTlsServer } from 'node:tls'
 import { Aedes, type Client, type PublishPacket } from 'aedes'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
@@ -11,6 +11,7 @@ import { filterProblem, topicProblem } from '../../mappers/sdk/topic-filter.ts'
 import type { Log } from '../log.ts'
 import { Access, type Rights, readUsers } from './access.ts'
 import { Congestion } from './congestion.ts'
+import { certificateUser, remoteAddress, versionProblem } from './connection.ts'
 import { Emitter, type MessageListener } from './emitter.ts'
 import type { BrokerStats, GatewayBroker } from './gateway-broker.ts'
 import { guardPackets } from './packet-guard.ts'
@@ -98,7 +99,7 @@ class EmbeddedBroker implements GatewayBroker {
   readonly #servers: Server[] = []
   readonly #sockets = new Set<Socket>()
   readonly #complained = new Map<string, number>()
-  readonly #counts: Record<string, number> = { 'too-large': 0, forbidden: 0, refused: 0 }
+  readonly #counts: Record<string, number> = { 'too-large': 0, forbidden: 0, refused: 0, 'protocol-version': 0 }
   #isProtected: (topic: string) => boolean = () => false
   #received = 0
   #sent = 0
@@ -126,6 +127,11 @@ class EmbeddedBroker implements GatewayBroker {
       maxTopicLevels: this.#limits.maxTopicLevels,
       maxInflightInbound: 100,
       queueLimit: 1000,
+      preConnect: (client, packet, done) => {
+        const problem = versionProblem(packet.protocolVersion)
+        if (problem !== undefined) this.#count('protocol-version', `${remoteAddress(client.conn)} ${problem}`)
+        done(null, true)
+      },
       authenticate: (client, user, password, done) => {
         this.#admit(client, user, password).then(
           (returnCode) =>
@@ -271,7 +277,7 @@ class EmbeddedBroker implements GatewayBroker {
       this.#count('refused', `more than ${this.#limits.maxClients} clients`)
       return 3
     }
-    const address = 'remoteAddress' in conn ? conn.remoteAddress : undefined
+    const address = remoteAddress(conn)
     const rights = await this.#access.rights(address, client.id, user, password, certificateUser(conn))
     if (rights === undefined) {
       this.#count('refused', `${user === undefined ? 'no user name' : 'a wrong name or password'} from ${address}`)
@@ -391,11 +397,4 @@ class EmbeddedBroker implements GatewayBroker {
     this.#complained.set(kind, nowMs)
     this.#deps.log(level, message.replaceAll(/[\p{Cc}]/gu, '?'))
   }
-}
-
-/** The common name of a certificate that our authority signed. */
-function certificateUser(connection: Duplex): string | undefined {
-  if (!(connection instanceof TLSSocket) || !connection.authorized) return undefined
-  const name = connection.getPeerCertificate().subject?.CN
-  return typeof name === 'string' ? name : undefined
 }

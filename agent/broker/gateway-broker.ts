@@ -7,7 +7,7 @@ export interface BrokerStats {
   readonly retained: number
   readonly received: number
   readonly sent: number
-  /** By reason: `slow-subscriber`, `queue-full`, `retained-full`, `too-large`, `forbidden`, `refused`. */
+  /** By reason: `slow-subscriber`, `queue-full`, `retained-full`, `too-large`, `forbidden`, `refused`, `protocol-version`. */
   readonly dropped: Readonly<Record<string, number>>
 }
 

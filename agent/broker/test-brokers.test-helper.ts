@@ -132,3 +132,26 @@ export async function connectClient(port: number, options: IClientOptions = {}):
     [Symbol.asyncDispose]: () => client.endAsync(true),
   }
 }
+
+const CHILD = `
+import { systemClock } from ${JSON.stringify(new URL('../../api/clock.ts', import.meta.url).href)}
+import { openEmbeddedBroker } from ${JSON.stringify(new URL('./embedded.ts', import.meta.url).href)}
+const broker = await openEmbeddedBroker({ port: 0, directory: process.argv[1] }, { clock: systemClock, log: () => {} })
+console.log(broker.port)
+`
+
+/** The embedded broker in a process of its own, which can be killed. */
+export async function brokerProcess(directory: string) {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', CHILD, directory], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = await once(child.stdout, 'data')
+  return {
+    port: Number(String(line)),
+    async kill() {
+      const ended = once(child, 'exit')
+      child.kill('SIGKILL')
+      await ended
+    },
+  }
+}
