@@ -140,7 +140,7 @@ class GatewayEnergy implements Energy {
       sources: [...kernelSources(roots, clock), this.#configured],
       onSample: (sample) => this.#take(sample),
     })
-    this.configure(options.config)
+    this.#apply(options.config ?? {})
   }
 
   get model(): PowerModel {
@@ -152,8 +152,11 @@ class GatewayEnergy implements Energy {
   }
 
   configure(config: GatewaySpec['energy']): void {
-    if (JSON.stringify(config ?? {}) === JSON.stringify(this.#config)) return
-    this.#config = config ?? {}
+    if (JSON.stringify(config ?? {}) !== JSON.stringify(this.#config)) this.#apply(config ?? {})
+  }
+
+  #apply(config: NonNullable<GatewaySpec['energy']>): void {
+    this.#config = config
     const { carbon, capacityJ } = this.#config
     const { clock, subscribe, readTwin = () => undefined } = this.#options
     this.#configured.replace(configuredSources(this.#config, clock, readTwin))
