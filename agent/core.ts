@@ -14,6 +14,7 @@ import { mapperStorage } from './mappers/storage.ts'
 import { Histogram } from './metrics/histogram.ts'
 import { Notices } from './notices/notices.ts'
 import { stretchedBinding } from './policy/stretch.ts'
+import { HeardBoard } from './roaming/heard-board.ts'
 import type { Store } from './store/store.ts'
 import { type NewDesire, TwinEngine } from './twin/engine.ts'
 import { takeChangedValues } from './twin/kept-values.ts'
@@ -45,6 +46,10 @@ export interface CoreListener {
   onSighted(): void
   /** There are notices the hub was not told of. */
   onNotice(): void
+  /** Roaming devices were heard. */
+  onHeard(): void
+  /** Whether the hub's word that this gateway serves roaming devices is recent enough to write to them. */
+  readonly mayWriteRoaming: boolean
   /** `Gateway.status` has changed in a way that should not wait for the next heartbeat. */
   statusChanged(): void
 }
@@ -66,6 +71,9 @@ export class AgentCore implements AsyncDisposable {
   readonly batcher: ReportBatcher
   readonly sightings: Sightings
   readonly notices: Notices
+  readonly heard: HeardBoard
+  /** The hub's clock minus ours as of the last welcome, milliseconds. */
+  hubOffsetMs = 0
   readonly writeLatency = new Histogram([5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000])
   readonly #options: CoreOptions
   readonly #desires = new Map<string, NewDesire>()
@@ -86,11 +94,13 @@ export class AgentCore implements AsyncDisposable {
       onStored: () => this.listener?.onStored(),
     })
     this.sightings = new Sightings({ clock, onChange: () => this.listener?.onSighted() })
+    this.heard = new HeardBoard(clock, () => this.listener?.onHeard())
     this.notices = new Notices({ clock, onChange: () => this.listener?.onNotice() })
     const writes = new Writes({
       clock,
       checkValue,
       write: (command, signal) => this.mappers.write(command, signal),
+      mayWriteRoaming: () => this.listener?.mayWriteRoaming ?? false,
       onEnd: (device, property, end, acceptedAtMs) => {
         this.writeLatency.observe(clock.monotonic() - acceptedAtMs)
         this.engine.ended(device, property, end)
@@ -104,6 +114,8 @@ export class AgentCore implements AsyncDisposable {
       writes,
       listening: options.listening,
       onEvent: options.onEvent,
+      onHeard: (key, uid, rssiDbm) => this.heard.heard(key, uid, rssiDbm),
+      hubOffsetMs: () => this.hubOffsetMs,
     })
     this.mappers = new Mappers({
       protocols,

@@ -27,9 +27,12 @@ import { KubeClient } from './kube/client.ts'
 import { inClusterConfig, loadKubeconfig } from './kube/config.ts'
 import { IN_CLUSTER, openApi } from './open-api.ts'
 import { onPort, portMoved } from './ports.ts'
+import { Roamer } from './roaming/roamer.ts'
+import { TermBook } from './roaming/terms.ts'
 import { keepServerCertificate, SERVER_DAYS } from './server-certificate.ts'
 import { DesireWriter } from './twins/desire.ts'
 import { tellDesired } from './twins/desired-notes.ts'
+import type { DeviceRecord } from './twins/device-record.ts'
 import { Fleet } from './twins/fleet.ts'
 import { followFleet } from './twins/follow-fleet.ts'
 import { PresenceBoard } from './twins/presence.ts'
@@ -167,6 +170,23 @@ async function assemble(
     if (gateway === undefined || fleetKnows(gateways, gateway) === false) return
     events.record({ subject: gateways.subject(gateway), type: 'Warning', reason: eventReason(code), message })
   }
+  const terms = new TermBook(store.db, clock.now())
+  const roamer = new Roamer({
+    fleet,
+    book: terms,
+    clock,
+    links: {
+      present: (gateway) => hub.session(gateway)?.epoch !== undefined,
+      leaseLeftMs: (gateway) => hub.leaseLeftMs(gateway),
+      offsetMs: (gateway) => hub.offsetMs(gateway),
+      holdBack: (gateway, until) => hub.session(gateway)?.holdBack(until),
+    },
+    gateways: () => gatewayObjects.labels(),
+    onTrouble: trouble,
+    onHandOver: (record, from, why) => noteHandOver(events, record, from, why),
+  })
+  stack.defer(() => roamer.close())
+  fleet.placement = roamer
   const desire = new DesireWriter({ client, fleet, clock })
   const hub = new Hub({
     clock,
@@ -177,7 +197,14 @@ async function assemble(
     heartbeatMs: options.heartbeatMs ?? DEFAULT_HEARTBEAT_S * 1000,
     window: { batches: 256, bytes: 1024 * 1024 },
     ingest: (body, origin) => twins.ingest(body, origin),
-    onObjectAck: (gateway, kind, key, refusal) => twins.acknowledged(gateway, kind, key, refusal),
+    admits: (uid, gateway, term) => terms.admits(uid, gateway, term),
+    onCovered: (uid, atHubMs) => terms.covered(uid, atHubMs),
+    holdBack: (gateway) => roamer.unsettled(gateway),
+    onHeard: (gateway, items) => roamer.heard(gateway, items),
+    onObjectAck: (gateway, kind, key, refusal) => {
+      twins.acknowledged(gateway, kind, key, refusal)
+      if (kind === 'Device') roamer.acknowledged(gateway, key)
+    },
     onStatus: (gateway, status) => gateways.told(gateway, status),
     onSighted: (gateway, items) => discovery.sighted(gateway, items),
     onEvents: (gateway, items) =>
@@ -185,16 +212,22 @@ async function assemble(
     onConnected: (session, agentVersion) => {
       log('info', 'gateway connected', { gateway: session.gateway, epoch: session.epoch?.epoch })
       gateways.connected(session.gateway, agentVersion, session.epoch?.epoch, session.certificateExpiresMs)
+      // After what the gateway says it holds was looked at.
+      queueMicrotask(() => roamer.gatewayChanged(session.gateway))
     },
     onDisconnected: (session) => {
       log('info', 'gateway disconnected', { gateway: session.gateway })
       gateways.disconnected(session.gateway, session.lastHeardWallMs)
+      roamer.gatewayChanged(session.gateway)
     },
     desire: (gateway, frame) => desire.offer(gateway, frame),
     audit,
   })
   stack.defer(() => hub[Symbol.dispose]())
-  gatewayObjects.listen((name) => hub.objectsChanged(name, [['Gateway', gatewayKey(name)]]))
+  gatewayObjects.listen((name) => {
+    hub.objectsChanged(name, [['Gateway', gatewayKey(name)]])
+    roamer.gatewayChanged(name)
+  })
   const synced = followFleet(client, fleet, clock, signal, trouble)
   let ready = false
   let server: HubServer | undefined
@@ -285,6 +318,22 @@ async function assemble(
     await stack.disposeAsync()
   }
   return { info, fleet, hub, createToken, [Symbol.asyncDispose]: () => (stopped ??= stop()) }
+}
+
+function noteHandOver(events: EventRecorder, record: DeviceRecord, from: string | undefined, why: string): void {
+  const { namespace, name, uid, gateway } = record
+  const subject = { apiVersion: API_VERSION, kind: 'Device', namespace, name, uid }
+  const before = from === undefined ? '' : ` instead of ${from}`
+  const message = `gateway ${gateway} serves the device${before}: ${HAND_OVER_WORDS[why] ?? why}`
+  events.record({ subject, type: 'Normal', reason: 'HandedOver', message })
+}
+
+const HAND_OVER_WORDS: Readonly<Record<string, string>> = {
+  first: 'it is the first to hear it',
+  gone: 'the one before is away',
+  lost: 'the one before does not hear it any more',
+  better: 'it hears it better',
+  moved: 'spec.nodeName says so',
 }
 
 function noteDevice(events: EventRecorder, { record, reason, message }: DeviceNotice): void {

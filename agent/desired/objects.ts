@@ -80,6 +80,7 @@ export class DesiredObjects {
       for (const stored of twins.get(object.object.uid) ?? []) {
         engine.restore(device, stored)
       }
+      engine.takeRole(device, object.object.roaming, true)
       engine.takeDesired(device, object.object)
     }
     this.#options.batcher.flush()
@@ -123,6 +124,9 @@ export class DesiredObjects {
         gone.push(...this.#forget(object.key))
       this.#objects.set(idOf(object.kind, object.key), object)
     }
+    for (const { kind, key, object } of accepted) {
+      if (kind === 'Device') await this.#options.engine.release(key, object.uid, object.roaming)
+    }
     const bindingsChanged = this.#resolveTouched(accepted, deletes, touched)
     try {
       this.#options.batcher.flush((writer) => {
@@ -161,11 +165,12 @@ export class DesiredObjects {
       }
     }
     for (const [key, link] of devices) {
-      const revision = this.#bindings.get(key)?.revision
+      const before = this.#bindings.get(key)
       const device = this.#resolve(key, link)
+      engine.takeRole(device, link.roaming)
       engine.takeDesired(device, link)
       touched.add(device)
-      changed ||= this.#bindings.get(key)?.revision !== revision
+      changed ||= this.#bindings.get(key) !== before
     }
     return changed || this.#bindings.size !== before
   }
@@ -186,8 +191,11 @@ export class DesiredObjects {
     }
     const { desired: _, ...spec } = link.spec
     const revision = digest(JSON.stringify(spec) + this.#modelDigest(model.spec))
-    if (this.#bindings.get(key)?.revision !== revision) {
-      this.#bindings.set(key, { key, device: link.spec, model: model.spec, revision })
+    const held = this.#bindings.get(key)
+    const standby = link.roaming?.role === 'standby'
+    if (held?.revision !== revision || (held.standby === true) !== standby) {
+      const binding = { key, device: link.spec, model: model.spec, revision }
+      this.#bindings.set(key, standby ? { ...binding, standby } : binding)
     }
     return device
   }

@@ -4,11 +4,13 @@ import { MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { MAX_SIGHTED_ITEMS, SIGHTED_FRAME_CHARACTERS, type SightedItem } from '../../api/link/sighted.ts'
 import type { Sightings } from '../discovery/sightings.ts'
 import type { Notices } from '../notices/notices.ts'
+import type { HeardBoard } from '../roaming/heard-board.ts'
 
 export interface AnnouncementsOptions {
   readonly clock: Clock
   readonly sightings: Sightings
   readonly notices: Notices
+  readonly heard: HeardBoard
   readonly send: (frame: AgentFrame) => void
   /** Sends a ping and returns its id: the hub takes frames in order, so its pong confirms everything before it. */
   readonly ping: () => number
@@ -16,6 +18,8 @@ export interface AnnouncementsOptions {
 
 const SIGHTED_MIN_MS = 1000
 const NOTICE_MIN_MS = 200
+/** Devices that are heard within this share a frame. */
+const HEARD_MIN_MS = 50
 
 /** What one connection tells the hub besides values: devices nobody configured and things a person should know. */
 export class Announcements implements Disposable {
@@ -23,6 +27,7 @@ export class Announcements implements Disposable {
   #sightedTimer: Timer | undefined
   /** Change of the sightings up to which the hub was told. */
   #sightedChange = 0
+  #heardTimer: Timer | undefined
   #noticeTimer: Timer | undefined
   /** Change of the notices up to which the hub was told in this connection; undefined before the first. */
   #noticeChange: number | undefined
@@ -37,6 +42,7 @@ export class Announcements implements Disposable {
   begin(): void {
     this.#sendSighted()
     this.#sendNotices()
+    this.#sendHeard(true)
   }
 
   /** There are new sightings; those that come together are told in one frame. */
@@ -62,6 +68,17 @@ export class Announcements implements Disposable {
     )
   }
 
+  heard(): void {
+    this.#heardTimer ??= this.#options.clock.after(
+      HEARD_MIN_MS,
+      () => {
+        this.#heardTimer = undefined
+        this.#sendHeard()
+      },
+      true,
+    )
+  }
+
   pong(pingId: number): void {
     for (const [id, change] of this.#noticePings) {
       if (id > pingId) continue
@@ -73,6 +90,7 @@ export class Announcements implements Disposable {
   [Symbol.dispose](): void {
     this.#sightedTimer?.cancel()
     this.#noticeTimer?.cancel()
+    this.#heardTimer?.cancel()
   }
 
   #sendSighted(): void {
@@ -91,6 +109,11 @@ export class Announcements implements Disposable {
       if (some.length >= MAX_SIGHTED_ITEMS || characters >= SIGHTED_FRAME_CHARACTERS) flush()
     }
     flush()
+  }
+
+  #sendHeard(all = false): void {
+    const items = this.#options.heard.take(all)
+    if (items.length > 0) this.#options.send({ t: 'heard', items })
   }
 
   #sendNotices(): void {

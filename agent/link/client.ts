@@ -3,7 +3,7 @@ import type { CoreListener } from '../core.ts'
 import { Session, type SessionOptions } from './session.ts'
 import type { Dial, Transport, TransportEvents } from './transport.ts'
 
-export interface ClientOptions extends SessionOptions {
+export interface ClientOptions extends Omit<SessionOptions, 'onLease'> {
   readonly clock: Clock
   readonly random: () => number
   readonly dial: Dial
@@ -22,6 +22,8 @@ export class LinkClient implements CoreListener, Disposable {
   #retry: Timer | undefined
   #failures = 0
   #stopped = false
+  #leaseUntilMs = Number.NEGATIVE_INFINITY
+  #leaseTimer: Timer | undefined
 
   constructor(options: ClientOptions) {
     this.#options = options
@@ -48,6 +50,14 @@ export class LinkClient implements CoreListener, Disposable {
     this.#session?.offerDesires()
   }
 
+  onHeard(): void {
+    this.#session?.heard()
+  }
+
+  get mayWriteRoaming(): boolean {
+    return this.#options.clock.monotonic() < this.#leaseUntilMs
+  }
+
   onSighted(): void {
     this.#session?.sighted()
   }
@@ -69,6 +79,7 @@ export class LinkClient implements CoreListener, Disposable {
   [Symbol.dispose](): void {
     this.#stopped = true
     this.#retry?.cancel()
+    this.#leaseTimer?.cancel()
     // The store closes next: nothing of the session may wait for the socket's own end.
     this.#session?.closed()
     this.#connection?.close('the agent stops')
@@ -85,7 +96,8 @@ export class LinkClient implements CoreListener, Disposable {
         status.reconnects++
         status.connectedSinceMs = this.#options.clock.now()
         status.peerAddress = transport.peerAddress
-        session = new Session(this.#options, transport)
+        const opened = new Session({ ...this.#options, onLease: () => this.#lease(opened.leaseUntilMs) }, transport)
+        session = opened
         this.#session = session
       },
       onMessage: (text) => session?.receive(text),
@@ -93,6 +105,16 @@ export class LinkClient implements CoreListener, Disposable {
       onClose: (reason) => this.#closed(session, reason),
     }
     this.#connection = dial(events)
+  }
+
+  /** The hub has given its word anew that no other gateway writes to what this one serves. */
+  #lease(untilMs: number): void {
+    const { clock, core } = this.#options
+    const held = this.mayWriteRoaming
+    this.#leaseUntilMs = Math.max(this.#leaseUntilMs, untilMs)
+    this.#leaseTimer?.cancel()
+    this.#leaseTimer = clock.after(this.#leaseUntilMs - clock.monotonic(), () => core.engine.withdrawRoaming(), true)
+    if (!held) core.engine.readmitRoaming()
   }
 
   #closed(session: Session | undefined, reason: string): void {

@@ -96,7 +96,21 @@ const isRole = (value: unknown): boolean =>
   isMap(value) &&
   (value['role'] === 'active' || value['role'] === 'standby') &&
   isCount(value['term']) &&
-  (value['since'] === undefined || (isMap(value['since']) && Object.values(value['since']).every(Number.isFinite)))
+  (value['since'] === undefined || isMapOf(value['since'], (item) => isPair(item) && Number.isFinite(item[1]))) &&
+  (value['ended'] === undefined || isMapOf(value['ended'], isEnd)) &&
+  (value['writeAfterMs'] === undefined || isCount(value['writeAfterMs']))
+
+const isMapOf = (value: unknown, item: (value: unknown) => boolean): boolean =>
+  isMap(value) && Object.values(value).every(item)
+
+const isPair = (value: unknown): value is unknown[] => Array.isArray(value) && value.length === 2
+
+const isEnd = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  isCount(value[0]) &&
+  ['applied', 'rejected', 'timedOut'].includes(String(value[1])) &&
+  Number.isFinite(value[2]) &&
+  (value[3] === undefined || typeof value[3] === 'string')
 
 function broken(what: string): SluiceError {
   return new SluiceError('SLUICE_LINK_BAD_FRAME', `A frame of the hub ${what}`, {

@@ -66,6 +66,11 @@ export class Lanes {
     return this.#backfill.cursor >= this.#backfill.end
   }
 
+  /** Whether everything written during this connection up to `seq` has been sent. */
+  sentThrough(seq: number): boolean {
+    return this.#live.cursor >= seq
+  }
+
   /** First deletes what the hub holds already and tells which numbers will never come. */
   begin(): void {
     if (this.#received.length > 0) this.#store.acknowledge(this.#received)

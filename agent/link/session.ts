@@ -8,6 +8,7 @@ import {
   LINK_KINDS,
   LINK_VERSION,
   MAX_FRAME_BYTES,
+  type ObjectsAckFrame,
   type WelcomeFrame,
 } from '../../api/link/messages.ts'
 import type { GatewayStatus } from '../../api/resources.ts'
@@ -28,6 +29,8 @@ export interface SessionOptions {
   readonly agentVersion: string
   readonly status: LinkStatus
   readonly gatewayStatus: () => GatewayStatus
+  /** The hub answered a ping: `leaseUntilMs` has moved. */
+  readonly onLease: () => void
 }
 
 /** A hub that says nothing for this many heartbeats is taken for gone. */
@@ -55,6 +58,9 @@ export class Session {
   #heardMs: number
   readonly #pings = new Map<number, number>()
   #pingId = 0
+  #leaseFromMs = Number.NEGATIVE_INFINITY
+  /** Acknowledgements that wait until everything that was told before them is on its way. */
+  #acksToCome: { readonly items: ObjectsAckFrame['items']; readonly behindSeq: number }[] = []
   #heartbeat: Timer | undefined
   #deleteTimer: Timer | undefined
   #statusTimer: Timer | undefined
@@ -67,9 +73,9 @@ export class Session {
     this.#transport = transport
     this.#startMs = options.clock.monotonic()
     this.#heardMs = this.#startMs
-    const { store, objects, batcher, sightings, notices } = options.core
+    const { store, objects, batcher, sightings, notices, heard } = options.core
     this.#announcements = new Announcements({
-      ...{ clock: options.clock, sightings, notices },
+      ...{ clock: options.clock, sightings, notices, heard },
       send: (frame) => this.#send(frame),
       ping: () => this.#ping(),
     })
@@ -85,6 +91,7 @@ export class Session {
       firstSeq: store.firstSeq,
       holds: objects.holds,
       kinds: LINK_KINDS,
+      nowMs: options.clock.now(),
     })
     this.#heartbeat = options.clock.after(WELCOME_TIMEOUT_MS, () => this.#beat(), true)
   }
@@ -118,6 +125,7 @@ export class Session {
     try {
       if (this.#phase === 'snapshot') this.#pumpSnapshot()
       if (this.#phase === 'streaming') this.#lanes!.pump()
+      this.#sendAcks()
       this.#count()
     } catch (thrown) {
       this.#fail(toSluiceError(thrown))
@@ -153,6 +161,19 @@ export class Session {
   /** There are new sightings. */
   sighted(): void {
     if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.sighted()
+  }
+
+  /** Roaming devices were heard. */
+  heard(): void {
+    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.heard()
+  }
+
+  /**
+   * Monotonic time until which the hub has promised not to let another gateway write to a roaming device of ours. Counts
+   * from when we asked, so that it ends here before it ends there.
+   */
+  get leaseUntilMs(): number {
+    return this.#leaseFromMs + SILENT_HEARTBEATS * this.#heartbeatMs
   }
 
   /** There are new notices. */
@@ -197,7 +218,9 @@ export class Session {
         this.#options.core.objects.apply(frame).then(
           (items) => {
             if (this.#phase === 'closed') return
-            this.#send({ t: 'objectsAck', items })
+            const roams = frame.upserts.some((each) => each.kind === 'Device' && each.object.roaming !== undefined)
+            this.#acksToCome.push({ items, behindSeq: roams ? this.#options.core.store.lastSeq : 0 })
+            this.#sendAcks()
             this.statusChanged()
           },
           (thrown: unknown) => this.#fail(toSluiceError(thrown)),
@@ -227,6 +250,7 @@ export class Session {
     const { core, clock, status } = this.#options
     this.#heartbeatMs = heartbeatMs
     status.clockOffsetMs = nowMs - clock.now()
+    core.hubOffsetMs = status.clockOffsetMs
     status.lastError = undefined
     this.#lanes = new Lanes(core.store, this.#transport, window, this.#boundary, received)
     this.#lanes.begin()
@@ -254,6 +278,19 @@ export class Session {
         return
       }
       this.#send({ t: 'snapshot', seq: store.lastSeq, last: false, body: part.value })
+    }
+  }
+
+  /**
+   * The acknowledgement of a roaming device's object says that what was done under the one before is over. What was told under it must
+   * arrive first, which holds as soon as it is sent: the hub takes frames in order.
+   */
+  #sendAcks(): void {
+    while (this.#acksToCome.length > 0) {
+      const { items, behindSeq } = this.#acksToCome[0]!
+      if (behindSeq > 0 && !(this.#phase === 'streaming' && this.#lanes!.sentThrough(behindSeq))) return
+      this.#acksToCome.shift()
+      this.#send({ t: 'objectsAck', items })
     }
   }
 
@@ -303,7 +340,10 @@ export class Session {
     const sentMs = this.#pings.get(id)
     if (sentMs === undefined) return
     this.#pings.delete(id)
+    this.#leaseFromMs = Math.max(this.#leaseFromMs, sentMs)
+    this.#options.onLease()
     this.#announcements.pong(id)
+    observePing(this.#options.status, true)
     observeRoundTrip(this.#options.status, this.#options.clock.monotonic() - sentMs)
   }
 

@@ -40,6 +40,9 @@ interface Running {
   devices: Map<ObjectKey, DeviceBinding>
 }
 
+const sameBinding = (a: DeviceBinding | undefined, b: DeviceBinding): boolean =>
+  a?.revision === b.revision && a.standby === b.standby
+
 /**
  * Runs the protocols that devices need, each loaded when the first device asks for it. It always hands a mapper the
  * full set of its devices; changes that come together are handed over once.
@@ -105,6 +108,8 @@ export class Mappers implements AsyncDisposable {
         this.#unreachable([key], 'this agent knows no protocol of its address')
         continue
       }
+      // Standing by costs the device nothing, or is not done.
+      if (binding.standby === true && protocol.overhears !== true) continue
       const running = this.#running.get(protocol.name) ?? this.#start(protocol)
       this.#routes.set(key, running)
       const set = sets.get(running) ?? new Map<ObjectKey, DeviceBinding>()
@@ -113,7 +118,7 @@ export class Mappers implements AsyncDisposable {
     for (const [running, set] of sets) {
       const same =
         set.size === running.devices.size &&
-        [...set].every(([key, { revision }]) => running.devices.get(key)?.revision === revision)
+        [...set].every(([key, binding]) => sameBinding(running.devices.get(key), binding))
       running.devices = set
       if (!same) running.mapper?.configure([...set.values()])
     }

@@ -1,10 +1,11 @@
-import type { LinkDevice } from '../../api/link/messages.ts'
+import type { LinkDevice, RoamingRole } from '../../api/link/messages.ts'
 import type { DeviceModelSpec, DeviceSpec, ModelProperty, ObjectKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import { type CompiledReportPolicy, compileReportPolicy, type LastReport } from '../../api/twin/report.ts'
 import { type Desired, emptyTwin, type Twin, type WriteEnd } from '../../api/twin/twin.ts'
 import type { DeviceReachability, Reading } from '../../mappers/sdk/mapper.ts'
 import { type Stretch, stretchedMs, stretchedReports } from '../policy/stretch.ts'
+import type { Understudy } from '../roaming/understudy.ts'
 import { LEAST_SILENCE_MS, Rhythm } from './rhythm.ts'
 import type { WriteJob } from './writes.ts'
 
@@ -58,6 +59,16 @@ export class DeviceState {
   /** What the stage of the gateway's policy in force means for it. */
   stretch: Stretch | undefined = undefined
   readonly jobs: WriteJob[] = []
+  /** What this gateway is to a device that several can serve. */
+  roaming: RoamingRole | undefined = undefined
+  /** What is overheard while another gateway serves the device. */
+  understudy: Understudy | undefined = undefined
+  /** On the way from serving it to standing by. */
+  releasing = false
+  /** How the device was heard meanwhile. */
+  overheard: DeviceReachability | undefined = undefined
+  /** Monotonic time before which nothing may be written: the gateway before may still be at it. */
+  writeFromMs = Number.NEGATIVE_INFINITY
   /** Index of this device in batch number `batch`. */
   batch = 0
   batchIndex = 0
@@ -66,6 +77,21 @@ export class DeviceState {
     this.key = key
     this.uid = link.uid
     this.spec = link.spec
+  }
+
+  /** Another gateway serves the device. */
+  get standby(): boolean {
+    return this.roaming?.role === 'standby'
+  }
+
+  /** Under which values are told; 0 for a device that never changed hands. */
+  get term(): number {
+    return this.roaming?.term ?? 0
+  }
+
+  /** Whether another gateway may take over at any moment, also behind our back. */
+  get roams(): boolean {
+    return this.roaming !== undefined && this.spec.nodeSelector !== undefined
   }
 
   /** Takes the spec and the model in force and compiles what the readings' path needs. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock, Timer } from '../../api/clock.ts'
-import type { DesireFrame, LinkDevice } from '../../api/link/messages.ts'
+import type { DesireFrame, LinkDevice, RoamingRole } from '../../api/link/messages.ts'
 import type { DeviceModelSpec, Json, ObjectKey } from '../../api/resources.ts'
 import { isBad } from '../../api/twin/quality.ts'
 import { decideReport } from '../../api/twin/report.ts'
@@ -25,6 +25,7 @@ import { bounded } from './bounded-reading.ts'
 import { DeviceState, type Listens, type PropertyState, type StoredTwinState } from './device-state.ts'
 import { knownTwin } from './kept-values.ts'
 import type { ReportBatcher } from './report-batcher.ts'
+import { beginActive, beginStandby } from './roles.ts'
 import { type StretchOf, stretchDevices } from './stretching.ts'
 import { writableProperty } from './writable-property.ts'
 import { type CheckValue, deadlineOf, endOf, isPending, type Writes } from './writes.ts'
@@ -50,6 +51,10 @@ export interface EngineOptions {
   /** Whether anybody wants events; without, none are built. */
   readonly listening: () => boolean
   readonly onEvent: (event: StreamEvent) => void
+  /** A device that roams was heard. */
+  readonly onHeard?: (key: ObjectKey, uid: string, rssiDbm: number) => void
+  /** The hub's clock minus ours, milliseconds. */
+  readonly hubOffsetMs?: () => number
 }
 
 export type NewDesire = Omit<DesireFrame, 't'>
@@ -134,6 +139,62 @@ export class TwinEngine {
     }
   }
 
+  /**
+   * Ends this gateway's service of a device that another one takes over. Resolves when nothing that was begun here can
+   * reach the device any more; everything that is to be told of it is with the batcher then.
+   */
+  async release(key: ObjectKey, uid: string, role: RoamingRole | undefined): Promise<void> {
+    const device = this.devices.get(key)
+    if (device === undefined || device.uid !== uid || device.standby || role?.role !== 'standby') return
+    device.releasing = true
+    // What is on the wire may still end as applied: that counts under the term that ends here.
+    await this.#options.writes.withdraw(device)
+    device.releasing = false
+    if (this.devices.get(key) !== device) return
+    for (const property of device.properties.values()) {
+      if (property.held !== undefined) this.#report(device, property, property.held)
+    }
+    beginStandby(device, role)
+  }
+
+  /** Takes what this gateway is to a device, before its desired values; `release` comes first where it served it. */
+  takeRole(device: DeviceState, role: RoamingRole | undefined, restarted = false): void {
+    const before = device.roaming
+    if (role === undefined || (before?.role === role.role && before.term === role.term)) return
+    if (role.role === 'standby') {
+      if (before?.role === 'standby') device.roaming = role
+      else beginStandby(device, role)
+      return
+    }
+    const { clock, writes, hubOffsetMs } = this.#options
+    const times = { hubOffsetMs: hubOffsetMs?.() ?? 0, monotonicMs: clock.monotonic(), restarted }
+    this.#order = { epoch: 1, seq: this.#order.seq + 1 }
+    for (const reading of beginActive(device, role, times)) {
+      const property = device.properties.get(reading.property)
+      if (property?.definition !== undefined) this.#take(device, property, reading)
+    }
+    const { overheard } = device
+    device.overheard = undefined
+    if (overheard !== undefined) this.reachability([overheard])
+    if (restarted) return
+    writes.readmit(device)
+    if (role.writeAfterMs !== undefined) clock.after(role.writeAfterMs, () => this.pump(device))
+  }
+
+  /** The hub's word that this gateway serves roaming devices is too old: another one may write to them by now. */
+  withdrawRoaming(): void {
+    for (const device of this.devices.values()) if (device.roams) void this.#options.writes.withdraw(device)
+  }
+
+  /** The hub has given its word again. */
+  readmitRoaming(): void {
+    for (const device of this.devices.values()) {
+      if (!device.roams || device.standby) continue
+      this.#options.writes.readmit(device)
+      this.pump(device)
+    }
+  }
+
   /** Starts what waits, after it was stored. */
   pump(device: DeviceState): void {
     this.#options.writes.pump(device)
@@ -177,7 +238,8 @@ export class TwinEngine {
         this.counters.unknownReadings++
         continue
       }
-      this.#take(device, property, reading)
+      if (device.understudy === undefined) this.#take(device, property, reading)
+      else device.understudy.take(bounded(reading), this.#options.clock.now())
     }
     this.counters.readings += batch.length
   }
@@ -186,6 +248,13 @@ export class TwinEngine {
     for (const item of news) {
       const device = this.devices.get(item.device)
       if (device === undefined) continue
+      if (device.roams && item.online && item.rssiDbm !== undefined) {
+        this.#options.onHeard?.(device.key, device.uid, item.rssiDbm)
+      }
+      if (device.standby) {
+        device.overheard = item
+        continue
+      }
       const changed = device.reach?.online !== item.online || device.reach.reason !== item.reason
       device.reach = item
       if (changed || this.#figuresDue(device)) this.#tellReach(device)
@@ -293,7 +362,8 @@ export class TwinEngine {
     const { writes, batcher, clock } = this.#options
     property.twin = mergeDesired(property.twin, desired)
     property.acceptedAtMs = clock.now()
-    writes.accept(device, property, desired, sameAsLocal)
+    // An understudy remembers what is desired; it is written by whoever serves the device.
+    if (!device.standby && isPending(property)) writes.accept(device, property, desired, sameAsLocal)
     batcher.saveState(device, property)
     this.#tellDesired(device, property, desired.version, desired.atMs)
   }
@@ -416,6 +486,7 @@ export class TwinEngine {
   #sweep(): void {
     const nowMs = this.#options.clock.monotonic()
     for (const device of this.devices.values()) {
+      if (device.standby) continue
       if (this.#figuresDue(device)) this.#tellReach(device)
       if (device.spec.paused === true || device.stretch?.paused !== undefined || device.model === undefined) continue
       for (const property of device.properties.values()) {

@@ -175,7 +175,7 @@ export class ReportBatcher {
     if (device.batch !== this.#number) {
       device.batch = this.#number
       device.batchIndex = this.#devices.length
-      this.#devices.push([device.key, device.uid])
+      this.#devices.push(batchDevice(device))
     }
     this.#bytes += bytes
     return device.batchIndex
@@ -233,6 +233,9 @@ export class ReportBatcher {
     })
   }
 }
+
+export const batchDevice = ({ key, uid, term }: DeviceState): BatchDevice =>
+  term === 0 ? [key, uid] : [key, uid, term]
 
 export function reachRow(index: number, news: DeviceReachability): ReachRow {
   const { online, atMs, reason = null, errorRate, latencyMs } = news

@@ -1,7 +1,7 @@
 import type { BatchBody, BatchDevice, NewsRow, ReachRow, ReportRow, WriteRow } from '../../api/link/messages.ts'
 import { waitReason } from '../../api/twin/twin.ts'
 import type { DeviceState } from './device-state.ts'
-import { MAX_BATCH_ROWS, newsRow, reachRow, writeRow } from './report-batcher.ts'
+import { batchDevice, MAX_BATCH_ROWS, newsRow, reachRow, writeRow } from './report-batcher.ts'
 
 const MAX_PART_BYTES = 200 * 1024
 
@@ -13,7 +13,8 @@ export function* snapshotParts(devices: Iterable<DeviceState>): Generator<BatchB
   let part = emptyPart()
   let bytes = 0
   for (const device of devices) {
-    let index = part.d.push([device.key, device.uid]) - 1
+    if (device.standby) continue
+    let index = part.d.push(batchDevice(device)) - 1
     if (device.reach !== undefined) part.s.push(reachRow(index, device.reach))
     for (const property of device.properties.values()) {
       const { reported, known, write, wait } = property.twin
@@ -39,7 +40,7 @@ export function* snapshotParts(devices: Iterable<DeviceState>): Generator<BatchB
       yield body(part)
       part = emptyPart()
       bytes = 0
-      index = part.d.push([device.key, device.uid]) - 1
+      index = part.d.push(batchDevice(device)) - 1
     }
   }
   yield body(part)

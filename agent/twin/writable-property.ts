@@ -19,6 +19,11 @@ export function writableProperty(
       hint: `Its properties are: ${[...device.properties.keys()].join(', ') || 'none'}.`,
     })
   }
+  if (device.standby) {
+    throw new SluiceError('SLUICE_TWIN_STANDBY', `Another gateway serves ${key} at the moment; this one stands by`, {
+      hint: 'Set the value in the cloud, or at the gateway that serves the device.',
+    })
+  }
   if ((property.definition.access ?? 'read') === 'read') {
     throw new SluiceError('SLUICE_TWIN_READ_ONLY', `Property '${name}' of ${key} cannot be written`, {
       hint: "Give it `access: readwrite` in its DeviceModel, if the device's documentation allows writing.",

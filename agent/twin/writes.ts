@@ -20,6 +20,8 @@ export interface WriteJob {
   readonly acceptedAtMs: number
   timer: Timer | undefined
   inFlight: boolean
+  /** Of what is in flight. */
+  outcome: Promise<WriteOutcome> | undefined
 }
 
 export interface WritesOptions {
@@ -27,12 +29,16 @@ export interface WritesOptions {
   readonly checkValue: CheckValue
   readonly write: WriteToDevice
   /** Called exactly once for every version. */
+  /** Whether the hub's word that this gateway serves roaming devices still holds. Default: always. */
+  readonly mayWriteRoaming?: () => boolean
   readonly onEnd: (device: DeviceState, property: PropertyState, end: WriteEnd, acceptedAtMs: number) => void
 }
 
 const DEFAULT_DEADLINE_MS = 30_000
 /** A mapper has to answer by itself soon after the deadline; this is for one that does not. */
 const MAPPER_GRACE_MS = 2000
+/** What is on the wire has so long to come to an end when it is taken back. */
+const WITHDRAW_MS = 1000
 
 /**
  * Brings desired values to devices: one write at a time a device, in the order the versions came. A newer version of a
@@ -72,6 +78,7 @@ export class Writes {
       acceptedAtMs: clock.monotonic(),
       timer: undefined,
       inFlight: false,
+      outcome: undefined,
     }
     job.timer = clock.after(leftMs, () => this.#expire(device, job))
     device.jobs.push(job)
@@ -107,8 +114,51 @@ export class Writes {
     }
   }
 
+  /**
+   * Takes everything back that has not ended, because another gateway may write now. Nothing ends by that, unless what
+   * was on the wire turns out to be written. Resolves when the wire is quiet.
+   */
+  async withdraw(device: DeviceState): Promise<void> {
+    const running: Promise<unknown>[] = []
+    for (const job of device.jobs.splice(0)) {
+      job.timer?.cancel()
+      job.controller.abort(new Error('another gateway takes over the device'))
+      if (job.outcome === undefined) continue
+      running.push(
+        job.outcome.then(({ state, atMs }) => {
+          if (state !== 'applied') return
+          for (const desired of [job.desired, ...job.also]) {
+            const end = endOf(desired, state, atMs)
+            this.#options.onEnd(device, job.property, end, job.acceptedAtMs)
+          }
+        }),
+      )
+    }
+    if (running.length === 0) return
+    await Promise.race([
+      Promise.allSettled(running),
+      new Promise<void>((resolve) => void this.#options.clock.after(WITHDRAW_MS, resolve)),
+    ])
+  }
+
+  /** Queues what is desired and has no end, as after a start. */
+  readmit(device: DeviceState): void {
+    for (const property of device.properties.values()) {
+      const { desired } = property.twin
+      if (desired === undefined || !isPending(property)) continue
+      if (device.jobs.some((job) => job.property === property)) continue
+      const passedMs = Math.max(0, this.#options.clock.now() - property.acceptedAtMs)
+      this.accept(device, property, desired, false, Math.max(1, deadlineOf(property) - passedMs))
+    }
+  }
+
+  #mayWrite(device: DeviceState): boolean {
+    if (device.standby || device.releasing || this.#options.clock.monotonic() < device.writeFromMs) return false
+    return !device.roams || (this.#options.mayWriteRoaming?.() ?? true)
+  }
+
   #refusal(device: DeviceState, { property, desired }: WriteJob): string | 'wait' | undefined {
-    if (device.model === undefined || device.problem !== undefined) return 'wait'
+    if (device.model === undefined || device.problem !== undefined || !this.#mayWrite(device)) return 'wait'
     if (device.spec.paused === true) return 'the device is paused'
     if (device.stretch?.paused !== undefined) return `the device is ${device.stretch.paused}`
     const { definition } = property
@@ -139,9 +189,12 @@ export class Writes {
       this.#end(device, job, outcome.state, outcome.state === 'applied' ? undefined : outcome.reason, outcome.atMs)
       this.pump(device)
     }
-    write(command, job.controller.signal).then(settle, (error: unknown) =>
-      settle({ state: 'rejected', code: 'SLUICE_INTERNAL', reason: messageOf(error), atMs: clock.now() }),
+    job.outcome = write(command, job.controller.signal).catch(
+      (error: unknown): WriteOutcome => ({
+        ...{ state: 'rejected', code: 'SLUICE_INTERNAL', reason: messageOf(error), atMs: clock.now() },
+      }),
     )
+    void job.outcome.then(settle)
   }
 
   /** What is on the wire ends as the mapper says; what still waits ends here. */

@@ -118,11 +118,22 @@ export interface RoamingRole {
   /** Grows with every change of hands; what a gateway says of a device counts only for the term in force. */
   readonly term: number
   /**
-   * Source time in ms of the newest value that was accepted from the term before, by property: an understudy that takes
-   * over first tells what it overheard since.
+   * Of the active one: the newest value that was accepted from the terms before, by property, with its source time in ms
+   * of the hub's clock. An understudy that takes over shows it, and tells what it overheard since.
    */
-  readonly since?: Readonly<Record<string, number>>
+  readonly since?: Readonly<Record<string, readonly [value: Json, atMs: number]>>
+  /** Of the active one: how desired versions ended that another gateway wrote; they are not written again. */
+  readonly ended?: Readonly<Record<string, HandedEnd>>
+  /** Of the active one: nothing may be written to the device before so much time passed since this was received. */
+  readonly writeAfterMs?: number
 }
+
+export type HandedEnd = readonly [
+  version: number,
+  state: 'applied' | 'rejected' | 'timedOut',
+  atMs: number,
+  reason?: string,
+]
 
 export interface LinkModel {
   readonly uid: string
@@ -166,6 +177,8 @@ export interface HelloFrame {
   readonly holds: readonly (readonly [kind: LinkObjectKind, key: ObjectKey, rev: string])[]
   /** Kinds of objects this agent takes. Default `FIRST_KINDS`. Others are not sent, so that a hub may be newer. */
   readonly kinds?: readonly string[]
+  /** The agent's clock, so that source times of several gateways can be compared. */
+  readonly nowMs?: number
 }
 
 export interface WelcomeFrame {

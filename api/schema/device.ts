@@ -4,10 +4,12 @@ import {
   anyObject,
   anyValue,
   condition,
+  duration,
   flag,
   integer,
   type KubeObject,
   keyedList,
+  listOf,
   mapOf,
   number,
   object,
@@ -31,6 +33,24 @@ const specFrame = {
   nodeName: optional(text({ minLength: 1, maxLength: 253, description: 'The gateway that serves this device.' })),
   nodeSelector: optional(
     mapOf(text({ maxLength: 63 }), { maxProperties: 16, description: 'Labels of the gateways it may roam between.' }),
+  ),
+  roaming: optional(
+    object(
+      {
+        marginDb: optional(
+          number({
+            minimum: 0,
+            maximum: 40,
+            description: 'How much better another gateway has to hear it. Default 6.',
+          }),
+        ),
+        hold: optional(duration({ description: 'For how long it has to, before it takes over. Default 3s.' })),
+        lostAfter: optional(
+          duration({ description: 'A gateway that did not hear it for so long has lost it. Default 10s.' }),
+        ),
+      },
+      { description: 'When a device with nodeSelector changes from one gateway to another.' },
+    ),
   ),
   paused: optional(flag({ description: 'Leave the device alone; the twin keeps its last values.' })),
   importance: optional(
@@ -94,6 +114,12 @@ export const deviceStatus = () =>
     observedGeneration: optional(integer({ minimum: 0 })),
     state: optional(word(['online', 'offline', 'unknown', 'paused', 'invalid'])),
     gateway: optional(text({ maxLength: 253 })),
+    roaming: optional(
+      object({
+        term: integer({ minimum: 0, description: 'Grows whenever another gateway takes over.' }),
+        standby: optional(listOf(text({ maxLength: 253 }), { maxItems: 64, description: 'Gateways that stand by.' })),
+      }),
+    ),
     lastSeen: optional(timestamp()),
     staleSince: optional(timestamp()),
     summary: optional(text({ maxLength: 256, description: 'The first readings in one line, for kubectl get.' })),

@@ -37,12 +37,9 @@ export class GatewayObjects implements ObjectSource {
     if (this.#held.delete(name)) this.#changed(name)
   }
 
-  get(name: string): LinkGateway | undefined {
-    return this.#held.get(name)?.object
-  }
-
-  entries(): Iterable<readonly [name: string, gateway: LinkGateway]> {
-    return [...this.#held].map(([name, { object }]) => [name, object] as const)
+  /** Every gateway with its labels. */
+  *labels(): Generator<readonly [name: string, labels: Readonly<Record<string, string>>]> {
+    for (const [name, { object }] of this.#held) yield [name, object.labels ?? {}]
   }
 
   *wantedBy(gateway: string): Generator<{ readonly kind: LinkObjectKind; readonly key: ObjectKey }> {

@@ -14,17 +14,27 @@ export interface HubOptions extends Omit<SessionContext, 'onHello'> {
 }
 
 const SWEEP_MS = 5_000
+/** As many as an agent trusts a silent hub. */
+const LEASE_HEARTBEATS = 2.5
+
+const holdersOf = ({ gateway, tenure }: DeviceRecord): readonly string[] =>
+  gateway === undefined ? (tenure?.standbys ?? []) : [gateway, ...(tenure?.standbys ?? [])]
 
 /** Every link there is: at most one a gateway, the newest. Tells each what changed of the objects it holds. */
 export class Hub implements Disposable {
   readonly #options: HubOptions
   readonly #context: SessionContext
   readonly #sessions = new Map<string, Session>()
+  /** When gateways that are gone asked last whether the hub is there, monotonic. */
+  readonly #lastPings = new Map<string, number>()
+  readonly #offsets = new Map<string, number>()
+  readonly #startedMs: number
   #sweeper: Timer | undefined
   #closed = false
 
   constructor(options: HubOptions) {
     this.#options = options
+    this.#startedMs = options.clock.monotonic()
     this.#context = {
       ...options,
       onHello: (session, hello) => {
@@ -35,10 +45,13 @@ export class Hub implements Disposable {
     options.fleet.listen({
       deviceChanged: (record, previousGateway) => {
         if (previousGateway !== undefined) this.#tell(previousGateway, record)
-        if (record.gateway !== undefined) this.#tell(record.gateway, record)
+        for (const gateway of holdersOf(record)) this.#tell(gateway, record)
       },
       deviceRemoved: (record) => {
-        if (record.gateway !== undefined) this.#tell(record.gateway, record)
+        for (const gateway of holdersOf(record)) this.#tell(gateway, record)
+      },
+      heldNoMore: (record, gateways) => {
+        for (const gateway of gateways) this.#tell(gateway, record)
       },
       modelChanged: (key) => this.#tellModel(key),
     })
@@ -70,6 +83,8 @@ export class Hub implements Disposable {
     session.ended()
     if (this.#sessions.get(session.gateway) !== session) return
     this.#sessions.delete(session.gateway)
+    this.#lastPings.set(session.gateway, session.lastPingMs)
+    this.#offsets.set(session.gateway, session.clockOffsetMs)
     if (session.epoch === undefined) return
     this.#options.presence.disconnected(session.gateway, session.lastHeardWallMs)
     this.#options.onDisconnected(session)
@@ -80,6 +95,18 @@ export class Hub implements Disposable {
     if (session === undefined) return
     session.fail(error, error.code !== 'SLUICE_LINK_REPLACED')
     this.ended(session)
+  }
+
+  /** Milliseconds for which a gateway may still take the hub's word that its roaming devices are its own. */
+  leaseLeftMs(gateway: string): number {
+    const { clock, heartbeatMs } = this.#options
+    const lastPingMs = this.#sessions.get(gateway)?.lastPingMs ?? this.#lastPings.get(gateway) ?? this.#startedMs
+    return Math.max(0, lastPingMs + LEASE_HEARTBEATS * heartbeatMs - clock.monotonic())
+  }
+
+  /** The hub's clock minus a gateway's, milliseconds, as of its last hello; 0 for one that never came. */
+  offsetMs(gateway: string): number {
+    return this.#sessions.get(gateway)?.clockOffsetMs ?? this.#offsets.get(gateway) ?? 0
   }
 
   /** Objects of a gateway that are not the fleet's came, went or changed. */
@@ -106,7 +133,7 @@ export class Hub implements Disposable {
   #tellModel(key: ObjectKey): void {
     const gateways = new Set<string>()
     for (const record of this.#options.fleet.ofModel(key)) {
-      if (record.gateway !== undefined) gateways.add(record.gateway)
+      for (const gateway of holdersOf(record)) gateways.add(gateway)
     }
     for (const gateway of gateways) this.#sessions.get(gateway)?.objectsChanged([['DeviceModel', key]])
   }

@@ -1,35 +1,57 @@
 import type { BatchBody, BatchDevice } from '../../api/link/messages.ts'
+import type { Admission } from '../roaming/terms.ts'
+
+/** What of a device's rows a gateway may tell: nothing of a stranger, and of a term that is over what came before. */
+export type Ownership = Admission | 'stranger'
 
 /** The rows of a batch that its gateway may send, and how many it may not. */
 export interface OwnedBody {
   readonly body: BatchBody
+  /** Of devices that were never this gateway's. */
   readonly refused: number
+  /** Of terms that are over, and known from whoever serves the device since. */
+  readonly fenced: number
   readonly strangers: readonly string[]
 }
 
-/** Splits off the rows of devices that `owns` does not accept. Returns the same body when there are none. */
-export function ownedRows(body: BatchBody, owns: (key: string, uid: string) => boolean): OwnedBody {
-  let strangers: Set<number> | undefined
-  for (let index = 0; index < body.d.length; index++) {
-    const [key, uid] = body.d[index]!
-    if (owns(key, uid)) continue
-    strangers ??= new Set()
-    strangers.add(index)
+/**
+ * Splits off the rows that do not count. Returns the same body when all of them do.
+ *
+ * @param offsetMs brings source times of the gateway to the hub's clock
+ */
+export function ownedRows(
+  body: BatchBody,
+  owns: (key: string, uid: string, term: number) => Ownership,
+  offsetMs: number,
+): OwnedBody {
+  const limits = new Map<number, Exclude<Ownership, 'all'>>()
+  for (const [index, [key, uid, term = 0]] of body.d.entries()) {
+    const ownership = owns(key, uid, term)
+    if (ownership !== 'all') limits.set(index, ownership)
   }
-  if (strangers === undefined) return { body, refused: 0, strangers: [] }
-  const foreign = strangers
+  if (limits.size === 0) return { body, refused: 0, fenced: 0, strangers: [] }
   let refused = 0
-  const mine = <Row extends readonly [device: number, ...rest: unknown[]]>(rows: readonly Row[]) => {
-    const kept = rows.filter((row) => !foreign.has(row[0]))
-    refused += rows.length - kept.length
-    return kept
-  }
+  let fenced = 0
+  const mine = <Row extends readonly [device: number, ...rest: unknown[]]>(
+    rows: readonly Row[],
+    late: (row: Row, beforeMs: number) => boolean,
+  ) =>
+    rows.filter((row) => {
+      const limit = limits.get(row[0])
+      if (limit === undefined) return true
+      if (limit === 'stranger') refused++
+      else if (limit !== 'none' && late(row, limit.beforeMs)) return true
+      else fenced++
+      return false
+    })
+  const strange = (index: number) => limits.get(index) === 'stranger'
   const kept: BatchBody = {
-    d: body.d.map((device, index): BatchDevice => (foreign.has(index) ? ['', ''] : device)),
-    ...(body.r === undefined ? {} : { r: mine(body.r) }),
-    ...(body.w === undefined ? {} : { w: mine(body.w) }),
-    ...(body.s === undefined ? {} : { s: mine(body.s) }),
-    ...(body.n === undefined ? {} : { n: mine(body.n) }),
+    d: body.d.map((device, index): BatchDevice => (strange(index) ? ['', ''] : device)),
+    ...(body.r === undefined ? {} : { r: mine(body.r, ([, , , atMs], beforeMs) => atMs + offsetMs < beforeMs) }),
+    ...(body.w === undefined ? {} : { w: mine(body.w, () => true) }),
+    ...(body.s === undefined ? {} : { s: mine(body.s, () => false) }),
+    ...(body.n === undefined ? {} : { n: mine(body.n, () => false) }),
   }
-  return { body: kept, refused, strangers: [...foreign].map((index) => body.d[index]![0]) }
+  const strangers = [...limits.keys()].filter(strange).map((index) => body.d[index]![0])
+  return { body: kept, refused, fenced, strangers }
 }

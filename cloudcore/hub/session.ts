@@ -18,12 +18,13 @@ import type { NoticeItem } from '../../api/link/notices.ts'
 import { addRange, missing } from '../../api/link/ranges.ts'
 import type { SightedItem } from '../../api/link/sighted.ts'
 import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
+import type { Admission } from '../roaming/terms.ts'
 import type { Fleet } from '../twins/fleet.ts'
 import type { BatchOrigin } from '../twins/twin-engine.ts'
 import { readAgentFrame } from './frames.ts'
 import type { ObjectSource } from './inventory.ts'
 import type { LinkSocket } from './link-socket.ts'
-import { ownedRows } from './ownership.ts'
+import { type Ownership, ownedRows } from './ownership.ts'
 import { Replication } from './replication.ts'
 import type { EpochState, HubStore } from './store.ts'
 
@@ -47,6 +48,12 @@ export interface SessionContext {
   readonly onStatus: (gateway: string, status: GatewayStatus) => void
   readonly onSighted?: (gateway: string, items: readonly SightedItem[]) => void
   readonly onEvents?: (gateway: string, items: readonly NoticeItem[]) => void
+  /** What of a gateway's rows about a device counts, by the term they were taken in. Default: all of its own. */
+  readonly admits?: (uid: string, gateway: string, term: number) => Admission
+  /** A value of the term in force arrived; source time by the hub's clock. */
+  readonly onCovered?: (uid: string, atHubMs: number) => void
+  /** What the frames of a gateway that just said hello have to wait for. */
+  readonly holdBack?: (gateway: string) => Promise<void> | undefined
   readonly onHeard?: (gateway: string, items: readonly HeardItem[]) => void
   readonly desire: (gateway: string, frame: DesireFrame) => Promise<{ ok: boolean; code?: string; message?: string }>
   /** Something refused or lost that somebody should know. */
@@ -76,6 +83,12 @@ export class Session {
   #unackedBytes = 0
   #paused = false
   #acks: readonly SeqRange[] = []
+  /** Frames that wait, while they do. */
+  #held: string[] | undefined
+  /** Monotonic time of the last ping. */
+  lastPingMs: number
+  /** The hub's clock minus the gateway's, at the hello. */
+  clockOffsetMs = 0
 
   constructor(context: SessionContext, gateway: string, socket: LinkSocket, certificateExpiresMs: number) {
     this.#context = context
@@ -84,6 +97,7 @@ export class Session {
     this.certificateExpiresMs = certificateExpiresMs
     this.lastHeardMs = context.clock.monotonic()
     this.lastHeardWallMs = context.clock.now()
+    this.lastPingMs = this.lastHeardMs
   }
 
   get closed(): boolean {
@@ -99,11 +113,28 @@ export class Session {
     if (this.#closed) return
     this.lastHeardMs = this.#context.clock.monotonic()
     this.lastHeardWallMs = this.#context.clock.now()
+    if (this.#held !== undefined) {
+      this.#held.push(text)
+      return
+    }
     try {
       this.#handle(readAgentFrame(text), text)
     } catch (thrown) {
       this.fail(toSluiceError(thrown))
     }
+  }
+
+  /** Leaves every frame that comes where it is until `until` is settled. */
+  holdBack(until: Promise<void>): void {
+    if (this.#held !== undefined || this.#closed) return
+    this.#held = []
+    this.#socket.pause()
+    void until.then(() => {
+      const held = this.#held ?? []
+      this.#held = undefined
+      for (const text of held) this.receive(text)
+      if (!this.#paused && !this.#closed) this.#socket.resume()
+    })
   }
 
   /** Says why and closes. */
@@ -158,6 +189,7 @@ export class Session {
         this.#batch(frame, text, this.epoch)
         return
       case 'ping':
+        this.lastPingMs = this.#context.clock.monotonic()
         this.#send({ t: 'pong', id: frame.id })
         return
       case 'objectsAck':
@@ -212,6 +244,7 @@ export class Session {
       )
     }
     const epoch = store.openEpoch(this.gateway, hello.epoch)
+    if (hello.nowMs !== undefined) this.clockOffsetMs = clock.now() - hello.nowMs
     this.epoch = epoch
     this.#assigned = store.assignmentsOf(this.gateway)
     this.#liveSeq = hello.lastSeq
@@ -230,6 +263,8 @@ export class Session {
     this.#send({ t: 'welcome', ...welcome, received: epoch.received })
     this.#context.onHello(this, hello)
     this.#replication.start(hello)
+    const wait = this.#context.holdBack?.(this.gateway)
+    if (wait !== undefined) this.holdBack(wait)
   }
 
   #batch(frame: BatchFrame, text: string, epoch: EpochState): void {
@@ -306,14 +341,10 @@ export class Session {
   }
 
   #owned(body: BatchBody): BatchBody {
-    const { fleet, store } = this.#context
-    const owned = ownedRows(body, (key, uid) => {
-      if (this.#assigned?.get(uid) === key) return true
-      const record = fleet.devices.get(key)
-      if (record === undefined || record.uid !== uid || record.gateway !== this.gateway) return false
-      this.#assign(uid, key)
-      return true
-    })
+    const { store } = this.#context
+    const owned = ownedRows(body, (key, uid, term) => this.#admission(key, uid, term), this.clockOffsetMs)
+    this.#cover(owned.body)
+    if (owned.fenced > 0) store.count(this.gateway, 'fencedRows', owned.fenced)
     if (owned.refused > 0) {
       store.count(this.gateway, 'refusedRows', owned.refused)
       const names = owned.strangers.slice(0, 3).join(', ')
@@ -321,6 +352,31 @@ export class Session {
       this.#context.audit(this.gateway, 'SLUICE_LINK_NOT_OWNED', message)
     }
     return owned.body
+  }
+
+  #admission(key: ObjectKey, uid: string, term: number): Ownership {
+    const { fleet, admits } = this.#context
+    const record = fleet.devices.get(key)
+    if (record?.uid === uid && record.tenure !== undefined) return admits?.(uid, this.gateway, term) ?? 'all'
+    if (this.#assigned?.get(uid) === key) return 'all'
+    if (record === undefined || record.uid !== uid || record.gateway !== this.gateway) return 'stranger'
+    this.#assign(uid, key)
+    return 'all'
+  }
+
+  /** From the first value of a term on, the terms before have nothing new to tell. */
+  #cover(body: BatchBody): void {
+    const { fleet, onCovered } = this.#context
+    if (onCovered === undefined) return
+    let first: Map<string, number> | undefined
+    for (const [index, , , atMs] of body.r ?? []) {
+      const [key, uid, term = 0] = body.d[index]!
+      const tenure = fleet.devices.get(key)?.tenure
+      if (tenure === undefined || tenure.accepts !== term) continue
+      first ??= new Map()
+      first.set(uid, Math.min(atMs, first.get(uid) ?? atMs))
+    }
+    for (const [uid, atMs] of first ?? []) onCovered(uid, atMs + this.clockOffsetMs)
   }
 
   #assign(uid: string, key: ObjectKey): void {

@@ -25,6 +25,8 @@ export interface GatewayCounters {
   /** Numbers that were skipped within a lane without a word. */
   unexplained: number
   refusedRows: number
+  /** Of roaming devices, told by whoever served them since; counted since the start. */
+  fencedRows: number
 }
 
 /** Something to make durable before it is acknowledged. */
@@ -68,6 +70,7 @@ const zeroCounters = (): GatewayCounters => ({
   lostValues: 0,
   unexplained: 0,
   refusedRows: 0,
+  fencedRows: 0,
 })
 
 /**
@@ -373,6 +376,7 @@ export class HubStore implements Disposable {
         lostValues: Number(row['lost_values']),
         unexplained: Number(row['unexplained']),
         refusedRows: Number(row['refused_rows']),
+        fencedRows: 0,
       })
     }
   }

@@ -1,3 +1,4 @@
+import type { RoamingRole } from '../../api/link/messages.ts'
 import type { DeviceModelSpec, DeviceSpec, DeviceStatus, ObjectKey } from '../../api/resources.ts'
 import type { ReachFigures } from '../../api/twin/signal.ts'
 import { emptyTwin, type Order, type Twin } from '../../api/twin/twin.ts'
@@ -7,6 +8,20 @@ export interface Reach extends ReachFigures {
   readonly online: boolean
   readonly order: Order
   readonly reason?: string
+}
+
+/** Of a device that changed hands, or may: who is what to it. See docs/roaming.md. */
+export interface Tenure {
+  /** The highest term that was given out. */
+  readonly term: number
+  /** The term whose values count: lower than `term` while nobody serves under it yet. */
+  readonly accepts: number
+  /** While `releasing`, the gateway that served is told to let go, and what it told before still counts. */
+  readonly phase: 'serving' | 'releasing'
+  /** Gateways that stand by. */
+  readonly standbys: readonly string[]
+  /** What the one that serves was given when it took over. */
+  readonly handed: Pick<RoamingRole, 'since' | 'ended' | 'writeAfterMs'>
 }
 
 /** Why the gateway does not use an object, in its own words. */
@@ -32,7 +47,11 @@ export interface DeviceRecord {
   resourceVersion: string
   spec: DeviceSpec
   modelKey: ObjectKey
+  /** Who serves the device. */
   gateway: string | undefined
+  tenure: Tenure | undefined
+  /** Who served it when the status was written last, before this process started. */
+  servedBefore: string | undefined
   /** Names the replicated content; computed when first asked for after a change. */
   rev: string | undefined
   readonly properties: Map<string, PropertyState>

@@ -1,8 +1,8 @@
-import type { LinkObject, LinkObjectKind } from '../../api/link/messages.ts'
+import type { LinkObject, LinkObjectKind, RoamingRole } from '../../api/link/messages.ts'
 import { type Device, type DeviceModel, type ObjectKey, objectKey } from '../../api/resources.ts'
 import type { ObjectSource } from '../hub/inventory.ts'
 import { deviceRev, linkDevice, raiseAbove, takeDesired } from './desired.ts'
-import type { DeviceRecord, ModelRecord } from './device-record.ts'
+import type { DeviceRecord, ModelRecord, Tenure } from './device-record.ts'
 import { BEFORE_ALL, restoreStatus } from './restore.ts'
 
 /** Who wants to know about changes of the fleet; called synchronously, in order. */
@@ -11,6 +11,16 @@ export interface FleetListener {
   deviceChanged?(record: DeviceRecord, previousGateway: string | undefined): void
   deviceRemoved?(record: DeviceRecord): void
   modelChanged?(key: ObjectKey): void
+  /** These gateways are nothing to the device any more. */
+  heldNoMore?(record: DeviceRecord, gateways: readonly string[]): void
+}
+
+/** Decides who serves a device; without one it is whom `spec.nodeName` names. */
+export interface Placement {
+  initial(record: DeviceRecord): { gateway: string | undefined; tenure: Tenure | undefined }
+  /** The device is new or its spec changed. */
+  changed(record: DeviceRecord): void
+  removed(record: DeviceRecord): void
 }
 
 const NONE: ReadonlySet<DeviceRecord> = new Set()
@@ -20,6 +30,9 @@ export class Fleet implements ObjectSource {
   readonly kinds = ['DeviceModel', 'Device'] as const
   readonly devices = new Map<ObjectKey, DeviceRecord>()
   readonly models = new Map<ObjectKey, ModelRecord>()
+  /** By gateway: devices it stands by for. */
+  readonly #byStandby = new Map<string, Set<DeviceRecord>>()
+  placement: Placement | undefined
   readonly #byGateway = new Map<string, Set<DeviceRecord>>()
   readonly #byModel = new Map<ObjectKey, Set<DeviceRecord>>()
   readonly #listeners: FleetListener[] = []
@@ -59,6 +72,8 @@ export class Fleet implements ObjectSource {
       spec,
       modelKey: objectKey(meta.namespace ?? 'default', spec.model),
       gateway: spec.nodeName,
+      tenure: undefined,
+      servedBefore: undefined,
       rev: undefined,
       properties: new Map(),
       reach: undefined,
@@ -70,10 +85,12 @@ export class Fleet implements ObjectSource {
       restored: undefined,
     }
     restoreStatus(record, device.status)
+    if (this.placement !== undefined) Object.assign(record, this.placement.initial(record))
     takeDesired(record, spec.desired, meta, nowMs)
     this.devices.set(key, record)
     this.#index(record)
     for (const listener of this.#listeners) listener.deviceChanged?.(record, undefined)
+    this.placement?.changed(record)
   }
 
   #update(record: DeviceRecord, device: Device, nowMs: number): void {
@@ -87,7 +104,7 @@ export class Fleet implements ObjectSource {
     record.generation = meta.generation ?? record.generation + 1
     record.spec = spec
     record.modelKey = objectKey(record.namespace, spec.model)
-    record.gateway = spec.nodeName
+    if (this.placement === undefined) record.gateway = spec.nodeName
     record.rev = undefined
     record.refusal = undefined
     takeDesired(record, spec.desired, meta, nowMs)
@@ -95,6 +112,38 @@ export class Fleet implements ObjectSource {
     this.#index(record)
     const moved = previousGateway !== undefined && previousGateway !== record.gateway
     for (const listener of this.#listeners) listener.deviceChanged?.(record, moved ? previousGateway : undefined)
+    this.placement?.changed(record)
+  }
+
+  /**
+   * Says who serves a device and who stands by. What the one before told stays as it is; whatever another one tells is
+   * newer. Nothing is read or written in between: from one statement to the next the twin is the other's.
+   */
+  assign(record: DeviceRecord, gateway: string | undefined, tenure: Tenure | undefined): void {
+    const previous = record.gateway
+    const holders = [previous, ...(record.tenure?.standbys ?? [])]
+    this.#unindex(record)
+    record.gateway = gateway
+    record.tenure = tenure
+    if (previous !== gateway) {
+      forgetOrder(record)
+      record.refusal = undefined
+    }
+    this.#index(record)
+    const moved = previous !== undefined && previous !== gateway
+    for (const listener of this.#listeners) listener.deviceChanged?.(record, moved ? previous : undefined)
+    const gone = holders.filter((name) => name !== undefined && !this.#holds(name, record)) as string[]
+    if (gone.length === 0) return
+    for (const listener of this.#listeners) listener.heldNoMore?.(record, gone)
+  }
+
+  /** Devices that a gateway stands by for. */
+  standbysOf(gateway: string): ReadonlySet<DeviceRecord> {
+    return this.#byStandby.get(gateway) ?? NONE
+  }
+
+  #holds(gateway: string, record: DeviceRecord): boolean {
+    return record.gateway === gateway || record.tenure?.standbys.includes(gateway) === true
   }
 
   /** A gateway spoke of this version of a desired value; see `raiseAbove`. */
@@ -108,6 +157,7 @@ export class Fleet implements ObjectSource {
     if (record === undefined) return
     this.devices.delete(key)
     this.#unindex(record)
+    this.placement?.removed(record)
     for (const listener of this.#listeners) listener.deviceRemoved?.(record)
   }
 
@@ -130,7 +180,7 @@ export class Fleet implements ObjectSource {
 
   /** What a gateway has to hold: models first, so that a device never arrives before the model it needs. */
   *wantedBy(gateway: string): Generator<{ readonly kind: LinkObjectKind; readonly key: ObjectKey }> {
-    const devices = this.ofGateway(gateway)
+    const devices = new Set([...this.ofGateway(gateway), ...this.standbysOf(gateway)])
     const models = new Set<ObjectKey>()
     for (const record of devices) if (this.models.has(record.modelKey)) models.add(record.modelKey)
     for (const key of models) yield { kind: 'DeviceModel', key }
@@ -138,19 +188,22 @@ export class Fleet implements ObjectSource {
   }
 
   isWanted(gateway: string, kind: LinkObjectKind, key: ObjectKey): boolean {
-    if (kind === 'Device') return this.devices.get(key)?.gateway === gateway
+    if (kind === 'Device') {
+      const record = this.devices.get(key)
+      return record !== undefined && this.#holds(gateway, record)
+    }
     if (!this.models.has(key)) return false
-    for (const record of this.ofModel(key)) if (record.gateway === gateway) return true
+    for (const record of this.ofModel(key)) if (this.#holds(gateway, record)) return true
     return false
   }
 
-  rev(_gateway: string, kind: LinkObjectKind, key: ObjectKey): string | undefined {
+  rev(gateway: string, kind: LinkObjectKind, key: ObjectKey): string | undefined {
     if (kind === 'DeviceModel') return this.models.get(key)?.rev
     const record = this.devices.get(key)
-    return record === undefined ? undefined : deviceRev(record)
+    return record === undefined ? undefined : deviceRev(record) + roleRev(record, gateway)
   }
 
-  linkObject(_gateway: string, kind: LinkObjectKind, key: ObjectKey): LinkObject | undefined {
+  linkObject(gateway: string, kind: LinkObjectKind, key: ObjectKey): LinkObject | undefined {
     if (kind === 'DeviceModel') {
       const model = this.models.get(key)
       if (model === undefined) return undefined
@@ -159,18 +212,37 @@ export class Fleet implements ObjectSource {
     }
     const record = this.devices.get(key)
     if (record === undefined || kind !== 'Device') return undefined
-    return { kind, key, rev: deviceRev(record), object: linkDevice(record) }
+    const role = roleOf(record, gateway)
+    const object = role === undefined ? linkDevice(record) : { ...linkDevice(record), roaming: role }
+    return { kind, key, rev: deviceRev(record) + roleRev(record, gateway), object }
   }
 
   #index(record: DeviceRecord): void {
     if (record.gateway !== undefined) addTo(this.#byGateway, record.gateway, record)
+    for (const gateway of record.tenure?.standbys ?? []) addTo(this.#byStandby, gateway, record)
     addTo(this.#byModel, record.modelKey, record)
   }
 
   #unindex(record: DeviceRecord): void {
     if (record.gateway !== undefined) removeFrom(this.#byGateway, record.gateway, record)
+    for (const gateway of record.tenure?.standbys ?? []) removeFrom(this.#byStandby, gateway, record)
     removeFrom(this.#byModel, record.modelKey, record)
   }
+}
+
+/** What a gateway is to a device; undefined when it simply serves it. */
+function roleOf(record: DeviceRecord, gateway: string): RoamingRole | undefined {
+  const { tenure } = record
+  if (tenure === undefined) return undefined
+  const { term, phase, handed } = tenure
+  if (record.gateway === gateway && phase === 'serving') return { role: 'active', term, ...handed }
+  return { role: 'standby', term }
+}
+
+function roleRev(record: DeviceRecord, gateway: string): string {
+  const role = roleOf(record, gateway)
+  if (role === undefined) return ''
+  return role.role === 'active' ? `.a${role.term}` : '.s'
 }
 
 /** Orders of different gateways cannot be compared: after a move everything the new one sends is newer. */

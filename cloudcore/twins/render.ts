@@ -32,6 +32,7 @@ export function renderStatus(record: DeviceRecord, context: RenderContext): Rend
     observedGeneration: record.generation,
     state,
     gateway: record.gateway,
+    roaming: roamingOf(record),
     lastSeen: record.lastSeenMs === undefined ? undefined : iso(record.lastSeenMs),
     staleSince: context.awaySinceMs === undefined ? undefined : iso(context.awaySinceMs),
     summary: summaryOf(record, context.model),
@@ -40,6 +41,14 @@ export function renderStatus(record: DeviceRecord, context: RenderContext): Rend
     link: deviceLink(record.reach, properties.values(), twinOf),
     battery: deviceBattery(record.reach, properties.values(), twinOf),
   }
+}
+
+function roamingOf({ tenure, spec }: DeviceRecord): DeviceStatus['roaming'] {
+  if (tenure === undefined) return undefined
+  const { accepts: term, standbys } = tenure
+  return spec.nodeSelector === undefined || standbys.length === 0
+    ? { term }
+    : { term, standby: standbys.toSorted().slice(0, 64) }
 }
 
 export function stateOf(record: DeviceRecord, context: RenderContext): NonNullable<DeviceStatus['state']> {
@@ -135,7 +144,7 @@ function renderConditions(record: DeviceRecord, context: RenderContext): Conditi
         : { status: 'True', reason: 'Accepted', message: `model '${record.spec.model}'` }
   const reachable: Pick<Condition, 'status' | 'reason' | 'message'> =
     record.gateway === undefined
-      ? { status: 'Unknown', reason: 'NoGateway', message: 'set spec.nodeName to the gateway that serves this device' }
+      ? { status: 'Unknown', reason: 'NoGateway', message: noGateway(record) }
       : context.awaySinceMs !== undefined
         ? {
             status: 'Unknown',
@@ -152,6 +161,13 @@ function renderConditions(record: DeviceRecord, context: RenderContext): Conditi
     condition(record, 'Reachable', reachable, context.nowMs),
   ]
 }
+
+const noGateway = ({ spec: { nodeSelector } }: DeviceRecord): string =>
+  nodeSelector === undefined
+    ? 'set spec.nodeName to the gateway that serves this device'
+    : `no gateway with the labels ${Object.entries(nodeSelector)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(', ')} is linked; label one with kubectl label gateway`
 
 function condition(
   record: DeviceRecord,

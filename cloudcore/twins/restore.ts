@@ -18,6 +18,7 @@ export function restoreStatus(record: DeviceRecord, status: DeviceStatus | undef
     state.backfill = twin.reported?.backfill === true
   }
   record.conditions = status.conditions ?? []
+  record.servedBefore = status.gateway
   record.lastSeenMs = timeOf(status.lastSeen)
   record.staleSinceMs = timeOf(status.staleSince)
   if (status.state === 'online' || status.state === 'offline') {

@@ -109,9 +109,10 @@ export class TwinEngine {
 
   /** Merges a batch or a part of a snapshot; rows of devices that are not this gateway's now are left alone. */
   ingest(body: BatchBody, origin: BatchOrigin): void {
-    const records: (DeviceRecord | undefined)[] = body.d.map(([key, uid]) => {
+    const records: (DeviceRecord | undefined)[] = body.d.map(([key, uid, term = 0]) => {
       const record = this.#options.fleet.devices.get(key)
-      return record !== undefined && record.uid === uid && record.gateway === origin.gateway ? record : undefined
+      if (record?.uid !== uid || record.gateway !== origin.gateway) return undefined
+      return (record.tenure?.accepts ?? 0) === term ? record : undefined
     })
     const touched = new Set<DeviceRecord>()
     for (const [index, property, value, atMs, quality, reason] of body.r ?? []) {
