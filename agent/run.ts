@@ -13,7 +13,6 @@ import { BrokerService, type MqttOptions } from './broker/service.ts'
 import { AgentCore } from './core.ts'
 import type { CheckObject } from './desired/check-object.ts'
 import { sourcesNamed, startSources } from './discovery/sources/registry.ts'
-import type { Energy } from './energy/energy.ts'
 import { gatewayConditions, gatewayStatus, Transitions } from './gateway-status.ts'
 import { type HubLink, openHubLink } from './link/hub-link.ts'
 import { loadIdentity } from './link/identity.ts'
@@ -24,6 +23,7 @@ import { LocalApi } from './local-api/server.ts'
 import { createLog, type Log } from './log.ts'
 import { metricsPage } from './metrics/page.ts'
 import type { RunningNorthbound } from './northbound/attach.ts'
+import { openOwnEnergy } from './own-energy.ts'
 import { lockDirectory } from './store/lock.ts'
 import { Store } from './store/store.ts'
 import { AGENT_VERSION } from './version.ts'
@@ -151,12 +151,12 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     }),
   )
   let link: HubLink | undefined
-  let energy: Energy | undefined
+  const energy = cleanup.use(openOwnEnergy({ core, clock, log, broker: () => broker.local() }))
   const vitals = cleanup.use(
     new Vitals({
       ...{ core, clock },
       link: () => link?.status,
-      energy: () => energy?.snapshot(),
+      energy: () => energy.snapshot(),
       onChange: () => core.listener?.statusChanged(),
     }),
   )
@@ -188,7 +188,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
           hub: hubHealth(link?.status),
         }),
         vitals: {
-          energy: () => energy?.snapshot(),
+          energy: () => energy.snapshot(),
           network: async (look) => ({ link: gatewayStatus(health).link, ...(await vitals.network(look)) }),
           policy: () => vitals.explain(protocols),
         },
@@ -230,6 +230,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
       }),
     )
   }
+  energy.start()
   vitals.start()
   const resources = cleanup.move()
   return {
