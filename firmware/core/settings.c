@@ -14,7 +14,7 @@ typedef struct {
   uint32_t at;
   uint16_t key;
   uint8_t size; /* or REMOVED */
-  bool intact;
+  uint32_t crc;
 } record;
 
 static uint32_t bank_at(const sl_settings *log, unsigned bank) {
@@ -51,9 +51,14 @@ static bool next(uint32_t *at, uint32_t limit, record *r) {
     *at = 0;
     return false;
   }
-  r->intact = sl_get_le32(head + 4) == crc_of(*at, value_size(r));
+  r->crc = sl_get_le32(head + 4);
   *at += record_size(value_size(r));
   return true;
+}
+
+/* Looked at only where it matters: a pass over the log would otherwise spend its time on records of other keys. */
+static bool intact(const record *r) {
+  return r->crc == crc_of(r->at, value_size(r));
 }
 
 /* The record of a key that counts. False: there is none, or it was removed. */
@@ -64,7 +69,7 @@ static bool find(const sl_settings *log, uint16_t key, record *found) {
   bool there = false;
   record r;
   while (next(&at, limit, &r)) {
-    if (!r.intact || r.key != key) continue;
+    if (r.key != key || !intact(&r)) continue;
     *found = r;
     there = r.size != REMOVED;
   }
@@ -132,7 +137,7 @@ static sl_settings_status compact(sl_settings *log, uint16_t key, uint8_t size, 
   record r;
   record last;
   for (uint32_t at = from; log->sequence != 0 && next(&at, from_limit, &r);) {
-    if (r.intact && r.key != key && find(log, r.key, &last) && last.at == r.at) needed += record_size(r.size);
+    if (r.key != key && find(log, r.key, &last) && last.at == r.at) needed += record_size(r.size);
   }
   if (needed > log->bank_size) return SL_SETTINGS_FULL;
 
@@ -140,7 +145,7 @@ static sl_settings_status compact(sl_settings *log, uint16_t key, uint8_t size, 
   uint32_t end = to + BANK_HEADER;
   for (uint32_t at = from; log->sequence != 0 && next(&at, from_limit, &r);) {
     uint8_t copy[SL_SETTINGS_VALUE_MAX];
-    if (!r.intact || r.key == key || !find(log, r.key, &last) || last.at != r.at) continue;
+    if (r.key == key || !find(log, r.key, &last) || last.at != r.at) continue;
     if (!sl_hal_flash_read(r.at + RECORD_HEADER, copy, r.size)) return SL_SETTINGS_FLASH;
     if (!append(end, r.key, r.size, copy)) return SL_SETTINGS_FLASH;
     end += record_size(r.size);
