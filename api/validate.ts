@@ -1,5 +1,6 @@
 import { protocolNames, type SluiceKind, schemas, validators } from './generated/validators.js'
 import { API_VERSION, type Device, type DeviceModel, type Gateway, GROUP } from './resources.ts'
+import { isSecretField } from './secrets.ts'
 import { didYouMean, shown, suggest } from './suggest.ts'
 import { modelFindings } from './validate-model.ts'
 import type { ValidatorError } from './validate-runtime.ts'
@@ -113,8 +114,24 @@ function toFindings(root: unknown, schema: object, errors: readonly ValidatorErr
     return complaint.error.keyword === 'required' ? missingStands(complaint, complaints) : true
   })
   return all.flatMap((complaint) =>
-    complaintWords(complaint).map((words): Finding => ({ severity: 'error', path: complaint.path, ...words })),
+    complaintWords(complaint).map(
+      (words): Finding => ({
+        severity: 'error',
+        path: complaint.path,
+        ...(isSecretField(complaint.path.at(-1)) ? withoutValue(words, complaint.value) : words),
+      }),
+    ),
   )
+}
+
+/** The words of a finding about a secret. */
+function withoutValue<W extends { readonly message: string; readonly hint: string }>(words: W, value: unknown): W {
+  const hide = (text: string) =>
+    [shown(value), String(value)].reduce(
+      (left, secret) => (secret === '' ? left : left.replaceAll(secret, 'the value')),
+      text,
+    )
+  return { ...words, message: hide(words.message), hint: hide(words.hint) }
 }
 
 /** Depth-first order of the document, so that findings read from top to bottom. */

@@ -1,3 +1,4 @@
+import { withoutSecrets } from '../secrets.ts'
 import type { Finding } from './findings.ts'
 import type { LocatedFinding } from './read.ts'
 
@@ -40,8 +41,9 @@ function markLength(line: string, start: number): number {
 }
 
 function excerpt(finding: LocatedFinding, source: string, paint: ReturnType<typeof painter>): string[] {
-  const line = source.split(/\r\n|\r|\n/, finding.line)[finding.line - 1]
-  if (line === undefined || line.trim() === '') return []
+  const written = source.split(/\r\n|\r|\n/, finding.line)[finding.line - 1]
+  if (written === undefined || written.trim() === '') return []
+  const line = withoutSecrets(written)
   let start = Math.min(finding.column - 1, line.length)
   let shownLine = line
   if (line.length > WIDEST_EXCERPT) {

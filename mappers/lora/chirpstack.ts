@@ -1,17 +1,14 @@
-import { airtimeMs, type Modulation } from './airtime.ts'
-import { DATA_OVERHEAD } from './codec.ts'
 import type { LoraDevice } from './device-config.ts'
 import {
   bytesIn,
   type Dialect,
   type JsonObject,
-  listIn,
   numberIn,
   objectIn,
   type ServerEvent,
   timeIn,
 } from './foreign-network.ts'
-import type { RadioFacts } from './network.ts'
+import { clampPercent, frameFacts, radioFactsOf } from './foreign-radio.ts'
 
 /**
  * ChirpStack v4's MQTT integration with its JSON marshaler. It writes proto3 JSON: fields that are zero, false or empty
@@ -82,43 +79,24 @@ function logText(body: JsonObject): string {
 function readUp(body: JsonObject): ServerEvent {
   const payload = bytesIn(body['data'])
   if (payload === undefined) return { kind: 'malformed', reason: 'data is no base64' }
-  const fCnt = numberIn(body['fCnt']) ?? 0
-  const port = numberIn(body['fPort']) ?? 0
-  return {
-    kind: 'uplink',
-    id: textIn(body['deduplicationId']) ?? `${fCnt} ${textIn(body['time']) ?? ''}`,
-    atMs: timeIn(body['time']),
-    fCnt,
-    port: port === 0 ? undefined : port,
-    payload,
-    object: body['object'],
-    radio: radioOf(body, payload.length),
-  }
-}
-
-function radioOf(body: JsonObject, bytes: number): RadioFacts {
-  const heard = listIn(body['rxInfo'])
-    .map(objectIn)
-    .filter((one) => one !== undefined)
-  const best = heard.toSorted((a, b) => (numberIn(b['snr']) ?? 0) - (numberIn(a['snr']) ?? 0))[0]
+  const frame = frameFacts(body['fCnt'], body['fPort'])
   const txInfo = objectIn(body['txInfo'])
   const lora = objectIn(objectIn(txInfo?.['modulation'])?.['lora'])
-  const modulation = modulationOf(numberIn(lora?.['spreadingFactor']), numberIn(lora?.['bandwidth']))
-  const rssiDbm = numberIn(best?.['rssi'])
-  const frequencyHz = numberIn(txInfo?.['frequency'])
   return {
-    ...(rssiDbm === undefined ? {} : { rssiDbm }),
-    ...(best === undefined ? {} : { snrDb: numberIn(best['snr']) ?? 0, gateways: heard.length }),
-    ...(frequencyHz === undefined ? {} : { frequencyHz }),
-    ...(modulation === undefined
-      ? {}
-      : { spreadingFactor: modulation.sf, airtimeMs: airtimeMs(bytes + DATA_OVERHEAD + 1, modulation) }),
+    kind: 'uplink',
+    id: textIn(body['deduplicationId']) ?? `${frame.fCnt} ${textIn(body['time']) ?? ''}`,
+    atMs: timeIn(body['time']),
+    ...frame,
+    payload,
+    object: body['object'],
+    radio: radioFactsOf({
+      heard: body['rxInfo'],
+      frequencyHz: numberIn(txInfo?.['frequency']),
+      spreadingFactor: numberIn(lora?.['spreadingFactor']),
+      bandwidthHz: numberIn(lora?.['bandwidth']),
+      bytes: payload.length,
+    }),
   }
-}
-
-export function modulationOf(sf: number | undefined, bandwidthHz: number | undefined): Modulation | undefined {
-  if (sf === undefined || bandwidthHz === undefined || sf < 5 || sf > 12 || bandwidthHz < 1000) return undefined
-  return { sf, bandwidthHz }
 }
 
 function readStatus(body: JsonObject): ServerEvent {
@@ -132,5 +110,3 @@ function readStatus(body: JsonObject): ServerEvent {
     ...(known ? { batteryPercent: clampPercent(numberIn(body['batteryLevel']) ?? 0) } : {}),
   }
 }
-
-export const clampPercent = (value: number): number => Math.min(100, Math.max(0, Math.round(value * 10) / 10))

@@ -1,7 +1,6 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, readSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { SluiceError } from '../../api/errors.ts'
-
-const MAX_BYTES = 4096
+import { readSecretFile } from '../sdk/secret-file.ts'
 
 export interface KeyTexts {
   readonly appKey?: string
@@ -40,23 +39,14 @@ export function parseKeyFile(text: string, path: string): KeyTexts {
 /** The first line of a small file: a password. @throws SluiceError `SLUICE_LORA_KEY_FILE`. */
 export const readPasswordFile = (path: string): string => (readSmallFile(path).split('\n')[0] ?? '').trim()
 
-export function readSmallFile(path: string): string {
-  let file: number | undefined
+function readSmallFile(path: string): string {
   try {
-    // Without waiting: opening a pipe that nobody writes to would stop the whole agent.
-    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-    if (!fstatSync(file).isFile()) throw new Error('it is no regular file')
-    const buffer = Buffer.alloc(MAX_BYTES + 1)
-    const length = readSync(file, buffer, 0, buffer.length, 0)
-    if (length > MAX_BYTES) throw new Error(`it is longer than ${MAX_BYTES} bytes`)
-    return buffer.toString('utf8', 0, length)
+    return readSecretFile(path)
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new SluiceError('SLUICE_LORA_KEY_FILE', `cannot read ${path}: ${why}`, {
-      hint: 'Give the path of a small file on the gateway that the agent may read, mode 0600.',
+      hint: 'Give the path of a small file on the gateway that the agent and nobody else may read: chmod 600.',
     })
-  } finally {
-    if (file !== undefined) closeSync(file)
   }
 }
 

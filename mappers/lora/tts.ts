@@ -1,6 +1,3 @@
-import { airtimeMs } from './airtime.ts'
-import { clampPercent, modulationOf } from './chirpstack.ts'
-import { DATA_OVERHEAD } from './codec.ts'
 import type { LoraDevice } from './device-config.ts'
 import {
   bytesIn,
@@ -12,7 +9,7 @@ import {
   type ServerEvent,
   timeIn,
 } from './foreign-network.ts'
-import type { RadioFacts } from './network.ts'
+import { clampPercent, frameFacts, radioFactsOf } from './foreign-radio.ts'
 
 /**
  * The Things Stack v3's MQTT server (thethingsindustries.com documentation, "MQTT server"). Our own id travels in
@@ -103,39 +100,25 @@ function readUp(body: JsonObject): ServerEvent {
   if (message === undefined) return { kind: 'malformed', reason: 'no uplink_message' }
   const payload = bytesIn(message['frm_payload'])
   if (payload === undefined) return { kind: 'malformed', reason: 'frm_payload is no base64' }
-  const fCnt = numberIn(message['f_cnt']) ?? 0
-  const port = numberIn(message['f_port']) ?? 0
+  const frame = frameFacts(message['f_cnt'], message['f_port'])
+  const settings = objectIn(message['settings'])
+  const lora = objectIn(objectIn(settings?.['data_rate'])?.['lora'])
   const atMs = timeIn(message['received_at']) ?? timeIn(body['received_at'])
   const battery = numberIn(objectIn(message['last_battery_percentage'])?.['value'])
   return {
     kind: 'uplink',
-    id: `${String(message['session_key_id'] ?? '')} ${fCnt} ${atMs ?? ''}`,
+    id: `${String(message['session_key_id'] ?? '')} ${frame.fCnt} ${atMs ?? ''}`,
     atMs,
-    fCnt,
-    port: port === 0 ? undefined : port,
+    ...frame,
     payload,
     object: message['decoded_payload'],
-    radio: radioOf(message, payload.length),
+    radio: radioFactsOf({
+      heard: message['rx_metadata'],
+      frequencyHz: numberIn(settings?.['frequency']),
+      spreadingFactor: numberIn(lora?.['spreading_factor']),
+      bandwidthHz: numberIn(lora?.['bandwidth']),
+      bytes: payload.length,
+    }),
     ...(battery === undefined ? {} : { batteryPercent: clampPercent(battery) }),
-  }
-}
-
-function radioOf(message: JsonObject, bytes: number): RadioFacts {
-  const heard = listIn(message['rx_metadata'])
-    .map(objectIn)
-    .filter((one) => one !== undefined)
-  const best = heard.toSorted((a, b) => (numberIn(b['snr']) ?? 0) - (numberIn(a['snr']) ?? 0))[0]
-  const settings = objectIn(message['settings'])
-  const lora = objectIn(objectIn(settings?.['data_rate'])?.['lora'])
-  const modulation = modulationOf(numberIn(lora?.['spreading_factor']), numberIn(lora?.['bandwidth']))
-  const rssiDbm = numberIn(best?.['rssi'])
-  const frequencyHz = numberIn(settings?.['frequency'])
-  return {
-    ...(rssiDbm === undefined ? {} : { rssiDbm }),
-    ...(best === undefined ? {} : { snrDb: numberIn(best['snr']) ?? 0, gateways: heard.length }),
-    ...(frequencyHz === undefined ? {} : { frequencyHz }),
-    ...(modulation === undefined
-      ? {}
-      : { spreadingFactor: modulation.sf, airtimeMs: airtimeMs(bytes + DATA_OVERHEAD + 1, modulation) }),
   }
 }

@@ -3,6 +3,7 @@ import type { IClientOptions, MqttClient } from 'mqtt'
 import type { Timer } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { GatewayHost, LocalBroker } from '../sdk/mapper.ts'
+import { readSecretFile } from '../sdk/secret-file.ts'
 import { TopicTrie } from '../sdk/topic-filter.ts'
 import type { BrokerConfig } from './device-config.ts'
 
@@ -242,12 +243,16 @@ function optionsOf({ username, passwordFile, clientId, tls }: BrokerConfig): ICl
 
 function readPassword(path: string): string {
   try {
-    return readFileSync(path, 'utf8').split(/\r?\n/)[0]!
+    return readSecretFile(path).split(/\r?\n/)[0]!
   } catch (cause) {
-    throw new SluiceError('SLUICE_MQTT_PASSWORD', `the password file ${path} cannot be read`, {
-      hint: 'Give a file that the user of the agent may read, with the password on its first line.',
-      cause,
-    })
+    throw new SluiceError(
+      'SLUICE_MQTT_PASSWORD',
+      `the password file ${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        hint: 'Give a file that the user of the agent and nobody else may read (chmod 600), with the password on its first line.',
+        cause,
+      },
+    )
   }
 }
 

@@ -3,11 +3,11 @@ import { durationMs } from '../../../api/twin/duration.ts'
 import type { GatewayHost, LinkStats } from '../../sdk/mapper.ts'
 import type { RateLimitedLog } from '../../sdk/rate-limited-log.ts'
 import { airtimeMs, fskAirtimeMs } from '../airtime.ts'
-import { cryptPayload, type DataFrame, dataMic, devAddrText, type JoinRequest, parseFrame } from '../codec.ts'
+import { cryptPayload, type DataFrame, dataMic, devAddrText, parseFrame } from '../codec.ts'
 import type { LoraDevice } from '../device-config.ts'
 import { parseMacCommands } from '../mac-commands.ts'
 import type { Downlink, DownlinkEnd, Network, NetworkEvents, Uplink } from '../network.ts'
-import { type Region, uplinkDrOf } from '../regions/region.ts'
+import type { Region } from '../regions/region.ts'
 import type { ListenOptions } from '../schema.ts'
 import { judgeCounter } from './counters.ts'
 import { type Copies, Deduplicator } from './dedup.ts'
@@ -15,7 +15,7 @@ import { DeviceIndex, sameRadio } from './device-index.ts'
 import { Downlinks } from './downlinks.ts'
 import type { BackendEvents, GatewayBackend, Heard } from './gateway.ts'
 import { GatewayBook } from './gateway-book.ts'
-import { JOIN_ACCEPT_DELAY_S, joinedText, judgeJoin, pickDevAddr } from './join.ts'
+import { Joiner } from './joiner.ts'
 import { hearCommands, type NetworkWishes, startState } from './mac-layer.ts'
 import { ServedDevice } from './served-device.ts'
 import { ServerStats } from './server-stats.ts'
@@ -53,8 +53,7 @@ export class NetworkServer implements Network {
   readonly #dedup: Deduplicator
   readonly #transmitter: Transmitter
   readonly #downlinks: Downlinks
-  readonly #wishes: NetworkWishes
-  readonly #netId: number
+  readonly #joiner: Joiner
   readonly #devices = new DeviceIndex()
 
   constructor(host: GatewayHost, options: NetworkServerOptions, events: NetworkEvents, log: RateLimitedLog) {
@@ -63,8 +62,7 @@ export class NetworkServer implements Network {
     this.#stats = new ServerStats(log, (devEui) => this.#devices.byEui.has(devEui))
     this.#store = new SessionStore(host.storage)
     this.#book = new GatewayBook(host.clock)
-    this.#netId = Number.parseInt(options.listen.netId ?? '0', 16)
-    this.#wishes = {
+    const wishes: NetworkWishes = {
       rx1Delay: options.listen.rxDelay ?? options.region.rx1Delay,
       rx2Dr: options.listen.rx2DataRate ?? options.region.rx2.dr,
     }
@@ -81,9 +79,21 @@ export class NetworkServer implements Network {
       clock: host.clock,
       transmitter: this.#transmitter,
       store: this.#store,
-      wishes: this.#wishes,
+      wishes,
       problem: (kind, reason, devEui) => this.#stats.problem(kind, reason, devEui),
       log: (level, message) => host.log(level, message),
+    })
+    this.#joiner = new Joiner({
+      host,
+      events,
+      stats: this.#stats,
+      store: this.#store,
+      devices: this.#devices,
+      transmitter: this.#transmitter,
+      wishes,
+      netId: Number.parseInt(options.listen.netId ?? '0', 16),
+      atMs: (heard) => this.#atMs(heard),
+      trouble: (served, kind, reason) => this.#trouble(served, kind, reason),
     })
     this.#backends = options.open((backend) => this.#backendEvents(backend))
   }
@@ -176,7 +186,7 @@ export class NetworkServer implements Network {
       const frame = parseFrame(phy)
       switch (frame.kind) {
         case 'joinRequest':
-          this.#join(frame, copies)
+          this.#joiner.join(frame, copies)
           break
         case 'data':
           if (frame.up) this.#judge(frame, copies, accepted)
@@ -324,77 +334,6 @@ export class NetworkServer implements Network {
       ...(battery >= 1 && battery <= 254 ? { batteryPercent: Math.round(((battery - 1) / 253) * 1000) / 10 } : {}),
       ...(battery === 0 ? { externalPower: true } : {}),
     })
-  }
-
-  #join(request: JoinRequest, copies: Copies): void {
-    const best = copies[0]
-    const served = this.#devices.byEui.get(request.devEui)
-    if (served === undefined) {
-      this.#stats.problem('unknown-join', `${request.devEui} asks to join and is not configured`, request.devEui)
-      this.#host.sighted([
-        {
-          id: request.devEui,
-          address: { devEui: request.devEui, joinEui: request.joinEui, server: 'local' },
-          candidates: [],
-          facts: {
-            joinEui: request.joinEui,
-            devNonce: String(request.devNonce),
-            gateway: best.gateway,
-            snr: `${best.snrDb} dB`,
-          },
-          rssiDbm: best.rssiDbm,
-          atMs: this.#atMs(best),
-        },
-      ])
-      return
-    }
-    const { region } = served.device
-    const dr = best.modulation === undefined ? undefined : uplinkDrOf(region, best.modulation)
-    if (dr === undefined) {
-      this.#trouble(served, 'join-rate', `${request.devEui} joins with a data rate that ${region.name} does not have`)
-      return
-    }
-    try {
-      const verdict = judgeJoin(served, request, best.phy, {
-        netId: this.#netId,
-        wishes: this.#wishes,
-        store: this.#store,
-        freeDevAddr: () => pickDevAddr(this.#netId, this.#host.random, (devAddr) => this.#devices.byAddr.has(devAddr)),
-      })
-      if (!verdict.accepted) {
-        this.#trouble(served, verdict.kind, verdict.reason)
-        return
-      }
-      this.#devices.renew(served, verdict.session)
-      served.asked.clear()
-      served.adr.reset()
-      this.#host.log('info', `lora: ${served.device.key} ${joinedText(verdict.session)}`)
-      this.#events.joined(served.device.key, this.#atMs(best))
-      // A join accept always comes where the region says, whatever the session will use.
-      const radio = { ...startState(region), rx1Delay: JOIN_ACCEPT_DELAY_S }
-      void this.#sendAccept(
-        served,
-        verdict.phy,
-        copies,
-        windowsAfter(region, { frequencyHz: best.frequencyHz, dr }, radio),
-      )
-    } catch (error) {
-      this.#trouble(
-        served,
-        'storage',
-        `the join cannot be kept: ${error instanceof Error ? error.message : String(error)}`,
-      )
-    }
-  }
-
-  async #sendAccept(
-    served: ServedDevice,
-    phy: Buffer,
-    copies: Copies,
-    windows: ReturnType<typeof windowsAfter>,
-  ): Promise<void> {
-    const result = await this.#transmitter.send(served.device.devEui, phy, windows, copies)
-    if ('failed' in result) this.#trouble(served, 'join-accept', `the join accept was not sent: ${result.failed}`)
   }
 
   #atMs(heard: Heard): number {

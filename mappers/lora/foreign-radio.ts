@@ -1,0 +1,47 @@
+import type { Json } from '../../api/resources.ts'
+import { airtimeMs } from './airtime.ts'
+import { DATA_OVERHEAD } from './codec.ts'
+import { listIn, numberIn, objectIn } from './foreign-network.ts'
+import type { RadioFacts } from './network.ts'
+
+/** What a network server says of how it heard an uplink, in its own words. */
+export interface ServerRadio {
+  /** One object a gateway that heard it, each with `rssi` and `snr`. */
+  readonly heard: Json | undefined
+  readonly frequencyHz: number | undefined
+  readonly spreadingFactor: number | undefined
+  readonly bandwidthHz: number | undefined
+  /** Bytes of the application's payload. */
+  readonly bytes: number
+}
+
+/** The link as the gateway heard it that heard it best. A missing `snr` is 0: proto3 leaves zeros out. */
+export function radioFactsOf({ heard, frequencyHz, spreadingFactor, bandwidthHz, bytes }: ServerRadio): RadioFacts {
+  const gateways = listIn(heard)
+    .map(objectIn)
+    .filter((one) => one !== undefined)
+  const best = gateways.toSorted((a, b) => (numberIn(b['snr']) ?? 0) - (numberIn(a['snr']) ?? 0))[0]
+  const rssiDbm = numberIn(best?.['rssi'])
+  return {
+    ...(rssiDbm === undefined ? {} : { rssiDbm }),
+    ...(best === undefined ? {} : { snrDb: numberIn(best['snr']) ?? 0, gateways: gateways.length }),
+    ...(frequencyHz === undefined ? {} : { frequencyHz }),
+    ...airtimeFacts(spreadingFactor, bandwidthHz, bytes),
+  }
+}
+
+function airtimeFacts(sf: number | undefined, bandwidthHz: number | undefined, bytes: number): RadioFacts {
+  if (sf === undefined || bandwidthHz === undefined || sf < 5 || sf > 12 || bandwidthHz < 1000) return {}
+  return { spreadingFactor: sf, airtimeMs: airtimeMs(bytes + DATA_OVERHEAD + 1, { sf, bandwidthHz }) }
+}
+
+/** Counters and port of an uplink; what is missing is zero, and port 0 carries nothing of the application's. */
+export const frameFacts = (
+  fCnt: Json | undefined,
+  fPort: Json | undefined,
+): { readonly fCnt: number; readonly port: number | undefined } => ({
+  fCnt: numberIn(fCnt) ?? 0,
+  port: numberIn(fPort) || undefined,
+})
+
+export const clampPercent = (value: number): number => Math.min(100, Math.max(0, Math.round(value * 10) / 10))
