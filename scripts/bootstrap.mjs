@@ -57,6 +57,14 @@ const SYSTEM_TOOLS = {
     { command: 'kubectl', debian: 'kubernetes-client', use: 'the kubectl conformance suite' },
     { command: 'openssl', debian: 'openssl', use: 'the certificate tests' },
     { command: 'mosquitto', debian: 'mosquitto', use: 'the tests of an external MQTT broker' },
+    { command: 'dbus-daemon', debian: 'dbus-daemon', use: 'the tests of BlueZ over D-Bus' },
+    {
+      command: 'python3-dbusmock',
+      file: '/usr/lib/python3/dist-packages/dbusmock',
+      debian: 'python3-dbusmock',
+      use: 'the tests of BlueZ over D-Bus',
+    },
+    { command: 'btvirt', debian: 'bluez-test-tools', use: 'the tests on a second, foreign radio' },
     { command: 'promtool', debian: 'prometheus', use: 'the check of the metrics page' },
   ],
   bench: [{ command: 'mosquitto', debian: 'mosquitto', use: 'the comparison of brokers' }],
@@ -64,10 +72,11 @@ const SYSTEM_TOOLS = {
 
 // Debian keeps servers in sbin, which an ordinary user's PATH may lack.
 const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
+const isThere = ({ command, file }) => (file === undefined ? onPath(command) : existsSync(file))
 const onPath = (command) => folders.some((folder) => folder !== '' && existsSync(join(folder, command)))
 
 function installSystemTools() {
-  const missing = (SYSTEM_TOOLS[task] ?? []).filter((tool) => !onPath(tool.command))
+  const missing = (SYSTEM_TOOLS[task] ?? []).filter((tool) => !isThere(tool))
   if (missing.length === 0) return
   const names = missing.map((tool) => tool.debian)
   if (platform() === 'linux' && process.getuid?.() === 0 && onPath('apt-get')) {
@@ -79,7 +88,7 @@ function installSystemTools() {
       env,
     })
   }
-  const still = missing.filter((tool) => !onPath(tool.command))
+  const still = missing.filter((tool) => !isThere(tool))
   for (const tool of still) {
     say(`'${tool.command}' is missing: ${tool.use} need it. Debian: apt-get install ${tool.debian}`)
   }

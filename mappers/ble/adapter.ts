@@ -1,8 +1,17 @@
-/** Which radio a device is reached by, from `adapter:` of its address. */
-export type Adapter =
+/** A controller that is spoken to in HCI, by a host stack in this process. */
+export type HciAdapter =
   | { readonly kind: 'hci'; readonly index: number }
   | { readonly kind: 'uart'; readonly port: string; readonly baud: number }
-  | { readonly kind: 'bluez'; readonly name: string }
+
+/** Which radio a device is reached by, from `adapter:` of its address. */
+export type Adapter = HciAdapter | { readonly kind: 'bluez'; readonly name: string }
+
+/** What to look at when a radio of this kind cannot be had. */
+export const RADIO_HINT: Readonly<Record<Adapter['kind'], string>> = {
+  hci: 'Is the adapter there, down or free (hciconfig), and may this process open it (CAP_NET_RAW, CAP_NET_ADMIN)? bluez:hci0 needs no such right.',
+  uart: 'Is the port right, is this user in the group dialout, and does an HCI controller listen there at this baud rate?',
+  bluez: 'Is bluetoothd running, the adapter powered, and this user in the group bluetooth?',
+}
 
 export const DEFAULT_ADAPTER = 'hci0'
 const DEFAULT_BAUD = 1_000_000
@@ -16,3 +25,6 @@ export function adapterOf(text: string = DEFAULT_ADAPTER, baud: number = DEFAULT
 }
 
 export const isAdapter = (text: string): boolean => /^(\/.+|hci\d{1,2}|bluez(:\w+)?)$/.test(text)
+
+export const nameOf = (adapter: Adapter): string =>
+  adapter.kind === 'uart' ? adapter.port : adapter.kind === 'hci' ? `hci${adapter.index}` : `bluez:${adapter.name}`

@@ -20,6 +20,8 @@ export interface DeviceConfig {
   readonly random: boolean | undefined
   readonly radio: { readonly id: string; readonly adapter: Adapter }
   readonly bindKey: { readonly hex: string } | { readonly file: string } | undefined
+  /** Pair when connecting, with the passkey of a file where there is one. */
+  readonly pairing: { readonly passkeyFile: string | undefined } | undefined
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
   readonly silentAfterMs: number
@@ -56,6 +58,16 @@ export function compileDevice({ key, revision, device, model }: DeviceBinding): 
       field: 'spec.ble.adapter',
     })
   }
+  if (address.pair === true && !adapter.startsWith('bluez')) {
+    throw new SluiceError(
+      'SLUICE_BLE_BINDING',
+      `device ${key} asks for pairing on ${adapter}, where no keys are kept`,
+      {
+        hint: 'Reach it through BlueZ: adapter: bluez:hci0.',
+        field: 'spec.ble.pair',
+      },
+    )
+  }
   const points: Point[] = []
   for (const property of model.properties) {
     const point = compilePoint(property, device)
@@ -77,6 +89,7 @@ export function compileDevice({ key, revision, device, model }: DeviceBinding): 
         : address.bindKeyFile === undefined
           ? undefined
           : { file: address.bindKeyFile },
+    pairing: address.pair === true ? { passkeyFile: address.passkeyFile } : undefined,
     timeoutMs: ms(address.timeout, 5000),
     connectTimeoutMs: ms(address.connectTimeout, 10_000),
     silentAfterMs: Math.max(3 * slowestMs, ms(address.silentAfter, DEFAULT_SILENT_MS)),

@@ -1,17 +1,18 @@
 import { delay } from '../../api/clock.ts'
-import { type SluiceError, toSluiceError } from '../../api/errors.ts'
+import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { Json } from '../../api/resources.ts'
 import { Breaker } from '../sdk/breaker.ts'
 import type { GatewayHost, Reading } from '../sdk/mapper.ts'
 import type { ScheduledTask } from '../sdk/scheduler.ts'
 import { untilAborted } from '../sdk/until-aborted.ts'
+import { readPasskey } from './bind-key.ts'
 import { type DeviceConfig, MIN_ON_DEMAND_MS } from './device-config.ts'
 import { type CharacteristicGroup, GattSession, groupPoints } from './gatt-session.ts'
 import type { Point } from './point.ts'
 import type { Presence } from './presence.ts'
 import type { Radio } from './radio.ts'
 import { badReading, readingOf } from './readings.ts'
-import type { BleLink, Heard, RemoteCharacteristic } from './transport.ts'
+import type { BleLink, Heard, Pairing, RemoteCharacteristic } from './transport.ts'
 
 /** A device that was not heard for this long is not connected to: the attempt would keep everybody else waiting. */
 const AUDIBLE_MS = 30_000
@@ -153,10 +154,16 @@ export class GattClient {
 
   async #open(signal: AbortSignal): Promise<GattSession> {
     const { clock } = this.#host
-    const { config } = { config: this.#config }
+    const config = this.#config
+    const pairing = config.pairing === undefined ? {} : { pairing: await pairingOf(config.pairing) }
     const startMs = clock.monotonic()
     const link: BleLink = await this.#radio.connect(
-      { mac: config.mac, random: this.#random ?? false, ...(config.mtu === undefined ? {} : { mtu: config.mtu }) },
+      {
+        mac: config.mac,
+        random: this.#random ?? false,
+        ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
+        ...pairing,
+      },
       { timeoutMs: config.connectTimeoutMs, signal },
     )
     const session = await GattSession.open(config, link, signal)
@@ -333,4 +340,11 @@ export class GattClient {
   hurry(): void {
     this.#wake.resolve()
   }
+}
+
+async function pairingOf({ passkeyFile }: NonNullable<DeviceConfig['pairing']>): Promise<Pairing> {
+  if (passkeyFile === undefined) return {}
+  const passkey = await readPasskey(passkeyFile)
+  if (typeof passkey === 'number') return { passkey }
+  throw new SluiceError('SLUICE_BLE_REFUSED', passkey.problem, { hint: 'Write the six digits of the device into it.' })
 }

@@ -14,13 +14,17 @@ import { type OpenTransport, Radio } from './radio.ts'
 import { ServedDevice } from './served-device.ts'
 import { type KnownModel, Sightings } from './sightings.ts'
 
-const openNoble: OpenTransport = async (adapter, host) => {
+const openRadio: OpenTransport = async (adapter, host) => {
+  if (adapter.kind === 'bluez') {
+    const { BluezTransport } = await import('./bluez/transport-bluez.ts')
+    return new BluezTransport(adapter.name, host.clock)
+  }
   const { NobleTransport } = await import('./transport-noble.ts')
   return new NobleTransport(adapter, host.clock)
 }
 
 /** @param open how to open a radio; tests give their own. */
-export const createMapper = (host: GatewayHost, open: OpenTransport = openNoble): Mapper => new BleMapper(host, open)
+export const createMapper = (host: GatewayHost, open: OpenTransport = openRadio): Mapper => new BleMapper(host, open)
 
 class BleMapper implements Mapper {
   readonly #host: GatewayHost

@@ -132,6 +132,18 @@ export const deviceAddress = () =>
       bindKeyFile: optional(
         text({ minLength: 1, maxLength: 255, description: 'File on the gateway that holds the key, 32 hex digits.' }),
       ),
+      pair: optional(
+        flag({
+          description: 'Pair and bond when connecting; BlueZ keeps the keys (adapter: bluez:hci0). Default false.',
+        }),
+      ),
+      passkeyFile: optional(
+        text({
+          minLength: 1,
+          maxLength: 255,
+          description: 'File on the gateway with the six digits that the device shows or has on its label.',
+        }),
+      ),
       adapter: optional(
         text({
           minLength: 1,
@@ -151,6 +163,14 @@ export const deviceAddress = () =>
     {
       rules: [
         { rule: '!(has(self.bindKey) && has(self.bindKeyFile))', message: 'give bindKey or bindKeyFile, not both' },
+        {
+          rule: '!has(self.passkeyFile) || (has(self.pair) && self.pair)',
+          message: 'passkeyFile is for pairing: give pair: true with it',
+        },
+        {
+          rule: "!(has(self.pair) && self.pair) || (has(self.adapter) && self.adapter.startsWith('bluez'))",
+          message: 'pair needs an adapter of BlueZ, such as bluez:hci0, which keeps the keys',
+        },
       ],
     },
   )

@@ -8,15 +8,23 @@ export interface Heard {
   readonly connectable: boolean
   /** Undefined where the controller does not say. */
   readonly rssiDbm: number | undefined
-  /** AD structures as they came. */
+  /** AD structures as they came. Good only until the listener returns: copy what is kept. */
   readonly data: Uint8Array
+}
+
+/** How to pair with a device; without a passkey nobody checks who it is. */
+export interface Pairing {
+  /** Six digits that the device shows or has on its label, 0 to 999999. */
+  readonly passkey?: number
 }
 
 export interface Peer {
   readonly mac: string
   readonly random: boolean
-  /** ATT MTU to ask for. */
+  /** ATT MTU to ask for; BlueZ chooses itself. */
   readonly mtu?: number
+  /** Pair and bond when that has not been done yet. Only BlueZ keeps keys. */
+  readonly pairing?: Pairing
 }
 
 /** A characteristic of a connected device; UUIDs as `shortUuid` writes them. */
