@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../api/clock.ts'
 import type { GatewayStatus } from '../api/resources.ts'
-import type { NodeCondition } from '../api/schema/policy.ts'
+import type { NodeCondition } from '../api/schema/node-conditions.ts'
 import type { Protocol } from '../mappers/sdk/mapper.ts'
 import type { AgentCore } from './core.ts'
 import type { EnergySnapshot } from './energy/snapshot.ts'

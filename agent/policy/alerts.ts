@@ -1,4 +1,5 @@
-import { NODE_CONDITIONS, type NodeCondition, type PolicyStage } from '../../api/schema/policy.ts'
+import { NODE_CONDITIONS, type NodeCondition } from '../../api/schema/node-conditions.ts'
+import type { PolicyStage } from '../../api/schema/policy.ts'
 import type { PolicyFacts } from './conditions.ts'
 import { StageMachine } from './stage-machine.ts'
 

@@ -1,6 +1,7 @@
 import type { Clock } from '../../api/clock.ts'
 import type { GatewaySpec } from '../../api/resources.ts'
-import type { NodeCondition, PolicyStatus } from '../../api/schema/policy.ts'
+import type { NodeCondition } from '../../api/schema/node-conditions.ts'
+import type { PolicyStatus } from '../../api/schema/policy.ts'
 import type { HostEvent } from '../../mappers/sdk/mapper.ts'
 import type { AgentCore } from '../core.ts'
 import type { StretchOf } from '../twin/stretching.ts'

@@ -1,4 +1,5 @@
 import type { Static } from 'typebox'
+import { NODE_CONDITIONS } from './node-conditions.ts'
 import {
   condition,
   duration,
@@ -13,7 +14,7 @@ import {
   timestamp,
   word,
 } from './parts.ts'
-import { gatewayPolicy, NODE_CONDITIONS, policyStatus } from './policy.ts'
+import { gatewayPolicy, policyStatus } from './policy.ts'
 import { batteryStatus, energyStatus, networkStatus, powerStatus, thermalStatus } from './power.ts'
 
 export const gatewaySpec = () =>

@@ -1,10 +1,6 @@
 import type { Static } from 'typebox'
 import { duration, flag, integer, keyedList, listOf, number, object, optional, text, timestamp, word } from './parts.ts'
 
-/** Conditions of a gateway that its Node carries too; each may taint the Node where `Gateway.spec.taints` lists it. */
-export const NODE_CONDITIONS = ['BatteryLow', 'OnBattery', 'LinkDegraded', 'Throttled'] as const
-export type NodeCondition = (typeof NODE_CONDITIONS)[number]
-
 /** One alternative: everything that is given has to hold. */
 const policyWhen = () =>
   object({

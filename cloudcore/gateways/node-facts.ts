@@ -1,5 +1,5 @@
 import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
-import { NODE_CONDITIONS, type NodeCondition } from '../../api/schema/policy.ts'
+import { NODE_CONDITIONS, type NodeCondition } from '../../api/schema/node-conditions.ts'
 
 export interface Taint {
   readonly key: string

@@ -6,8 +6,9 @@ import { planReads } from './plan.ts'
 import { readCost } from './plan-cost.ts'
 import { bindingOf, formatOf, isBitTable, modelOf, placeOf } from './point.ts'
 import { spanOf } from './scale-register.ts'
-import { type ModbusModel, type ModbusProperty, TRANSPORTS } from './schema.ts'
+import type { ModbusModel, ModbusProperty } from './schema.ts'
 import type { Table } from './tables.ts'
+import { TRANSPORTS } from './transports.ts'
 import { registersOf, type ValueFormat } from './values.ts'
 
 /** Above this share of a link's time the plan leaves no room for writes, repeats and slow answers. */

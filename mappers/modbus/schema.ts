@@ -14,6 +14,7 @@ import {
 } from '../../api/schema/parts.ts'
 import type { ProtocolSchema } from '../../api/schema/protocol.ts'
 import { TABLES } from './tables.ts'
+import { TRANSPORTS } from './transports.ts'
 
 export const VALUE_TYPES = [
   'bool',
@@ -180,8 +181,6 @@ const lineBehindGateway = () =>
     },
     { description: 'RTU frames through a TCP socket, as simple serial servers do it.' },
   )
-
-export const TRANSPORTS = ['rtu', 'tcp', 'rtuOverTcp', 'ascii'] as const
 
 export const deviceAddress = () =>
   object(
