@@ -20,6 +20,8 @@ export class FakeProtocol implements Mapper {
   }[] = []
   /** Ends writes at once when set. */
   answer: ((command: WriteCommand) => WriteOutcome) | undefined
+  /** Ends writes when it likes, when set. */
+  answerLater: ((end: (outcome: WriteOutcome) => void) => void) | undefined
 
   get protocol(): Protocol {
     const unused = async () => {
@@ -47,6 +49,7 @@ export class FakeProtocol implements Mapper {
     return new Promise((resolve) => {
       this.writes.push({ command, signal, end: resolve })
       if (this.answer !== undefined) resolve(this.answer(command))
+      this.answerLater?.(resolve)
     })
   }
 

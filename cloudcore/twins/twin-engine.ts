@@ -30,7 +30,7 @@ export interface BatchOrigin {
 export interface TwinEngineOptions {
   readonly fleet: Fleet
   readonly presence: PresenceBoard
-  readonly client: KubeClient
+  readonly client: Pick<KubeClient, 'patch'>
   readonly clock: Clock
   readonly signal: AbortSignal
   readonly log: (message: string, error?: SluiceError) => void
