@@ -7,7 +7,7 @@ static sl_image_status content(const sl_image *image, const sl_boot_trust *trust
   return status == SL_IMAGE_OK ? sl_image_check_signature(image, trust->keys, trust->key_count, trust->production) : status;
 }
 
-void sl_boot_choose(const sl_layout *layout, const sl_boot_trust *trust, unsigned passed_over, sl_boot_choice *choice) {
+void sl_boot_choose(const sl_layout *layout, const sl_boot_trust *trust, sl_boot_choice *choice) {
   sl_slot_view view[SL_SLOTS];
   choice->slot = -1;
   for (unsigned slot = 0; slot < SL_SLOTS; slot++) {
@@ -28,7 +28,7 @@ void sl_boot_choose(const sl_layout *layout, const sl_boot_trust *trust, unsigne
     choice->vectors = view[slot].image.address + view[slot].image.header_size;
     choice->mark = view[slot].mark;
     choice->attempts = (uint8_t)(view[slot].attempts + (view[slot].mark == SL_MARK_PENDING ? 1u : 0u));
-    if (passed_over-- == 0) break;
+    break;
   }
 }
 

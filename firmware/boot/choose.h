@@ -19,13 +19,9 @@ typedef struct {
 } sl_boot_choice;
 
 /**
- * Goes through the slots in their order, checks content and signature, and takes the first that passes. `passed_over`
- * images that would pass are left out first, as long as another one passes: for an image that is confirmed and does not
- * come up.
- *
- * Nothing is written: sl_boot_commit does that, right before the jump.
+ * Goes through the slots in their order, checks content and signature, and takes the first that passes. Nothing is written: sl_boot_commit does that, right before the jump.
  */
-void sl_boot_choose(const sl_layout *layout, const sl_boot_trust *trust, unsigned passed_over, sl_boot_choice *choice);
+void sl_boot_choose(const sl_layout *layout, const sl_boot_trust *trust, sl_boot_choice *choice);
 
 /**
  * Writes down what this boot decided: refusals, one attempt of a pending image, the security counter of a confirmed one

@@ -109,7 +109,7 @@ static bool walk(sl_image *image, uint32_t *at, uint32_t end, uint16_t magic, un
 }
 
 sl_image_status sl_image_parse(sl_image *image, uint32_t address, uint32_t room) {
-  uint8_t header[SL_IMAGE_HEADER_SIZE];
+  uint8_t header[SL_IMAGE_HEADER_LEAST];
   memset(image, 0, sizeof *image);
   image->address = address;
   if (room < sizeof header || !sl_hal_flash_read(address, header, sizeof header)) return SL_IMAGE_SIZE;
@@ -127,7 +127,7 @@ sl_image_status sl_image_parse(sl_image *image, uint32_t address, uint32_t room)
   image->version.build = sl_get_le32(header + 24);
   image->header_size = header_size;
   if ((flags & ~(FLAG_POSITION_INDEPENDENT | FLAG_FIXED_ADDRESS)) != 0) return SL_IMAGE_HEADER;
-  if (header_size < SL_IMAGE_HEADER_SIZE || header_size > HEADER_SIZE_MAX || (header_size & 3u) != 0) return SL_IMAGE_HEADER;
+  if (header_size < SL_IMAGE_HEADER_LEAST || header_size > HEADER_SIZE_MAX || (header_size & 3u) != 0) return SL_IMAGE_HEADER;
   if (header_size > room || payload_size > room - header_size) return SL_IMAGE_SIZE;
   if (payload_size < 8u) return SL_IMAGE_HEADER; /* not even a stack pointer and a reset vector */
 

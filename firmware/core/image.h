@@ -32,7 +32,7 @@ typedef enum {
   SL_IMAGE_EXHAUSTED = 15   /* was started as often as a test image may be, and never confirmed */
 } sl_image_status;
 
-#define SL_IMAGE_HEADER_SIZE 32u
+#define SL_IMAGE_HEADER_LEAST 32u
 #define SL_IMAGE_BOARD_MAX 24u
 #define SL_IMAGE_MODEL_HASH_SIZE 8u
 

@@ -26,7 +26,6 @@ static const sl_layout LAYOUT = {
 static sl_image_key key;
 static uint8_t file[RELEASES + 1][2][FILE_MAX];
 static uint32_t file_size[RELEASES + 1][2];
-static uint32_t file_digest[RELEASES + 1];
 
 /* What the world outside the board knows. */
 static unsigned confirmed;  /* release whose confirmation was acknowledged */
@@ -56,7 +55,7 @@ static int boot(void) {
   const sl_boot_trust trust = {&key, 1, true};
   sl_boot_choice choice;
   boots++;
-  sl_boot_choose(&LAYOUT, &trust, 0, &choice);
+  sl_boot_choose(&LAYOUT, &trust, &choice);
   if (choice.slot < 0) fail("nothing to start");
   if (!sl_boot_commit(&LAYOUT, &choice)) fail("the boot could not be written down");
   unsigned release = release_in(choice.slot);
@@ -256,7 +255,6 @@ int main(int argc, char **argv) {
   for (unsigned release = 1; release <= RELEASES; release++) {
     for (unsigned slot = 0; slot < 2; slot++) load(release, slot, argv[4u + 2u * (release - 1u) + slot]);
   }
-  (void)file_digest;
   model_erase_all();
   memcpy(model.bytes, file[1][0], file_size[1][0]);
   confirmed = 1;

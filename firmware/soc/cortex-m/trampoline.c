@@ -7,6 +7,7 @@
 /* An exception has saved r0 to r3 and r12, so that they are free; lr holds what returns from it. */
 __attribute__((naked)) void sl_trampoline(void) {
   __asm volatile(
+      ".syntax unified\n"
       "mrs r0, ipsr\n"
       "lsls r0, r0, #2\n"
       "ldr r1, =%c0\n"

@@ -17,8 +17,8 @@
 #define SLEEP_MIN_US 2u
 #define SLEEP_MAX_US 100000000u
 
-static const uint32_t uarts[SL_UART_COUNT] = {0x40004000u, 0x40005000u, 0x40006000u, 0x40007000u, 0x40009000u};
-static const uint8_t uart_irqs[SL_UART_COUNT] = {SL_IRQ_UART0_RX, SL_IRQ_UART1_RX, SL_IRQ_UART2_RX, SL_IRQ_UART3_RX,
+static const uint32_t uarts[] = {0x40004000u, 0x40005000u, 0x40006000u, 0x40007000u, 0x40009000u};
+static const uint8_t uart_irqs[] = {SL_IRQ_UART0_RX, SL_IRQ_UART1_RX, SL_IRQ_UART2_RX, SL_IRQ_UART3_RX,
                                                  SL_IRQ_UART4_RX};
 
 /* This board has no register for it: RAM keeps what happened last. */
