@@ -38,7 +38,16 @@ export function preparePickers(node: EditedNode, options: PickerOptions): void {
     selectOrNone(name)?.addEventListener('change', () => fill(node, options, known))
   }
   for (const [name] of pickersOf(options)) keepValue(name, node)
+  chooseOnlyGateway(gateway)
   void refresh()
+}
+
+/** Where there is one gateway, that is the one. */
+function chooseOnlyGateway(gateway: HTMLSelectElement): void {
+  const [only, ...more] = [...gateway.options].filter(({ value }) => value !== '_ADD_' && value !== '')
+  if (only === undefined || more.length > 0 || gateway.value === only.value) return
+  gateway.value = only.value
+  gateway.dispatchEvent(new Event('change', { bubbles: true }))
 }
 
 type PickerName = 'device' | 'model' | 'property' | 'method' | 'of'
@@ -118,7 +127,9 @@ function fill(node: EditedNode, options: PickerOptions, answer: Answer): void {
       live.gateways.map((name) => [name, name]),
     )
   const state = document.getElementById('sluice-picker-state')
-  if (state !== null) state.textContent = answer.state === 'connected' ? '' : node._(`picker.${answer.state}`)
+  if (state === null) return
+  state.textContent = answer.state === 'connected' ? '' : node._(`picker.${answer.state}`)
+  state.hidden = answer.state === 'connected'
 }
 
 /** Properties that every candidate device has, by name. */

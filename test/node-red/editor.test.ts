@@ -1,0 +1,188 @@
+import { mkdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { buildNodeRed } from '../../node-red/build.ts'
+import { startBrowser } from '../harness/browser.ts'
+import { type Folder, temporaryFolder } from '../harness/folder.ts'
+import { type Plant, startPlant } from './plant.ts'
+import { RedProcess, tell } from './red.ts'
+
+/** Where the pictures of the documentation go, when somebody wants them made anew. */
+const pictures =
+  process.env['SLUICE_PICTURES'] === undefined
+    ? tmpdir()
+    : fileURLToPath(new URL('../../node-red/docs/', import.meta.url))
+const picture = async (on: Page, name: string) => {
+  await on.addStyleTag({ content: '.red-ui-notification { display: none !important }' })
+  await on.screenshot({ path: join(pictures, `${name}.png`) })
+}
+
+let folder: Folder
+let plant: Plant
+let red: RedProcess
+let browser: Browser
+let page: Page
+const problems: string[] = []
+beforeAll(async () => {
+  await buildNodeRed(fileURLToPath(new URL('../../node-red/dist', import.meta.url)))
+  folder = temporaryFolder('editor')
+  const [data, own] = [join(folder.path, 'gateway'), join(folder.path, 'red')]
+  for (const path of [data, own]) mkdirSync(path)
+  plant = await startPlant(data, '200ms')
+  const flow = [
+    { id: 'tab', type: 'tab', label: 'Drive' },
+    { ...tell('t', 'came'), x: 560, y: 80 },
+  ]
+  red = await RedProcess.start(own, flow)
+  browser = await startBrowser()
+  page = await browser.newPage({ viewport: { width: 1280, height: 800 }, locale: 'en-US' })
+  page.on('pageerror', (error) => problems.push(error.message))
+  page.on('console', (message) => {
+    if (message.type() === 'error' && /sluice/i.test(message.text())) problems.push(message.text())
+  })
+  await page.goto(red.url)
+  await page.locator('#red-ui-palette .red-ui-palette-node[data-palette-type="sluice-twin-in"]').waitFor()
+}, 120_000)
+afterAll(async () => {
+  await browser?.close()
+  await red?.[Symbol.asyncDispose]()
+  await plant?.[Symbol.asyncDispose]()
+  folder?.[Symbol.dispose]()
+})
+
+/** Drags a node from the palette to a place of the workspace. */
+async function drag(type: string, x: number, y: number): Promise<void> {
+  const node = page.locator(`#red-ui-palette .red-ui-palette-node[data-palette-type="${type}"]`)
+  await node.scrollIntoViewIfNeeded()
+  await node.hover()
+  await page.mouse.down()
+  const chart = (await page.locator('#red-ui-workspace-chart').boundingBox())!
+  await page.mouse.move(chart.x + x - 10, chart.y + y - 10, { steps: 8 })
+  await page.mouse.move(chart.x + x, chart.y + y, { steps: 2 })
+  await page.mouse.up()
+}
+
+const open = (type: string) =>
+  page.locator(`.red-ui-flow-node[data-type="${type}"], .red-ui-flow-node`).filter({ hasText: type }).first().dblclick()
+const done = () => page.locator('#node-dialog-ok').click()
+const wire = async (from: string, to: string) => {
+  const output = page
+    .locator('.red-ui-flow-node-group')
+    .filter({ hasText: from })
+    .locator('.red-ui-flow-port-output .red-ui-flow-port')
+    .first()
+  const input = page
+    .locator('.red-ui-flow-node-group')
+    .filter({ hasText: to })
+    .locator('.red-ui-flow-port-input .red-ui-flow-port')
+    .first()
+  await output.hover()
+  await page.mouse.down()
+  await input.hover()
+  await page.mouse.up()
+}
+async function deploy(): Promise<void> {
+  const answered = page.waitForResponse(
+    (answer) => answer.url().endsWith('/flows') && answer.request().method() === 'POST',
+  )
+  await page.locator('#red-ui-header-button-deploy').click()
+  expect((await answered).ok()).toBe(true)
+}
+
+describe('the editor', { timeout: 60_000 }, () => {
+  it('offers the nodes in a palette group of their own', async () => {
+    const group = page.locator('#red-ui-palette-Sluice')
+    await expect.poll(() => group.locator('.red-ui-palette-node').count()).toBe(6)
+  })
+
+  it('takes a gateway and, once that is deployed, offers its devices, properties, units and limits', async () => {
+    await drag('sluice-twin-in', 200, 80)
+    await open('twin in')
+    await page
+      .locator('#node-input-btn-gateway-add, #node-input-lookup-gateway, .red-ui-editor-config-node-add')
+      .first()
+      .click()
+    await page.locator('#node-config-input-socket').fill(plant.socket)
+    await picture(page, 'gateway')
+    await page.locator('#node-config-dialog-ok').click()
+    await done()
+    await deploy()
+    await open('twin in')
+    const devices = page.locator('#node-input-device option')
+    await devices.nth(1).waitFor({ state: 'attached' })
+    expect(await devices.allTextContents()).toEqual([
+      'every device',
+      expect.stringContaining('drive-1  (drive, online)'),
+    ])
+    await page.locator('#node-input-device').selectOption('default/drive-1')
+    const properties = page.locator('#node-input-property option')
+    expect(await properties.allTextContents()).toEqual([
+      'every property',
+      expect.stringMatching(/^count {2}\[rev\] {2}= \d+$/),
+      expect.stringMatching(/^speed {2}\[rpm\]/),
+      expect.stringMatching(/^ramp {2}\[s\]/),
+    ])
+    await page.locator('#node-input-property').selectOption('speed')
+    await picture(page, 'twin-in')
+    expect(await page.locator('#sluice-property-hint').textContent()).toBe('int · rpm · 0 – 3000')
+    await page.locator('#node-input-property').selectOption('count')
+    await done()
+  })
+
+  it('brings a value from the Modbus line and turns the status under the node', async () => {
+    await wire('drive-1/count', 'came')
+    const came = red.hear(({ as }) => as === 'came', 'a value')
+    await deploy()
+    expect((await came).message).toMatchObject({ topic: 'drive-1/count', twin: { unit: 'rev' } })
+    const status = page
+      .locator('.red-ui-flow-node-group')
+      .filter({ hasText: 'drive-1/count' })
+      .locator('.red-ui-flow-node-status-label')
+    await expect.poll(() => status.textContent(), { timeout: 10_000 }).toMatch(/^\d+ rev$/)
+  })
+
+  it('sends a write out to the device, by pickers alone', async () => {
+    await drag('sluice-twin-set', 420, 220)
+    await open('twin set')
+    await page.locator('#node-input-device option[value="default/drive-1"]').waitFor({ state: 'attached' })
+    await page.locator('#node-input-device').selectOption('default/drive-1')
+    const offered = await page.locator('#node-input-property option').allTextContents()
+    expect(offered.join()).not.toContain('count')
+    await page.locator('#node-input-property').selectOption('speed')
+    await done()
+    await drag('inject', 150, 220)
+    await page.locator('.red-ui-flow-node-group').filter({ hasText: 'timestamp' }).first().waitFor()
+    await wire('timestamp', 'drive-1/speed')
+    await deploy()
+    const set = page.locator('.red-ui-flow-node-group').filter({ hasText: 'drive-1/speed' })
+    // A timestamp is far beyond the limit: the answer is a rejection, in words.
+    await page
+      .locator('.red-ui-flow-node-group')
+      .filter({ hasText: 'timestamp' })
+      .locator('.red-ui-flow-node-button-button')
+      .click()
+    await expect
+      .poll(() => set.locator('.red-ui-flow-node-status-label').textContent(), { timeout: 10_000 })
+      .toBe('rejected')
+    await page.locator('#red-ui-workspace-chart').evaluate((chart) => chart.scrollTo(0, 0))
+    await picture(page, 'flow')
+    expect(plant.far.unit(1).written).toEqual([])
+  })
+
+  it('speaks German where the browser does', async () => {
+    await using context = await browser.newContext({ locale: 'de-DE', viewport: { width: 1280, height: 800 } })
+    const german = await context.newPage()
+    await german.goto(red.url)
+    await german.locator('.red-ui-flow-node').filter({ hasText: 'drive-1/count' }).first().dblclick()
+    await expect.poll(() => german.locator('#node-input-device option').first().textContent()).toBe('jedes Gerät')
+    await picture(german, 'twin-in-de')
+  })
+
+  it('never treats the name of a device or model as HTML, and the browser has nothing to complain about', async () => {
+    expect(await page.locator('b', { hasText: 'Sons' }).count()).toBe(0)
+    expect(problems).toEqual([])
+  })
+})
