@@ -65,7 +65,29 @@ const SYSTEM_TOOLS = {
       use: 'the tests of BlueZ over D-Bus',
     },
     { command: 'btvirt', debian: 'bluez-test-tools', use: 'the tests on a second, foreign radio' },
+    { command: 'arm-none-eabi-gcc', debian: 'gcc-arm-none-eabi', use: 'the tests that build firmware' },
+    { command: 'qemu-system-arm', debian: 'qemu-system-arm', use: 'the tests on emulated boards' },
+    { command: 'clang', debian: 'clang libclang-rt-14-dev', use: 'the fuzzing of the firmware' },
+    { command: 'cppcheck', debian: 'cppcheck', use: 'the checks of the firmware' },
+    { command: 'clang-tidy', debian: 'clang-tidy', use: 'the checks of the firmware' },
+    { command: 'mbpoll', debian: 'mbpoll', use: 'the tests of the firmware with foreign masters' },
+    {
+      command: 'libmodbus',
+      file: '/usr/include/modbus/modbus.h',
+      debian: 'libmodbus-dev',
+      use: 'the tests of the firmware with foreign masters',
+    },
     { command: 'promtool', debian: 'prometheus', use: 'the check of the metrics page' },
+  ],
+  kernel: [
+    { command: 'qemu-system-x86_64', debian: 'qemu-system-x86', use: 'the guest with a kernel of its own' },
+    { command: 'busybox', debian: 'busybox-static', use: 'the guest with a kernel of its own' },
+    { command: 'cpio', debian: 'cpio', use: 'the guest with a kernel of its own' },
+    { command: 'modprobe', debian: 'kmod', use: 'the guest with a kernel of its own' },
+    { command: 'iasl', debian: 'acpica-tools', use: 'the battery of the guest' },
+    { command: 'hostapd', debian: 'hostapd', use: 'the access points of the guest' },
+    { command: 'wpa_supplicant', debian: 'wpasupplicant', use: 'the station of the guest' },
+    { command: 'iw', debian: 'iw', use: 'the station of the guest' },
   ],
   bench: [{ command: 'mosquitto', debian: 'mosquitto', use: 'the comparison of brokers' }],
 }
@@ -114,6 +136,7 @@ function run(argv) {
 const tasks = {
   start: () => ['cli/main.ts', 'up', '--demo', ...args],
   test: () => [join(modules, 'vitest', 'vitest.mjs'), 'run', ...args],
+  kernel: () => [join(modules, 'vitest', 'vitest.mjs'), 'run', '--config', 'vitest.kernel.config.ts', ...args],
   bench: () => ['bench/main.ts', ...args],
   fuzz: () => ['scripts/fuzz.ts', ...args],
 }

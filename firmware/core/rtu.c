@@ -85,40 +85,44 @@ static verdict judge(const sl_rtu *rtu, uint16_t from) {
 
 static void count(uint16_t *counter) { *counter = (uint16_t)(*counter + 1u); }
 
-/** Forgets everything before `from`. */
-static void drop(sl_rtu *rtu, uint16_t from) {
-  memmove(rtu->bytes, &rtu->bytes[from], (size_t)(rtu->size - from));
-  rtu->size = (uint16_t)(rtu->size - from);
-  rtu->mark = 0;
+static void forget(sl_rtu *rtu) {
+  rtu->size = 0;
+  rtu->marks = 0;
 }
 
-/** True when a whole frame is at the start that is for us; any other whole frame is stepped over. */
-static bool settle(sl_rtu *rtu, uint16_t from, verdict result) {
+/** Gives the first `beginnings` up: what comes after the next silence is the first now. */
+static void drop(sl_rtu *rtu, uint8_t beginnings) {
+  const uint16_t from = rtu->mark[beginnings - 1u];
+  memmove(rtu->bytes, &rtu->bytes[from], (size_t)(rtu->size - from));
+  rtu->size = (uint16_t)(rtu->size - from);
+  rtu->marks = (uint8_t)(rtu->marks - beginnings);
+  for (uint8_t i = 0; i < rtu->marks; i++) rtu->mark[i] = (uint16_t)(rtu->mark[i + beginnings] - from);
+  rtu->counters.crc_errors = (uint16_t)(rtu->counters.crc_errors + beginnings);
+}
+
+static uint16_t beginning(const sl_rtu *rtu, uint8_t which) { return which == 0 ? 0 : rtu->mark[which - 1u]; }
+
+/** A whole frame begins at `which`: true when it is for us; any other one is stepped over. */
+static bool settle(sl_rtu *rtu, uint8_t which, verdict result) {
   count(&rtu->counters.messages);
-  if (from > 0) {
-    count(&rtu->counters.crc_errors);
-    drop(rtu, from);
-  }
+  if (which > 0) drop(rtu, which);
   rtu->whole = true;
   return result == REQUEST && (rtu->bytes[0] == rtu->unit || rtu->bytes[0] == 0);
 }
 
 static bool look(sl_rtu *rtu) {
-  const verdict first = judge(rtu, 0);
-  if (first == REQUEST || first == ANSWER) return settle(rtu, 0, first);
-  if (rtu->mark > 0) {
-    const verdict second = judge(rtu, rtu->mark);
-    if (second == REQUEST || second == ANSWER) return settle(rtu, rtu->mark, second);
-    if (second == DEAD && first == DEAD) rtu->mark = 0;
+  for (uint8_t which = 0; which <= rtu->marks; which++) {
+    const verdict result = judge(rtu, beginning(rtu, which));
+    if (result == REQUEST || result == ANSWER) return settle(rtu, which, result);
   }
-  if (first == DEAD) {
-    count(&rtu->counters.crc_errors);
-    if (rtu->mark > 0) {
-      drop(rtu, rtu->mark);
-    } else {
-      rtu->size = 0;
+  while (judge(rtu, 0) == DEAD) {
+    if (rtu->marks == 0) {
+      count(&rtu->counters.crc_errors);
+      forget(rtu);
       rtu->lost = true;
+      break;
     }
+    drop(rtu, 1);
   }
   return false;
 }
@@ -146,26 +150,20 @@ bool sl_rtu_push(sl_rtu *rtu, uint16_t entry) {
   if (is_echo(rtu, byte, entry)) return false;
   if (rtu->whole) {
     rtu->whole = false;
-    rtu->size = 0;
-    rtu->mark = 0;
+    forget(rtu);
   }
   if ((entry & SL_UART_GAP) != 0) {
     if (rtu->size > 0 && (entry & SL_UART_PAUSE) != 0) {
       count(&rtu->counters.crc_errors);
-      rtu->size = 0;
-      rtu->mark = 0;
+      forget(rtu);
     }
-    if (rtu->mark > 0) {
-      count(&rtu->counters.crc_errors);
-      drop(rtu, rtu->mark);
-    }
-    rtu->mark = rtu->size;
+    if (rtu->marks == SL_RTU_MARKS) drop(rtu, 1);
+    if (rtu->size > 0) rtu->mark[rtu->marks++] = rtu->size;
     rtu->lost = false;
   }
   if ((entry & SL_UART_DAMAGED) != 0) {
     count(&rtu->counters.overruns);
-    rtu->size = 0;
-    rtu->mark = 0;
+    forget(rtu);
     rtu->lost = true;
   }
   if (rtu->lost) return false;
@@ -179,14 +177,12 @@ bool sl_rtu_open_end(const sl_rtu *rtu) { return !rtu->whole && !rtu->lost && !r
 bool sl_rtu_silence(sl_rtu *rtu) {
   if (!sl_rtu_open_end(rtu)) return false;
   rtu->told = true;
-  for (uint8_t turn = 0; turn < 2; turn++) {
-    const uint16_t from = turn == 0 ? 0 : rtu->mark;
-    const uint8_t *frame = &rtu->bytes[from];
-    const uint16_t size = (uint16_t)(rtu->size - from);
-    if (turn == 1 && from == 0) break;
-    if (size < 4 || size > SL_RTU_MAX) continue;
+  for (uint8_t which = 0; which <= rtu->marks; which++) {
+    const uint8_t *frame = &rtu->bytes[beginning(rtu, which)];
+    const uint16_t size = (uint16_t)(rtu->size - beginning(rtu, which));
+    if (size < 4 || (frame[1] & 0x80u) != 0) continue;
     const bool unbounded = request_length(frame, size) == UNKNOWN || frame[1] == 8;
-    if (unbounded && (frame[1] & 0x80u) == 0 && crc_fits(frame, size)) return settle(rtu, from, REQUEST);
+    if (unbounded && crc_fits(frame, size)) return settle(rtu, which, REQUEST);
   }
   return false;
 }

@@ -3,8 +3,8 @@
  *
  * A frame begins after silence, or right after a whole frame, and ends where its own length says; the CRC decides. Frames
  * of other units, requests and answers alike, are recognised and stepped over, so that what follows them is found even
- * when the silence between was not seen. A frame broken up by a short silence (USB adapters do that) is still whole; one
- * that is damaged costs no other: both the old beginning and the one after the silence are followed until one fits.
+ * when the silence between was not seen. A frame broken up by short silences (USB adapters do that) is still whole; one
+ * that is damaged costs no other: the old beginning and those after each silence are followed until one fits.
  * Functions without a known length are judged at the silence that ends them.
  */
 #ifndef SL_RTU_H
@@ -17,6 +17,9 @@
 /** Longest frame: unit, PDU of 253 bytes, CRC (Modbus over serial line V1.02, section 2.5.1). */
 #define SL_RTU_MAX 256u
 
+/** Silences within one frame that are remembered; another one gives the oldest beginning up. */
+#define SL_RTU_MARKS 8u
+
 typedef struct {
   uint16_t messages;   /* whole frames seen on the line, whoever they are for */
   uint16_t crc_errors; /* beginnings that became no frame */
@@ -28,7 +31,8 @@ typedef struct {
   bool lost;    /* nothing is believed until the next silence */
   bool whole;   /* the frame in `bytes` was handed out */
   uint16_t size;
-  uint16_t mark;        /* where silence fell within `bytes`; 0: nowhere */
+  uint8_t marks;        /* how many silences fell within `bytes` */
+  uint16_t mark[SL_RTU_MARKS]; /* where, first to last */
   const uint8_t *echo;  /* what we sent and shall hear again */
   uint16_t echo_left;
   sl_rtu_counters counters;

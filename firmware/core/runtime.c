@@ -3,8 +3,8 @@
 #include "board.h"
 #include "memory.h"
 
-/* A silence that long separates frames whatever broke them up; the agent's own RTU master has the same figure. */
-#define PAUSE_US 50000u
+/* A silence that long separates frames whatever broke them up: no master waits longer before it asks again. */
+#define PAUSE_US 500000u
 /* Wakes now and then although nothing happens, so that time is counted on and the watchdog fed. */
 #define LONGEST_SLEEP_US 10000000u
 

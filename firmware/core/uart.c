@@ -64,7 +64,11 @@ int32_t sl_uart_read(uint8_t port) {
 
 bool sl_uart_waiting(uint8_t port) { return lines[port].tail != lines[port].head; }
 
-uint32_t sl_uart_silence_us(uint8_t port) { return sl_hal_now_us() - lines[port].last_us; }
+uint32_t sl_uart_silence_us(uint8_t port) {
+  /* In this order: a byte that comes in between must not look like one from the future. */
+  const uint32_t last_us = lines[port].last_us;
+  return sl_hal_now_us() - last_us;
+}
 
 void sl_uart_send(uint8_t port, const uint8_t *bytes, size_t size) {
   line *one = &lines[port];

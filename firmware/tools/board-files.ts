@@ -31,9 +31,13 @@ export function imageRegion(board: Board, image: ImageKind): MemoryRegion {
 }
 
 function noRoom(board: Board, image: ImageKind): SluiceError {
-  return new SluiceError('SLUICE_FW_BOARD_INVALID', `board '${board.name}' has no room for an image of kind '${image}'`, {
-    hint: 'Its layout lacks that part.',
-  })
+  return new SluiceError(
+    'SLUICE_FW_BOARD_INVALID',
+    `board '${board.name}' has no room for an image of kind '${image}'`,
+    {
+      hint: 'Its layout lacks that part.',
+    },
+  )
 }
 
 const hex = (value: number): string => `0x${value.toString(16).toUpperCase().padStart(8, '0')}u`

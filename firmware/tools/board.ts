@@ -79,7 +79,9 @@ export function boardNames(): readonly string[] {
 /** Loads a board by its name or an alias. SLUICE_FW_BOARD_UNKNOWN, SLUICE_FW_BOARD_INVALID. */
 export function loadBoard(name: string): Board {
   const boards = boardNames()
-  const found = boards.includes(name) ? readBoard(name) : boards.map(readBoard).find((one) => one.aliases.includes(name))
+  const found = boards.includes(name)
+    ? readBoard(name)
+    : boards.map(readBoard).find((one) => one.aliases.includes(name))
   if (found !== undefined) return found
   throw new SluiceError('SLUICE_FW_BOARD_UNKNOWN', `there is no board '${name}'`, {
     hint: `Boards: ${boards.join(', ')}. Another one is a file in firmware/boards.`,
@@ -159,8 +161,11 @@ function checkLayout(board: Board, file: string): void {
     if ((address - flash.base) % flash.page !== 0 || size % flash.page !== 0) {
       throw invalid(file, `layout.${part}`, `does not begin and end with a page of ${flash.page} bytes`)
     }
-    if (address + size > flash.base + flash.size) throw invalid(file, `layout.${part}`, 'is beyond the end of the flash')
-    const other = regions.find((one) => one.part !== part && one.address < address + size && address < one.address + one.size)
+    if (address + size > flash.base + flash.size)
+      throw invalid(file, `layout.${part}`, 'is beyond the end of the flash')
+    const other = regions.find(
+      (one) => one.part !== part && one.address < address + size && address < one.address + one.size,
+    )
     if (other !== undefined) throw invalid(file, `layout.${part}`, `overlaps layout.${other.part}`)
   }
   const { slotA, slotB } = board.layout
@@ -184,7 +189,9 @@ function loadSoc(name: string, boardFile: string): Soc {
     ...(cpu === undefined ? {} : { cpu }),
     vtor: fields.flag('vtor'),
     interruptCount: fields.numberOr('interruptCount', 0),
-    interrupts: new Map((fields.optionalFields('interrupts')?.entries() ?? []).map(([key, value]) => [key, Number(value)])),
+    interrupts: new Map(
+      (fields.optionalFields('interrupts')?.entries() ?? []).map(([key, value]) => [key, Number(value)]),
+    ),
     stage2: fields.flag('stage2'),
     sources: fields.list('sources').map((each) => join(folder, String(each))),
   }

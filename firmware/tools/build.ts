@@ -5,8 +5,8 @@ import { basename, dirname, join } from 'node:path'
 import { SluiceError } from '../../api/errors.ts'
 import { type Board, firmwareRoot, loadBoard } from './board.ts'
 import { boardHeader, type ImageKind, imageRegion, interruptsHeader, linkerScript, vectorTable } from './board-files.ts'
-import { type CompiledObject, type CompileOptions, compileCached, writeIfChanged } from './object-cache.ts'
 import { checkNoVectorMove } from './no-vtor.ts'
+import { type CompiledObject, type CompileOptions, compileCached, writeIfChanged } from './object-cache.ts'
 import { type FirmwareSizes, measureSizes } from './sizes.ts'
 import { stackUse } from './stack.ts'
 import { addStage2Checksum } from './stage2.ts'
@@ -168,7 +168,12 @@ async function compileAll(sources: readonly string[], compile: CompileOptions, o
   return objects
 }
 
-async function linkHost(board: Board, image: ImageKind, objects: readonly CompiledObject[], options: FirmwareBuildOptions) {
+async function linkHost(
+  board: Board,
+  image: ImageKind,
+  objects: readonly CompiledObject[],
+  options: FirmwareBuildOptions,
+) {
   const elf = join(options.outDir, 'firmware')
   const checks = options.sanitize === true ? ['-fsanitize=address,undefined'] : []
   await linkOnce(elf, objects, [...checks], options, async (args) => {
@@ -224,7 +229,9 @@ async function linkOnce(
   link: (args: readonly string[]) => Promise<void>,
 ): Promise<void> {
   const files = objects.map(({ object }) => object)
-  const key = createHash('sha256').update(JSON.stringify([settings, files.map((file) => basename(file))])).digest('hex')
+  const key = createHash('sha256')
+    .update(JSON.stringify([settings, files.map((file) => basename(file))]))
+    .digest('hex')
   const stamp = join(options.outDir, 'linked')
   if (existsSync(elf) && existsSync(stamp) && readFileSync(stamp, 'utf8') === key) return
   writeFileSync(stamp, '')
@@ -237,18 +244,26 @@ function doesNotFit(error: unknown, board: Board, image: ImageKind): unknown {
   const over = /region `(\w+)' overflowed by (\d+) bytes/.exec(message)
   if (over === null) return error
   const what = over[1] === 'RAM' ? 'RAM' : 'flash'
-  return new SluiceError('SLUICE_FW_OVER_BUDGET', `${over[2]} bytes too many for the ${what} of '${board.name}' (${image})`, {
-    hint: 'Fewer properties or smaller buffers, or a board with more memory.',
-    cause: error,
-  })
+  return new SluiceError(
+    'SLUICE_FW_OVER_BUDGET',
+    `${over[2]} bytes too many for the ${what} of '${board.name}' (${image})`,
+    {
+      hint: 'Fewer properties or smaller buffers, or a board with more memory.',
+      cause: error,
+    },
+  )
 }
 
 function checkBudget(sizes: FirmwareSizes, path: readonly string[], options: FirmwareBuildOptions): void {
   const stackBytes = options.stackBytes ?? defaultStackBytes
   if (sizes.stackBytes > stackBytes) {
-    throw new SluiceError('SLUICE_FW_OVER_BUDGET', `the stack may need ${sizes.stackBytes} bytes, ${stackBytes} are set aside`, {
-      hint: `The deepest path is ${path.join(' > ')}.`,
-    })
+    throw new SluiceError(
+      'SLUICE_FW_OVER_BUDGET',
+      `the stack may need ${sizes.stackBytes} bytes, ${stackBytes} are set aside`,
+      {
+        hint: `The deepest path is ${path.join(' > ')}.`,
+      },
+    )
   }
   for (const [what, used, allowed] of [
     ['flash', sizes.flashBytes, options.budget?.flashBytes],
@@ -261,4 +276,3 @@ function checkBudget(sizes: FirmwareSizes, path: readonly string[], options: Fir
     })
   }
 }
-

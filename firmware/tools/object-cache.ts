@@ -42,7 +42,9 @@ export async function compileCached(source: string, options: CompileOptions): Pr
   if (existsSync(object)) return { source, object, callGraph: readIfThere(graph), reused: true }
   const scratch = object.replace(/\.o$/, `.${randomUUID().slice(0, 8)}.o`)
   const includes = options.includes.flatMap((folder) => ['-I', folder])
-  await runTool(options.compiler, [...options.flags, ...includes, '-c', source, '-o', scratch], { signal: options.signal })
+  await runTool(options.compiler, [...options.flags, ...includes, '-c', source, '-o', scratch], {
+    signal: options.signal,
+  })
   const scratchGraph = scratch.replace(/\.o$/, '.ci')
   if (existsSync(scratchGraph)) renameSync(scratchGraph, graph)
   renameSync(scratch, object)
@@ -76,7 +78,11 @@ function headersDigest(folders: readonly string[]): string {
 
 /** Writes a file only when its content differs; returns its path. */
 export function writeIfChanged(path: string, content: string): string {
-  if (existsSync(path) && statSync(path).size === Buffer.byteLength(content) && readFileSync(path, 'utf8') === content) {
+  if (
+    existsSync(path) &&
+    statSync(path).size === Buffer.byteLength(content) &&
+    readFileSync(path, 'utf8') === content
+  ) {
     return path
   }
   writeFileSync(path, content)

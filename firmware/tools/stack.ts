@@ -50,7 +50,8 @@ function parseGraphs(graphs: readonly string[]): Map<string, Routine> {
     for (const [, id = '', label = ''] of graph.matchAll(/^node: \{ title: "([^"]*)" label: "([^"]*)"/gm)) {
       const frame = /(\d+) bytes \(([^)]*)\)/.exec(label)
       if (frame === null) continue
-      if (frame[2]?.startsWith('dynamic') && !frame[2].includes('bounded')) throw unbounded(`${id} has an array of variable length`)
+      if (frame[2]?.startsWith('dynamic') && !frame[2].includes('bounded'))
+        throw unbounded(`${id} has an array of variable length`)
       routines.set(id, { name: label.split('\\n')[0] ?? id, frameBytes: Number(frame[1]), calls: new Set() })
     }
     for (const [, from = '', to = ''] of graph.matchAll(/^edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"/gm)) {

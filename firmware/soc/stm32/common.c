@@ -92,6 +92,7 @@ static const uart_pins uarts[SL_UART_COUNT] = {
 };
 
 static volatile bool sending[SL_UART_COUNT];
+static bool opened[SL_UART_COUNT];
 
 bool sl_hal_uart_open(uint8_t port, const sl_uart_line *line) {
   if (port >= SL_UART_COUNT || line->baud == 0) return false;
@@ -108,6 +109,7 @@ bool sl_hal_uart_open(uint8_t port, const sl_uart_line *line) {
   if (line->parity != SL_PARITY_NONE) control |= 1u << 12 | 1u << 10; /* the parity bit is the ninth */
   if (line->parity == SL_PARITY_ODD) control |= 1u << 9;
   SL_AT(uart->base + 0x0Cu) = control;
+  opened[port] = true;
   sl_nvic_enable(uart->irq);
   return true;
 }
@@ -141,8 +143,9 @@ bool sl_hal_uart_drained(uint8_t port) {
 
 static void serve(uint8_t port) {
   const uint32_t base = uarts[port].base;
-  const uint32_t status = SL_AT(base);
-  if ((status & (1u << 5 | 1u << 3)) != 0) sl_uart_received(port, (uint8_t)SL_AT(base + 4u), (status & 0x0Fu) != 0);
+  for (uint32_t status = SL_AT(base); (status & (1u << 5 | 1u << 3)) != 0; status = SL_AT(base)) {
+    sl_uart_received(port, (uint8_t)SL_AT(base + 4u), (status & 0x0Fu) != 0);
+  }
   feed(port);
 }
 
@@ -156,8 +159,8 @@ void sl_isr_uart1(void) {}
 void sl_hal_idle(uint32_t at_most_us) {
   bool feeding = false;
   for (uint8_t port = 0; port < SL_UART_COUNT; port++) {
-    /* Some emulators never ask for the next byte by an interrupt. */
-    feed(port);
+    /* Some emulators forget an interrupt. */
+    if (opened[port]) serve(port);
     feeding = feeding || sending[port];
   }
   if (feeding || !has_alarm || at_most_us < 2u) return;
