@@ -10,6 +10,7 @@ import type { StreamEvent } from '../api/views.ts'
 import { protocols as allProtocols } from '../mappers/registry.ts'
 import type { Protocol } from '../mappers/sdk/mapper.ts'
 import { BrokerService, type MqttOptions } from './broker/service.ts'
+import { Calibrator } from './calibrator.ts'
 import { AgentCore } from './core.ts'
 import type { CheckObject } from './desired/check-object.ts'
 import { sourcesNamed, startSources } from './discovery/sources/registry.ts'
@@ -152,6 +153,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
   )
   let link: HubLink | undefined
   const energy = cleanup.use(openOwnEnergy({ core, clock, log, broker: () => broker.local() }))
+  const calibrator = cleanup.use(new Calibrator(energy))
   const vitals = cleanup.use(
     new Vitals({
       ...{ core, clock },
@@ -191,6 +193,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
           energy: () => energy.snapshot(),
           network: async (look) => ({ link: gatewayStatus(health).link, ...(await vitals.network(look)) }),
           policy: () => vitals.explain(protocols),
+          calibrator,
         },
         metrics: () =>
           metricsPage({

@@ -105,6 +105,36 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
     ],
   },
   {
+    title: 'Energy and link',
+    verbs: [
+      {
+        name: 'energy top',
+        summary: 'Who takes how much power at this gateway, live',
+        load: async () => (await import('./verbs/energy-top.ts')).energyTop,
+      },
+      {
+        name: 'energy status',
+        summary: 'Where the power figures come from, and what is missing',
+        load: async () => (await import('./verbs/energy-status.ts')).energyStatus,
+      },
+      {
+        name: 'energy calibrate',
+        summary: 'Fit the power model of this gateway to a meter',
+        load: async () => (await import('./verbs/energy-calibrate.ts')).energyCalibrate,
+      },
+      {
+        name: 'link',
+        summary: 'Round trip, loss and signal: to the hub and to every device',
+        load: async () => (await import('./verbs/link.ts')).link,
+      },
+      {
+        name: 'policy explain',
+        summary: 'What each stage of a gateway policy would do to each device',
+        load: async () => (await import('./verbs/policy-explain.ts')).policyExplain,
+      },
+    ],
+  },
+  {
     title: 'Models',
     verbs: [
       {

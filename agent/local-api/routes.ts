@@ -62,10 +62,12 @@ export function localRoutes(options: RoutesOptions): Handler {
       answer(response, 200, { taken: await takeSighted(options, request) })
       return
     }
-    allow(request, 'GET')
     const { vitals } = options
-    if (vitals !== undefined && parts.length === 2 && (await answerVitals(vitals, response, path, url.searchParams)))
-      return
+    if (vitals !== undefined) {
+      const body = () => readBody(request, 'Send a JSON object.')
+      if (await answerVitals(vitals, request, response, parts, url.searchParams, body)) return
+    }
+    allow(request, 'GET')
     if (path === 'devices' && parts.length === 2) {
       answer(response, 200, {
         items: [...options.devices.values()].map((device) => deviceView(device, options.gateway)),

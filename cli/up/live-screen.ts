@@ -18,35 +18,56 @@ export interface Screen {
   readonly foot: readonly string[]
 }
 
-/** A picture that is redrawn in place, in the normal screen: what was there before stays above it. */
-export class LiveScreen {
+/** Lines that are redrawn in place, in the normal screen: what was there before stays above them. */
+export class Redrawn implements Disposable {
   readonly #out: Output
   #height = 0
-  #drawnMs = Number.NEGATIVE_INFINITY
   #last = ''
-  readonly #widths: number[] = []
 
   constructor(out: Output) {
     this.#out = out
     out.raw(HIDE_CURSOR)
   }
 
+  /** Draws as many lines as fit, unless they are those that stand there; says whether it drew. */
+  draw(lines: readonly string[]): boolean {
+    const shown = lines.slice(0, this.#out.height - 1)
+    const text = shown.map((line) => `\x1b[2K${line}\n`).join('')
+    if (text === this.#last) return false
+    // One write a picture, so that no half of one is ever seen.
+    this.#out.raw(`${this.#height > 0 ? `\x1b[${this.#height}A` : ''}${text}${CLEAR_BELOW}`)
+    this.#height = shown.length
+    this.#last = text
+    return true
+  }
+
+  /** Leaves the last picture standing. */
+  [Symbol.dispose](): void {
+    this.#out.raw(SHOW_CURSOR)
+  }
+}
+
+/** The picture of `sluice up`. */
+export class LiveScreen {
+  readonly #out: Output
+  readonly #redrawn: Redrawn
+  #drawnMs = Number.NEGATIVE_INFINITY
+  readonly #widths: number[] = []
+
+  constructor(out: Output) {
+    this.#out = out
+    this.#redrawn = new Redrawn(out)
+  }
+
   /** Draws, unless it did so less than 200 ms ago or nothing changed. */
   draw(screen: Screen, nowMs: number): void {
     if (nowMs - this.#drawnMs < REDRAW_MS) return
-    const lines = compose(screen, nowMs, this.#out, this.#widths)
-    const text = lines.map((line) => `\x1b[2K${line}\n`).join('')
-    if (text === this.#last) return
-    this.#drawnMs = nowMs
-    // One write a picture, so that no half of one is ever seen.
-    this.#out.raw(`${this.#height > 0 ? `\x1b[${this.#height}A` : ''}${text}${CLEAR_BELOW}`)
-    this.#height = lines.length
-    this.#last = text
+    if (this.#redrawn.draw(compose(screen, nowMs, this.#out, this.#widths))) this.#drawnMs = nowMs
   }
 
   /** Leaves the last picture standing. */
   close(): void {
-    this.#out.raw(SHOW_CURSOR)
+    this.#redrawn[Symbol.dispose]()
   }
 }
 
