@@ -78,8 +78,13 @@ export function choose(
     why: 'stays',
   })
   if (best === undefined || best.gateway === serving.gateway) {
-    // A gateway that is gone and a device that nobody hears: any present one may be the first to meet it again.
-    return stays()
+    const heardByAny = candidates.some(({ rssiDbm }) => rssiDbm !== undefined)
+    if (serving.present || heardByAny) return stays()
+    // A protocol that hears nothing by itself: whoever is there can serve the device.
+    const other = candidates.filter(({ present }) => present).sort(byName)[0]
+    return other === undefined
+      ? stays()
+      : { gateway: other.gateway, challenger: undefined, againAtMs: undefined, why: 'gone' }
   }
   if (!serving.present) return { gateway: best.gateway, challenger: undefined, againAtMs: undefined, why: 'gone' }
   if (!hears(serving)) return { gateway: best.gateway, challenger: undefined, againAtMs: undefined, why: 'lost' }

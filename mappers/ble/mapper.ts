@@ -45,6 +45,7 @@ class BleMapper implements Mapper {
   configure(devices: readonly DeviceBinding[]): void {
     if (this.#disposed) return
     const wanted = this.#set.compile(devices)
+    const bindings = new Map(devices.map((binding) => [binding.key, binding]))
     this.#models = [
       ...new Map(devices.map(({ device, model }) => [device.model, { name: device.model, spec: model }])).values(),
     ]
@@ -61,10 +62,13 @@ class BleMapper implements Mapper {
       void closeAside(radio, 'ble', radio.id, this.#host)
     }
     this.#set.serve(wanted, (config) => {
-      const served = new ServedDevice(config, this.#radio(config), this.#host)
+      const { device, standby } = bindings.get(config.key)!
+      const roaming = { shared: device.nodeSelector !== undefined, standby: standby === true }
+      const served = new ServedDevice(config, this.#radio(config), this.#host, roaming)
       void served.start()
       return served
     })
+    for (const { key, standby } of devices) this.#set.get(key)?.standBy(standby === true)
     this.#set.tell()
   }
 

@@ -6,11 +6,13 @@ const RSSI_WEIGHT = 1 / 8
 const ERROR_WEIGHT = 1 / 16
 const LATENCY_WEIGHT = 1 / 8
 const REFRESH_MS = 30_000
+const SHARED_REFRESH_MS = 1000
 const RSSI_STEP_DB = 3
 
 /** Follows whether one device can be reached, how well it is heard and how full its battery is. */
 export class Presence {
   readonly #device: ObjectKey
+  readonly #shared: boolean
   readonly #tell: (news: DeviceReachability) => void
   #online: boolean | undefined
   #reason: string | undefined
@@ -20,8 +22,10 @@ export class Presence {
   #latencyMs: number | undefined
   #told = { atMs: 0, rssi: 0, battery: -1, errorRate: 0 }
 
-  constructor(device: ObjectKey, tell: (news: DeviceReachability) => void) {
+  /** @param shared several gateways hear the device: how well is told every second, for somebody to choose. */
+  constructor(device: ObjectKey, tell: (news: DeviceReachability) => void, shared = false) {
     this.#device = device
+    this.#shared = shared
     this.#tell = tell
   }
 
@@ -76,6 +80,10 @@ export class Presence {
   }
 
   #refresh(atMs: number): void {
+    if (this.#shared && Math.abs(atMs - this.#told.atMs) >= SHARED_REFRESH_MS) {
+      this.#news(atMs)
+      return
+    }
     // The wall clock may jump back; that must not silence the news for good.
     if (Math.abs(atMs - this.#told.atMs) < REFRESH_MS && this.#told.battery === (this.#battery ?? -1)) return
     const moved =

@@ -3,6 +3,7 @@ import type { Protocol } from '../sdk/mapper.ts'
 /** Bluetooth LE: advertisements and GATT. */
 export const ble: Protocol = {
   name: 'ble',
+  overhears: true,
   // Only a characteristic that does not notify is read; everything else is heard.
   listens: (property) => {
     const { characteristic, notify } = (property['ble'] ?? {}) as { characteristic?: string; notify?: boolean }

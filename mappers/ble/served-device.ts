@@ -20,21 +20,24 @@ export class ServedDevice implements RadioUser {
   readonly #host: GatewayHost
   readonly #presence: Presence
   readonly #adverts: AdvertReader
-  readonly #client: GattClient
-  readonly #writer: BleWriter
+  #client: GattClient
+  #writer: BleWriter
+  #standby: boolean
+  #joined = false
   readonly #points: ReadonlyMap<string, Point>
   #heardMs: number
   #intervalMs: number | undefined
   #disposed = false
 
-  constructor(config: DeviceConfig, radio: Radio, host: GatewayHost) {
+  constructor(config: DeviceConfig, radio: Radio, host: GatewayHost, roaming: { shared: boolean; standby: boolean }) {
     this.config = config
     this.radio = radio
     this.mac = config.mac
     this.wantsToStay = config.mode === 'keep'
     this.#host = host
     this.#heardMs = host.clock.monotonic()
-    this.#presence = new Presence(config.key, (news) => host.reachability([news]))
+    this.#presence = new Presence(config.key, (news) => host.reachability([news]), roaming.shared)
+    this.#standby = roaming.standby
     this.#adverts = new AdvertReader({
       device: config.key,
       mac: config.mac,
@@ -52,8 +55,23 @@ export class ServedDevice implements RadioUser {
     // Before the first advertisement: what cannot be opened yet would be told as a fault.
     if (bindKey !== undefined) this.#adverts.useKey(await readBindKey(bindKey))
     if (this.#disposed) return
+    this.#joined = true
     this.radio.join(this)
-    this.#client.start()
+    if (!this.#standby) this.#client.start()
+  }
+
+  /** Another gateway serves the device: it is listened to as before, and never connected to. */
+  standBy(standby: boolean): void {
+    if (this.#standby === standby || this.#disposed) return
+    this.#standby = standby
+    if (standby) {
+      this.#writer.dispose()
+      this.#client.dispose()
+      return
+    }
+    this.#client = new GattClient(this.config, this.radio, this.#host, this.#presence)
+    this.#writer = new BleWriter(this.#client, this.radio, this.#host)
+    if (this.#joined) this.#client.start()
   }
 
   /** @param gone the device was taken out, not only changed. */
