@@ -24,8 +24,15 @@ export const NO_LESSONS: DischargeLessons = { reserve: 0, gaugeFactor: 1 }
 const BLOCK_S = 60
 const MAX_BLOCKS = 720
 /** The load ahead is taken from about as long a stretch behind, within these limits. */
-const WINDOW = { minBlocks: 20, maxBlocks: 90 }
+const WINDOW = { minBlocks: 20, maxBlocks: 240 }
+/** Means over so long are compared to find a load that changed for good: two rounds of a ten-minute duty cycle. */
+const CHANGE_BLOCKS = 20
+/** A change for good is this many times what such means differ by anyhow, and at least this share of the load. */
+const CHANGE = { deviations: 4, share: 0.08, assumedDeviation: 0.03 }
 const FACTOR_BLOCKS = 240
+/** How temperature changes is seen over an hour, and taken to go on for at most two. */
+const TREND_BLOCKS = 61
+const MAX_TREND_S = 7200
 /** How far the gauge's own word is trusted against lessons, as a share of the full battery. */
 const FACTOR_PRIOR = 0.02
 const FACTOR_LIMITS = { min: 0.6, max: 2 }
@@ -37,6 +44,9 @@ const MIN_BLOCKS = 3
 const Z90 = 1.645
 const FLOOR_ERROR = 0.03
 const GAUGE_ERROR = 0.01
+const MAX_CHANGES = 2
+/** Before there is enough to compare. */
+const UNKNOWN_SPREAD = 0.3
 /** A forecast is moved only when it is off by this share, so that it counts down and does not flap. */
 const HYSTERESIS = 0.03
 const HYSTERESIS_S = 60
@@ -75,6 +85,9 @@ export class BatteryForecast {
   #flowS = 0
   #blockS = 0
   #startEnergy = 0
+  /** Of the blocks, how many belong to the load as it is now. */
+  #sameLoad = 0
+  #changes = 0
   #energy = 0
   #fullFlow = 0
   #last: BatterySample | undefined
@@ -90,7 +103,7 @@ export class BatteryForecast {
 
   /** What this discharge has shown so far; undefined before there is enough of it. */
   get gaugeFactor(): number | undefined {
-    return this.#charging === false && this.#blocks.length >= WINDOW.minBlocks ? this.#factor(0, 1) : undefined
+    return this.#charging === false && this.#blocks.length >= WINDOW.minBlocks ? this.#factor() : undefined
   }
 
   add(sample: BatterySample): void {
@@ -114,6 +127,12 @@ export class BatteryForecast {
     const flow = this.#flowS > 0 ? this.#flowSum / this.#flowS : Number.NaN
     this.#blocks.push({ flow, energy: sample.energy, celsius: sample.celsius })
     if (this.#blocks.length > MAX_BLOCKS) this.#startEnergy = this.#blocks.shift()!.energy
+    this.#sameLoad = Math.min(this.#sameLoad + 1, this.#blocks.length)
+    if (this.#changes < MAX_CHANGES && this.#changed()) {
+      this.#changes++
+      // A load that changes for good again and again does not: then all that was seen tells more than the newest.
+      this.#sameLoad = this.#changes < MAX_CHANGES ? CHANGE_BLOCKS : this.#blocks.length
+    }
     this.#flowSum = 0
     this.#flowS = 0
     this.#blockS = 0
@@ -142,6 +161,7 @@ export class BatteryForecast {
     this.#charging = sample.charging
     this.#turnMs = undefined
     this.#blocks = []
+    this.#sameLoad = this.#changes = 0
     this.#last = undefined
     this.#published = undefined
     this.#fullFlow = 0
@@ -152,8 +172,7 @@ export class BatteryForecast {
   /** Gauges step and tremble; what flows is known better from second to second, and the gauge in the long run. */
   #reckon(sample: BatterySample, elapsedS: number): void {
     const sign = sample.charging ? 1 : -1
-    const rate =
-      (sample.flow ?? 0) * (this.#blocks.length < MIN_BLOCKS ? this.#lessons.gaugeFactor : this.#factor(0, 1))
+    const rate = ((sample.flow ?? 0) * this.#factor()) / (sample.charging ? 1 : warmth(sample.celsius))
     this.#energy += sign * rate * elapsedS
     const off = sample.energy - this.#energy
     const leap = Math.abs(off) > GAUGE_LEAP * sample.full || sample.flow === undefined
@@ -178,11 +197,12 @@ export class BatteryForecast {
   #toEmpty(sample: BatterySample): Forecast | undefined {
     const left = Math.max(0, this.#energy - this.#lessons.reserve)
     let window = WINDOW.minBlocks
-    let rate = this.#rate(window, sample)
+    let rate = this.#rate(window, 0)
     // The window follows from the time left, which follows from the window: twice is near enough.
     for (let turn = 0; turn < 2 && rate > 0; turn++) {
-      window = Math.round(Math.min(WINDOW.maxBlocks, Math.max(WINDOW.minBlocks, left / rate / BLOCK_S / 2)))
-      rate = this.#rate(window, sample)
+      const secondsAhead = left / rate
+      window = Math.round(Math.min(WINDOW.maxBlocks, Math.max(WINDOW.minBlocks, secondsAhead / BLOCK_S)))
+      rate = this.#rate(window, secondsAhead)
     }
     if (!(rate > 0)) return undefined
     const seconds = left / rate
@@ -191,7 +211,7 @@ export class BatteryForecast {
   }
 
   #toFull(sample: BatterySample): Forecast | undefined {
-    const factor = this.#factor(0, 1)
+    const factor = this.#factor()
     const flow = this.#mean(5) * factor
     const missing = sample.full - this.#energy
     if (!(flow > 0)) return undefined
@@ -204,59 +224,62 @@ export class BatteryForecast {
     return interval((missing / flow) * Math.max(0, Math.log(flow / (full * TAPER_TO))), 0.25)
   }
 
-  /** What the gauge will lose a second: the load by what the gauge made of it, at the temperature of now. */
-  #rate(window: number, sample: BatterySample): number {
+  /** What the gauge will lose a second: the load, by what the gauge made of it, at the temperature to come. */
+  #rate(window: number, secondsAhead: number): number {
     const load = this.#load(window)
-    if (!Number.isFinite(load)) return this.#slope()
-    return load * this.#factor(warmth(sample.celsius), this.#warmthBehind())
+    return Number.isFinite(load) ? (load * this.#factor()) / warmth(this.#celsiusAhead(secondsAhead)) : this.#slope()
   }
 
-  /** Mean of the newest blocks, newer ones weighing more. */
+  /** Mean temperature to come, if it goes on changing as in the last hour for up to two more. */
+  #celsiusAhead(secondsAhead: number): number | undefined {
+    const now = this.#blocks.at(-1)?.celsius
+    const before = this.#blocks.at(-TREND_BLOCKS)?.celsius
+    if (now === undefined || before === undefined) return now
+    const perSecond = (now - before) / ((TREND_BLOCKS - 1) * BLOCK_S)
+    return now + (perSecond * Math.min(secondsAhead, MAX_TREND_S)) / 2
+  }
+
+  /** Mean of the newest blocks of the load as it is now. */
   #load(window: number): number {
-    const count = Math.min(window, this.#blocks.length)
-    let sum = 0
-    let weights = 0
-    for (let age = 0; age < count; age++) {
-      const { flow } = this.#blocks[this.#blocks.length - 1 - age]!
-      if (Number.isNaN(flow)) continue
-      const weight = 1 - age / window
-      sum += flow * weight
-      weights += weight
+    return meanFlow(this.#blocks, this.#blocks.length - Math.min(window, this.#sameLoad), this.#blocks.length)
+  }
+
+  /** Whether the newest stretch differs from those before by more than they differ among themselves. */
+  #changed(): boolean {
+    const before: number[] = []
+    const end = this.#blocks.length - CHANGE_BLOCKS
+    const first = this.#blocks.length - this.#sameLoad
+    for (let to = end; to - CHANGE_BLOCKS >= first; to -= CHANGE_BLOCKS) {
+      const mean = meanFlow(this.#blocks, to - CHANGE_BLOCKS, to)
+      if (Number.isFinite(mean)) before.push(mean)
     }
-    return weights > 0 ? sum / weights : Number.NaN
+    if (before.length < 2) return false
+    const mean = average(before)
+    const deviation = Math.hypot(CHANGE.assumedDeviation * mean, deviationOf(before))
+    const off = Math.abs(meanFlow(this.#blocks, end, this.#blocks.length) - mean)
+    return off > CHANGE.deviations * deviation * (1 + 1 / before.length) && off > CHANGE.share * mean
   }
 
   #mean(count: number): number {
-    const flows = this.#blocks
-      .slice(-count)
-      .map(({ flow }) => flow)
-      .filter(Number.isFinite)
-    return flows.length === 0 ? 0 : flows.reduce((sum, flow) => sum + flow, 0) / flows.length
+    const mean = meanFlow(this.#blocks, Math.max(0, this.#blocks.length - count), this.#blocks.length)
+    return Number.isFinite(mean) ? mean : 0
   }
 
-  /** Fall of the gauge for each unit that flowed, corrected for a change of temperature since (0: none known). */
-  #factor(warmthNow: number, warmthBehind: number): number {
+  /** Fall of the gauge for each unit that flowed, as it would be in a warm cell. */
+  #factor(): number {
     const first = Math.max(0, this.#blocks.length - FACTOR_BLOCKS)
     const from = first === 0 ? this.#startEnergy : this.#blocks[first - 1]!.energy
     let flowed = 0
     for (let i = first; i < this.#blocks.length; i++) {
-      const { flow } = this.#blocks[i]!
-      if (Number.isFinite(flow)) flowed += flow * BLOCK_S
+      const { flow, celsius } = this.#blocks[i]!
+      // Charging fills the cell by what flows, cold or not.
+      if (Number.isFinite(flow)) flowed += (flow * BLOCK_S) / (this.#charging === true ? 1 : warmth(celsius))
     }
     const to = this.#blocks.at(-1)?.energy ?? from
     const prior = FACTOR_PRIOR * (this.#last?.full ?? 0)
     const fallen = Math.max(0, this.#charging === true ? to - from : from - to)
     const factor = flowed + prior > 0 ? (fallen + prior * this.#lessons.gaugeFactor) / (flowed + prior) : 1
-    const correction = warmthNow > 0 ? warmthBehind / warmthNow : 1
-    return Math.min(FACTOR_LIMITS.max, Math.max(FACTOR_LIMITS.min, factor * correction))
-  }
-
-  #warmthBehind(): number {
-    const known = this.#blocks
-      .slice(-FACTOR_BLOCKS)
-      .map(({ celsius }) => warmth(celsius))
-      .filter((share) => share > 0)
-    return known.length === 0 ? 1 : known.reduce((sum, share) => sum + share, 0) / known.length
+    return Math.min(FACTOR_LIMITS.max, Math.max(FACTOR_LIMITS.min, factor))
   }
 
   /** Fall of the gauge alone, where nothing says what flows. */
@@ -266,29 +289,46 @@ export class BatteryForecast {
     return Math.max(0, from - this.#blocks.at(-1)!.energy) / (span * BLOCK_S)
   }
 
-  /** How much means over a stretch of `blocks` minutes differed from one to the next, as a share of the mean. */
+  /** How much means over a stretch of `blocks` minutes differ, as a share of the mean. */
   #spread(blocks: number): number {
-    const flows = this.#blocks.map(({ flow }) => flow).filter(Number.isFinite)
-    if (flows.length < 2 * MIN_BLOCKS) return 0.3
-    const length = Math.max(1, Math.min(Math.floor(blocks), Math.floor(flows.length / 4)))
+    const first = this.#blocks.length - this.#sameLoad
+    const length = Math.max(1, Math.min(Math.floor(blocks), Math.floor(this.#sameLoad / 4)))
     const means: number[] = []
-    for (let end = flows.length; end >= length && means.length < 64; end -= length) {
-      let sum = 0
-      for (let i = end - length; i < end; i++) sum += flows[i]!
-      means.push(sum / length)
+    for (let end = this.#blocks.length; end - length >= first && means.length < 64; end -= length) {
+      const mean = meanFlow(this.#blocks, end - length, end)
+      if (Number.isFinite(mean)) means.push(mean)
     }
-    const mean = means.reduce((sum, value) => sum + value, 0) / means.length
-    if (means.length < 2 || mean <= 0) return 0.3
-    let squares = 0
-    for (const value of means) squares += (value - mean) ** 2
-    const spread = Math.sqrt(squares / (means.length - 1)) / mean
-    // Few stretches tell little of how far they may differ.
-    return spread * (1 + 1 / means.length)
+    const mean = means.length === 0 ? 0 : average(means)
+    if (means.length < 2 || mean <= 0) return UNKNOWN_SPREAD
+    // What lies ahead differs from what lies behind by both their deviations; few stretches tell little of either.
+    return (deviationOf(means) / mean) * Math.SQRT2 * (1 + 1 / means.length)
   }
 }
 
+/** Mean of blocks `from` to `to` whose flow is known; NaN when none is. */
+function meanFlow(blocks: readonly Block[], from: number, to: number): number {
+  let sum = 0
+  let count = 0
+  for (let i = from; i < to; i++) {
+    const { flow } = blocks[i]!
+    if (Number.isNaN(flow)) continue
+    sum += flow
+    count++
+  }
+  return count > 0 ? sum / count : Number.NaN
+}
+
+const average = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
+
+/** Standard deviation of a sample; 0 of a single value. */
+function deviationOf(values: readonly number[]): number {
+  if (values.length < 2) return 0
+  const mean = average(values)
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1))
+}
+
 function warmth(celsius: number | undefined): number {
-  if (celsius === undefined) return 0
+  if (celsius === undefined) return 1
   const table = CAPACITY_BY_CELSIUS
   if (celsius <= table[0]![0]) return table[0]![1]
   for (let i = 1; i < table.length; i++) {
