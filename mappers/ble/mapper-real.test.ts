@@ -186,6 +186,25 @@ describe('noble on the virtual radio', { timeout: 30_000 }, () => {
     expect(mapper.links()[0]).toMatchObject({ state: 'up', errors: { 'radio-reset': 1 } })
   })
 
+  it('takes up its connections again after the radio hung and was reset', async () => {
+    const { radio, host, adapter } = setUp()
+    await peripheral(radio)
+    const port = [...radio.ports].find(({ path }) => path === adapter)
+    const mapper = start(host)
+    mapper.configure([
+      device('ns/room', PERIPHERAL, [temperature({ characteristic: 'temperature', notify: true })], {
+        address: { adapter },
+      }),
+    ])
+    await host.until(() => host.values('temperature').length > 0)
+    port?.controller.hang()
+    await host.until(() => host.news.find(({ online }) => !online))
+    const from = host.readings.length
+    port?.controller.revive()
+    await host.until(() => host.readings.slice(from).some(({ quality }) => quality === 'good'))
+    expect(mapper.links()[0]).toMatchObject({ state: 'up', use: 1 / 7, errors: { 'radio-reset': 1 } })
+  })
+
   it.each([
     ['/dev/no-such-radio', 'is not there'],
     ['bluez:hci9', 'bluez'],

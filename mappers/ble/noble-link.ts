@@ -40,7 +40,7 @@ export class NobleLink implements BleLink {
     this.#peripheral = peripheral
     this.#clock = clock
     this.ended = this.#end.promise
-    peripheral.once('disconnect', (reason) => this.#over(`disconnected (${String(reason)})`))
+    peripheral.once('disconnect', (reason) => this.over(`disconnected (${String(reason)})`))
   }
 
   get mtu(): number {
@@ -109,10 +109,11 @@ export class NobleLink implements BleLink {
     } catch {
       // Nobody confirmed it; the supervision time-out of the radio ends it.
     }
-    this.#over('disconnected by us')
+    this.over('disconnected by us')
   }
 
-  #over(reason: string): void {
+  /** The connection has ended, whoever says so. noble tells nothing of it when its radio fails. */
+  over(reason: string): void {
     if (!this.#connected) return
     this.#connected = false
     for (const characteristic of this.#characteristics.values()) characteristic.removeAllListeners('data')

@@ -68,7 +68,10 @@ export class ScriptedRadio {
     scan: async () => undefined,
     alive: async () => this.answers,
     connect: (peer, patience) => this.#connect(peer, patience),
-    [Symbol.asyncDispose]: async () => void this.closed++,
+    [Symbol.asyncDispose]: async () => {
+      this.closed++
+      for (const { drop } of this.devices.values()) drop?.('the radio was closed')
+    },
   })
 
   #connect(peer: Peer, patience: Patience): Promise<BleLink> {

@@ -16,6 +16,7 @@ export class NobleTransport implements BleTransport {
   readonly #clock: Clock
   readonly #heard: ((heard: Heard) => void)[] = []
   readonly #down: ((reason: string) => void)[] = []
+  readonly #links = new Set<NobleLink>()
   #noble: Noble | undefined
   #up = false
   #scanWanted = false
@@ -94,7 +95,11 @@ export class NobleTransport implements BleTransport {
         () => noble.cancelConnect(id),
       )
       const link = new NobleLink(peer.mac, peripheral, this.#clock)
-      void link.ended.then(done)
+      this.#links.add(link)
+      void link.ended.then(() => {
+        this.#links.delete(link)
+        done()
+      })
       return link
     } catch (thrown) {
       done()
@@ -131,6 +136,7 @@ export class NobleTransport implements BleTransport {
     this.#heard.length = 0
     this.#down.length = 0
     this.#stop()
+    this.#endLinks('closed')
   }
 
   /** While anybody waits for an answer, bytes are read as they come. */
@@ -142,6 +148,10 @@ export class NobleTransport implements BleTransport {
       if (!over) this.#busy--
       over = true
     }
+  }
+
+  #endLinks(state: string): void {
+    for (const link of [...this.#links]) link.over(`the radio ${nameOf(this.#adapter)} is ${state}`)
   }
 
   #opened(): Noble {
@@ -156,6 +166,7 @@ export class NobleTransport implements BleTransport {
   #changed(state: string): void {
     if (!this.#up || state === 'poweredOn') return
     this.#up = false
+    this.#endLinks(state)
     for (const listener of [...this.#down]) listener(`the radio ${nameOf(this.#adapter)} is ${state}`)
   }
 

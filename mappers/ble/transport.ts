@@ -61,7 +61,7 @@ export interface BleLink {
   disconnect(patience: Patience): Promise<void>
 }
 
-/** One radio. It is opened once; after `onDown` it is disposed and a new one made. */
+/** One radio. It is opened once; after `onDown` it is disposed and a new one made. Its links end with it. */
 export interface BleTransport extends AsyncDisposable {
   /** Resolves when the radio is up. @throws SluiceError `SLUICE_BLE_RADIO`, `SLUICE_BLE_NOT_INSTALLED`. */
   open(patience: Patience): Promise<void>
