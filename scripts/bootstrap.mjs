@@ -67,7 +67,13 @@ const SYSTEM_TOOLS = {
     { command: 'btvirt', debian: 'bluez-test-tools', use: 'the tests on a second, foreign radio' },
     { command: 'arm-none-eabi-gcc', debian: 'gcc-arm-none-eabi', use: 'the tests that build firmware' },
     { command: 'qemu-system-arm', debian: 'qemu-system-arm', use: 'the tests on emulated boards' },
-    { command: 'clang', debian: 'clang libclang-rt-14-dev', use: 'the fuzzing of the firmware' },
+    { command: 'clang', debian: 'clang', use: 'the fuzzing of the firmware' },
+    {
+      command: 'libFuzzer',
+      file: '/usr/share/doc/libclang-rt-14-dev',
+      debian: 'libclang-rt-14-dev',
+      use: 'the fuzzing of the firmware',
+    },
     { command: 'cppcheck', debian: 'cppcheck', use: 'the checks of the firmware' },
     { command: 'clang-tidy', debian: 'clang-tidy', use: 'the checks of the firmware' },
     { command: 'mbpoll', debian: 'mbpoll', use: 'the tests of the firmware with foreign masters' },
@@ -89,7 +95,11 @@ const SYSTEM_TOOLS = {
     { command: 'wpa_supplicant', debian: 'wpasupplicant', use: 'the station of the guest' },
     { command: 'iw', debian: 'iw', use: 'the station of the guest' },
   ],
-  bench: [{ command: 'mosquitto', debian: 'mosquitto', use: 'the comparison of brokers' }],
+  bench: [
+    { command: 'mosquitto', debian: 'mosquitto', use: 'the comparison of brokers' },
+    { command: 'arm-none-eabi-gcc', debian: 'gcc-arm-none-eabi', use: 'the firmware benchmarks' },
+    { command: 'qemu-system-arm', debian: 'qemu-system-arm', use: 'the firmware benchmarks' },
+  ],
 }
 
 // Debian keeps servers in sbin, which an ordinary user's PATH may lack.
