@@ -68,3 +68,15 @@ const join = (...words: readonly string[]): string =>
     .filter((word) => word !== '')
     .join(' ')
     .slice(0, 64)
+
+/** The same in one line for a terminal: `81% 3h12m left, ~4.25W battery, wifi -61dBm 24ms`, with what a policy does. */
+export function vitalLine(status: GatewayStatus): string {
+  const { battery, power, link } = vitalSummary(status) ?? {}
+  const { stage, paused = 0 } = status.policy ?? {}
+  const inForce =
+    stage === undefined || stage === 'normal' ? undefined : `stage ${stage}${paused === 0 ? '' : `, ${paused} paused`}`
+  const heat = status.thermal?.throttled === true ? 'slowed down' : undefined
+  return [battery === undefined ? undefined : `battery ${battery}`, power, link, heat, inForce]
+    .filter((word) => word !== undefined)
+    .join(', ')
+}

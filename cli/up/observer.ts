@@ -1,7 +1,7 @@
 import type { DeviceApi } from '../../api/client/device-api.ts'
 import { type Clock, delay } from '../../api/clock.ts'
 import { toSluiceError } from '../../api/errors.ts'
-import type { DeviceView } from '../../api/views.ts'
+import type { DeviceView, GatewayView } from '../../api/views.ts'
 import { count, emptyTally } from './tally.ts'
 
 export interface ObserverOptions {
@@ -14,11 +14,14 @@ export interface ObserverOptions {
 
 const REFRESH_MS = 300
 const RETRY_MS = 500
+/** Power and link change slowly: they are looked up with every tenth look at the devices. */
+const GATEWAYS_EVERY = 10
 
 /** Watches the cloud core from outside, the way a user's program would: events are counted, devices are looked up. */
 export class Observer {
   readonly tally = emptyTally()
   devices: readonly DeviceView[] = []
+  gateways: readonly GatewayView[] = []
   /** Milliseconds from the start to the first good value that arrived. */
   firstValueMs: number | undefined
   /** Why nothing is heard at the moment. */
@@ -26,6 +29,7 @@ export class Observer {
   readonly #options: ObserverOptions
   #cursor: string | undefined
   #changed = true
+  #lookUps = 0
 
   constructor(options: ObserverOptions) {
     this.#options = options
@@ -39,6 +43,7 @@ export class Observer {
   async refresh(signal: AbortSignal): Promise<void> {
     try {
       this.devices = await this.#options.api.devices(signal)
+      if (this.#lookUps++ % GATEWAYS_EVERY === 0) this.gateways = await this.#options.api.gateways(signal)
       this.trouble = undefined
     } catch (thrown) {
       this.trouble = toSluiceError(thrown).message

@@ -3,6 +3,7 @@ import { requestJson } from '../../api/client/http.ts'
 import { delay, systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { DeviceView } from '../../api/views.ts'
+import { vitalLine } from '../../api/vital-words.ts'
 import { modelFile } from '../catalogue.ts'
 import { dataFolder, socketPath } from '../device-api.ts'
 import { kubeconfigPath } from '../kube.ts'
@@ -126,6 +127,10 @@ async function showLive(
           ],
           devices,
           foot: [
+            ...observer.gateways.flatMap(({ name, status }) => {
+              const words = vitalLine(status)
+              return words === '' ? [] : [dim(printable(`${name}: ${words}`))]
+            }),
             dim(
               [
                 `up ${age(upMs)}`,

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { DeviceApi, type HubLinkView } from '../../api/client/device-api.ts'
 import { toSluiceError } from '../../api/errors.ts'
-import type { DeviceView } from '../../api/views.ts'
+import type { DeviceView, GatewayView } from '../../api/views.ts'
+import { vitalLine } from '../../api/vital-words.ts'
 import type { LinkStats } from '../../mappers/sdk/mapper.ts'
 import { cloudEndpoint, cloudFile, dataFolder, socketPath } from '../device-api.ts'
 import type { Style } from '../output.ts'
@@ -30,17 +31,22 @@ export const status = defineVerb({
     const agentApi = existsSync(socketPath(data))
       ? new DeviceApi({ kind: 'socket', path: socketPath(data) })
       : undefined
-    const [agent, cloud, links, hub] = await Promise.all([
+    const [agent, cloud, links, hub, gateways] = await Promise.all([
       look(agentApi, socketPath(data), signal),
       look(cloudApi(data), cloudFile(data), signal),
       agentApi?.links(signal).catch(() => []) ?? [],
       agentApi?.hub(signal).catch(() => undefined),
+      gatewaysOf(agentApi ?? cloudApi(data), signal),
     ])
-    if (out.json) out.value({ data, agent: brief(agent), cloud: brief(cloud), hub: hub ?? null, links })
-    else for (const line of statusLines({ agent, cloud, hub, links }, out.style)) out.line(line)
+    if (out.json) out.value({ data, agent: brief(agent), cloud: brief(cloud), hub: hub ?? null, links, gateways })
+    else for (const line of statusLines({ agent, cloud, hub, links, gateways }, out.style)) out.line(line)
     return agent?.reachable === true || cloud?.reachable === true ? EXIT.ok : EXIT.unreachable
   },
 })
+
+/** The gateway itself knows best; without it, every gateway as the cloud core knows it. */
+const gatewaysOf = async (api: DeviceApi | undefined, signal: AbortSignal): Promise<readonly GatewayView[]> =>
+  (await api?.gateways(signal).catch(() => [])) ?? []
 
 function cloudApi(data: string): DeviceApi | undefined {
   try {
@@ -78,6 +84,7 @@ interface Seen {
   /** The agent's link to its hub; null without one, undefined when nobody could say. */
   readonly hub: HubLinkView | null | undefined
   readonly links: readonly LinkStats[]
+  readonly gateways: readonly GatewayView[]
 }
 
 function hubLine(hub: HubLinkView | null, style: Style): string {
@@ -88,7 +95,21 @@ function hubLine(hub: HubLinkView | null, style: Style): string {
   return `${style.red('●')} ${label}${printable(hub.url)}, ${printable(why)}`
 }
 
-function statusLines({ agent, cloud, hub, links }: Seen, style: Style): string[] {
+/** More gateways than this are a table of their own: `kubectl get gateways`. */
+const MAX_GATEWAYS = 10
+
+function gatewayLines(gateways: readonly GatewayView[], style: Style): string[] {
+  return gateways.slice(0, MAX_GATEWAYS).flatMap(({ name, status: told }) => {
+    const words = vitalLine(told)
+    const alerts = (told.conditions ?? []).filter(({ type, status: is }) => is === 'True' && ALERTS.has(type))
+    const mark = alerts.length > 0 ? style.yellow('●') : style.green('●')
+    return words === '' ? [] : [`${mark} ${padEnd('power, link', 12)}${printable(name)}: ${printable(words)}`]
+  })
+}
+
+const ALERTS: ReadonlySet<string> = new Set(['BatteryLow', 'LinkDegraded', 'Throttled'])
+
+function statusLines({ agent, cloud, hub, links, gateways }: Seen, style: Style): string[] {
   const side = (name: string, value: Side | undefined): string => {
     const label = padEnd(name, 12)
     if (value === undefined) return `${style.dim('○')} ${label}not kept in this folder`
@@ -100,6 +121,7 @@ function statusLines({ agent, cloud, hub, links }: Seen, style: Style): string[]
     side('agent', agent),
     side('cloud core', cloud),
     ...(hub === undefined ? [] : [hubLine(hub, style)]),
+    ...gatewayLines(gateways, style),
     ...links.map((link) => {
       const mark = link.state === 'up' ? style.green('●') : link.state === 'idle' ? style.dim('○') : style.red('●')
       const errors = Object.entries(link.errors).filter(([, count]) => count > 0)
