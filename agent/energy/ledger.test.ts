@@ -33,7 +33,7 @@ describe('energy by day', () => {
   })
 
   test('is the calendar day of Intl at any moment, in any order', () => {
-    const zones = ['UTC', 'America/St_Johns', 'Pacific/Chatham', 'Australia/Lord_Howe', 'Asia/Kathmandu']
+    const zones = [undefined, 'UTC', 'America/St_Johns', 'Pacific/Chatham', 'Australia/Lord_Howe', 'Asia/Kathmandu']
     const day = { year: 'numeric', month: '2-digit', day: '2-digit' } as const
     for (const timeZone of zones) {
       const days = new Days(timeZone)
