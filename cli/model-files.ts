@@ -3,11 +3,12 @@ import { join } from 'node:path'
 import { SluiceError } from '../api/errors.ts'
 import { type Device, type DeviceModel, type DeviceModelSpec, type ObjectKey, objectKey } from '../api/resources.ts'
 import type { SluiceResource } from '../api/validate.ts'
-import { DEFAULT_NAMESPACE, keyOf } from '../api/validate-set.ts'
+import { DEFAULT_NAMESPACE, keyOf, validateSet } from '../api/validate-set.ts'
 import type { Finding } from '../api/yaml/findings.ts'
 import { type LoadedResource, loadManifests, locateFindings } from '../api/yaml/load.ts'
-import { type LocatedFinding, MAX_YAML_LENGTH, type SourceDocument } from '../api/yaml/read.ts'
+import { type LocatedFinding, MAX_YAML_LENGTH } from '../api/yaml/read.ts'
 import { protocols } from '../mappers/registry.ts'
+import { isKubeEdge, listed } from './kubeedge/documents.ts'
 import { references } from './references.ts'
 
 /** What a set of YAML files says, and everything that is wrong with it. */
@@ -70,11 +71,18 @@ export async function readModelFiles(paths: readonly string[]): Promise<ReadFile
     })
   }
   const named = files.map((file) => ({ file: file === '-' ? 'stdin' : file, text: readText(file) }))
-  const { resources: loaded, others, findings, sources } = loadManifests(named, references)
+  const read = loadManifests(named, references)
+  const { findings, sources } = read
+  // Other resources in a file are none of our business, but whoever brings KubeEdge's expects them to be read.
+  const kubeEdge = read.others.flatMap(listed).filter(isKubeEdge)
+  const translated =
+    kubeEdge.length === 0 ? undefined : (await import('./kubeedge/translate.ts')).translateKubeEdge(kubeEdge)
+  const loaded = [...read.resources, ...(translated?.loaded ?? [])]
+  const between = translated === undefined ? [] : setFindings(loaded, read.resources.length, translated.brokenModels)
   const order = new Map(named.map(({ file }, index) => [file, index]))
   // What fragments say of themselves comes last: they are files that nobody named.
   const rank = ({ file }: LocatedFinding): number => order.get(file) ?? files.length
-  const all = [...findings, ...(await protocolFindings(loaded)), ...others.flatMap(kubeEdgeFinding)]
+  const all = [...findings, ...(translated?.findings ?? []), ...between, ...(await protocolFindings(loaded))]
   const resources = loaded.map(({ resource }) => resource)
   return {
     files,
@@ -86,19 +94,16 @@ export async function readModelFiles(paths: readonly string[]): Promise<ReadFile
   }
 }
 
-/** Other resources in a file are none of our business, but whoever brings these expects them to be read. */
-function kubeEdgeFinding(document: SourceDocument): LocatedFinding[] {
-  if (!document.apiVersion?.startsWith('devices.kubeedge.io/')) return []
-  return locateFindings(document, [
-    {
-      severity: 'warning',
-      code: 'SLUICE_LINT_KUBEEDGE',
-      path: ['apiVersion'],
-      message: `this ${document.kind} is one of KubeEdge's, it is not read`,
-      hint: "Write it as sluice.dev/v1alpha1: registers go into the model's properties (modbus: {holding: 0x0010}), the address into the Device (modbus: {tcp: {host: ...}, unit: 1}).",
-    },
-  ])
-}
+/** What is wrong between all of them, as far as it is about those from `first` on; the others were looked at before. */
+const setFindings = (
+  loaded: readonly LoadedResource[],
+  first: number,
+  brokenModels: ReadonlySet<ObjectKey>,
+): LocatedFinding[] =>
+  validateSet(
+    loaded.map(({ resource }) => resource),
+    { brokenModels },
+  ).flatMap(({ object, ...finding }) => (object < first ? [] : locateFindings(loaded[object]!.document, [finding])))
 
 /** Findings of a protocol about a model are placed in the model; those that start at `devices` in that device. */
 async function protocolFindings(loaded: readonly LoadedResource[]): Promise<LocatedFinding[]> {

@@ -32,6 +32,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         summary: 'The agent of a gateway alone',
         load: async () => (await import('./verbs/agent.ts')).agent,
       },
+      {
+        name: 'nodered',
+        summary: 'Node-RED beside the agent, with nodes for its twins',
+        load: async () => (await import('./verbs/nodered.ts')).nodered,
+      },
     ],
   },
   {
@@ -141,6 +146,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         name: 'model ls',
         summary: 'The models that come with Sluice',
         load: async () => (await import('./verbs/model-ls.ts')).modelLs,
+      },
+      {
+        name: 'import kubeedge',
+        summary: "KubeEdge's Device and DeviceModel manifests as Sluice's",
+        load: async () => (await import('./verbs/import-kubeedge.ts')).importKubeEdge,
       },
       {
         name: 'model new',
