@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os'
 import { dataFolder } from '../device-api.ts'
+import { checkBluetooth } from '../doctor/bluetooth.ts'
 import type { Check, CheckResult, Patient } from '../doctor/check.ts'
 import { checkDataFolder } from '../doctor/identity.ts'
 import { checkMachine } from '../doctor/machine.ts'
@@ -9,13 +10,13 @@ import type { Style } from '../output.ts'
 import { padEnd, printable, wrap } from '../text.ts'
 import { defineVerb, EXIT } from '../verb.ts'
 
-const CHECKS: readonly Check[] = [checkMachine, checkSerial, checkDataFolder, checkReach]
+const CHECKS: readonly Check[] = [checkMachine, checkSerial, checkBluetooth, checkDataFolder, checkReach]
 
 export const doctor = defineVerb({
   name: 'doctor',
   summary: 'Check this machine; says what is wrong and what to type',
   description:
-    'Looks at Node, system, disk, memory, clock, serial adapters and who may open them, FTDI latency, keys and ' +
+    'Looks at Node, system, disk, memory, clock, serial adapters and who may open them, FTDI latency, Bluetooth, keys and ' +
     'certificates, and whether agent and cloud core answer. Changes nothing. Exits with 1 when something fails; ' +
     'warnings alone exit with 0.',
   options: {
