@@ -7,7 +7,7 @@ import { SluiceError, toSluiceError } from './errors.ts'
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** Everything that can say an error to somebody. */
-const FOLDERS = ['api', 'mappers', 'agent', 'cloudcore', 'cli', 'scripts', 'demo', 'hil']
+const FOLDERS = ['api', 'mappers', 'agent', 'cloudcore', 'cli', 'scripts', 'demo', 'hil', 'firmware', 'node-red']
 
 function* sourcesUnder(folder: string): Generator<string> {
   for (const entry of readdirSync(join(root, folder), { withFileTypes: true })) {

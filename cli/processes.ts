@@ -56,6 +56,9 @@ export function launchOf(part: Part, args: readonly string[]): Launch {
 /** The demo's YAML files; they lie beside the sources and in the package alike. */
 export const demoFolder = (): string => fileURLToPath(new URL('../demo/', import.meta.url))
 
+/** The Node-RED nodes; beside the sources and in the package alike. */
+export const nodesFolder = (): string => fileURLToPath(new URL('../node-red/', import.meta.url))
+
 /**
  * Turns this process into a part, so that a service manager sees one process and its signals reach the part itself.
  * Where a process cannot be replaced (not on Linux or macOS), a child is started and waited for.

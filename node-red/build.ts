@@ -62,8 +62,3 @@ async function writeTexts(here: string, out: string, language: string, nodes: re
     )
   }
 }
-
-if (import.meta.main) {
-  const nodes = await buildNodeRed(fileURLToPath(new URL('dist', import.meta.url)))
-  process.stdout.write(`node-red/dist: ${nodes.join(', ')}\n`)
-}

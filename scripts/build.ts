@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire, isBuiltin } from 'node:module'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { type BuildOptions, type BuildResult, build, type Metafile, type Plugin } from 'esbuild'
+import { type BuildOptions, type BuildResult, build, type Metafile, type Plugin, transform } from 'esbuild'
 import { SluiceError } from '../api/errors.ts'
+import { buildNodeRed } from '../node-red/build.ts'
 
 /**
  * Builds what is published: each program as one ES module with its JavaScript dependencies inside, common parts in
@@ -140,12 +141,36 @@ export async function buildPrograms(root: string, folder: string): Promise<Built
     treeShaking: true,
   })
   await rm(folder, { recursive: true, force: true })
-  for (const { path, contents } of outputFiles) {
+  const shipped = dependencyFiles(metafile)
+  for (const { path, contents, text } of outputFiles) {
     await mkdir(dirname(path), { recursive: true })
-    await writeFile(path, contents)
+    await writeFile(path, shipped.has(basename(path)) ? await squeezed(text) : contents)
   }
   await writeFile(join(folder, 'LICENSES.txt'), await licences(root, metafile))
   return { programs: Object.fromEntries(present.map(([name]) => [name, `${name}.js`])), metafile }
+}
+
+/**
+ * Outputs that are mostly other people's or generated code. A process keeps the text of what it has loaded, so these lose
+ * their layout and comments (the licences are in LICENSES.txt); our own stays readable in a stack trace.
+ */
+function dependencyFiles({ outputs }: Metafile): ReadonlySet<string> {
+  const files = new Set<string>()
+  for (const [name, { bytes, inputs, entryPoint }] of Object.entries(outputs)) {
+    let foreign = 0
+    for (const [input, { bytesInOutput }] of Object.entries(inputs)) {
+      if (packageOf(input) !== undefined || input.includes('/generated/')) foreign += bytesInOutput
+    }
+    if (foreign > bytes / 2 && !Object.values(PROGRAMS).includes(entryPoint ?? '')) files.add(basename(name))
+  }
+  return files
+}
+
+/** Names of generated code mean nothing; those of others may be part of how it works. */
+async function squeezed(text: string): Promise<string> {
+  const isGenerated = /^\/\/ \S*\/generated\//m.test(text)
+  const minify = { minifyWhitespace: true, minifySyntax: true, minifyIdentifiers: isGenerated }
+  return (await transform(text, { format: 'esm', target: 'node24', legalComments: 'none', ...minify })).code
 }
 
 /** Folder of the package an input of the bundle belongs to: `node_modules/@scope/name`, nested ones too. */
@@ -195,4 +220,6 @@ if (import.meta.main) {
   const bytes = Object.values(metafile.outputs).reduce((sum, output) => sum + output.bytes, 0)
   for (const file of Object.values(programs)) process.stdout.write(`dist/${file}\n`)
   process.stdout.write(`${Object.keys(metafile.outputs).length} files, ${Math.round(bytes / 1024)} KiB\n`)
+  const nodes = await buildNodeRed(join(root, 'node-red/dist'))
+  process.stdout.write(`node-red/dist: ${nodes.length} nodes\n`)
 }

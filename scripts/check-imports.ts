@@ -21,7 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Stand beside the product: they may look at everything, and nothing looks at them.
   demo: ['cli', 'agent', 'cloudcore', 'mappers', 'api', 'hil'],
   hil: ['firmware', 'mappers', 'api'],
-  scripts: ['agent', 'cloudcore', 'firmware', 'mappers', 'api', 'cli', 'demo', 'hil'],
+  scripts: ['node-red', 'agent', 'cloudcore', 'firmware', 'mappers', 'api', 'cli', 'demo', 'hil'],
   bench: ['cli', 'agent', 'cloudcore', 'firmware', 'mappers', 'api', 'hil', 'demo', 'test', 'scripts'],
   test: [
     'cli',

@@ -1,10 +1,11 @@
-import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { timingSafeEqual } from 'node:crypto'
+import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { Log } from '../log.ts'
+import { ensureToken } from './token.ts'
 
 export type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void>
 
@@ -34,7 +35,7 @@ export class LocalApi implements AsyncDisposable {
   constructor(options: LocalApiOptions) {
     this.#options = options
     this.socketPath = join(options.directory, 'agent.sock')
-    this.#token = options.port === undefined ? '' : tokenOf(join(options.directory, 'local-api.token'))
+    this.#token = options.port === undefined ? '' : ensureToken(join(options.directory, 'local-api.token'))
   }
 
   async listen(): Promise<void> {
@@ -129,11 +130,6 @@ export class LocalApi implements AsyncDisposable {
       })
     })
   }
-}
-
-function tokenOf(path: string): string {
-  if (!existsSync(path)) writeFileSync(path, randomBytes(32).toString('base64url'), { mode: 0o600 })
-  return readFileSync(path, 'utf8').trim()
 }
 
 function inUse(where: { path: string } | { port: number }, cause: unknown): SluiceError {
