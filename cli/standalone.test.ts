@@ -42,6 +42,17 @@ describe('the objects of a gateway without a cloud', () => {
     expect(device.object.desired.speed.version).toBeGreaterThan(1e12)
   })
 
+  it('are the gateway itself too, where a file says what it is to do; not two of them', async () => {
+    const file = join(folder, 'gateway.yaml')
+    const gateway = (name: string) =>
+      `---\napiVersion: sluice.dev/v1alpha1\nkind: Gateway\nmetadata: {name: ${name}}\nspec: {taints: [OnBattery]}\n`
+    writeFileSync(file, YAML + gateway('gw-1'))
+    const [first] = JSON.parse(readFileSync(await writeStandaloneObjects(folder, [file]), 'utf8'))
+    expect(first).toMatchObject({ kind: 'Gateway', key: '/gw-1', object: { spec: { taints: ['OnBattery'] } } })
+    writeFileSync(file, YAML + gateway('gw-1') + gateway('gw-2'))
+    await expect(writeStandaloneObjects(folder, [file])).rejects.toMatchObject({ code: 'SLUICE_CLI_NO_GATEWAY' })
+  })
+
   it('keep their rev while the files stay as they are', async () => {
     const file = join(folder, 'pump.yaml')
     writeFileSync(file, YAML)

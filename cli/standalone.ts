@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SluiceError } from '../api/errors.ts'
-import type { LinkDevice, LinkModel, LinkObject } from '../api/link/messages.ts'
+import { gatewayKey, type LinkDevice, type LinkGateway, type LinkModel, type LinkObject } from '../api/link/messages.ts'
+import type { Gateway } from '../api/resources.ts'
 import { modelFile } from './catalogue.ts'
 import { keyOf, type ReadFiles, requireSoundFiles } from './model-files.ts'
 
@@ -10,9 +11,14 @@ import { keyOf, type ReadFiles, requireSoundFiles } from './model-files.ts'
  * The objects of a gateway that has no cloud, from YAML: what the hub would replicate. A desired value's version is the
  * time the files were last changed, so that an edited file wins over what was desired before.
  */
-export function standaloneObjects({ models, devices }: ReadFiles, changedMs: number): LinkObject[] {
+export function standaloneObjects({ models, devices, resources }: ReadFiles, changedMs: number): LinkObject[] {
   const version = Math.floor(changedMs)
   return [
+    ...ownGateway(resources).map(({ metadata, spec }): LinkObject => {
+      const key = gatewayKey(metadata.name)
+      const object: LinkGateway = { uid: `file:${key}`, generation: 1, spec }
+      return { kind: 'Gateway', key, rev: digest(object), object }
+    }),
     ...models.map((model): LinkObject => {
       const key = keyOf(model)
       const object: LinkModel = { uid: `file:${key}`, generation: 1, spec: model.spec }
@@ -32,6 +38,16 @@ export function standaloneObjects({ models, devices }: ReadFiles, changedMs: num
       return { kind: 'Device', key, rev: digest(object), object }
     }),
   ]
+}
+
+/** The gateway itself, where a file says something of it: its meter, its policy. */
+function ownGateway(resources: ReadFiles['resources']): readonly Gateway[] {
+  const gateways = resources.filter((each): each is Gateway => each.kind === 'Gateway')
+  if (gateways.length <= 1) return gateways
+  const names = gateways.map(({ metadata }) => metadata.name).join(', ')
+  throw new SluiceError('SLUICE_CLI_NO_GATEWAY', `The files have several Gateways: ${names}`, {
+    hint: 'Give the one that this machine is.',
+  })
 }
 
 const digest = (object: object): string =>
