@@ -37,7 +37,10 @@ async function main(): Promise<number> {
     process.stderr.write(`--seconds ${flags.seconds} is not a time; give a number of seconds above 0\n`)
     return 2
   }
-  const folders = positionals.length > 0 ? positionals : ['api', 'mappers', 'agent', 'cloudcore', 'cli', 'hil']
+  const folders =
+    positionals.length > 0
+      ? positionals
+      : ['api', 'mappers', 'agent', 'cloudcore', 'cli', 'hil', 'firmware', 'node-red']
   const files = await propertyTests(folders)
   if (files.length === 0) {
     process.stderr.write(`no property tests in ${folders.join(', ')}\n`)

@@ -23,7 +23,7 @@ export type Asking = { readonly timeoutMs: number; readonly signal: AbortSignal 
 
 /** Undefined when the unit has no such map. Rejects only when the signal aborts, or by a mistake of ours. */
 export async function findSunSpec(
-  session: ModbusSession,
+  session: Pick<ModbusSession, 'request'>,
   unit: number,
   asking: Asking,
 ): Promise<SunSpecMap | undefined> {

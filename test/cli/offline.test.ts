@@ -43,13 +43,13 @@ describe('sluice model lint', () => {
     expect(stdout).toMatch(/2 errors in 1 file, 0 models, 0 devices\n$/)
   })
 
-  it('says that a manifest of KubeEdge is not read, and refuses what is no text and a folder without files', async () => {
+  it('says what of a manifest of KubeEdge cannot be carried over, and refuses what is no text and a folder without files', async () => {
     const file = join(folder, 'kubeedge.yaml')
     writeFileSync(file, 'apiVersion: devices.kubeedge.io/v1beta1\nkind: Device\nmetadata: {name: a}\n')
     const foreign = await runSluice('model', 'lint', file)
     expect([foreign.code, foreign.stdout]).toEqual([
-      0,
-      expect.stringContaining(`${file}:1:13 warning SLUICE_LINT_KUBEEDGE`),
+      2,
+      expect.stringContaining(`${file}:1:1 error SLUICE_KUBEEDGE: spec: deviceModelRef.name is missing`),
     ])
     const binary = join(folder, 'binary.yaml')
     writeFileSync(binary, Buffer.from([0xff, 0xfe, 0x00, 0x41]))
