@@ -49,7 +49,7 @@ static void stop(const sl_i2c_lines *lines) {
 /** True: acknowledged. */
 static bool write_byte(const sl_i2c_lines *lines, uint8_t byte) {
   for (uint32_t bit = 0; bit < 8; bit++) {
-    sda(lines, (byte << bit & 0x80u) != 0);
+    sda(lines, ((uint32_t)byte << bit & 0x80u) != 0);
     if (!scl_up(lines)) return false;
     scl_down(lines);
   }
@@ -84,7 +84,7 @@ static bool transfer(const sl_i2c_lines *lines, uint8_t address, const uint8_t *
     }
   }
   if (in_size == 0) return true;
-  if (!start(lines) || !write_byte(lines, (uint8_t)(address << 1 | 1u))) return false;
+  if (!start(lines) || !write_byte(lines, (uint8_t)((uint32_t)address << 1 | 1u))) return false;
   for (size_t i = 0; i < in_size; i++) {
     if (!read_byte(lines, &in[i], i + 1 == in_size)) return false;
   }

@@ -180,7 +180,7 @@ sl_result sl_bits_write(const sl_register_map *map, uint16_t address, uint16_t c
     const sl_register *entry = first;
     for (uint16_t i = 0; i < count; i++, entry = next(entries, entry)) {
       if (entry == NULL || (entry->flags & SL_WRITABLE) == 0) return SL_NO_ADDRESS;
-      const bool on = (in[i / 8u] >> (i % 8u) & 1u) != 0;
+      const bool on = ((uint32_t)in[i / 8u] >> (i % 8u) & 1u) != 0;
       const sl_result result = turn == 0 ? SL_OK : store(entry, &on, sizeof on);
       if (result != SL_OK) return result;
     }
