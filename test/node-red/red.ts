@@ -8,6 +8,8 @@ import { until } from '../harness/until.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
+const DASHBOARD = '@flowfuse/node-red-dashboard'
+
 export type FlowNode = Readonly<Record<string, unknown>> & { readonly id: string; readonly type: string }
 
 /** What a flow told the test through `told(...)`, with the name it gave. */
@@ -43,7 +45,11 @@ export class RedProcess implements AsyncDisposable {
     const scope = join(folder, 'node_modules', '@sluice')
     mkdirSync(scope, { recursive: true })
     symlinkSync(join(root, 'node-red'), join(scope, 'node-red-twins'))
-    writeFileSync(join(folder, 'package.json'), JSON.stringify({ dependencies: { '@sluice/node-red-twins': '0.1.0' } }))
+    // Node-RED loads the nodes of packages that this file names.
+    const dependencies = { '@sluice/node-red-twins': '0.1.0', '@flowfuse/node-red-dashboard': '1.31.0' }
+    mkdirSync(join(folder, 'node_modules', '@flowfuse'))
+    symlinkSync(join(root, 'node_modules', DASHBOARD), join(folder, 'node_modules', DASHBOARD))
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ dependencies }))
     writeFileSync(join(folder, 'flows.json'), JSON.stringify(flow))
     writeFileSync(join(folder, 'settings.cjs'), SETTINGS)
     return RedProcess.again(folder, version)
