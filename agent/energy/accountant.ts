@@ -156,12 +156,12 @@ export class Accountant implements Disposable {
   ): Map<string, Use> {
     const own = this.#ownPath
     const uses = new Map<string, Use>()
-    for (const { path, cpuS, memoryBytes, storageBytes } of groups) {
+    for (const { path, cpuS, memoryBytes, storageBps } of groups) {
       const holdsAgent = own !== undefined && (own === path || own.startsWith(`${path}/`))
       uses.set(path, {
         cpuS: holdsAgent ? Math.max(0, cpuS - agent.cpuS) : cpuS,
         memoryBytes: Math.max(0, (memoryBytes ?? 0) - (holdsAgent ? (agent.memoryBytes ?? 0) : 0)),
-        storageBytes: storageBytes ?? 0,
+        storageBytes: (storageBps ?? 0) * elapsedS,
         networkBytes: (rates.get(path) ?? 0) * elapsedS,
       })
     }

@@ -6,6 +6,7 @@ import type { Roots } from './source.ts'
 
 const MAX_GROUPS = 512
 const MAX_CONTAINERS = 16
+const SLOW_MS = 10_000
 
 export interface GroupUse {
   /** `pod`: a Kubernetes pod or a container of podman or docker; `slice`: any other group at the top. */
@@ -17,8 +18,8 @@ export interface GroupUse {
   /** Since the reading before, seconds. */
   readonly cpuS: number
   readonly memoryBytes: number | undefined
-  /** Bytes from and to disks since the reading before. */
-  readonly storageBytes: number | undefined
+  /** Bytes a second from and to disks. */
+  readonly storageBps: number | undefined
   readonly containers: readonly { readonly id: string; readonly cpuS: number }[]
 }
 
@@ -37,7 +38,11 @@ interface Group {
   readonly memory: KeptFile | undefined
   readonly storage: KeptFile | undefined
   readonly containers: Map<string, CpuCounter>
-  lastStorage: number | undefined
+  memoryBytes: number | undefined
+  storageBps: number | undefined
+  lastStorage: { readonly bytes: number; readonly atMs: number } | undefined
+  /** When memory and disk traffic were read, which change slowly and weigh little. */
+  slowMs: number
 }
 
 const KUBEPODS = /^kubepods(\.slice)?$/
@@ -122,13 +127,14 @@ export class Cgroups implements Disposable {
     for (const group of this.#groups.values()) {
       const cpuS = group.cpu.advance(nowMs)
       if (cpuS === undefined) continue
+      if (nowMs - group.slowMs >= SLOW_MS) readSlow(group, nowMs)
       uses.push({
         kind: group.kind,
         id: group.id,
         path: group.path,
         cpuS,
-        memoryBytes: group.memory?.readInteger(nowMs),
-        storageBytes: storageOf(group, nowMs),
+        memoryBytes: group.memoryBytes,
+        storageBps: group.storageBps,
         containers: [...group.containers].map(([id, counter]) => ({ id, cpuS: counter.advance(nowMs) ?? 0 })),
       })
     }
@@ -252,7 +258,10 @@ function openGroup(hierarchy: Hierarchy, kind: GroupUse['kind'], id: string, pat
     memory: at(memory, version === 1 ? 'memory.usage_in_bytes' : 'memory.current'),
     storage: at(blkio, version === 1 ? 'blkio.throttle.io_service_bytes' : 'io.stat'),
     containers: new Map(),
+    memoryBytes: undefined,
+    storageBps: undefined,
     lastStorage: undefined,
+    slowMs: Number.NEGATIVE_INFINITY,
   }
 }
 
@@ -263,15 +272,17 @@ function closeGroup({ cpu, memory, storage, containers }: Group): void {
   for (const counter of containers.values()) counter[Symbol.dispose]()
 }
 
-/** v1 ends with `Total 1234`; v2 has `8:0 rbytes=1 wbytes=2 …` a device. */
-function storageOf(group: Group, nowMs: number): number | undefined {
+/** Of disks v1 ends with `Total 1234`; v2 has `8:0 rbytes=1 wbytes=2 …` a device. */
+function readSlow(group: Group, nowMs: number): void {
+  group.slowMs = nowMs
+  group.memoryBytes = group.memory?.readInteger(nowMs)
   const text = group.storage?.readText(nowMs)
-  if (text === undefined) return undefined
-  let total = Number(/^Total (\d+)/m.exec(text)?.[1] ?? 0)
-  for (const [, bytes] of text.matchAll(/\b[rw]bytes=(\d+)/g)) total += Number(bytes)
+  if (text === undefined) return
+  let bytes = Number(/^Total (\d+)/m.exec(text)?.[1] ?? 0)
+  for (const [, moved] of text.matchAll(/\b[rw]bytes=(\d+)/g)) bytes += Number(moved)
   const last = group.lastStorage
-  group.lastStorage = total
-  return last === undefined ? 0 : Math.max(0, total - last)
+  group.lastStorage = { bytes, atMs: nowMs }
+  group.storageBps = last === undefined ? 0 : (Math.max(0, bytes - last.bytes) * 1000) / (nowMs - last.atMs)
 }
 
 /** A container inside of a slice is counted for itself, and taken out of the slice. */
@@ -290,6 +301,6 @@ function without(use: GroupUse, inside: readonly GroupUse[]): GroupUse {
     ...use,
     cpuS: less(use.cpuS, ({ cpuS }) => cpuS) ?? 0,
     memoryBytes: less(use.memoryBytes, ({ memoryBytes }) => memoryBytes),
-    storageBytes: less(use.storageBytes, ({ storageBytes }) => storageBytes),
+    storageBps: less(use.storageBps, ({ storageBps }) => storageBps),
   }
 }

@@ -36,6 +36,18 @@ const ATTRIBUTES = [
 type Attribute = (typeof ATTRIBUTES)[number]
 type Values = { [attribute in Attribute]?: number | undefined }
 
+/** What hardly changes is read every tenth time. */
+const SLOW = new Set<Attribute>([
+  'charge_full',
+  'charge_full_design',
+  'cycle_count',
+  'energy_full',
+  'energy_full_design',
+  'temp',
+  'voltage_min_design',
+])
+const SLOW_MS = 10_000
+
 class Pack implements Disposable {
   readonly name: string
   readonly #status: KeptFile
@@ -44,6 +56,7 @@ class Pack implements Disposable {
   readonly #slope = new EnergySlope()
   problem: string | undefined
   forbidden = false
+  #slowMs = Number.NEGATIVE_INFINITY
 
   constructor(folder: string, name: string) {
     this.name = name
@@ -58,7 +71,10 @@ class Pack implements Disposable {
   read(nowMs: number, elapsedS: number): PackReading | undefined {
     this.problem = undefined
     this.forbidden = false
+    const slow = nowMs - this.#slowMs >= SLOW_MS
+    if (slow) this.#slowMs = nowMs
     for (const [attribute, file] of this.#files) {
+      if (!slow && SLOW.has(attribute)) continue
       const value = file.readInteger(nowMs)
       this.#values[attribute] = value
       if (value !== undefined) continue

@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process'
 import type { Clock, Timer } from '../../api/clock.ts'
 
 /** Runs a program to its end and gives what it printed. Rejects when it fails, is missing or takes too long. */
@@ -11,14 +10,17 @@ export interface RunToolOptions {
 
 const MAX_OUTPUT_BYTES = 65_536
 
-export const runTool: RunTool = (command, args, { signal, timeoutMs }) =>
-  new Promise((resolve, reject) => {
+export const runTool: RunTool = async (command, args, { signal, timeoutMs }) => {
+  // Most gateways have nothing to ask this way, and the module takes 1.5 MiB.
+  const { execFile } = await import('node:child_process')
+  return new Promise((resolve, reject) => {
     const options = { signal, timeout: timeoutMs, maxBuffer: MAX_OUTPUT_BYTES, env: { ...process.env, LC_ALL: 'C' } }
     execFile(command, [...args], options, (error, stdout, stderr) => {
       if (error === null) resolve(stdout)
       else reject(new ToolFailure(command, error, stderr))
     })
   })
+}
 
 /** Why a program gave nothing, in the words that `SourceHealth` uses. */
 export class ToolFailure extends Error {
@@ -49,12 +51,12 @@ const PATIENCE = 3
  */
 export class SlowProbe<T> implements Disposable {
   readonly #options: SlowProbeOptions<T>
-  readonly #ended = new AbortController()
+  /** Made when it starts: most probes never do, and the first one of a process costs 2 MiB. */
+  #running: AbortController | undefined
   #timer: Timer | undefined
   #newest: { readonly value: T; readonly atMs: number } | undefined
   #failures = 0
   #error: unknown
-  #started = false
 
   constructor(options: SlowProbeOptions<T>) {
     this.#options = options
@@ -62,9 +64,9 @@ export class SlowProbe<T> implements Disposable {
 
   /** Asks at once and then again and again; further calls do nothing. */
   start(): void {
-    if (this.#started) return
-    this.#started = true
-    void this.#turn()
+    if (this.#running !== undefined) return
+    this.#running = new AbortController()
+    void this.#turn(this.#running.signal)
   }
 
   /** The newest answer that is not older than three turns. */
@@ -83,10 +85,10 @@ export class SlowProbe<T> implements Disposable {
     return this.#newest !== undefined
   }
 
-  async #turn(): Promise<void> {
+  async #turn(signal: AbortSignal): Promise<void> {
     const { clock, everyMs, probe } = this.#options
     try {
-      const value = await probe(this.#ended.signal)
+      const value = await probe(signal)
       this.#newest = { value, atMs: clock.monotonic() }
       this.#failures = 0
       this.#error = undefined
@@ -94,13 +96,13 @@ export class SlowProbe<T> implements Disposable {
       this.#failures++
       this.#error = error
     }
-    if (this.#ended.signal.aborted) return
+    if (signal.aborted) return
     const waitMs = this.#failures >= PATIENCE ? everyMs * 10 : everyMs
-    this.#timer = clock.after(waitMs, () => void this.#turn(), true)
+    this.#timer = clock.after(waitMs, () => void this.#turn(signal), true)
   }
 
   [Symbol.dispose](): void {
     this.#timer?.cancel()
-    this.#ended.abort()
+    this.#running?.abort()
   }
 }

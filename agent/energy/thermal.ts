@@ -9,7 +9,9 @@ const CPU_CHIPS = new Set(['coretemp', 'k10temp', 'zenpower', 'cpu_thermal'])
 /** Lower than any gateway works, higher than any silicon survives. */
 const PLAUSIBLE_CELSIUS = { min: -60, max: 150 }
 /** A counter that moved this lately means throttled now: the kernel counts the beginning, not the time. */
-const THROTTLED_FOR_MS = 5000
+const THROTTLED_FOR_MS = 10_000
+/** They only grow, so nothing is missed between two looks. */
+const COUNTERS_MS = 5000
 
 /** Bits of the firmware's `get_throttled` that say what is so right now; those above 16 say what has been. */
 const PI_THROTTLES: readonly (readonly [number, string])[] = [
@@ -43,6 +45,7 @@ export class ThermalSource implements EnergySource {
   #coolers: KeptFile[] = []
   #counters: ThrottleCounter[] = []
   #firmware: KeptFile | undefined
+  #countersMs = Number.NEGATIVE_INFINITY
   #signature = ''
   #problem: string | undefined
 
@@ -102,7 +105,11 @@ export class ThermalSource implements EnergySource {
     if (this.#coolers.some((cooler) => (cooler.readInteger(nowMs) ?? 0) > 0)) {
       addReason(sample, 'processor slowed down by heat')
     }
+    const lookAtCounters = nowMs - this.#countersMs >= COUNTERS_MS
+    if (lookAtCounters) this.#countersMs = nowMs
     for (const counter of this.#counters) {
+      if (nowMs - counter.movedMs < THROTTLED_FOR_MS) addReason(sample, 'processor slowed down by heat')
+      if (!lookAtCounters) continue
       const count = counter.file.readInteger(nowMs)
       if (count !== undefined && counter.last !== undefined && count > counter.last) counter.movedMs = nowMs
       counter.last = count
