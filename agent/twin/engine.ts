@@ -248,7 +248,7 @@ export class TwinEngine {
     for (const item of news) {
       const device = this.devices.get(item.device)
       if (device === undefined) continue
-      if (device.roams && item.online && item.rssiDbm !== undefined) {
+      if (device.roaming !== undefined && item.online && item.rssiDbm !== undefined) {
         this.#options.onHeard?.(device.key, device.uid, item.rssiDbm)
       }
       if (device.standby) {

@@ -1,5 +1,5 @@
-import type { BatchBody, BatchDevice } from '../../api/link/messages.ts'
-import type { Admission } from '../roaming/terms.ts'
+import type { BatchBody, BatchDevice, ReportRow } from '../../api/link/messages.ts'
+import type { Admission, ToldValue } from '../roaming/terms.ts'
 
 /** What of a device's rows a gateway may tell: nothing of a stranger, and of a term that is over what came before. */
 export type Ownership = Admission | 'stranger'
@@ -34,20 +34,22 @@ export function ownedRows(
   let fenced = 0
   const mine = <Row extends readonly [device: number, ...rest: unknown[]]>(
     rows: readonly Row[],
-    late: (row: Row, beforeMs: number) => boolean,
+    late: (row: Row, isNews: (told: ToldValue) => boolean) => boolean,
   ) =>
     rows.filter((row) => {
       const limit = limits.get(row[0])
       if (limit === undefined) return true
       if (limit === 'stranger') refused++
-      else if (limit !== 'none' && late(row, limit.beforeMs)) return true
+      else if (limit !== 'none' && late(row, limit)) return true
       else fenced++
       return false
     })
+  const lateValue = ([, property, value, atMs]: ReportRow, isNews: (told: ToldValue) => boolean) =>
+    isNews({ property, value, atMs: atMs + offsetMs })
   const strange = (index: number) => limits.get(index) === 'stranger'
   const kept: BatchBody = {
     d: body.d.map((device, index): BatchDevice => (strange(index) ? ['', ''] : device)),
-    ...(body.r === undefined ? {} : { r: mine(body.r, ([, , , atMs], beforeMs) => atMs + offsetMs < beforeMs) }),
+    ...(body.r === undefined ? {} : { r: mine(body.r, lateValue) }),
     ...(body.w === undefined ? {} : { w: mine(body.w, () => true) }),
     ...(body.s === undefined ? {} : { s: mine(body.s, () => false) }),
     ...(body.n === undefined ? {} : { n: mine(body.n, () => false) }),

@@ -18,7 +18,7 @@ import type { NoticeItem } from '../../api/link/notices.ts'
 import { addRange, missing } from '../../api/link/ranges.ts'
 import type { SightedItem } from '../../api/link/sighted.ts'
 import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
-import type { Admission } from '../roaming/terms.ts'
+import type { Admission, ToldValue } from '../roaming/terms.ts'
 import type { Fleet } from '../twins/fleet.ts'
 import type { BatchOrigin } from '../twins/twin-engine.ts'
 import { readAgentFrame } from './frames.ts'
@@ -50,8 +50,8 @@ export interface SessionContext {
   readonly onEvents?: (gateway: string, items: readonly NoticeItem[]) => void
   /** What of a gateway's rows about a device counts, by the term they were taken in. Default: all of its own. */
   readonly admits?: (uid: string, gateway: string, term: number) => Admission
-  /** A value of the term in force arrived; source time by the hub's clock. */
-  readonly onCovered?: (uid: string, atHubMs: number) => void
+  /** Values of the term in force arrived. */
+  readonly onCovered?: (uid: string, values: readonly ToldValue[]) => void
   /** What the frames of a gateway that just said hello have to wait for. */
   readonly holdBack?: (gateway: string) => Promise<void> | undefined
   readonly onHeard?: (gateway: string, items: readonly HeardItem[]) => void
@@ -368,15 +368,17 @@ export class Session {
   #cover(body: BatchBody): void {
     const { fleet, onCovered } = this.#context
     if (onCovered === undefined) return
-    let first: Map<string, number> | undefined
-    for (const [index, , , atMs] of body.r ?? []) {
+    let told: Map<string, ToldValue[]> | undefined
+    for (const [index, property, value, atMs] of body.r ?? []) {
       const [key, uid, term = 0] = body.d[index]!
       const tenure = fleet.devices.get(key)?.tenure
       if (tenure === undefined || tenure.accepts !== term) continue
-      first ??= new Map()
-      first.set(uid, Math.min(atMs, first.get(uid) ?? atMs))
+      told ??= new Map()
+      const values = told.get(uid) ?? []
+      values.push({ property, value, atMs: atMs + this.clockOffsetMs })
+      told.set(uid, values)
     }
-    for (const [uid, atMs] of first ?? []) onCovered(uid, atMs + this.clockOffsetMs)
+    for (const [uid, values] of told ?? []) onCovered(uid, values)
   }
 
   #assign(uid: string, key: ObjectKey): void {

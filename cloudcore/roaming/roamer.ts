@@ -31,12 +31,16 @@ export interface RoamerOptions {
   readonly onHandOver?: (record: DeviceRecord, from: string | undefined, why: string) => void
 }
 
+/** The gateway that is to take over has so long to begin listening, while the one before still serves. */
+const PREPARE_MS = 1500
 /** The gateway that serves a device has so long to let go of it before it is taken away. */
 const RELEASE_MS = 500
 /** The one that takes over has so long to tell what it overheard before late history of others is looked at. */
 const SETTLE_MS = 1000
 /** A disk that is full is asked again after this. */
 const RETRY_MS = 1000
+
+const NEVER_MOVED: Tenure = { term: 0, accepts: 0, phase: 'serving', standbys: [], handed: {} }
 
 interface Heard {
   readonly rssiDbm: number
@@ -47,6 +51,8 @@ interface State {
   readonly heard: Map<string, Heard>
   challenger: Challenger | undefined
   again: Timer | undefined
+  /** A gateway that is to take over and does not listen yet. */
+  preparing: { to: string; readonly why: string; readonly timer: Timer } | undefined
   releasing: { readonly from: string; to: string; readonly why: string; readonly timer: Timer } | undefined
   settling:
     | { readonly gateway: string; readonly from: string | undefined; settle(): void; readonly done: Promise<void> }
@@ -88,19 +94,22 @@ export class Roamer implements Placement {
       state.again?.cancel()
       state.heard.clear()
     }
-    if (record.tenure !== undefined && record.tenure.phase === 'serving' && record.tenure.standbys.length > 0) {
-      this.#options.fleet.assign(record, record.gateway, { ...record.tenure, standbys: [] })
-    }
-    if (nodeName === undefined || nodeName === record.gateway) {
-      if (state?.releasing !== undefined) state.releasing.to = nodeName ?? state.releasing.from
+    if (nodeName !== undefined && nodeName !== record.gateway) {
+      this.#handOver(record, nodeName, 'moved')
       return
     }
-    this.#handOver(record, nodeName, 'moved')
+    state?.preparing?.timer.cancel()
+    if (state !== undefined) state.preparing = undefined
+    if (state?.releasing !== undefined) state.releasing.to = nodeName ?? state.releasing.from
+    else if ((record.tenure?.standbys.length ?? 0) > 0) {
+      this.#options.fleet.assign(record, record.gateway, { ...record.tenure!, standbys: [] })
+    }
   }
 
   removed(record: DeviceRecord): void {
     const state = this.#states.get(record)
     state?.again?.cancel()
+    state?.preparing?.timer.cancel()
     state?.releasing?.timer.cancel()
     state?.settling?.settle()
     this.#states.delete(record)
@@ -111,6 +120,7 @@ export class Roamer implements Placement {
   gatewayChanged(gateway: string): void {
     for (const [record, state] of [...this.#states]) {
       const present = this.#options.links.present(gateway)
+      if (state.preparing?.to === gateway && !present) this.#release(record, state)
       if (state.releasing?.from === gateway && !present) this.#activate(record, state, true)
       if (state.settling?.gateway === gateway && !present) state.settling.settle()
     }
@@ -123,8 +133,10 @@ export class Roamer implements Placement {
     const nowMs = this.#options.clock.monotonic()
     for (const [key, uid, rssiDbm, ageMs] of items) {
       const record = this.#options.fleet.devices.get(key)
-      if (record?.uid !== uid || record.spec.nodeSelector === undefined) continue
-      if (!this.#options.fleet.isWanted(gateway, 'Device', key)) continue
+      if (record?.uid !== uid || !this.#options.fleet.isWanted(gateway, 'Device', key)) continue
+      const state = this.#states.get(record)
+      if (state?.preparing?.to === gateway) this.#release(record, state)
+      if (record.spec.nodeSelector === undefined) continue
       this.#state(record).heard.set(gateway, { rssiDbm, heardMs: nowMs - ageMs })
       this.#evaluate(record)
     }
@@ -150,6 +162,7 @@ export class Roamer implements Placement {
   close(): void {
     for (const state of this.#states.values()) {
       state.again?.cancel()
+      state.preparing?.timer.cancel()
       state.releasing?.timer.cancel()
       state.settling?.settle()
     }
@@ -159,7 +172,13 @@ export class Roamer implements Placement {
   #state(record: DeviceRecord): State {
     let state = this.#states.get(record)
     if (state === undefined) {
-      const none = { challenger: undefined, again: undefined, releasing: undefined, settling: undefined }
+      const none = {
+        challenger: undefined,
+        again: undefined,
+        preparing: undefined,
+        releasing: undefined,
+        settling: undefined,
+      }
       this.#states.set(record, (state = { heard: new Map(), ...none }))
     }
     return state
@@ -170,7 +189,7 @@ export class Roamer implements Placement {
     const state = this.#state(record)
     state.again?.cancel()
     state.again = undefined
-    if (state.releasing !== undefined) return
+    if (state.releasing !== undefined || state.preparing !== undefined) return
     const candidates = this.#candidates(record, state)
     this.#standBy(record, candidates)
     const policy = roamingPolicy(record.spec)
@@ -217,6 +236,31 @@ export class Roamer implements Placement {
     }
     const { links, clock, fleet } = this.#options
     const from = record.gateway
+    state.preparing?.timer.cancel()
+    state.preparing = undefined
+    const tenure = record.tenure ?? NEVER_MOVED
+    const listens = tenure.standbys.includes(to)
+    if (from !== undefined && !listens && links.present(from) && links.present(to)) {
+      const timer = clock.after(PREPARE_MS, () => this.#release(record, state))
+      state.preparing = { to, why, timer }
+      fleet.assign(record, from, { ...tenure, standbys: [...tenure.standbys, to] })
+      return
+    }
+    this.#letGo(record, state, to, why)
+  }
+
+  /** The one that is to take over listens. */
+  #release(record: DeviceRecord, state: State): void {
+    const { preparing } = state
+    if (preparing === undefined) return
+    preparing.timer.cancel()
+    state.preparing = undefined
+    if (preparing.to !== record.gateway) this.#letGo(record, state, preparing.to, preparing.why)
+  }
+
+  #letGo(record: DeviceRecord, state: State, to: string, why: string): void {
+    const { links, clock, fleet } = this.#options
+    const from = record.gateway
     const release = (timer: Timer) => ({ from: from ?? to, to, why, timer })
     if (from === undefined || !links.present(from)) {
       state.releasing = release({ cancel: () => {} })
@@ -224,7 +268,7 @@ export class Roamer implements Placement {
       return
     }
     state.releasing = release(clock.after(RELEASE_MS, () => this.#activate(record, state, true)))
-    const tenure: Tenure = record.tenure ?? { term: 0, accepts: 0, phase: 'serving', standbys: [], handed: {} }
+    const tenure = record.tenure ?? NEVER_MOVED
     const standbys = tenure.standbys.includes(from) ? tenure.standbys : [...tenure.standbys, from]
     fleet.assign(record, from, { ...tenure, phase: 'releasing', standbys })
   }

@@ -1,14 +1,30 @@
 import type { DatabaseSync } from 'node:sqlite'
+import type { Json } from '../../api/resources.ts'
+import { sameValue } from '../../api/twin/twin.ts'
 
 /** A term that is over, and what of it may still come. */
 export interface ClosedTerm {
   readonly gateway: string
   readonly term: number
   /**
-   * Source time, by the hub's clock, of the first value that was told under a later term: what the gateway of this term
-   * recorded before that and could not tell is welcome as history, what it recorded later is there already.
+   * By property, the first value that was told under a later term: what the gateway of this term recorded before that
+   * and could not tell is welcome as history, what it recorded later is there already.
    */
-  untilMs: number | undefined
+  readonly firsts: Map<string, FirstValue>
+}
+
+export interface FirstValue {
+  /** Undefined for one too large to be kept; then the time alone decides. */
+  readonly value: Json | undefined
+  /** Source time by the hub's clock. */
+  readonly atMs: number
+}
+
+/** A value as a gateway told it, its source time brought to the hub's clock. */
+export interface ToldValue {
+  readonly property: string
+  readonly value: Json
+  readonly atMs: number
 }
 
 /** Who serves a device under which term, and the terms before. */
@@ -23,7 +39,7 @@ CREATE TABLE IF NOT EXISTS tenancy(
   uid TEXT PRIMARY KEY, term INTEGER NOT NULL, gateway TEXT NOT NULL, since_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS closed_term(
-  uid TEXT NOT NULL, term INTEGER NOT NULL, gateway TEXT NOT NULL, until_ms REAL, closed_ms INTEGER NOT NULL,
+  uid TEXT NOT NULL, term INTEGER NOT NULL, gateway TEXT NOT NULL, firsts TEXT NOT NULL, closed_ms INTEGER NOT NULL,
   PRIMARY KEY(uid, term)
 ) STRICT, WITHOUT ROWID;
 `
@@ -33,7 +49,15 @@ const MAX_CLOSED = 256
 /** As long as an agent keeps its outbox. */
 const KEEP_MS = 30 * 86_400_000
 
-export type Admission = 'all' | 'none' | { readonly beforeMs: number }
+/** All rows, none, or of the values those that the function accepts. */
+export type Admission = 'all' | 'none' | ((told: ToldValue) => boolean)
+
+/**
+ * Offsets between clocks are known to the time a message takes. An equal value within this is the same transmission,
+ * heard twice.
+ */
+const SAME_TRANSMISSION_MS = 500
+const MAX_KEPT_CHARACTERS = 64
 
 /**
  * The fence: which rows of which gateway count. Every change is on the disk before anybody acts by it, so that a cloud
@@ -48,7 +72,7 @@ export class TermBook {
     db.exec(TERMS_SCHEMA)
     db.prepare('DELETE FROM closed_term WHERE closed_ms < ?').run(nowMs - KEEP_MS)
     const closed = Map.groupBy(
-      db.prepare('SELECT uid, term, gateway, until_ms FROM closed_term ORDER BY uid, term').all(),
+      db.prepare('SELECT uid, term, gateway, firsts FROM closed_term ORDER BY uid, term').all(),
       (row) => String(row['uid']),
     )
     for (const row of db.prepare('SELECT uid, term, gateway FROM tenancy').all()) {
@@ -59,7 +83,7 @@ export class TermBook {
         closed: (closed.get(uid) ?? []).map((each) => ({
           gateway: String(each['gateway']),
           term: Number(each['term']),
-          untilMs: each['until_ms'] === null ? undefined : Number(each['until_ms']),
+          firsts: new Map(JSON.parse(String(each['firsts'])) as [string, FirstValue][]),
         })),
       })
     }
@@ -73,14 +97,15 @@ export class TermBook {
   begin(uid: string, gateway: string, term: number, nowMs: number, before?: string): Tenancy {
     const held = this.#tenancies.get(uid)
     const from = held?.gateway ?? before
-    const closed = from === undefined ? undefined : { gateway: from, term: held?.term ?? 0, untilMs: undefined }
+    const closed =
+      from === undefined ? undefined : { gateway: from, term: held?.term ?? 0, firsts: new Map<string, FirstValue>() }
     this.#transact(() => {
       this.#db
         .prepare('INSERT OR REPLACE INTO tenancy(uid, term, gateway, since_ms) VALUES(?, ?, ?, ?)')
         .run(uid, term, gateway, nowMs)
       if (closed === undefined) return
       this.#db
-        .prepare('INSERT OR REPLACE INTO closed_term(uid, term, gateway, until_ms, closed_ms) VALUES(?, ?, ?, NULL, ?)')
+        .prepare("INSERT OR REPLACE INTO closed_term(uid, term, gateway, firsts, closed_ms) VALUES(?, ?, ?, '[]', ?)")
         .run(uid, closed.term, closed.gateway, nowMs)
       this.#db
         .prepare(
@@ -110,24 +135,30 @@ export class TermBook {
     if (tenancy === undefined) return 'all'
     if (tenancy.term === term && tenancy.gateway === gateway) return 'all'
     const closed = tenancy.closed.find((each) => each.term === term && each.gateway === gateway)
-    return closed === undefined ? 'none' : { beforeMs: closed.untilMs ?? Number.POSITIVE_INFINITY }
+    return closed === undefined ? 'none' : (told) => isNews(closed, told)
   }
 
-  /** A value was told under the term in force; durable when it returns: from its source time on, the terms before have nothing new to tell. */
-  covered(uid: string, atHubMs: number): void {
+  /**
+   * Values were told under the term in force: from the first of each property on, the terms before have nothing new to
+   * tell. Durable when it returns.
+   */
+  covered(uid: string, values: readonly ToldValue[]): void {
     const tenancy = this.#tenancies.get(uid)
     if (tenancy === undefined) return
-    const moved: ClosedTerm[] = []
-    for (let index = tenancy.closed.length - 1; index >= 0; index--) {
-      const closed = tenancy.closed[index]!
-      if (closed.untilMs !== undefined && closed.untilMs <= atHubMs) break
-      closed.untilMs = atHubMs
-      moved.push(closed)
-    }
+    const moved = tenancy.closed.filter(({ firsts }) => {
+      let changed = false
+      for (const { property, value, atMs } of values) {
+        const held = firsts.get(property)
+        if (held !== undefined && held.atMs <= atMs) continue
+        firsts.set(property, { value: JSON.stringify(value).length > MAX_KEPT_CHARACTERS ? undefined : value, atMs })
+        changed = true
+      }
+      return changed
+    })
     if (moved.length === 0) return
-    const save = this.#db.prepare('UPDATE closed_term SET until_ms = ? WHERE uid = ? AND term = ?')
+    const save = this.#db.prepare('UPDATE closed_term SET firsts = ? WHERE uid = ? AND term = ?')
     this.#transact(() => {
-      for (const { term, untilMs } of moved) save.run(untilMs ?? null, uid, term)
+      for (const { term, firsts } of moved) save.run(JSON.stringify([...firsts]), uid, term)
     })
   }
 
@@ -141,4 +172,11 @@ export class TermBook {
       throw error
     }
   }
+}
+
+function isNews({ firsts }: ClosedTerm, { property, value, atMs }: ToldValue): boolean {
+  const first = firsts.get(property)
+  if (first === undefined) return true
+  if (atMs >= first.atMs) return false
+  return first.atMs - atMs > SAME_TRANSMISSION_MS || !sameValue(first.value, value)
 }

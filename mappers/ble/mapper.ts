@@ -63,7 +63,7 @@ class BleMapper implements Mapper {
     }
     this.#set.serve(wanted, (config) => {
       const { device, standby } = bindings.get(config.key)!
-      const roaming = { shared: device.nodeSelector !== undefined, standby: standby === true }
+      const roaming = { shared: device.nodeSelector !== undefined || standby === true, standby: standby === true }
       const served = new ServedDevice(config, this.#radio(config), this.#host, roaming)
       void served.start()
       return served

@@ -77,7 +77,7 @@ export class VirtualHub {
       window: { batches: 16, bytes: 64 * 1024 },
       ingest: (body, origin) => this.twins.ingest(body, origin),
       admits: (uid, gateway, term) => book.admits(uid, gateway, term),
-      onCovered: (uid, atMs) => book.covered(uid, atMs),
+      onCovered: (uid, values) => book.covered(uid, values),
       holdBack: (gateway) => this.roamer.unsettled(gateway),
       onHeard: (gateway, items) => this.roamer.heard(gateway, items),
       onObjectAck: (gateway, kind, key) => {

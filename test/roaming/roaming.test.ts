@@ -156,7 +156,7 @@ describe('a device that is moved by nodeName', () => {
     const lamp = { value: 3, atMs: clock.now(), quality: 'good', order: { epoch: 1, seq: 1 } } as const
     hub.record.properties.set('lamp', { twin: { known: lamp, reported: lamp }, receivedMs: 0, backfill: false })
     hub.put({ nodeName: 'gw-b' })
-    await clock.advance(60)
+    await walk(400, -50, -50)
     expect(hub.record.gateway).toBe('gw-b')
     const moved = gateways[1]!.core.engine.devices.get(TAG)!
     expect(moved.properties.get('lamp')!.twin.known?.value).toBe(3)
