@@ -30,7 +30,8 @@ export const publicKeyObject = (key: PublicKey): KeyObject =>
   createPublicKey({ key: Buffer.concat([SPKI_ED25519, key.raw]), format: 'der', type: 'spki' })
 
 function rawPublic(key: KeyObject): Uint8Array {
-  return createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(SPKI_ED25519.length)
+  const half = key.type === 'public' ? key : createPublicKey(key)
+  return half.export({ format: 'der', type: 'spki' }).subarray(SPKI_ED25519.length)
 }
 
 /**

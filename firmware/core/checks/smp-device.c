@@ -51,7 +51,6 @@ static void say(const uint8_t *bytes, size_t size) {
 }
 
 static void served(sl_smp *smp, bool stay) {
-  keep();
   if (smp->reset_wanted) boot(smp, stay);
 }
 
@@ -67,6 +66,7 @@ static void console_loop(sl_smp *smp, bool stay) {
     if (size == 0) continue;
     size_t length = sl_smp_serve(smp, buffer + 2, size, answer, sizeof answer);
     if (length == 0) continue;
+    keep();
     say((const uint8_t *)"boot log\n", 9); /* text between packets, as consoles have it */
     say(wire, sl_smp_console_encode(answer, length, wire, sizeof wire));
     served(smp, stay);
@@ -92,6 +92,7 @@ static void tunnel_loop(sl_smp *smp, bool stay) {
   while (hear(in, 1) && hear(in + 1, in[0])) {
     size_t length = sl_smp_tunnel_serve(&tunnel, in + 1, in[0], out + 1, 251);
     out[0] = (uint8_t)length;
+    keep();
     say(out, length + 1u);
     served(smp, stay);
   }
