@@ -14,6 +14,11 @@ const drive: DeviceModel = {
 const models = new Map([['drive', drive]])
 
 describe('devicesFromCsv', () => {
+  it('names the column of a cell that is empty and must not be', () => {
+    const { problems } = devicesFromCsv('name,modbus.unit,modbus.tcp.host\n,1,plc\n', { model: 'drive', models })
+    expect(problems).toMatchObject([{ line: 2, column: 'name', message: 'is empty' }])
+  })
+
   it('makes a device of every line, with defaults where a cell is empty', () => {
     const table = 'name,modbus.unit,modbus.tcp.host,poll,desired.speed\ndrive-1,1,10.0.0.1,500ms,900\ndrive-2,2,,,\n'
     const defaults = { 'modbus.tcp.host': 'plc' }

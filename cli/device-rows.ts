@@ -138,7 +138,7 @@ function deviceOf(row: CsvRow, columns: readonly string[], options: ImportOption
     if (again.findings.length < findings.length) ({ device, findings } = again)
   }
   for (const finding of findings) {
-    const column = columnOf(finding, cells)
+    const column = columnOf(finding, cells) ?? nameOfField(finding)
     const { message, hint } = finding
     problems.push({ line: row.line, ...(column === undefined ? {} : { column }), message, hint })
   }
@@ -148,6 +148,13 @@ function deviceOf(row: CsvRow, columns: readonly string[], options: ImportOption
 function columnOf(finding: Finding, cells: ReadonlyMap<string, string>): string | undefined {
   const path = finding.path.join('.')
   return [...cells.keys()].find((column) => pathOf(column).join('.') === path)
+}
+
+/** What a column for this would be called: an empty cell is none. */
+function nameOfField({ path }: Finding): string | undefined {
+  const field = path.join('.')
+  const short = [...SHORT.keys()].find((column) => pathOf(column).join('.') === field)
+  return short ?? (field === '' ? undefined : field.replace(/^spec\./, ''))
 }
 
 function build(cells: ReadonlyMap<string, string>, asText: ReadonlySet<string>, options: ImportOptions) {

@@ -49,11 +49,15 @@ describe('a new model', () => {
     const asked: string[] = []
     const draft = await askForModel(
       {},
-      async (question, initial = '') => {
-        asked.push(question)
-        return answers.shift() || initial
+      {
+        ask: async (question, initial = '') => {
+          asked.push(question)
+          return answers.shift() || initial
+        },
+        say: () => undefined,
+        protocols: ['modbus', 'mqtt'],
+        check: async () => undefined,
       },
-      ['modbus', 'mqtt'],
     )
     expect(draft).toEqual({
       name: 'my-meter',
@@ -66,5 +70,49 @@ describe('a new model', () => {
       ],
     })
     expect(asked).toHaveLength(11)
+  })
+
+  it('asks again at once for what cannot stand, and says why', async () => {
+    const answers = [
+      'My Meter',
+      'my-meter',
+      '',
+      '',
+      '',
+      'modbsu',
+      'modbus',
+      '',
+      '1st',
+      'voltage',
+      'flaot',
+      'float',
+      'V',
+      '',
+    ]
+    answers.push('input: nowhere', 'input: 0', 'voltage', '')
+    const said: string[] = []
+    const draft = await askForModel(
+      {},
+      {
+        ask: async (_question, initial = '') => answers.shift() || initial,
+        say: (words) => void said.push(words),
+        protocols: ['modbus'],
+        check: async ({ properties }) =>
+          properties.at(-1)?.binding.includes('nowhere') ? 'no such address' : undefined,
+      },
+    )
+    expect(draft).toMatchObject({ name: 'my-meter', protocol: 'modbus' })
+    expect(draft.properties).toEqual([
+      { name: 'voltage', type: 'float', unit: 'V', access: 'read', binding: 'input: 0' },
+    ])
+    expect(said).toEqual([
+      expect.stringContaining("'My Meter' cannot be a name"),
+      expect.stringContaining("'modbsu' is not one"),
+      'a model needs a property',
+      expect.stringContaining("'1st' cannot be a name"),
+      expect.stringContaining("'flaot' is not one"),
+      'no such address',
+      expect.stringContaining("'voltage' already"),
+    ])
   })
 })

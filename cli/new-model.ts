@@ -1,5 +1,6 @@
 import { SluiceError } from '../api/errors.ts'
 import { API_VERSION } from '../api/resources.ts'
+import { NAME_PATTERN, PROPERTY_NAME_PATTERN } from '../api/schema/patterns.ts'
 
 /** One property as a person gives it; `binding` is the inside of the protocol's YAML mapping. */
 export interface PropertyDraft {
@@ -94,28 +95,86 @@ function propertyLines({ name, type, unit, access, binding }: PropertyDraft, pro
 /** Asks one question and resolves to the answer, or to `initial` when it was empty. */
 export type Ask = (question: string, initial?: string) => Promise<string>
 
-/** Asks for whatever the draft does not say yet. An empty property name ends the list. */
-export async function askForModel(
-  known: Partial<ModelDraft>,
-  ask: Ask,
-  protocols: readonly string[],
-): Promise<ModelDraft> {
-  const name = known.name ?? (await ask('Name of the model (small letters, digits, dashes)'))
+export interface Questions {
+  readonly ask: Ask
+  /** Shows why an answer was not taken; the question comes again. */
+  readonly say: (words: string) => void
+  readonly protocols: readonly string[]
+  /** What is wrong with a model, in words; undefined when it is sound. Asked after every property. */
+  readonly check: (draft: ModelDraft) => Promise<string | undefined>
+}
+
+const TYPES = ['float', 'int', 'bool', 'string', 'bytes'] as const
+const ACCESS = ['read', 'readwrite', 'write'] as const
+
+/**
+ * Asks for whatever the draft does not say yet; an answer that cannot stand is asked for again at once, so that nobody
+ * loses what was typed because of it. An empty property name ends the list.
+ */
+export async function askForModel(known: Partial<ModelDraft>, questions: Questions): Promise<ModelDraft> {
+  const { ask, protocols } = questions
+  const words = (question: string, allowed: readonly string[], initial: string) =>
+    insist(questions, `${question} (${allowed.join(', ')})`, initial, (answer) =>
+      allowed.includes(answer) ? undefined : `'${answer}' is not one of them`,
+    )
+  const name =
+    known.name ??
+    (await insist(questions, 'Name of the model (small letters, digits, dashes)', '', (answer) =>
+      NAME.test(answer) ? undefined : `'${answer}' cannot be a name: small letters and digits, dashes between them`,
+    ))
   const vendor = known.vendor ?? (await ask('Vendor'))
   const description = known.description ?? (await ask('What is it, in one line'))
   const source = known.source ?? (await ask('Document the addresses are from'))
-  const protocol = known.protocol ?? (await ask(`Protocol (${protocols.join(', ')})`, protocols[0]))
+  const protocol = known.protocol ?? (await words('Protocol', protocols, protocols[0] ?? 'modbus'))
   const properties = [...(known.properties ?? [])]
   const examples = BINDING_EXAMPLES[protocol] ?? []
   while (properties.length < 1024) {
     const first = properties.length === 0
-    const property = await ask(first ? 'First property (voltage, temperature, ...)' : 'Next property (empty: done)')
+    const property = await insist(
+      questions,
+      first ? 'First property (voltage, temperature, ...)' : 'Next property (empty: done)',
+      '',
+      (answer) => propertyProblem(answer, first, properties),
+    )
     if (property === '') break
-    const type = await ask('  Type (float, int, bool, string)', 'float')
+    const type = await words('  Type', TYPES, 'float')
     const unit = type === 'float' || type === 'int' ? await ask('  Unit (V, W, degC, %; empty: none)') : ''
-    const access = await ask('  Access (read, readwrite, write)', 'read')
-    const binding = await ask(`  Where (such as ${examples.join(' | ')})`, examples[0])
-    properties.push({ name: property, type, unit, access, binding })
+    const access = await words('  Access', ACCESS, 'read')
+    for (;;) {
+      const binding = await ask(`  Where (such as ${examples.join(' | ')})`, examples[0])
+      const draft = { name: property, type, unit, access, binding }
+      const problem = await questions.check({ name, protocol, properties: [...properties, draft] })
+      if (problem === undefined) {
+        properties.push(draft)
+        break
+      }
+      questions.say(problem)
+    }
   }
   return { name, vendor, description, source, protocol, properties }
+}
+
+const NAME = new RegExp(NAME_PATTERN)
+const PROPERTY_NAME = new RegExp(PROPERTY_NAME_PATTERN)
+
+function propertyProblem(answer: string, first: boolean, properties: readonly PropertyDraft[]): string | undefined {
+  if (answer === '') return first ? 'a model needs a property' : undefined
+  if (properties.some(({ name }) => name === answer)) return `there is a property '${answer}' already`
+  return PROPERTY_NAME.test(answer)
+    ? undefined
+    : `'${answer}' cannot be a name: letters, digits, - and _, a letter first`
+}
+
+async function insist(
+  { ask, say }: Questions,
+  question: string,
+  initial: string,
+  problemOf: (answer: string) => string | undefined,
+): Promise<string> {
+  for (;;) {
+    const answer = await ask(question, initial)
+    const problem = problemOf(answer)
+    if (problem === undefined) return answer
+    say(problem)
+  }
 }

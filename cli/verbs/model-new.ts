@@ -1,11 +1,12 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline/promises'
-import { SluiceError } from '../../api/errors.ts'
+import { createInterface } from 'node:readline'
+import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import { protocols } from '../../mappers/registry.ts'
 import { readModelFiles } from '../model-files.ts'
-import { type Ask, askForModel, type ModelDraft, modelYaml, parseProperty } from '../new-model.ts'
+import { type Ask, askForModel, BINDING_EXAMPLES, type ModelDraft, modelYaml, parseProperty } from '../new-model.ts'
+import type { Output } from '../output.ts'
 import { printable } from '../text.ts'
 import { defineVerb, EXIT } from '../verb.ts'
 
@@ -47,7 +48,7 @@ export const modelNew = defineVerb({
       properties: options.property.map(parseProperty),
     }
     const asks = known.properties.length === 0 && out.interactive && process.stdin.isTTY === true
-    const draft = asks ? await inTerminal(known, signal) : fromOptions(known)
+    const draft = asks ? await inTerminal(known, out, signal) : fromOptions(known)
     if (!protocols.some(({ name }) => name === draft.protocol)) {
       throw new SluiceError('SLUICE_CLI_OPTION_VALUE', `There is no protocol '${draft.protocol}'`, {
         hint: `Take one of ${protocols.map(({ name }) => name).join(', ')}.`,
@@ -81,18 +82,39 @@ function fromOptions(known: Partial<ModelDraft> & Pick<ModelDraft, 'properties'>
   return { protocol: 'modbus', ...known, name, properties }
 }
 
-async function inTerminal(known: Partial<ModelDraft>, signal: AbortSignal): Promise<ModelDraft> {
+async function inTerminal(known: Partial<ModelDraft>, out: Output, signal: AbortSignal): Promise<ModelDraft> {
   const lines = createInterface({ input: process.stdin, output: process.stderr })
+  // Lines that come before they are asked for, as they do when answers are pasted, are kept.
+  const answers = lines[Symbol.asyncIterator]()
+  const ended = new SluiceError('SLUICE_CLI_ARGUMENTS', 'The questions were left before the model was complete', {
+    hint: 'Nothing was written. Options answer them too: sluice model new --help.',
+  })
+  const left = new Promise<never>((_, reject) => {
+    if (signal.aborted) reject(ended)
+    signal.addEventListener('abort', () => reject(ended), { once: true })
+  })
+  left.catch(() => undefined)
   const ask: Ask = async (question, initial = '') => {
-    const answer = await lines.question(`${question}${initial === '' ? '' : ` [${initial}]`}: `, { signal })
-    return answer.trim() === '' ? initial : answer.trim()
+    process.stderr.write(`${question}${initial === '' ? '' : ` [${initial}]`}: `)
+    const line = await Promise.race([answers.next(), left])
+    if (line.done === true) throw ended
+    const answer = line.value.trim()
+    return answer === '' ? initial : answer
   }
   try {
-    return await askForModel(
-      known,
+    return await askForModel(known, {
       ask,
-      protocols.map(({ name }) => name),
-    )
+      say: (words) => out.note(`  ${printable(words)}`),
+      protocols: protocols.map(({ name }) => name).filter((name) => BINDING_EXAMPLES[name] !== undefined),
+      check: async (draft) => {
+        try {
+          await checked(draft, modelYaml(draft))
+          return undefined
+        } catch (error) {
+          return toSluiceError(error).message
+        }
+      },
+    })
   } finally {
     lines.close()
   }
