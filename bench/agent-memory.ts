@@ -1,9 +1,16 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { createSocket } from 'node:dgram'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { DeviceApi } from '../api/client/device-api.ts'
+import { buildPrograms } from '../scripts/build.ts'
 import { AckingHub } from './far-side/agent-hub.ts'
 import { AgentProcess, bundleAgent } from './far-side/agent-process.ts'
+import { oneDeviceEach, PROTOCOLS } from './far-side/four-protocols.ts'
+import { startFarSide } from './far-side/process.ts'
+import { constantServer } from './far-side/tcp-constant.ts'
 import { type BenchOptions, type Figure, percentile, residentMiB } from './harness.ts'
 
 /** Neuron and KubeEdge, measured or published elsewhere on the same shape of work: see bench/README.md. */
@@ -67,11 +74,115 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
-  return figures
+  return [...figures, ...(await idle(quick))]
+}
+
+const IDLE_BUDGET_MIB = 70
+
+/**
+ * The agent as it is packed, joined, with one device of each protocol that is quiet: all four against none. What is
+ * loaded for a protocol is what its first device costs; one that no device uses is not loaded at all.
+ */
+async function idle(quick: boolean): Promise<readonly Figure[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'sluice-bench-'))
+  const root = fileURLToPath(new URL('..', import.meta.url))
+  const sets: readonly (readonly (typeof PROTOCOLS)[number][])[] = quick
+    ? [[], PROTOCOLS]
+    : [[], ...PROTOCOLS.map((name) => [name] as const), PROTOCOLS]
+  try {
+    await using server = await constantServer()
+    await using radio = await startFarSide(new URL('../hil/radio/radio-main.ts', import.meta.url), [
+      ...['C0:00:00:00:00:01', '1', '1000'],
+    ])
+    const adapter = (radio.ready['paths'] as readonly string[])[0]!
+    await buildPrograms(root, join(folder, 'dist'))
+    // What is not bundled, the bundle finds beside it, as in an installation.
+    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+    await writeFile(join(folder, 'package.json'), '{"type":"module"}')
+    const measured: { readonly names: string; readonly rss: number; readonly pss: number; readonly cpu: number }[] = []
+    for (const [index, names] of sets.entries()) {
+      await using hub = await AckingHub.open(join(folder, `pki-${index}`))
+      const dataDir = join(folder, `data-${index}`)
+      await mkdir(dataDir)
+      hub.admit(dataDir)
+      const objects = join(folder, `objects-${index}.json`)
+      const wires = { modbusPort: server.port, loraPort: await freeUdpPort(), adapter }
+      await writeFile(objects, JSON.stringify(oneDeviceEach(names, wires)))
+      const ports = names.includes('mqtt') ? ['--mqtt-port', '0'] : []
+      await using agent = await AgentProcess.start(join(folder, 'dist', 'agent.js'), [
+        ...['--data', dataDir, '--objects', objects, '--log-level', 'warn', ...ports],
+      ])
+      await linksUp(String(agent.ready['socket']), names, wires.loraPort)
+      await pause(quick ? 6000 : 20_000)
+      const cpuBefore = await cpuSeconds(agent.pid)
+      const sample: number[] = []
+      for (let second = 0; second < (quick ? 4 : 20); second++) {
+        await pause(1000)
+        sample.push(await residentMiB(agent.pid))
+      }
+      const cpu = ((await cpuSeconds(agent.pid)) - cpuBefore) / sample.length
+      const label = names.length === 0 ? 'no protocol' : names.join(', ')
+      measured.push({ names: label, rss: percentile(sample, 0.9), pss: await proportionalMiB(agent.pid), cpu })
+    }
+    return measured.flatMap(({ names, rss, pss, cpu }): Figure[] => {
+      const all = names === PROTOCOLS.join(', ')
+      const budget = all ? { budget: `<= ${IDLE_BUDGET_MIB} MiB` } : {}
+      return [
+        {
+          ...{ bench: 'agent-memory', figure: `resident memory, idle with ${names}`, value: rss, unit: 'MiB' },
+          ...budget,
+          ok: !all || rss <= IDLE_BUDGET_MIB,
+        },
+        { bench: 'agent-memory', figure: `proportional memory, idle with ${names}`, value: pss, unit: 'MiB', ok: true },
+        {
+          bench: 'agent-memory',
+          figure: `processor, idle with ${names}`,
+          value: cpu * 100,
+          unit: '% of a core',
+          ok: true,
+        },
+      ]
+    })
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** A forwarder that asks for what is to be sent: PULL_DATA (Semtech UDP, section 5.2). */
+const PULL_DATA = Buffer.from('02000102aa555a0000000101', 'hex')
+
+/** What did not load, or hears nothing, would cost less than it should. */
+async function linksUp(socket: string, names: readonly string[], loraPort: number): Promise<void> {
+  const api = new DeviceApi({ kind: 'socket', path: socket })
+  const deadline = AbortSignal.timeout(20_000)
+  const forwarder = createSocket('udp4')
+  try {
+    for (;;) {
+      forwarder.send(PULL_DATA, loraPort, '127.0.0.1')
+      const links = await api.links(deadline)
+      if (names.every((name) => links.some(({ protocol, state }) => protocol === name && state === 'up'))) return
+      await pause(100, undefined, { signal: deadline })
+    }
+  } finally {
+    forwarder.close()
+  }
+}
+
+/** Memory with shared pages counted by their share; a second agent on the machine costs this. */
+async function proportionalMiB(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8')
+  return Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? Number.NaN) / 1024
+}
+
+async function freeUdpPort(): Promise<number> {
+  const socket = createSocket('udp4')
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
+  const { port } = socket.address()
+  await new Promise<void>((resolve) => socket.close(() => resolve()))
+  return port
 }
 
 async function cpuSeconds(pid: number): Promise<number> {
-  const { readFile } = await import('node:fs/promises')
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / 100

@@ -74,6 +74,26 @@ describe('buildPrograms', () => {
     expect(await readdir(join(root, 'dist'))).toContain('agent.js')
   })
 
+  test('takes layout and comments out of what others wrote, keeps ours as it is, and uses the streams of Node', async () => {
+    await write({
+      ...project,
+      'node_modules/readable-stream/index.js': 'exports.Readable = class {}\n',
+      'node_modules/dependency/index.js': `const { Readable } = require('readable-stream')
+// ${'a remark of another house '.repeat(40)}
+exports.big = Readable === require('node:stream').Readable ? 'bundled' : ''
+`,
+      'agent/main.ts': `const { big } = await import('dependency')\nfunction ours() {\n  return big\n}\nconsole.log(ours())\n`,
+    })
+    await buildPrograms(root, join(root, 'dist'))
+    expect((await run(process.execPath, [join(root, 'dist/agent.js')])).stdout).toBe('bundled\n')
+    const names = (await readdir(join(root, 'dist'))).filter((name) => name.endsWith('.js'))
+    const texts = await Promise.all(names.map((name) => readFile(join(root, 'dist', name), 'utf8')))
+    const foreign = texts.filter((text) => text.includes('.Readable==='))
+    expect(foreign).toHaveLength(1)
+    expect(foreign[0]).not.toContain('a remark')
+    expect(await readFile(join(root, 'dist/agent.js'), 'utf8')).toContain('function ours() {\n')
+  })
+
   test('refuses to build without the command', async () => {
     await write({ 'package.json': '{"version": "1"}' })
     await expect(buildPrograms(root, join(root, 'dist'))).rejects.toMatchObject({ code: 'SLUICE_BUILD_FAILED' })
