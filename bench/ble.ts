@@ -1,7 +1,9 @@
 import { systemClock } from '../api/clock.ts'
 import type { DeviceModelSpec } from '../api/resources.ts'
 import { startPeripheral } from '../hil/radio/peripheral-process.ts'
+import { BluezTransport } from '../mappers/ble/bluez/transport-bluez.ts'
 import { createMapper } from '../mappers/ble/mapper.ts'
+import type { OpenTransport } from '../mappers/ble/radio.ts'
 import type { DeviceBinding, GatewayHost, Reading } from '../mappers/sdk/mapper.ts'
 import { startFarSide } from './far-side/process.ts'
 import type { BenchOptions, Figure } from './harness.ts'
@@ -10,25 +12,45 @@ const bench = 'ble'
 const PERIPHERALS = 3
 const ADVERTISERS = 200
 const radioMain = new URL('../hil/radio/radio-main.ts', import.meta.url)
+const busMain = new URL('../hil/radio/bus-advertisers.ts', import.meta.url)
 
 /**
  * The mapper and noble in this process; the virtual radio in another; each bleno peripheral in its own. Advertisements:
  * 200 devices send BTHome once a second, and each is a twin. Notifications: 20 bytes each, counted as readings.
  */
 export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
-  return [await advertisements(quick ? 8000 : 30_000), ...(await notifications(quick ? 10_000 : 40_000))]
+  const durationMs = quick ? 8000 : 30_000
+  return [await overHci(durationMs), await overBluez(durationMs), ...(await notifications(quick ? 10_000 : 40_000))]
 }
 
-async function advertisements(durationMs: number): Promise<Figure> {
+/** Over HCI as a controller tells of them. */
+async function overHci(durationMs: number): Promise<Figure> {
   await using radio = await startFarSide(radioMain, ['C0:00:00:00:00:01', String(ADVERTISERS), '1000'])
-  const adapter = pathsOf(radio.ready)[0]!
+  return await advertisements('over HCI', pathsOf(radio.ready)[0]!, undefined, durationMs)
+}
+
+/** Over a real system bus as BlueZ tells of them: one signal each. */
+async function overBluez(durationMs: number): Promise<Figure> {
+  await using bus = await startFarSide(busMain, [String(ADVERTISERS), '1000'])
+  const busPath = String(bus.ready['busPath'])
+  const open: OpenTransport = async (_, host) => new BluezTransport('hci0', host.clock, busPath)
+  return await advertisements('through BlueZ', 'bluez:hci0', open, durationMs)
+}
+
+async function advertisements(
+  way: string,
+  adapter: string,
+  open: OpenTransport | undefined,
+  durationMs: number,
+): Promise<Figure> {
   let readings = 0
   const devices = new Set<string>()
   await using mapper = createMapper(
     hostOf((batch) => {
-      readings += batch.length
+      readings += batch.filter(({ quality }) => quality === 'good').length
       for (const { device } of batch) devices.add(device)
     }),
+    open,
   )
   const properties: DeviceModelSpec['properties'] = [
     { name: 'temperature', type: 'float', ble: { advert: 'bthome', field: 'temperature' } },
@@ -53,7 +75,7 @@ async function advertisements(durationMs: number): Promise<Figure> {
   const rate = Math.round(readings / properties.length / (elapsedMs / 1000))
   return {
     bench,
-    figure: `processor for ${ADVERTISERS} advertisers a second (${rate}/s decoded into ${properties.length} twins each)`,
+    figure: `processor for ${ADVERTISERS} advertisers a second ${way} (${rate}/s decoded into ${properties.length} twins each)`,
     value: share,
     unit: '%',
     budget: '<= 2 %',

@@ -37,7 +37,13 @@ export interface MockBluez extends AsyncDisposable {
   kill(what: 'bluez' | 'bus'): Promise<void>
 }
 
-export async function startMockBluez(): Promise<MockBluez> {
+/** A real dbus-daemon on a socket of its own, with nobody on it. */
+export interface Bus extends AsyncDisposable {
+  readonly busPath: string
+  kill(): Promise<void>
+}
+
+export async function startBus(): Promise<Bus> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-bus-'))
   const busPath = join(folder, 'bus')
   const config = join(folder, 'bus.conf')
@@ -46,16 +52,28 @@ export async function startMockBluez(): Promise<MockBluez> {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   await line(bus)
+  return {
+    busPath,
+    kill: () => end(bus, 'SIGKILL'),
+    async [Symbol.asyncDispose]() {
+      await end(bus, 'SIGTERM')
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+export async function startMockBluez(): Promise<MockBluez> {
+  const bus = await startBus()
+  const { busPath } = bus
   const env = { ...process.env, DBUS_SYSTEM_BUS_ADDRESS: `unix:path=${busPath}`, PYTHONUNBUFFERED: '1' }
   const bluez = spawn(PYTHON, ['-c', MOCK], { stdio: ['pipe', 'pipe', 'inherit'], env })
   await line(bluez)
   return {
     busPath,
-    kill: (what) => end(what === 'bus' ? bus : bluez, 'SIGKILL'),
+    kill: (what) => (what === 'bus' ? bus.kill() : end(bluez, 'SIGKILL')),
     async [Symbol.asyncDispose]() {
       await end(bluez, 'SIGKILL')
-      await end(bus, 'SIGTERM')
-      await rm(folder, { recursive: true, force: true })
+      await bus[Symbol.asyncDispose]()
     },
   }
 }

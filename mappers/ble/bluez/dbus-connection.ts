@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net'
-import type { Clock } from '../../../api/clock.ts'
+import type { Clock, Timer } from '../../../api/clock.ts'
 import { SluiceError } from '../../../api/errors.ts'
 import { type Patience, withDeadline } from '../guard.ts'
 import { type DbusMessage, KIND, messageBytes, readMessage, writeMessage } from './dbus-message.ts'
@@ -7,8 +7,16 @@ import type { DbusValue } from './dbus-values.ts'
 
 const DEFAULT_SOCKET = '/run/dbus/system_bus_socket'
 const BUS = 'org.freedesktop.DBus'
+const DO_NOT_QUEUE = 4
+const PRIMARY_OWNER = 1
 /** A bus that answers the greeting with more than this is none. */
 const MAX_GREETING_BYTES = 4096
+/**
+ * Where nobody waits for an answer, waking up for each signal costs more than decoding it: reads then pause this long.
+ * A thousand advertisements a second are 25 kB in that time; the system's buffer holds 200.
+ */
+const CALM_MS = 80
+const READ_BYTES = 65_536
 /** So much may wait to be written to a bus that does not read. */
 const MAX_UNSENT_BYTES = 1024 * 1024
 
@@ -55,19 +63,24 @@ export class DbusConnection implements AsyncDisposable {
   #serial = 0
   #over = false
   #onSignal: (message: DbusMessage) => void = () => undefined
+  #isCalm: () => boolean = () => false
+  #pause: Timer | undefined
 
-  private constructor(socket: Socket, clock: Clock) {
-    this.#socket = socket
+  private constructor(path: string, clock: Clock) {
     this.#clock = clock
+    // A stream that is paused is filled on; only with a buffer of our own the socket is really left alone.
+    const buffer = Buffer.alloc(READ_BYTES)
+    const callback = (bytes: number) => this.#data(buffer.subarray(0, bytes))
+    const socket = connect({ path, onread: { buffer, callback } })
+    this.#socket = socket
     this.#ready?.promise.catch(() => undefined)
-    socket.on('data', (chunk) => this.#data(chunk))
     socket.on('error', (error) => this.#end(error.message))
     socket.on('close', () => this.#end('the bus closed the connection'))
   }
 
   /** @throws SluiceError `SLUICE_BLE_RADIO` when there is no bus, `SLUICE_BLE_TIMEOUT`, `SLUICE_BLE_CANCELLED`. */
   static async open(path: string, clock: Clock, patience: Patience): Promise<DbusConnection> {
-    const connection = new DbusConnection(connect({ path }), clock)
+    const connection = new DbusConnection(path, clock)
     const uid = Buffer.from(String(process.getuid?.() ?? 0)).toString('hex')
     connection.#socket.write(`\0AUTH EXTERNAL ${uid}\r\n`)
     try {
@@ -97,6 +110,11 @@ export class DbusConnection implements AsyncDisposable {
     this.#onSignal = listener
   }
 
+  /** Signals may come a little later, many at once, while `isCalm` and no call waits for its answer. */
+  rest(isCalm: () => boolean): void {
+    this.#isCalm = isCalm
+  }
+
   /** Answers calls to `path`; everything else is answered as unknown. */
   serve(path: string, serve: Serve): void {
     this.#served.set(path, serve)
@@ -109,6 +127,7 @@ export class DbusConnection implements AsyncDisposable {
       serial = this.#nextSerial()
       const answer = Promise.withResolvers<readonly DbusValue[]>()
       this.#pending.set(serial, answer)
+      this.#hurry()
       this.#send({ kind: KIND.call, serial, body: [], ...call })
       return answer.promise
     }
@@ -141,6 +160,13 @@ export class DbusConnection implements AsyncDisposable {
     return String(owner)
   }
 
+  /** Takes a well-known name, as a service does. @throws DbusRefusal, and `SLUICE_BLE_RADIO` when somebody else has it. */
+  async requestName(name: string, patience: Patience): Promise<void> {
+    const call = { destination: BUS, path: '/org/freedesktop/DBus', interface: BUS, member: 'RequestName' }
+    const [answer] = await this.call({ ...call, signature: 'su', body: [name, DO_NOT_QUEUE] }, patience)
+    if (answer !== PRIMARY_OWNER) throw gone(`somebody else is ${name}`)
+  }
+
   /** Waits for something that happens on the bus, by this connection's clock. */
   within<T>(patience: Patience, what: string, start: () => Promise<T>): Promise<T> {
     return withDeadline(this.#clock, patience, what, start)
@@ -161,15 +187,31 @@ export class DbusConnection implements AsyncDisposable {
     this.#socket.write(writeMessage(message))
   }
 
-  #data(chunk: Buffer): void {
+  /** Returns false when the next bytes can wait. `chunk` is read into again afterwards. */
+  #data(chunk: Buffer): boolean {
     try {
       let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
       if (this.#ready !== undefined) bytes = this.#greeted(bytes)
       if (this.#ready === undefined) bytes = this.#messages(bytes)
-      this.#rest = bytes
+      this.#rest = Buffer.from(bytes)
+      return !this.#doze()
     } catch (thrown) {
       this.#end(thrown instanceof Error ? thrown.message : String(thrown))
+      return false
     }
+  }
+
+  #doze(): boolean {
+    if (this.#over || this.#pending.size > 0 || !this.#isCalm()) return false
+    this.#pause ??= this.#clock.after(CALM_MS, () => this.#hurry(), true)
+    return true
+  }
+
+  #hurry(): void {
+    if (this.#pause === undefined) return
+    this.#pause.cancel()
+    this.#pause = undefined
+    this.#socket.resume()
   }
 
   #greeted(bytes: Buffer): Buffer {
@@ -220,6 +262,7 @@ export class DbusConnection implements AsyncDisposable {
   #end(reason: string): void {
     if (this.#over) return
     this.#over = true
+    this.#pause?.cancel()
     this.#ready?.reject(new Error(reason))
     for (const answer of this.#pending.values()) answer.reject(gone(reason))
     this.#pending.clear()

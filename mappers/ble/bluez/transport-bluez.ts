@@ -62,6 +62,7 @@ export class BluezTransport implements BleTransport {
       )
     }
     this.#up = true
+    bus.rest(() => this.#links.size === 0)
     void bus.closed.then((reason) => this.#gone(`the system bus is gone (${reason})`))
   }
 
