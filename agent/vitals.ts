@@ -137,10 +137,10 @@ export class Vitals implements Disposable {
 
   #sample(): void {
     this.radio.sample()
-    const thermal = this.#options.energy()?.thermal
-    const throttled = thermal?.reasons?.join(', ')
+    const energy = this.#options.energy()
+    const throttled = energy?.thermal?.reasons?.join(', ')
     const why: Partial<Record<NodeCondition, string>> = throttled === undefined ? {} : { Throttled: throttled }
-    this.policy.take(this.facts(), why)
+    this.policy.take(policyFacts(energy, this.radio.way, this.#options.link()), why)
     this.#timer = this.#options.clock.after(SAMPLE_MS, () => this.#sample(), true)
   }
 }

@@ -45,9 +45,13 @@ export class Exposition {
 }
 
 function labelText(labels: Labels): string {
-  const entries = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`)
-  return entries.length === 0 ? '' : `{${entries.join(',')}}`
+  let text = ''
+  for (const name in labels) text += `${text === '' ? '{' : ','}${name}="${escapeLabel(labels[name]!)}"`
+  return text === '' ? '' : `${text}}`
 }
 
+/** Most values need none of it, and a page has thousands. */
+const NEEDS_ESCAPE = /[\\"\n]/
+
 const escapeLabel = (value: string): string =>
-  value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
+  NEEDS_ESCAPE.test(value) ? value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n') : value

@@ -1,4 +1,5 @@
 import type { Clock } from '../../api/clock.ts'
+import type { BrokerStats } from '../broker/gateway-broker.ts'
 import type { AgentCore } from '../core.ts'
 import type { LinkStatus } from '../link/status.ts'
 import { deviceState } from '../twin/views.ts'
@@ -13,6 +14,8 @@ export interface MetricsOptions {
   readonly startedMonotonicMs: number
   readonly link: () => LinkStatus | undefined
   readonly subscribers: () => number
+  /** The MQTT broker, while it runs. */
+  readonly broker?: () => BrokerStats | undefined
   readonly vitals?: () => VitalMetrics
 }
 
@@ -102,6 +105,7 @@ export function metricsPage(options: MetricsOptions): string {
       ),
     )
   if (options.vitals !== undefined) addVitals(page, options.vitals())
+  addBroker(page, options.broker?.())
   const link = options.link()
   if (link === undefined) return page.toString()
   return page
@@ -113,6 +117,21 @@ export function metricsPage(options: MetricsOptions): string {
     .counter('sluice_link_sent_bytes_total', 'Bytes of frames sent.', link.sentBytes)
     .counter('sluice_link_acked_batches_total', 'Batches the hub acknowledged.', link.ackedBatches)
     .toString()
+}
+
+function addBroker(page: Exposition, stats: BrokerStats | undefined): void {
+  if (stats === undefined) return
+  page
+    .gauge('sluice_broker_clients', 'Connections to the MQTT broker.', stats.clients)
+    .gauge('sluice_broker_subscriptions', 'Subscriptions at the MQTT broker.', stats.subscriptions)
+    .gauge('sluice_broker_retained_messages', 'Retained messages the MQTT broker keeps.', stats.retained)
+    .counter('sluice_broker_received_messages_total', 'Messages that clients published.', stats.received)
+    .counter('sluice_broker_sent_messages_total', 'Messages handed to clients.', stats.sent)
+    .counter(
+      'sluice_broker_dropped_total',
+      'Messages dropped and connections refused, by reason.',
+      Object.entries(stats.dropped).map(([reason, n]) => [{ reason }, n] as const),
+    )
 }
 
 const labelsOf = ({ link, protocol }: { link: string; protocol: string }) => ({ link, protocol })
