@@ -12,7 +12,7 @@ import type { BenchOptions, Figure } from './harness.ts'
 const bench = 'energy'
 const PODS = 30
 const execute = promisify(execFile)
-const energyMain = fileURLToPath(new URL('../agent/energy/energy.ts', import.meta.url))
+const parts = fileURLToPath(new URL('far-side/energy-parts.ts', import.meta.url))
 const samplerMain = fileURLToPath(new URL('far-side/energy-sampler.ts', import.meta.url))
 
 interface SamplerCost {
@@ -40,7 +40,7 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
     const seconds = quick ? 10 : 60
     const bundle = join(root, 'energy.mjs')
     await build({
-      entryPoints: [energyMain],
+      entryPoints: [parts],
       bundle: true,
       platform: 'node',
       format: 'esm',

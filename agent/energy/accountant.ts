@@ -5,9 +5,14 @@ import type { LedgerStep } from './ledger.ts'
 import type { PowerModel } from './model.ts'
 import { PodNetwork } from './pod-network.ts'
 import type { AttributionSnapshot, MapperFigure, PartFigure, PodFigure, ZoneShare } from './snapshot.ts'
-import type { Activity, MeterReading, Roots, Sample } from './source.ts'
+import type { Roots, Sample } from './source.ts'
 
 const SCAN_MS = 10_000
+/**
+ * Energy is counted every second, and divided this often, as Kepler does it: what groups did is in counters, so nothing
+ * is missed, and reading two files a pod every second would cost more than all sensors together.
+ */
+const STRETCH_S = 5
 /** Devices' loads are totals that move slowly; ten thousand of them are not added up every second. */
 const LOADS_MS = 10_000
 const MAX_TERMINATED = 100
@@ -73,6 +78,7 @@ export class Accountant implements Disposable {
   #ownPath: string | undefined
   #policy: 'system' | 'share' = 'system'
   #step: LedgerStep | undefined
+  #stretch = new Stretch()
 
   constructor(options: AccountantOptions) {
     this.#options = options
@@ -80,7 +86,10 @@ export class Accountant implements Disposable {
     this.#network = new PodNetwork(options.roots)
   }
 
-  /** Books one sample. `step` is undefined where the energy is not known: then nobody gets any. Returns the agent's. */
+  /**
+   * Takes one sample; every five seconds divides what came together. `step` is undefined where the energy is not known:
+   * then nobody gets any. Returns what the agent itself took, where something was divided.
+   */
   add(
     sample: Sample,
     step: LedgerStep | undefined,
@@ -88,53 +97,64 @@ export class Accountant implements Disposable {
     model: PowerModel,
     policy: 'system' | 'share',
   ): number {
+    this.#policy = policy
     const { monotonicMs, elapsedS } = sample.time
+    if (step === undefined || elapsedS <= 0) {
+      const joules = this.#stretch.elapsedS > 0 ? this.#divide(monotonicMs, model) : 0
+      // What was done in a time of unknown energy is nobody's share of the next.
+      this.#look(monotonicMs)
+      this.#agentCpu()
+      return joules
+    }
+    this.#step = step
+    this.#stretch.add(sample, step.joules, Math.min(step.joules, idleWatts * elapsedS))
+    return this.#stretch.elapsedS >= STRETCH_S ? this.#divide(monotonicMs, model) : 0
+  }
+
+  #look(monotonicMs: number): GroupUse[] {
     if (monotonicMs - this.#scanMs >= SCAN_MS) {
       this.#scanMs = monotonicMs
       this.#cgroups.discover()
       this.#ownPath = this.#cgroups.ownPath(this.#options.roots.procRoot)
     }
-    const groups = this.#cgroups.read(monotonicMs)
-    const agentCpuS = this.#agentCpu()
+    return this.#cgroups.read(monotonicMs)
+  }
+
+  #divide(monotonicMs: number, model: PowerModel): number {
+    const { wholeJ, idleJ, memoryJ, elapsedS, machine, zones } = this.#stretch
+    this.#stretch = new Stretch()
+    const groups = this.#look(monotonicMs)
     const weights = weightsOf(model)
     this.#lookAtDevices(monotonicMs, weights)
-    this.#policy = policy
-    this.#step = step
-    if (step === undefined || elapsedS <= 0) return 0
     const rates = this.#network.rates(
       groups.filter(({ kind }) => kind === 'pod'),
       this.#cgroups.roots,
       monotonicMs,
     )
-    const memoryJ = sample.meters
-      .filter(({ covers }) => covers === 'memory')
-      .reduce((sum, m) => sum + (m.joules ?? 0), 0)
-    const agent: Use = { cpuS: agentCpuS, memoryBytes: process.memoryUsage.rss() }
+    const agent: Use = { cpuS: this.#agentCpu(), memoryBytes: process.memoryUsage.rss() }
     const parts = attribute({
-      wholeJ: step.joules,
-      idleJ: Math.min(step.joules, idleWatts * elapsedS),
+      wholeJ,
+      idleJ,
       memoryJ,
-      policy,
-      machine: machineUse(sample.activity),
+      policy: this.#policy,
+      machine,
       consumers: this.#consumers(groups, rates, agent, elapsedS),
       agent,
       devices: [scale(this.#devicesPerS, elapsedS)],
       weights,
     })
-    book(this.#whole, step.joules, elapsedS)
+    book(this.#whole, wholeJ, elapsedS)
     book(this.#idle, parts.idleJ, elapsedS)
     book(this.#rest, parts.restJ, elapsedS)
     book(this.#agent, parts.agentJ, elapsedS)
     book(this.#own, parts.ownJ, elapsedS)
     for (const device of this.#devices.values()) book(device, parts.devicesJ[0]! * device.fraction, elapsedS)
-    const cpuS = sample.activity?.busyCpuS ?? 0
-    const zones = activeZones(sample.meters, sample.activity)
     const seen = new Set<string>()
     for (const group of groups) {
       seen.add(group.path)
       const joules = parts.consumersJ.get(group.path) ?? 0
       if (group.kind === 'slice') book(entryOf(this.#slices, group.path, running), joules, elapsedS)
-      else this.#bookPod(group, joules, elapsedS, cpuS, zones)
+      else this.#bookPod(group, joules, elapsedS, machine.cpuS, zones)
     }
     this.#terminate(seen)
     return parts.agentJ
@@ -290,24 +310,32 @@ export class Accountant implements Disposable {
   }
 }
 
-/** Of each RAPL zone, what was spent at work: by the processors' share of busy time, as Kepler has it. */
-export function activeZones(meters: readonly MeterReading[], activity: Activity | undefined): Map<string, number> {
-  const zones = new Map<string, number>()
-  const usage =
-    activity === undefined || activity.totalCpuS <= 0 ? 0 : Math.min(1, activity.busyCpuS / activity.totalCpuS)
-  for (const { zone, joules } of meters) {
-    if (zone !== undefined && joules !== undefined) zones.set(zone, (zones.get(zone) ?? 0) + joules * usage)
+/** What came together since energy was divided last. */
+class Stretch {
+  wholeJ = 0
+  idleJ = 0
+  memoryJ = 0
+  elapsedS = 0
+  readonly machine = { cpuS: 0, networkBytes: 0, storageBytes: 0 }
+  /** Of each RAPL zone, what was spent at work: by the processors' share of busy time, as Kepler has it. */
+  readonly zones = new Map<string, number>()
+
+  add({ time, meters, activity }: Sample, joules: number, idleJ: number): void {
+    this.wholeJ += joules
+    this.idleJ += idleJ
+    this.elapsedS += time.elapsedS
+    this.machine.cpuS += activity?.busyCpuS ?? 0
+    this.machine.networkBytes += activity?.networkBytes ?? 0
+    this.machine.storageBytes += activity?.storageBytes ?? 0
+    const usage =
+      activity === undefined || activity.totalCpuS <= 0 ? 0 : Math.min(1, activity.busyCpuS / activity.totalCpuS)
+    for (const { zone, covers, joules: counted } of meters) {
+      if (counted === undefined) continue
+      if (covers === 'memory') this.memoryJ += counted
+      if (zone !== undefined) this.zones.set(zone, (this.zones.get(zone) ?? 0) + counted * usage)
+    }
   }
-  return zones
 }
-
-const grown = (now: number, before: number | undefined): number => Math.max(0, now - (before ?? 0))
-
-const scale = (use: DeviceUse, factor: number): DeviceUse => ({
-  busyS: use.busyS * factor,
-  reads: use.reads * factor,
-  airtimeS: use.airtimeS * factor,
-})
 
 const running = (): Running => ({ joules: 0, watts: 0 })
 
@@ -327,11 +355,13 @@ function entryOf<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 
 const figure = (name: string, { watts, joules }: Running): PartFigure => ({ name, watts, joules })
 
-function machineUse(activity: Activity | undefined): Use {
-  if (activity === undefined) return { cpuS: 0 }
-  const { busyCpuS, networkBytes = 0, storageBytes = 0 } = activity
-  return { cpuS: busyCpuS, networkBytes, storageBytes }
-}
+const grown = (now: number, before: number | undefined): number => Math.max(0, now - (before ?? 0))
+
+const scale = (use: DeviceUse, factor: number): DeviceUse => ({
+  busyS: use.busyS * factor,
+  reads: use.reads * factor,
+  airtimeS: use.airtimeS * factor,
+})
 
 function weightsOf(model: PowerModel): Weights {
   return {

@@ -1,4 +1,4 @@
-import { readlinkSync } from 'node:fs'
+import { existsSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import type { GroupUse } from './cgroups.ts'
 import { textOf } from './folder.ts'
@@ -47,7 +47,8 @@ export class PodNetwork {
     const folders = ['', ...ids, ...ids.flatMap((id) => [`cri-containerd-${id}.scope`, `crio-${id}.scope`])]
     for (const root of cgroupRoots) {
       for (const folder of folders) {
-        const pid = textOf(join(root, path, folder, 'cgroup.procs'))?.split('\n')[0]
+        const file = join(root, path, folder, 'cgroup.procs')
+        const pid = existsSync(file) ? textOf(file)?.split('\n')[0] : undefined
         if (pid === undefined) continue
         const namespace = namespaceOf(this.#roots.procRoot, pid)
         if (namespace === undefined || namespace === host) return undefined

@@ -1,7 +1,7 @@
 import { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import type * as Sampled from '../../agent/energy/energy.ts'
 import { systemClock } from '../../api/clock.ts'
+import type * as Parts from './energy-parts.ts'
 
 /**
  * A process that only samples: `energy-sampler.ts BUNDLE ROOT SECONDS`. Prints what it cost as one JSON line. The memory is
@@ -27,7 +27,7 @@ await pause(500)
 collect()
 const beforeKiB = residentKiB()
 
-const { openEnergy }: typeof Sampled = await import(bundle)
+const { openEnergy, Alerts, Radio, policyFacts }: typeof Parts = await import(bundle)
 const kept = new Map<string, string>()
 let samples = 0
 const energy = openEnergy({
