@@ -2,9 +2,10 @@ import { type Bleno, type Characteristic, withBindings } from '@stoprocent/bleno
 
 /**
  * A peripheral run by bleno, in its own process: `fork(this, [port])`. It has a thermometer (181A/2A6E: read, notify), a
- * battery (180F/2A19), a setpoint that can be written (FFF1), and a stream of notifications (FFF2).
+ * battery (180F/2A19), a setpoint that can be written (FFF1), a stream of notifications (FFF2), and the
+ * pressure and temperature of an ST board, which it indicates (00140000-0001-11e1-ac36-0002a5d5c51b).
  *
- * It takes `{temperature: n}`, `{stream: count, bytes}`, `{hang: true}` (a process that stops answering) and
+ * It takes `{temperature: n}`, `{stream: count, bytes}`, `{board: hex}` (what the board says) and
  * says `{ready}`, `{wrote: hex, withoutResponse}`, `{streamed: count}`, `{subscribed: uuid}`.
  */
 const RESULT_SUCCESS = 0
@@ -20,6 +21,7 @@ const bleno: Bleno = withBindings('hci', {
 let temperature = 2150
 let setpoint = Buffer.from([20])
 let tellTemperature: ((data: Buffer) => void) | undefined
+let tellBoard: ((data: Buffer) => void) | undefined
 let tellStream: ((data: Buffer) => void) | undefined
 
 const say = (message: Record<string, unknown>) => void process.send?.(message)
@@ -64,6 +66,15 @@ const stream = make({
   },
 })
 
+const board = make({
+  uuid: '00140000000111e1ac360002a5d5c51b',
+  properties: ['indicate'],
+  onSubscribe: (_, _size, tell) => {
+    tellBoard = tell
+    say({ subscribed: '00140000000111e1ac360002a5d5c51b' })
+  },
+})
+
 function flood(count: number, bytes: number): void {
   let sent = 0
   const burst = () => {
@@ -85,6 +96,7 @@ process.on('message', (message: unknown) => {
     temperature = number('temperature')
     tellTemperature?.(int16(temperature))
   }
+  if ('board' in message) tellBoard?.(Buffer.from(String(Reflect.get(message, 'board')), 'hex'))
   if ('stream' in message) flood(number('stream'), number('bytes'))
 })
 process.on('disconnect', () => process.exit(0))
@@ -92,12 +104,14 @@ process.on('disconnect', () => process.exit(0))
 bleno.on('disconnect', () => {
   tellTemperature = undefined
   tellStream = undefined
+  tellBoard = undefined
 })
 await bleno.waitForPoweredOnAsync()
 await bleno.setServicesAsync([
   new bleno.PrimaryService({ uuid: '181a', characteristics: [thermometer] }),
   new bleno.PrimaryService({ uuid: '180f', characteristics: [battery] }),
   new bleno.PrimaryService({ uuid: 'fff0', characteristics: [writable, stream] }),
+  new bleno.PrimaryService({ uuid: '0000000000011e19ab40002a5d5c51b0', characteristics: [board] }),
 ])
 await bleno.startAdvertisingAsync(name, ['181a'])
 say({ ready: true })

@@ -1,5 +1,8 @@
+import { readFile } from 'node:fs/promises'
 import { afterEach, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { systemClock } from '../../api/clock.ts'
+import type { DeviceModelSpec } from '../../api/resources.ts'
 import { type PeripheralProcess, startPeripheral } from '../../hil/radio/peripheral-process.ts'
 import { type VirtualRadio, virtualRadio } from '../../hil/radio/virtual-radio.ts'
 import { createMapper } from './mapper.ts'
@@ -103,6 +106,22 @@ describe('noble on the virtual radio', { timeout: 30_000 }, () => {
     expect(await process.said((message) => 'wrote' in message)).toMatchObject({ wrote: '17', withoutResponse: false })
     expect(mapper.explain('ns/room')?.notes.join()).toContain('connected, MTU 256')
     expect(mapper.links()[0]).toMatchObject({ protocol: 'ble', state: 'up', devices: 1 })
+  })
+
+  it('takes indications: the ST board of the catalogue, as its model says', async () => {
+    const { radio, host, adapter } = setUp()
+    const { process } = await peripheral(radio)
+    const file = new URL('../../devicemodels/st/stwin-box.yaml', import.meta.url)
+    const { spec }: { spec: DeviceModelSpec } = parse(await readFile(file, 'utf8'))
+    const [first] = spec.properties
+    expect(first?.['ble']).toMatchObject({ notify: true })
+    start(host).configure([device('ns/board', PERIPHERAL, spec.properties, { address: { adapter } })])
+    await process.said(({ subscribed }) => subscribed === '00140000000111e1ac360002a5d5c51b')
+    // Timestamp, 1013.25 hPa in hundredths, 21.7 degrees in tenths, each lowest byte first.
+    process.tell({ board: '0100' + 'cd8b0100' + 'd900' })
+    await host.until(() => host.values('temperature').length > 0)
+    expect(host.values('temperature')).toEqual([21.7])
+    expect(host.values('pressure')).toEqual([1013.25])
   })
 
   it('notices that a peer died, leaves the others alone, and takes it back', async () => {
