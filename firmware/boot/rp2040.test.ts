@@ -1,0 +1,135 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { PowerCut } from '../../hil/boards/rp2040-chip.ts'
+import { lacks } from '../../hil/boards/test-boards.test-helper.ts'
+import { parseImage } from '../tools/image.ts'
+import { Rp2040Lab } from './rp2040-lab.test-helper.ts'
+
+/** Every operation with SLUICE_SWEEP=all; otherwise some of each phase: each boot costs half a second of emulation. */
+const STEP = process.env['SLUICE_SWEEP'] === 'all' ? 1 : 17
+
+describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () => {
+  const lab = new Rp2040Lab()
+  let folder = ''
+  let first: Uint8Array = new Uint8Array()
+  let second: Uint8Array = new Uint8Array()
+  let third: Uint8Array = new Uint8Array()
+  let empty: Uint8Array = new Uint8Array()
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'sluice-boot-'))
+    await lab.bootloader(join(folder, 'boot'))
+    empty = lab.snapshot()
+    first = await lab.image(folder, 0, 1, 1)
+    second = await lab.image(folder, 1, 2, 2)
+    third = await lab.image(folder, 1, 3, 2, true)
+  }, 120_000)
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  const factory = () => {
+    lab.cutAt(0)
+    lab.restore(empty)
+    lab.put(0, first)
+    lab.powerOn()
+  }
+
+  it('updates over Modbus function 0x41, tries, confirms, and stays', async () => {
+    factory()
+    expect(lab.running()).toEqual({ minor: 1, slot: 0, mark: 0, attempts: 0 })
+    await lab.tunnel().upload(second)
+    // Polling goes on between two parts of an upload.
+    expect(lab.running()).toMatchObject({ minor: 1 })
+    await lab.tunnel().test(parseImage(second).digest)
+    await lab.tunnel().reset()
+    lab.chip.run(300_000)
+    expect(lab.running()).toEqual({ minor: 2, slot: 1, mark: 1, attempts: 1 })
+    expect((await lab.tunnel().confirm())[1]).toMatchObject({ confirmed: true, active: true })
+    expect((await lab.tunnel().plate()).securityCounter).toBe(2)
+    lab.powerOn()
+    expect(lab.running()).toEqual({ minor: 2, slot: 1, mark: 2, attempts: 1 })
+  }, 120_000)
+
+  it('starts an image that hangs three times, and then the one before it', async () => {
+    factory()
+    expect(lab.running()).toMatchObject({ minor: 1 })
+    await lab.tunnel().upload(third)
+    await lab.tunnel().test(parseImage(third).digest)
+    const before = lab.chip.resets
+    await lab.tunnel().reset()
+    // Three trials end by the watchdog that the bootloader left running, 8 s each; somebody may step in after the third.
+    expect(lab.running(45_000_000)).toMatchObject({ minor: 1, slot: 0 })
+    expect(lab.chip.resets - before).toBe(4)
+    expect((await lab.tunnel().images())[1]).toMatchObject({ refusal: 'exhausted', attempts: 3 })
+  }, 240_000)
+
+  it('is brought to life without any image over its console', async () => {
+    lab.cutAt(0)
+    lab.restore(empty)
+    lab.powerOn()
+    lab.chip.run(200_000)
+    const client = lab.console()
+    expect(await client.plate()).toMatchObject({ board: 'rp2040', recovery: true, running: undefined })
+    await client.upload(first)
+    await client.test(parseImage(first).digest)
+    lab.powerOn()
+    expect(lab.running()).toMatchObject({ minor: 1, slot: 0, attempts: 1 })
+  }, 120_000)
+
+  it('leaves another key, a changed byte and a wrong slot alone, and waits for help', () => {
+    const damaged = Uint8Array.from(first)
+    damaged[900] = (damaged[900] ?? 0) ^ 1
+    for (const [slot, image] of [
+      [0, damaged],
+      [0, second],
+    ] as const) {
+      lab.cutAt(0)
+      lab.restore(empty)
+      lab.put(slot, image)
+      lab.powerOn()
+      expect(lab.running(600_000)).toBeUndefined()
+    }
+  }, 120_000)
+
+  it('starts a whole image after a power cut at any flash operation, and the update ends well', async () => {
+    factory()
+    expect(lab.running()).toMatchObject({ minor: 1 })
+    const install = async () => {
+      for (let round = 0; round < 6; round++) {
+        const now = lab.running(6_000_000)
+        if (now === undefined) throw new Error('the board does not come up')
+        if (now.minor === 2 && (await lab.tunnel().images())[1]?.confirmed === true) return
+        if (now.minor === 2) {
+          await lab.tunnel().confirm()
+          lab.powerOn()
+          continue
+        }
+        await lab.tunnel().upload(second)
+        await lab.tunnel().test(parseImage(second).digest)
+        lab.powerOn()
+      }
+      throw new Error('the update does not end')
+    }
+    lab.cutAt(0)
+    await install()
+    const operations = lab.operations
+    expect(operations).toBeGreaterThan(100)
+    let cuts = 0
+    for (let cut = 1; cut <= operations; cut += cut > operations - 6 ? 1 : STEP) {
+      factory()
+      lab.cutAt(cut)
+      try {
+        await install()
+        throw new Error(`no operation ${cut}`)
+      } catch (error) {
+        if (!(error instanceof PowerCut)) throw error
+        cuts++
+      }
+      lab.powerOn()
+      await install().catch((error: unknown) => {
+        throw new Error(`after a cut at operation ${cut} of ${operations}: ${String(error)}`)
+      })
+    }
+    expect(cuts).toBeGreaterThan(8)
+  }, 1_800_000)
+})

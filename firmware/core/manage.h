@@ -1,0 +1,20 @@
+/**
+ * Management of a running application: SMP through Modbus function 0x41 on the lines that serve its registers. Put
+ * `sl_manage_user` and `sl_boot_word` into sl_app, call `sl_manage_start` in its setup and `sl_manage_loop` in its loop.
+ */
+#ifndef SL_MANAGE_H
+#define SL_MANAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** `model_hash`: 8 bytes of the running firmware. */
+void sl_manage_start(const uint8_t *model_hash);
+
+/** An `sl_user_function`: serves one part of a management packet. */
+size_t sl_manage_user(const uint8_t *in, size_t size, uint8_t *out, size_t room);
+
+/** Resets some time after it was asked to, so that the answer leaves; tells the bootloader that this image runs well. */
+void sl_manage_loop(void);
+
+#endif

@@ -1,0 +1,16 @@
+/** Parts of firmware/core that an application needs to be updated over its Modbus line (core/manage.h). */
+export const MANAGED_MODULES: readonly string[] = [
+  'boot-note',
+  'cbor',
+  'crc32',
+  'image',
+  'manage',
+  'marks',
+  'security-counter',
+  'sha256',
+  'slots',
+  'smp',
+  'smp-image',
+  'smp-tunnel',
+  'upload',
+]
