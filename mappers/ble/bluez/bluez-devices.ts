@@ -35,15 +35,6 @@ export class BluezDevices {
     return this.#known.size
   }
 
-  /** A device that BlueZ has an object for, heard or not. */
-  added(path: string, properties: Properties): void {
-    this.#told(path, properties)
-  }
-
-  changed(path: string, properties: Properties): void {
-    this.#told(path, properties)
-  }
-
   removed(path: string): void {
     this.#known.delete(path)
   }
@@ -53,7 +44,8 @@ export class BluezDevices {
     this.#update(path, properties)
   }
 
-  #told(path: string, properties: Properties): void {
+  /** BlueZ made an object for a device, or told of changes of one: heard, if a signal strength or data is among them. */
+  told(path: string, properties: Properties): void {
     const before = this.#known.get(path)
     const old = { manufacturer: before?.manufacturer ?? NONE, services: before?.services ?? NONE }
     const known = this.#update(path, properties)

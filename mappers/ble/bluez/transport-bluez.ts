@@ -209,7 +209,7 @@ export class BluezTransport implements BleTransport {
     else if (member === 'InterfacesAdded' && path === '/') {
       const at = String(body[0])
       const device = names.interfacesOf(body[1]).get(names.DEVICE)
-      if (device !== undefined && at.startsWith(`${this.#path}/`)) this.#devices.added(at, device)
+      if (device !== undefined && at.startsWith(`${this.#path}/`)) this.#devices.told(at, device)
     } else if (member === 'InterfacesRemoved' && path === '/') {
       this.#removed(String(body[0]), Array.isArray(body[1]) ? body[1].map(String) : [])
     }
@@ -222,7 +222,7 @@ export class BluezTransport implements BleTransport {
       const value = properties.get('Value')
       if (value instanceof Uint8Array) this.#listeners.get(path)?.(value)
     } else if (of === names.DEVICE && path.startsWith(`${this.#path}/`)) {
-      this.#devices.changed(path, properties)
+      this.#devices.told(path, properties)
       const resolved = properties.get('ServicesResolved')
       if (typeof resolved === 'boolean') this.#services(path, resolved)
       if (properties.get('Connected') === false) this.#links.get(path)?.over('disconnected (BlueZ says so)')
