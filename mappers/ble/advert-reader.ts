@@ -1,6 +1,7 @@
 import type { Clock } from '../../api/clock.ts'
 import type { Json, ObjectKey } from '../../api/resources.ts'
 import type { MapperStorage, Reading } from '../sdk/mapper.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import { type Advertised, parseAdvertised } from './codec/ad.ts'
 import type { DecodeContext, Refusal } from './codec/fields.ts'
 import { type AdvertFormatName, companyOf, FORMATS } from './codec/formats.ts'
@@ -22,6 +23,8 @@ export interface AdvertReaderOptions {
   readonly points: readonly Point[]
   readonly clock: Clock
   readonly storage: MapperStorage
+  /** An advertisement cannot be used; called for each of them. */
+  readonly onUnusable: (code: string, reason: string) => void
 }
 
 export interface Heeded {
@@ -129,7 +132,10 @@ export class AdvertReader {
     const atMs = this.#options.clock.now()
     for (const point of this.#layouts) {
       const data = dataFor(point, advertised)
-      if (data !== undefined) into.push(readingOf(this.#options.device, point, point.decode(data), atMs))
+      if (data === undefined) continue
+      const value = point.decode(data)
+      if (value instanceof Unusable) this.#options.onUnusable(value.code, `${point.name}: ${value.reason}`)
+      into.push(readingOf(this.#options.device, point, value, atMs))
     }
   }
 
@@ -158,12 +164,15 @@ export class AdvertReader {
   }
 
   #complain(points: readonly Point[], { code, reason }: Refusal, nowMs: number, into: Reading[]): void {
-    this.#errors.set(code, (this.#errors.get(code) ?? 0) + 1)
+    const count = (this.#errors.get(code) ?? 0) + 1
+    this.#errors.set(code, count)
+    this.#options.onUnusable(code, reason)
     const told = this.#complaints.get(code)
     if (told !== undefined && nowMs - told < COMPLAINT_MS) return
     this.#complaints.set(code, nowMs)
     const atMs = this.#options.clock.now()
-    for (const point of points) into.push(badReading(this.#options.device, point, code, reason, atMs))
+    const words = count === 1 ? reason : `${reason} (${count} times since the start)`
+    for (const point of points) into.push(badReading(this.#options.device, point, code, words, atMs))
   }
 
   get #storageKey(): string {

@@ -2,11 +2,12 @@ import { SluiceError } from '../../api/errors.ts'
 import type { DeviceSpec, Json, ModelProperty } from '../../api/resources.ts'
 import { checkDesired, compileLinear, compileRounding, type WriteProblem } from '../sdk/convert.ts'
 import { pollEveryMs } from '../sdk/poll.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import { applyConverter, type Converter } from './codec/converter.ts'
 import { type AdvertFormatName, FORMATS, isKnownField } from './codec/formats.ts'
 import { standardOf } from './codec/standard.ts'
 import { isUuid, shortUuid } from './codec/uuid.ts'
-import { isIntegerType, type Raw, readValue, Unusable, type ValueFormat, writeValue } from './codec/values.ts'
+import { isIntegerType, type Raw, readValue, type ValueFormat, writeValue } from './codec/values.ts'
 import type { BleProperty } from './schema.ts'
 
 /** Where a property's bytes come from. */

@@ -1,7 +1,7 @@
 import type { Json, ObjectKey } from '../../api/resources.ts'
 import { bad } from '../../api/twin/quality.ts'
 import type { Reading } from '../sdk/mapper.ts'
-import { Unusable } from './codec/values.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import type { Point } from './point.ts'
 
 export function readingOf(device: ObjectKey, point: Point, value: Json | Unusable, atMs: number): Reading {

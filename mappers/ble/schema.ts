@@ -1,6 +1,7 @@
 import type { Static } from 'typebox'
 import { duration, flag, integer, listOf, mapOf, number, object, optional, text, word } from '../../api/schema/parts.ts'
 import type { ProtocolSchema } from '../../api/schema/protocol.ts'
+import { bitRule, bitWords, mapRule, mapWord, scaleRule, scaleWords } from '../sdk/number-words.ts'
 import { OPERATIONS } from './codec/converter.ts'
 import { ADVERT_FORMATS } from './codec/formats.ts'
 import { VALUE_TYPES } from './codec/values.ts'
@@ -75,18 +76,9 @@ export const propertyBinding = () =>
       ),
       order: optional(word(['little', 'big'], { description: 'Byte order. Default little.' })),
       length: optional(integer({ minimum: 1, maximum: 512, description: 'Bytes of a string or bytes value.' })),
-      scale: optional(number({ description: 'value = raw * scale + offset. Default 1; never 0.' })),
-      offset: optional(number({ description: 'value = raw * scale + offset. Default 0.' })),
-      bit: optional(integer({ minimum: 0, maximum: 63, description: 'One bit of the number, 0 is the lowest.' })),
-      bits: optional(
-        object(
-          { first: integer({ minimum: 0, maximum: 63 }), count: integer({ minimum: 1, maximum: 53 }) },
-          { description: 'A few bits of the number, as an unsigned number; first 0 is the lowest.' },
-        ),
-      ),
-      map: optional(
-        mapOf(text({ maxLength: 128 }), { maxProperties: 256, description: 'Word by raw number: {0: off, 1: on}.' }),
-      ),
+      ...scaleWords(),
+      ...bitWords(64),
+      ...mapWord(),
       notAvailable: optional(
         listOf(number(), { maxItems: 8, description: 'Raw numbers that mean "no value", for example 0x8000.' }),
       ),
@@ -99,12 +91,9 @@ export const propertyBinding = () =>
           message: `exactly one of ${SOURCES.join(', ')} is needed`,
         },
         { rule: 'has(self.advert) == has(self.field)', message: 'advert and field belong together' },
-        { rule: '!(has(self.bit) && has(self.bits))', message: 'give bit or bits, not both' },
-        { rule: '!has(self.scale) || self.scale != 0.0', message: 'scale must not be 0' },
-        {
-          rule: '!(has(self.map) && (has(self.scale) || has(self.offset)))',
-          message: 'map gives words for raw numbers; it cannot be combined with scale or offset',
-        },
+        bitRule,
+        scaleRule,
+        mapRule,
         {
           rule: '!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))',
           message: 'converter says itself which bytes are read; leave out as, at and order',

@@ -1,4 +1,5 @@
 import type { GatewayHost, PlanExplanation, WriteCommand, WriteOutcome } from '../sdk/mapper.ts'
+import { unusableEvent } from '../sdk/unusable.ts'
 import { AdvertReader } from './advert-reader.ts'
 import { readBindKey } from './bind-key.ts'
 import type { DeviceConfig } from './device-config.ts'
@@ -44,6 +45,7 @@ export class ServedDevice implements RadioUser {
       points: config.advertPoints,
       clock: host.clock,
       storage: host.storage,
+      onUnusable: (code, reason) => host.event(unusableEvent(config.key, code, reason)),
     })
     this.#client = new GattClient(config, radio, host, this.#presence)
     this.#writer = new BleWriter(this.#client, radio, host)

@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Json, ModelProperty } from '../../api/resources.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import { bytesOf, readRaw, sizeOf } from './layout.ts'
 import type { Uplink } from './network.ts'
-import { compilePoint, parsePath, pick, Unusable } from './point.ts'
+import { compilePoint, parsePath, pick } from './point.ts'
 import type { LoraModel, LoraProperty, ValueType } from './schema.ts'
 
 const uplink = (hex: string, port = 2): Uplink => ({

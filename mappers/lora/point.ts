@@ -1,19 +1,10 @@
 import { SluiceError } from '../../api/errors.ts'
 import type { Json, ModelProperty } from '../../api/resources.ts'
 import { checkDesired, compileLinear, compileRounding, shortestFloat32, type WriteProblem } from '../sdk/convert.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import { bytesOf, readRaw, sizeOf } from './layout.ts'
 import type { Uplink } from './network.ts'
 import type { LoraModel, LoraProperty, RadioFact } from './schema.ts'
-
-/** Why a property has no good value although the uplink should carry one. */
-export class Unusable {
-  readonly code: string
-  readonly reason: string
-  constructor(code: string, reason: string) {
-    this.code = code
-    this.reason = reason
-  }
-}
 
 /** What goes to the device for one desired value. */
 export type EncodedDownlink =

@@ -4,7 +4,6 @@ import {
   flag,
   integer,
   listOf,
-  mapOf,
   number,
   object,
   oneNumberOf,
@@ -13,6 +12,7 @@ import {
   word,
 } from '../../api/schema/parts.ts'
 import type { ProtocolSchema } from '../../api/schema/protocol.ts'
+import { bitRule, bitWords, mapWord, scaleRule, scaleWords } from '../sdk/number-words.ts'
 
 export const VALUE_TYPES = [
   'bool',
@@ -98,18 +98,9 @@ export const propertyBinding = () =>
       as: optional(word(VALUE_TYPES, { description: 'How the bytes are read. Default uint8.' })),
       order: order('Byte order of the value. Default big.'),
       length: optional(integer({ minimum: 1, maximum: 242, description: 'Bytes of a string or bytes value.' })),
-      scale: optional(number({ description: 'value = raw * scale + offset. Default 1; never 0.' })),
-      offset: optional(number({ description: 'value = raw * scale + offset. Default 0.' })),
-      bit: optional(integer({ minimum: 0, maximum: 31, description: 'One bit of the number, 0 is the lowest.' })),
-      bits: optional(
-        object(
-          { first: integer({ minimum: 0, maximum: 31 }), count: integer({ minimum: 1, maximum: 32 }) },
-          { description: 'A few bits of the number, as an unsigned number; first 0 is the lowest.' },
-        ),
-      ),
-      map: optional(
-        mapOf(text({ maxLength: 128 }), { maxProperties: 256, description: 'Word by raw value: {0: off, 1: on}.' }),
-      ),
+      ...scaleWords(),
+      ...bitWords(32),
+      ...mapWord(),
       absent: optional(
         listOf(number(), { maxItems: 8, description: 'Raw numbers that mean "not available", for example 0x7FFF.' }),
       ),
@@ -125,8 +116,8 @@ export const propertyBinding = () =>
           rule: 'has(self.field) || has(self.at) || has(self.radio) || has(self.downlink)',
           message: 'one of field, at, radio and downlink is needed',
         },
-        { rule: '!(has(self.bit) && has(self.bits))', message: 'give bit or bits, not both' },
-        { rule: '!has(self.scale) || self.scale != 0.0', message: 'scale must not be 0' },
+        bitRule,
+        scaleRule,
         {
           rule: "!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)",
           message: 'string and bytes need a length in bytes',

@@ -1,9 +1,10 @@
 import type { Json } from '../../api/resources.ts'
 import { bad } from '../../api/twin/quality.ts'
 import type { DeviceReachability, MapperHost, Reading } from '../sdk/mapper.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import type { LoraDevice } from './device-config.ts'
 import type { DeviceStatusNews, Trouble, Uplink } from './network.ts'
-import { type Point, Unusable } from './point.ts'
+import type { Point } from './point.ts'
 import type { RadioFact } from './schema.ts'
 
 /** Weight of a new signal value: smooths over about eight uplinks. */
@@ -34,6 +35,8 @@ export class TwinFeed {
   #rssiDbm: number | undefined
   #snrDb: number | undefined
   #batteryPercent: number | undefined
+  #marginDb: number | undefined
+  #spreadingFactor: number | undefined
   #received = 0
   #missed = 0
   #lastFCnt: number | undefined
@@ -86,13 +89,15 @@ export class TwinFeed {
     this.#lastFCnt = fCnt
     this.#rssiDbm = smooth(this.#rssiDbm, radio.rssiDbm)
     this.#snrDb = smooth(this.#snrDb, radio.snrDb)
+    this.#spreadingFactor = radio.spreadingFactor ?? this.#spreadingFactor
     const before = this.#online
     this.#online = true
     this.#reason = undefined
     return before === true ? this.#refresh() : this.#news()
   }
 
-  status({ batteryPercent }: DeviceStatusNews): DeviceReachability | undefined {
+  status({ batteryPercent, marginDb }: DeviceStatusNews): DeviceReachability | undefined {
+    if (marginDb !== undefined) this.#marginDb = marginDb
     if (batteryPercent !== undefined) this.#batteryPercent = batteryPercent
     return this.#online === true && this.#batteryPercent !== this.#told?.battery ? this.#news() : undefined
   }
@@ -206,6 +211,8 @@ export class TwinFeed {
       ...(total === 0 ? {} : { errorRate: Math.round((this.#missed / total) * 1000) / 1000 }),
       ...(this.#rssiDbm === undefined ? {} : { rssiDbm: Math.round(this.#rssiDbm * 10) / 10 }),
       ...(this.#snrDb === undefined ? {} : { snrDb: Math.round(this.#snrDb * 10) / 10 }),
+      ...(this.#spreadingFactor === undefined ? {} : { spreadingFactor: this.#spreadingFactor }),
+      ...(this.#marginDb === undefined ? {} : { marginDb: this.#marginDb }),
       ...(this.#batteryPercent === undefined ? {} : { batteryPercent: this.#batteryPercent }),
     }
   }

@@ -1,11 +1,12 @@
 import { systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { DeviceModelSpec, DeviceSpec } from '../../api/resources.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import { addressOf, linkOf } from './device-config.ts'
 import { bindingOf, formatOf, isBitTable, modelOf, placeOf } from './point.ts'
 import type { Order, ValueType } from './schema.ts'
 import { openSerialSession, openTcpSession } from './session.ts'
-import { canonicalOrder, compileReader, registersOf, Unusable } from './values.ts'
+import { canonicalOrder, compileReader, registersOf } from './values.ts'
 
 /** How the same registers read with one type and order; the value is scaled as the model says. */
 export interface OrderedReading {

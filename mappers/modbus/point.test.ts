@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Json, ModelProperty } from '../../api/resources.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import { compilePoint, type Encoded, type Point } from './point.ts'
-import { Unusable } from './values.ts'
 
 const point = (modbus: object, rest: Partial<ModelProperty> = {}, model = {}): Point =>
   compilePoint({ name: 'x', type: 'int', access: 'readwrite', ...rest, modbus }, model, {})!

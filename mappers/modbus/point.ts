@@ -1,19 +1,12 @@
 import { SluiceError } from '../../api/errors.ts'
 import type { DeviceSpec, Json, ModelProperty } from '../../api/resources.ts'
 import { checkDesired, compileLinear, compileRounding, shortestFloat32, type WriteProblem } from '../sdk/convert.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import { pollEveryMs } from '../sdk/poll.ts'
 import { compileExponent, type ExponentReader, type Span, scaleUp, spanOf, withMarks } from './scale-register.ts'
 import type { ModbusModel, ModbusProperty } from './schema.ts'
 import type { Table } from './tables.ts'
-import {
-  compileReader,
-  isInteger,
-  type Raw,
-  rawToRegisters,
-  registersOf,
-  Unusable,
-  type ValueFormat,
-} from './values.ts'
+import { compileReader, isInteger, type Raw, rawToRegisters, registersOf, type ValueFormat } from './values.ts'
 
 /** What goes over the wire for one desired value. */
 export type Encoded =

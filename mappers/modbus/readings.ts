@@ -1,10 +1,10 @@
 import type { Json, ObjectKey } from '../../api/resources.ts'
 import { bad } from '../../api/twin/quality.ts'
 import type { Reading } from '../sdk/mapper.ts'
+import { Unusable } from '../sdk/no-value.ts'
 import type { ReadRange } from './narrow.ts'
 import type { Point } from './point.ts'
 import type { ModbusResponse } from './session.ts'
-import { Unusable } from './values.ts'
 
 /** One reading a point out of the answer to one request. Nothing is allocated but the readings themselves. */
 export function readingsOf(

@@ -1,6 +1,7 @@
+import { Unusable } from '../sdk/no-value.ts'
 import type { ModbusProperty } from './schema.ts'
 import type { Table } from './tables.ts'
-import { compileReader, type Raw, type RawReader, Unusable, type ValueFormat } from './values.ts'
+import { compileReader, type Raw, type RawReader, type ValueFormat } from './values.ts'
 
 /**
  * A value whose power of ten stands in another register, and values that a device marks as "not implemented": both as

@@ -4,7 +4,6 @@ import {
   flag,
   integer,
   listOf,
-  mapOf,
   number,
   object,
   oneNumberOf,
@@ -13,6 +12,7 @@ import {
   word,
 } from '../../api/schema/parts.ts'
 import type { ProtocolSchema } from '../../api/schema/protocol.ts'
+import { bitRule, bitWords, mapRule, mapWord, scaleRule, scaleWords } from '../sdk/number-words.ts'
 import { TABLES } from './tables.ts'
 import { TRANSPORTS } from './transports.ts'
 
@@ -77,21 +77,12 @@ export const propertyBinding = () =>
       stringByte: optional(
         word(['both', 'high', 'low'], { description: 'Which byte of a register holds text. Default both.' }),
       ),
-      scale: optional(number({ description: 'value = raw * scale + offset. Default 1; never 0.' })),
-      offset: optional(number({ description: 'value = raw * scale + offset. Default 0.' })),
+      ...scaleWords(),
       scaleRegister: address(
         'Register of the same table with a power of ten, -10 to 10, that raw is multiplied by first (a SunSpec scale factor). Read in one request with the value.',
       ),
-      bit: optional(integer({ minimum: 0, maximum: 63, description: 'One bit of the number, 0 is the lowest.' })),
-      bits: optional(
-        object(
-          { first: integer({ minimum: 0, maximum: 63 }), count: integer({ minimum: 1, maximum: 53 }) },
-          { description: 'A few bits of the number, as an unsigned number; first 0 is the lowest.' },
-        ),
-      ),
-      map: optional(
-        mapOf(text({ maxLength: 128 }), { maxProperties: 256, description: 'Word by raw number: {0: off, 1: on}.' }),
-      ),
+      ...bitWords(64),
+      ...mapWord(),
       notImplemented: optional(
         listOf(number(), {
           maxItems: 8,
@@ -103,16 +94,13 @@ export const propertyBinding = () =>
     {
       rules: [
         exactlyOne(TABLES, 'exactly one of coil, discrete, input, holding is needed'),
-        { rule: '!(has(self.bit) && has(self.bits))', message: 'give bit or bits, not both' },
-        { rule: '!has(self.scale) || self.scale != 0.0', message: 'scale must not be 0' },
+        bitRule,
+        scaleRule,
         {
           rule: "!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)",
           message: 'string and bytes need a length in registers',
         },
-        {
-          rule: '!(has(self.map) && (has(self.scale) || has(self.offset)))',
-          message: 'map gives words for raw numbers; it cannot be combined with scale or offset',
-        },
+        mapRule,
         {
           rule: '!has(self.scaleRegister) || has(self.input) || has(self.holding)',
           message: 'scaleRegister is for registers, not for bits',

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { Unusable } from '../sdk/no-value.ts'
 import { ORDERS, VALUE_TYPES } from './schema.ts'
-import { compileReader, type Raw, rawToRegisters, registersOf, Unusable, type ValueFormat } from './values.ts'
+import { compileReader, type Raw, rawToRegisters, registersOf, type ValueFormat } from './values.ts'
 
 const format = (as: ValueFormat['as'], rest: Partial<ValueFormat> = {}): ValueFormat => ({
   as,

@@ -1,3 +1,4 @@
+import { Unusable } from '../sdk/no-value.ts'
 import type { Order, ValueType } from './schema.ts'
 
 /**
@@ -13,17 +14,6 @@ export interface ValueFormat {
   /** Registers of a string or bytes value. */
   readonly length: number
   readonly stringByte: 'both' | 'high' | 'low'
-}
-
-/** Why registers hold no value; `code` becomes the quality `bad(code)`. */
-export class Unusable {
-  readonly code: string
-  readonly reason: string
-
-  constructor(code: string, reason: string) {
-    this.code = code
-    this.reason = reason
-  }
 }
 
 const NOT_BCD = new Unusable('not-bcd', 'a digit of the BCD number is above 9')

@@ -6,7 +6,6 @@ import {
   integer,
   listOf,
   mapOf,
-  number,
   object,
   oneNumberOf,
   optional,
@@ -14,6 +13,7 @@ import {
   word,
 } from '../../api/schema/parts.ts'
 import type { ProtocolSchema } from '../../api/schema/protocol.ts'
+import { scaleRule, scaleWords } from '../sdk/number-words.ts'
 
 export const FORMATS = ['json', 'text', 'number', 'bool', 'cbor', 'protobuf', 'bytes'] as const
 export const WIRES = [
@@ -116,8 +116,7 @@ export const propertyBinding = () =>
       map: optional(
         mapOf(anyValue(), { maxProperties: 256, description: 'Value by raw word: {ON: true, OFF: false}.' }),
       ),
-      scale: optional(number({ description: 'value = raw * scale + offset. Default 1; never 0.' })),
-      offset: optional(number({ description: 'value = raw * scale + offset. Default 0.' })),
+      ...scaleWords(),
       missing: optional(
         word(['bad', 'ignore'], {
           description:
@@ -141,7 +140,7 @@ export const propertyBinding = () =>
           message: 'give a topic, a Sparkplug metric or a command',
         },
         { rule: '!(has(self.topic) && has(self.metric))', message: 'give topic or metric, not both' },
-        { rule: '!has(self.scale) || self.scale != 0.0', message: 'scale must not be 0' },
+        scaleRule,
         {
           rule: '!(has(self.map) && (has(self.scale) || has(self.offset)))',
           message: 'map gives values for raw words; it cannot be combined with scale or offset',

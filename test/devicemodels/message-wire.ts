@@ -5,12 +5,12 @@ import { compileDevice as compileBle } from '../../mappers/ble/device-config.ts'
 import { readingOf } from '../../mappers/ble/readings.ts'
 import { Decoders } from '../../mappers/lora/decoder/decoders.ts'
 import { compileDevice as compileLora } from '../../mappers/lora/device-config.ts'
-import { Unusable } from '../../mappers/lora/point.ts'
 import { compileDevice as compileMqtt } from '../../mappers/mqtt/device-config.ts'
 import { Payload } from '../../mappers/mqtt/payload.ts'
 import { fillPayload } from '../../mappers/mqtt/template.ts'
 import type { DeviceBinding, MapperStorage } from '../../mappers/sdk/mapper.ts'
 import { topicMatches } from '../../mappers/sdk/topic-filter.ts'
+import { Unusable } from '../../mappers/sdk/no-value.ts'
 import type { CommandVector, Vector } from './vectors.ts'
 
 const KEY = '000102030405060708090A0B0C0D0E0F'
@@ -59,7 +59,8 @@ export function readAdvertisement(binding: DeviceBinding, vector: Vector): Map<s
   const { advertPoints: points, gattPoints } = compileBle(binding)
   const mac = '00:00:00:00:00:01'
   const clock = new VirtualClock()
-  const reader = new AdvertReader({ device: binding.key, mac, points, clock, storage: nothingStored })
+  const onUnusable = () => undefined
+  const reader = new AdvertReader({ device: binding.key, mac, points, clock, storage: nothingStored, onUnusable })
   const { readings } = reader.heard(Uint8Array.from(Buffer.from(vector.advertisement ?? '', 'hex')), 0)
   const held = gattPoints.flatMap((point) => {
     const bytes = vector.characteristics?.[point.source.characteristic]

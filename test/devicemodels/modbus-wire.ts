@@ -3,8 +3,8 @@ import { compileDevice } from '../../mappers/modbus/device-config.ts'
 import { type PlanGroup, planReads } from '../../mappers/modbus/plan.ts'
 import { readCost } from '../../mappers/modbus/plan-cost.ts'
 import { isBitTable, type Point } from '../../mappers/modbus/point.ts'
-import { Unusable } from '../../mappers/modbus/values.ts'
 import type { DeviceBinding } from '../../mappers/sdk/mapper.ts'
+import { Unusable } from '../../mappers/sdk/no-value.ts'
 import type { Vector, WriteVector } from './vectors.ts'
 
 type Image = ReadonlyMap<string, number>

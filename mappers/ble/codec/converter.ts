@@ -1,4 +1,4 @@
-import { Unusable } from './values.ts'
+import { Unusable } from '../../sdk/no-value.ts'
 
 export const OPERATIONS = ['add', 'subtract', 'multiply', 'divide'] as const
 

@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { Unusable } from '../../sdk/no-value.ts'
 import { applyConverter } from './converter.ts'
 import { STANDARD, standardOf } from './standard.ts'
 import { isUuid, shortUuid } from './uuid.ts'
-import { readValue, Unusable, VALUE_TYPES, type ValueFormat, writeValue } from './values.ts'
+import { readValue, VALUE_TYPES, type ValueFormat, writeValue } from './values.ts'
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
 const format = (as: ValueFormat['as'], rest: Partial<ValueFormat> = {}): ValueFormat => ({

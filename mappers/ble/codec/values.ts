@@ -1,4 +1,5 @@
 import { shortestFloat32 } from '../../sdk/convert.ts'
+import { Unusable } from '../../sdk/no-value.ts'
 
 /** How a few bytes are a value. Integers up to 64 bits; `sfloat` and `float11073` are ISO/IEEE 11073-20601 floats. */
 export const VALUE_TYPES = [
@@ -34,16 +35,6 @@ export interface ValueFormat {
 }
 
 export type Raw = number | bigint | boolean | string | Uint8Array
-
-/** What was there but is no value; `code` goes into `bad(...)`. */
-export class Unusable {
-  readonly code: string
-  readonly reason: string
-  constructor(code: string, reason: string) {
-    this.code = code
-    this.reason = reason
-  }
-}
 
 const SIZES: Readonly<Record<ValueType, number>> = {
   bool: 1,
