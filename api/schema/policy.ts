@@ -1,19 +1,30 @@
 import type { Static } from 'typebox'
 import { duration, flag, integer, keyedList, listOf, number, object, optional, text, timestamp, word } from './parts.ts'
 
+const conditions = {
+  onBattery: optional(flag({ description: 'The gateway runs on its battery, or does not.' })),
+  batteryBelow: optional(number({ minimum: 0, maximum: 100, description: 'Charge in per cent.' })),
+  emptyWithin: optional(duration({ description: 'The battery is forecast to be empty sooner than this.' })),
+  hotterThan: optional(number({ description: 'Hottest zone in degrees Celsius.' })),
+  throttled: optional(flag({ description: 'Slowed down by heat or for want of voltage, or not.' })),
+  linkBelow: optional(
+    number({ minimum: 0, maximum: 1, description: 'Quality of the way to the hub, 0 unusable to 1 perfect.' }),
+  ),
+  roundTripAboveMs: optional(number({ minimum: 0 })),
+  lossAbove: optional(number({ minimum: 0, maximum: 1, description: 'Share of pings that nobody answered.' })),
+}
+
 /** One alternative: everything that is given has to hold. */
 const policyWhen = () =>
-  object({
-    onBattery: optional(flag({ description: 'The gateway runs on its battery, or does not.' })),
-    batteryBelow: optional(number({ minimum: 0, maximum: 100, description: 'Charge in per cent.' })),
-    emptyWithin: optional(duration({ description: 'The battery is forecast to be empty sooner than this.' })),
-    hotterThan: optional(number({ description: 'Hottest zone in degrees Celsius.' })),
-    throttled: optional(flag({ description: 'Slowed down by heat or for want of voltage, or not.' })),
-    linkBelow: optional(
-      number({ minimum: 0, maximum: 1, description: 'Quality of the way to the hub, 0 unusable to 1 perfect.' }),
-    ),
-    roundTripAboveMs: optional(number({ minimum: 0 })),
-    lossAbove: optional(number({ minimum: 0, maximum: 1, description: 'Share of pings that nobody answered.' })),
+  object(conditions, {
+    rules: [
+      {
+        rule: Object.keys(conditions)
+          .map((name) => `has(self.${name})`)
+          .join(' || '),
+        message: `give at least one condition: ${Object.keys(conditions).join(', ')}`,
+      },
+    ],
   })
 
 const policyStage = () =>
