@@ -26,10 +26,16 @@ export interface ExchangeEvents {
   recovered(): void
 }
 
-/** A device that is doubted gets at least this long to answer, milliseconds. */
-const LEAST_SUSPECT_TIMEOUT_MS = 100
-/** The same for one whose speed nobody knows. */
-const UNKNOWN_SUSPECT_TIMEOUT_MS = 300
+/**
+ * A device that is doubted gets at least this long to answer, milliseconds: a machine with more to do than it can keeps
+ * a process that is ready from running for a few hundred, be it ours or the one that answers.
+ */
+const LEAST_SUSPECT_TIMEOUT_MS = 300
+/** The same in turnarounds: usual ones, and slowest ones lately. */
+const USUAL_FACTOR = 4
+const SLOWEST_FACTOR = 1.5
+/** What the slowest turnaround loses with each answer: after some hundred good ones it is forgotten. */
+const SLOWEST_DECAY = 0.99
 
 /**
  * Requests to one device, each of which teaches something: the breaker, the reachability and the link's meter are fed
@@ -40,6 +46,7 @@ export class UnitExchange {
   readonly reachability: Reachability
   /** The device is not ours any more: nothing is told about it. */
   closed = false
+  #slowestMs = 0
   readonly #config: DeviceConfig
   readonly #link: ServedLink
   readonly #host: MapperHost
@@ -60,13 +67,13 @@ export class UnitExchange {
   }
 
   /**
-   * How long to wait for a device that did not answer last time: several times what it usually takes, so that a dead
-   * one costs its neighbours little.
+   * How long to wait for a device that did not answer last time: several times what it usually takes and longer than it
+   * took lately at worst, so that a dead one costs its neighbours little and a slow one is not taken for dead.
    */
   get suspectTimeoutMs(): number {
-    const known = this.turnaroundMs
-    const shortMs = known === undefined ? UNKNOWN_SUSPECT_TIMEOUT_MS : Math.max(LEAST_SUSPECT_TIMEOUT_MS, 4 * known)
-    return Math.min(this.#config.timeoutMs, shortMs)
+    const usualMs = USUAL_FACTOR * (this.turnaroundMs ?? 0)
+    const slowestMs = SLOWEST_FACTOR * this.#slowestMs
+    return Math.min(this.#config.timeoutMs, Math.max(LEAST_SUSPECT_TIMEOUT_MS, usualMs, slowestMs))
   }
 
   async request(request: ModbusRequest, options: ExchangeOptions): Promise<Exchanged> {
@@ -97,6 +104,7 @@ export class UnitExchange {
   }
 
   #answered(latencyMs: number, atMs: number): void {
+    this.#slowestMs = Math.max(latencyMs, this.#slowestMs * SLOWEST_DECAY)
     const recovers = this.breaker.succeeded()
     this.#tell(this.reachability.answered(latencyMs, atMs))
     if (recovers) this.#events.recovered()

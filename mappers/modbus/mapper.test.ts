@@ -178,6 +178,40 @@ describe('a device that is silent', () => {
     expect(b.values('ns/d5', 'power').at(-1)).toMatchObject({ quality: 'good' })
   })
 
+  it('is not called offline because a busy machine answers late after one request that got lost', async () => {
+    const b = bench()
+    plant(b)
+    await b.clock.advance(5000)
+    const unit = b.line.unit(5)
+    for (const lateMs of [250, 280]) {
+      unit.dead = true
+      await b.clock.advance(1100)
+      unit.dead = false
+      unit.latencyMs = lateMs
+      await b.clock.advance(5000)
+      unit.latencyMs = 5
+      await b.clock.advance(5000)
+    }
+    expect(b.news.filter(({ device: key, online }) => key === 'ns/d5' && !online)).toEqual([])
+  })
+
+  it('is doubted no sooner than it was slow lately', async () => {
+    const b = bench()
+    plant(b)
+    const unit = b.line.unit(5)
+    await b.clock.advance(5000)
+    unit.latencyMs = 420
+    await b.clock.advance(3000)
+    unit.latencyMs = 5
+    await b.clock.advance(5000)
+    unit.dead = true
+    await b.clock.advance(1100)
+    unit.dead = false
+    unit.latencyMs = 500
+    await b.clock.advance(5000)
+    expect(b.news.filter(({ device: key, online }) => key === 'ns/d5' && !online)).toEqual([])
+  })
+
   it('is found again within seconds when the whole line was silent', async () => {
     const b = bench()
     plant(b)
