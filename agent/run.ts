@@ -204,6 +204,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
             startedMonotonicMs,
             link: () => link?.status,
             subscribers: () => events.subscribers,
+            broker: () => broker.running?.stats(),
             vitals: () => vitals.metrics(gateway, gatewayStatus(health).link),
           }),
       }),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { openRequest } from '../../api/client/http.ts'
 import { systemClock } from '../../api/clock.ts'
 import type { LinkObject } from '../../api/link/messages.ts'
 import type { DeviceModelSpec } from '../../api/resources.ts'
@@ -140,6 +141,17 @@ describe('twins on MQTT', () => {
     liar.mqtt.publish('sluice/plant/tank-1/level', '{"value":99}', { retain: true })
     await closed
     expect(house.agent.broker.running!.stats().dropped['forbidden']).toBe(1)
+  })
+
+  it('come with figures of the broker on the metrics page', async () => {
+    await using house = await start()
+    await house.client.mqtt.publishAsync('tank/level', '2.5', { qos: 1 })
+    const api = { kind: 'socket', path: house.agent.socketPath } as const
+    const answer = await openRequest(api, { path: '/metrics', signal: AbortSignal.timeout(10_000) })
+    const page = (await answer.setEncoding('utf8').toArray()).join('')
+    expect(page).toMatch(/^sluice_broker_clients 1$/m)
+    expect(page).toMatch(/^sluice_broker_received_messages_total [1-9]/m)
+    expect(page).toMatch(/^sluice_broker_dropped_total\{reason="protocol-version"\} 0$/m)
   })
 
   it("are found under KubeEdge's topics with its payloads", async () => {
