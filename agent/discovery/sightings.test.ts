@@ -74,6 +74,19 @@ describe('sightings of a gateway', () => {
     expect(sightings.list()).toEqual([])
   })
 
+  it('of ten thousand invented devices cost a thousand places, and a device that is known stays known', async () => {
+    sightings.configured([binding({ ble: { mac: 'own' } })])
+    for (let i = 0; i < 10_000; i++) {
+      sightings.sighted('ble', [seen(`d${i}`), seen('own'), seen('real')])
+      if (i % 100 === 0) await clock.advance(1000)
+    }
+    expect(sightings.list()).toHaveLength(MAX_SIGHTINGS)
+    expect(sightings.list()[0]).toMatchObject({ id: 'real', count: 10_000 })
+    expect(sightings.since(0).items.length).toBeLessThanOrEqual(MAX_SIGHTINGS)
+    sightings.withdrawn('ble', ['real', 'nobody'])
+    expect(sightings.list().some(({ id }) => id === 'real')).toBe(false)
+  })
+
   it('fit the link whatever a protocol says', () => {
     const text = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ minLength: 300, maxLength: 700 }))
     const told = fc.record({
