@@ -13,7 +13,8 @@ export const RADIO_HINT: Readonly<Record<Adapter['kind'], string>> = {
   bluez: 'Is bluetoothd running, the adapter powered, and this user in the group bluetooth?',
 }
 
-export const DEFAULT_ADAPTER = 'hci0'
+/** The one way that an ordinary user may go, and that shares the adapter with others and keeps keys. */
+export const DEFAULT_ADAPTER = 'bluez:hci0'
 const DEFAULT_BAUD = 1_000_000
 
 export function adapterOf(text: string = DEFAULT_ADAPTER, baud: number = DEFAULT_BAUD): Adapter {

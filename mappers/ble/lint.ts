@@ -1,6 +1,7 @@
 import type { DeviceModelSpec, DeviceSpec, ModelProperty } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import type { Finding } from '../../api/yaml/findings.ts'
+import { DEFAULT_ADAPTER } from './adapter.ts'
 import { ADVERT_FORMATS, FORMATS, isKnownField } from './codec/formats.ts'
 import { standardOf } from './codec/standard.ts'
 import { isUuid, shortUuid } from './codec/uuid.ts'
@@ -116,7 +117,7 @@ function lintDevices(bound: readonly Bound[], devices: readonly DeviceSpec[]): F
   for (const device of devices) {
     const address = addressOf(device)
     if (address === undefined) continue
-    const radio = `${device.nodeName ?? ''}/${address.adapter ?? 'hci0'}`
+    const radio = `${device.nodeName ?? ''}/${address.adapter ?? DEFAULT_ADAPTER}`
     byRadio.set(radio, (byRadio.get(radio) ?? 0) + 1)
   }
   for (const [radio, count] of byRadio) {

@@ -123,7 +123,7 @@ export const deviceAddress = () =>
       ),
       pair: optional(
         flag({
-          description: 'Pair and bond when connecting; BlueZ keeps the keys (adapter: bluez:hci0). Default false.',
+          description: 'Pair and bond when connecting; BlueZ keeps the keys (no other adapter does). Default false.',
         }),
       ),
       passkeyFile: optional(
@@ -137,7 +137,8 @@ export const deviceAddress = () =>
         text({
           minLength: 1,
           maxLength: 255,
-          description: 'hci0 for a kernel adapter, bluez:hci0 for BlueZ over D-Bus, a serial port for HCI over UART.',
+          description:
+            'bluez:hci0 (the default) through BlueZ, hci0 for the raw adapter (needs CAP_NET_RAW), a serial port for HCI over UART.',
         }),
       ),
       baud: optional(integer({ minimum: 9600, maximum: 12000000, description: 'Of an HCI UART. Default 1000000.' })),
@@ -157,7 +158,7 @@ export const deviceAddress = () =>
           message: 'passkeyFile is for pairing: give pair: true with it',
         },
         {
-          rule: "!(has(self.pair) && self.pair) || (has(self.adapter) && self.adapter.startsWith('bluez'))",
+          rule: "!(has(self.pair) && self.pair) || !has(self.adapter) || self.adapter.startsWith('bluez')",
           message: 'pair needs an adapter of BlueZ, such as bluez:hci0, which keeps the keys',
         },
       ],

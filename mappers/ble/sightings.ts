@@ -1,6 +1,7 @@
 import type { Clock } from '../../api/clock.ts'
 import type { DeviceModelSpec } from '../../api/resources.ts'
 import type { Sighting } from '../sdk/mapper.ts'
+import { DEFAULT_ADAPTER } from './adapter.ts'
 import { type Advertised, parseAdvertised } from './codec/ad.ts'
 import { ADVERT_FORMATS, type AdvertFormatName, companyOf, FORMATS } from './codec/formats.ts'
 import { bindingOf } from './point.ts'
@@ -66,7 +67,7 @@ function describe(heard: Heard, adapter: string, models: readonly KnownModel[], 
     address: {
       mac: heard.mac,
       ...(heard.random ? { addressType: 'random' } : {}),
-      ...(adapter === 'hci0' ? {} : { adapter }),
+      ...(adapter === DEFAULT_ADAPTER ? {} : { adapter }),
     },
     ...(advertised.name === undefined ? {} : { name: advertised.name }),
     candidates,
