@@ -5,12 +5,14 @@ import type {
   DeviceBinding,
   DeviceReachability,
   GatewayHost,
+  HostEvent,
   LocalBroker,
   Mapper,
   MapperStorage,
   Reading,
   Sighting,
   WriteCommand,
+  WriteNews,
   WriteOutcome,
 } from '../sdk/mapper.ts'
 import { createMapper } from './mapper.ts'
@@ -43,6 +45,9 @@ export interface Bench extends AsyncDisposable {
   readonly readings: Reading[]
   readonly news: DeviceReachability[]
   readonly sightings: Sighting[]
+  readonly events: HostEvent[]
+  /** Why writes wait, as it was told. */
+  readonly waits: WriteNews[]
   readonly logs: string[]
   /** Resolves when `test` holds after some call to the host. */
   until<T>(what: () => T | undefined | false): Promise<T>
@@ -67,6 +72,8 @@ export function bench({
   const readings: Reading[] = []
   const news: DeviceReachability[] = []
   const sightings: Sighting[] = []
+  const events: HostEvent[] = []
+  const waits: WriteNews[] = []
   const logs: string[] = []
   const checks = new Set<() => void>()
   const poke = () => {
@@ -81,8 +88,14 @@ export function bench({
       readings.push(...batch)
       poke()
     },
-    event: () => {},
-    writeNews: () => {},
+    event: (event) => {
+      events.push(event)
+      poke()
+    },
+    writeNews: (wait) => {
+      waits.push(wait)
+      poke()
+    },
     reachability: (some) => {
       news.push(...some)
       poke()
@@ -104,6 +117,8 @@ export function bench({
     readings,
     news,
     sightings,
+    events,
+    waits,
     logs,
     until: (what) =>
       new Promise((resolve) => {

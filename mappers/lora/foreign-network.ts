@@ -232,6 +232,8 @@ export class ForeignNetwork implements Network {
     if (event.kind === 'ignored') return
     if (event.kind === 'malformed') {
       this.#meter.failed('bad-message')
+      const message = `a message on ${topic.slice(0, 200)} cannot be used: ${event.reason}`
+      this.#host.event({ about: 'gateway', type: 'Warning', reason: 'PayloadUnusable', message })
       this.#log.warn(`message ${topic}`, `lora: a message on ${topic} cannot be used: ${event.reason}`)
       return
     }

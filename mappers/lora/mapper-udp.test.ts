@@ -161,6 +161,7 @@ describe('what should not be', () => {
     expect(await b.until(() => b.last('temperature'))).toMatchObject({ quality: 'bad(lora-join-mic)' })
     expect(b.last('temperature')?.reason).toContain('another AppKey')
     expect(b.news.at(-1)).toMatchObject({ online: false })
+    expect(b.events).toMatchObject([{ about: b.last('temperature')!.device, type: 'Warning', reason: 'MicFailure' }])
   })
 
   it('refuses a DevNonce that was used before, also after a restart', async () => {
@@ -175,6 +176,7 @@ describe('what should not be', () => {
     await again.hear(newDevice(7).joinRequest())
     await b.until(() => b.logs.find((line) => line.includes('DevNonce 7')))
     expect(b.mapper.links()[0]?.errors['join-replay']).toBe(1)
+    expect(b.events.map(({ reason }) => reason)).toEqual(['FrameReplayed'])
   })
 
   it('leaves the values of a living device alone when somebody forges its address', async () => {
@@ -190,6 +192,7 @@ describe('what should not be', () => {
     await b.until(() => b.logs.find((line) => line.includes('another key')))
     expect(b.readings.filter(({ property }) => property === 'temperature')).toHaveLength(1)
     expect(b.mapper.links()[0]?.errors['mic']).toBe(1)
+    expect(b.events).toMatchObject([{ reason: 'MicFailure', message: expect.stringContaining('another key') }])
   })
 
   it('survives datagrams that are none', async () => {
@@ -217,7 +220,13 @@ describe('what should not be', () => {
     await using _ = forwarder
     await forwarder.hear(device.uplink(2, Buffer.from('0929003c', 'hex')))
     await b.until(() => b.last('temperature'))
-    const outcome = await b.write('interval', 300, 20)
+    const pending = b.write('interval', 300, 20)
+    const wait = await b.until(() => b.waits[0])
+    expect(wait).toMatchObject({
+      property: 'interval',
+      reason: expect.stringMatching(/listens only after it reported; .*expected at \d{4}-/),
+    })
+    const outcome = await pending
     expect(outcome).toMatchObject({ state: 'timedOut' })
     expect(outcome.state === 'timedOut' && outcome.reason).toMatch(/next receive window is expected at \d{4}-/)
   })

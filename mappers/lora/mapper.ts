@@ -1,6 +1,7 @@
 import type { Timer } from '../../api/clock.ts'
 import { toSluiceError } from '../../api/errors.ts'
 import type { ObjectKey } from '../../api/resources.ts'
+import { isBad } from '../../api/twin/quality.ts'
 import type {
   DeviceBinding,
   GatewayHost,
@@ -13,6 +14,7 @@ import type {
 } from '../sdk/mapper.ts'
 import { RateLimitedLog } from '../sdk/rate-limited-log.ts'
 import { closeAside, ServedSet } from '../sdk/served-set.ts'
+import { unusableEvent } from '../sdk/unusable.ts'
 import { rejected } from '../sdk/write-queue.ts'
 import { Decoders } from './decoder/decoders.ts'
 import { compileDevice, type LoraDevice } from './device-config.ts'
@@ -194,7 +196,7 @@ class LoraMapper implements Mapper {
       if (news !== undefined) this.#host.reachability([news])
       const decoded = this.#decode(feed, uplink)
       if (decoded instanceof Promise) void decoded.then((result) => this.#read(feed, uplink, result))
-      else for (const reading of feed.readings(uplink, decoded)) readings.push(reading)
+      else for (const reading of this.#readings(feed, uplink, decoded)) readings.push(reading)
     }
     if (readings.length > 0) this.#host.readings(readings)
   }
@@ -202,8 +204,22 @@ class LoraMapper implements Mapper {
   #read(feed: TwinFeed, uplink: Uplink, decoded: Decoded): void {
     if (this.#feeds.get(uplink.device) !== feed) return
     if (!decoded.ok) this.#log.warn(`decoder ${uplink.device}`, `lora: ${uplink.device}: ${decoded.reason}`)
-    const readings = feed.readings(uplink, decoded)
+    const readings = this.#readings(feed, uplink, decoded)
     if (readings.length > 0) this.#host.readings(readings)
+  }
+
+  /** What an uplink says; what of it cannot be used is told besides. */
+  #readings(feed: TwinFeed, uplink: Uplink, decoded: Decoded | undefined): Reading[] {
+    const readings = feed.readings(uplink, decoded)
+    if (decoded !== undefined && !decoded.ok) {
+      this.#host.event(unusableEvent(uplink.device, decoded.code, decoded.reason))
+      return readings
+    }
+    for (const { device, property, quality, reason } of readings) {
+      if (!isBad(quality)) continue
+      this.#host.event(unusableEvent(device, quality.slice(4, -1), `${property}: ${reason ?? 'unusable'}`))
+    }
+    return readings
   }
 
   /** The model's own decoder goes before what the network server made of the payload. */
@@ -243,6 +259,7 @@ class LoraMapper implements Mapper {
   }
 
   #trouble(trouble: Trouble): void {
+    this.#host.event(unusableEvent(trouble.device, trouble.kind, trouble.reason))
     const result = this.#feeds.get(trouble.device)?.trouble(trouble)
     if (result?.news !== undefined) this.#host.reachability([result.news])
     if (result !== undefined && result.readings.length > 0) this.#host.readings(result.readings)

@@ -65,6 +65,8 @@ export interface Downlink {
   readonly deadlineMs: number
   /** Aborts when something newer replaced it. */
   readonly signal: AbortSignal
+  /** Why it is still on its way, in words; called whenever that changes. */
+  readonly onWait?: (reason: string) => void
 }
 
 export type DownlinkEnd =

@@ -23,6 +23,13 @@ export async function writeValue(
   const bytes = await bytesOf(encoded, feed, decoders)
   if ('reason' in bytes) return rejected('SLUICE_LORA_ENCODER', bytes.reason)
   if (signal.aborted) return rejected('SLUICE_WRITE_SUPERSEDED', 'a newer value replaced it')
+  const tell = (reason: string) =>
+    host.writeNews({ device: command.device, property: command.property, version: command.version, reason })
+  const waiting = (what: string) => {
+    const nextMs = network.nextWindowAtMs(command.device)
+    const when = nextMs === undefined ? '' : `, expected about ${new Date(nextMs).toISOString()}`
+    return `${what}; the device tells with its next uplink${when}`
+  }
   // Watched from now on: the uplink with the acknowledgement may carry the value already.
   using seen = new ReadBack(feed, point, command, write.tolerance)
   const downlink: Downlink = {
@@ -31,7 +38,9 @@ export async function writeValue(
     confirmed: write.confirmed,
     deadlineMs: command.deadlineMs,
     signal,
+    onWait: tell,
   }
+  if (feed.device.network.kind !== 'local') tell(waiting('queued at the network server'))
   const end = await network.send(downlink)
   switch (end.state) {
     case 'refused':
@@ -41,6 +50,7 @@ export async function writeValue(
     default:
       if (!write.readBack) return { state: 'applied', atMs: end.atMs }
   }
+  tell(waiting(end.state === 'acknowledged' ? 'acknowledged by the device' : 'sent'))
   const value = await seen.value(host, command.deadlineMs, signal)
   if (value !== undefined) return { state: 'applied', readBack: value, atMs: now() }
   if (signal.aborted) return rejected('SLUICE_WRITE_SUPERSEDED', 'a newer value replaced it')

@@ -4,6 +4,7 @@ import type {
   DeviceBinding,
   DeviceReachability,
   GatewayHost,
+  HostEvent,
   LocalBroker,
   Mapper,
   Reading,
@@ -46,6 +47,7 @@ export class MapperUnderTest implements AsyncDisposable {
   readonly readings = new Told<Reading>()
   readonly reach = new Told<DeviceReachability>()
   readonly sightings = new Told<Sighting>()
+  readonly events = new Told<HostEvent>()
   readonly mapper: Mapper
 
   constructor(broker: LocalBroker | undefined) {
@@ -53,7 +55,7 @@ export class MapperUnderTest implements AsyncDisposable {
       clock: systemClock,
       random: () => 0,
       readings: (batch) => this.readings.push(batch),
-      event: () => {},
+      event: (event) => this.events.push([event]),
       writeNews: () => {},
       reachability: (news) => this.reach.push(news),
       sighted: (sightings) => this.sightings.push(sightings),

@@ -72,6 +72,48 @@ describe('an MQTT device', () => {
     expect(await mapper.value('on', true)).toMatchObject({ quality: 'good' })
   })
 
+  it('tells of every payload that is wrong, whatever it says in the twin', async () => {
+    await using broker = await embedded()
+    await using mapper = new MapperUnderTest(broker.local)
+    mapper.configure(bind(LAMP, { base: 'x' }))
+    await mapper.reach.until(() => true)
+    for (let n = 0; n < 5; n++) broker.local.publish('x/state', Buffer.from('{"state": "OF'))
+    await mapper.reading('on')
+    await mapper.events.until(() => mapper.events.all.length >= 10)
+    expect(mapper.events.all[0]).toMatchObject({ about: 'plant/lamp', type: 'Warning', reason: 'PayloadUnusable' })
+  })
+
+  it('that takes its value from where another one does is not sure of it, and says so at both', async () => {
+    await using broker = await embedded()
+    await using mapper = new MapperUnderTest(broker.local)
+    mapper.configure(
+      bind(LAMP, { base: 'x' }, 'one'),
+      bind(LAMP, { base: 'x' }, 'two'),
+      bind(LAMP, { base: 'y' }, 'three'),
+    )
+    const say = (text: string, base = 'x') => broker.local.publish(`${base}/state`, Buffer.from(`{"state":"${text}"}`))
+    await mapper.reach.until(() => mapper.reach.all.length >= 3)
+    say('ON')
+    say('OFF')
+    say('ON', 'y')
+    await mapper.reading('on', ({ device, value }) => device === 'plant/three' && value === true)
+    const last = (key: string) =>
+      mapper.readings.all.findLast(({ device, property }) => device === key && property === 'on')
+    expect(last('plant/one')).toMatchObject({
+      value: false,
+      quality: 'uncertain',
+      reason: expect.stringContaining('plant/two'),
+    })
+    expect(last('plant/two')).toMatchObject({
+      value: false,
+      quality: 'uncertain',
+      reason: expect.stringContaining('plant/one'),
+    })
+    expect(last('plant/three')).toMatchObject({ value: true, quality: 'good' })
+    const told = mapper.events.all.filter(({ reason }) => reason === 'TopicShared').map(({ about }) => about)
+    expect(new Set(told)).toEqual(new Set(['plant/one', 'plant/two']))
+  })
+
   it('refuses what the model does not allow before anything is sent', async () => {
     await using broker = await embedded()
     await using mapper = new MapperUnderTest(broker.local)

@@ -1,4 +1,5 @@
 import { toSluiceError } from '../../api/errors.ts'
+import type { ObjectKey } from '../../api/resources.ts'
 import { LinkMeter } from '../sdk/link-meter.ts'
 import type { GatewayHost, LinkStats } from '../sdk/mapper.ts'
 import { encodePayload, topicOf } from '../sdk/sparkplug-payload.ts'
@@ -9,6 +10,9 @@ import { ServedDevice } from './served-device.ts'
 import type { MqttSession, OpenSession } from './session.ts'
 import { rebirthMetric, type SparkplugListener, SparkplugNode } from './sparkplug/node.ts'
 
+/** Topics remembered to notice that two devices take the same value. */
+const MAX_CLAIMS = 16_384
+
 /** One connection with the devices and Sparkplug nodes behind it. */
 export class ServedBroker implements AsyncDisposable {
   readonly config: BrokerConfig
@@ -18,6 +22,9 @@ export class ServedBroker implements AsyncDisposable {
   readonly #meter: LinkMeter
   readonly #nodes = new Map<string, { readonly node: SparkplugNode; readonly subscriptions: Map<string, Shared> }>()
   readonly #discovery: Disposable
+  /** Who takes values from which topic and place, the newest last. */
+  readonly #claims = new Map<string, Set<ObjectKey>>()
+  readonly #places = new WeakMap<object, string>()
 
   constructor(config: BrokerConfig, host: GatewayHost, open: OpenSession) {
     this.config = config
@@ -116,6 +123,23 @@ export class ServedBroker implements AsyncDisposable {
         if (node.listening === 0) this.#nodes.delete(id)
       },
     }
+  }
+
+  /** Another device that takes its values from the same topic and the same place in the payload, if there is one. */
+  rivalFor(topic: string, place: object, key: ObjectKey): ObjectKey | undefined {
+    let text = this.#places.get(place)
+    if (text === undefined) this.#places.set(place, (text = JSON.stringify(place)))
+    const where = `${topic}\n${text}`
+    const claimants = this.#claims.get(where)
+    if (claimants === undefined) {
+      this.#claims.set(where, new Set([key]))
+      if (this.#claims.size > MAX_CLAIMS) this.#claims.delete(this.#claims.keys().next().value!)
+      return undefined
+    }
+    if (claimants.size < 8) claimants.add(key)
+    if (claimants.size === 1) return undefined
+    for (const other of claimants) if (other !== key && this.devices.has(other)) return other
+    return undefined
   }
 
   /** Names in use on this broker, so that discovery does not offer what is served already. */

@@ -5,6 +5,7 @@ import { sameValue } from '../../api/twin/twin.ts'
 import type { GatewayHost, Reading } from '../sdk/mapper.ts'
 import { Reachability } from '../sdk/reachability.ts'
 import type { DataType, Metric } from '../sdk/sparkplug-payload.ts'
+import { unusableEvent } from '../sdk/unusable.ts'
 import { Complaints } from './complaints.ts'
 import type { Availability, DeviceConfig } from './device-config.ts'
 import { type Extracted, Payload } from './payload.ts'
@@ -115,11 +116,20 @@ export class ServedDevice implements Disposable {
       if (decoded === undefined) continue
       const sourceMs = point.time === undefined ? undefined : timeIn(payload, point, nowMs)
       const reading = this.#reading(point, decoded, sourceMs ?? nowMs, retained && sourceMs === undefined, topic)
-      if (reading !== undefined) batch.push(reading)
+      if (reading !== undefined) batch.push(this.#shared(point, topic, reading))
       if ('value' in decoded && !retained) this.#tellWatchers(point.name, decoded.value)
     }
     if (batch.length > 0) this.#host.readings(batch)
     this.#follow(route, payload, retained, nowMs)
+  }
+
+  /** A value that another device takes from the very same place: whose it is nobody can say. */
+  #shared(point: Point, topic: string, reading: Reading): Reading {
+    const rival = this.broker.rivalFor(topic, point.place, this.config.key)
+    if (rival === undefined) return reading
+    const reason = `${topic.slice(0, 200)} also matches ${rival}; give one of them a topic of its own`
+    this.#host.event({ about: this.config.key, type: 'Warning', reason: 'TopicShared', message: reason })
+    return reading.quality === 'good' ? { ...reading, quality: 'uncertain', reason } : reading
   }
 
   #takeMetrics(metrics: readonly Metric[], timestampMs: number | undefined): void {
@@ -155,7 +165,10 @@ export class ServedDevice implements Disposable {
         : [bad(decoded.problem.code), `${decoded.problem.reason}, on ${source.slice(0, 200)}`]
     let complaints = this.#complaints.get(point)
     if (complaints === undefined) this.#complaints.set(point, (complaints = new Complaints(this.#host.clock)))
-    if ('problem' in decoded) this.broker.failed(decoded.problem.code)
+    if ('problem' in decoded) {
+      this.broker.failed(decoded.problem.code)
+      this.#host.event(unusableEvent(this.config.key, decoded.problem.code, `${point.name}: ${reason}`))
+    }
     const words = complaints.wrong(quality, reason)
     return words === undefined ? undefined : { ...base, quality, reason: words }
   }
@@ -164,6 +177,7 @@ export class ServedDevice implements Disposable {
     const batch: Reading[] = []
     const atMs = this.#host.clock.now()
     this.broker.failed(code)
+    this.#host.event(unusableEvent(this.config.key, code, reason))
     for (const point of this.config.points) {
       if (point.metric === undefined) continue
       let complaints = this.#complaints.get(point)

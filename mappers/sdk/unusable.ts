@@ -7,6 +7,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['join-mic', 'MicFailure'],
   ['replay', 'FrameReplayed'],
   ['replayed', 'FrameReplayed'],
+  ['join-replay', 'FrameReplayed'],
   ['no-key', 'KeyMissing'],
   ['wrong-key', 'KeyWrong'],
   ['no-payload', 'PayloadMissing'],

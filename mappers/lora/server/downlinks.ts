@@ -76,6 +76,7 @@ export class Downlinks {
       downlink.signal.addEventListener('abort', onAbort, { once: true })
       served.queue.push(queued)
       if (served.device.deviceClass === 'C') void this.pump(served)
+      else downlink.onWait?.(this.waitingText(served, queued))
     })
   }
 
@@ -165,6 +166,7 @@ export class Downlinks {
     const bytes = DATA_OVERHEAD + size + (carried === undefined ? 0 : 1)
     const why = transmitter.obstacle(bytes, chances, occasion.copies)
     if (why !== undefined) {
+      carried?.downlink.onWait?.(`not sent yet: ${why}`)
       this.#tools.problem('downlink', `nothing sent to ${served.device.devEui}: ${why}`, served.device.devEui)
       return
     }
@@ -189,6 +191,7 @@ export class Downlinks {
     )
     const result = await transmitter.send(served.device.devEui, phy, chances, occasion.copies)
     if ('failed' in result) {
+      carried?.downlink.onWait?.(`not sent yet: ${result.failed}`)
       this.#tools.problem('downlink', `nothing sent to ${served.device.devEui}: ${result.failed}`, served.device.devEui)
       return
     }
@@ -213,6 +216,7 @@ export class Downlinks {
       return
     }
     served.awaiting = queued
+    queued.downlink.onWait?.(this.waitingText(served, queued))
     if (served.device.deviceClass !== 'C') return
     served.ackTimer?.cancel()
     served.ackTimer = clock.after(CLASS_C_ACK_WAIT_MS, () => {
@@ -226,6 +230,7 @@ export class Downlinks {
   #again(served: ServedDevice, queued: QueuedDownlink, atMs: number): void {
     if (queued.attempts < MAX_ATTEMPTS) {
       served.queue.unshift(queued)
+      queued.downlink.onWait?.(this.waitingText(served, queued))
       return
     }
     queued.end({
