@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { VirtualClock } from '../../api/virtual-clock.ts'
 import type { Mapper } from '../sdk/mapper.ts'
@@ -221,6 +224,36 @@ describe('connections', () => {
     }
     expect(radio.mostLinks).toBeLessThanOrEqual(7)
     for (let i = 0; i < macs.length; i++) expect(host.values('temperature', `ns/${i}`).length).toBeGreaterThan(0)
+  })
+})
+
+describe('pairing', () => {
+  it('is asked for with the passkey of the file, through BlueZ', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sluice-pair-'))
+    try {
+      const passkeyFile = join(folder, 'passkey')
+      await writeFile(passkeyFile, '001234\n', { mode: 0o600 })
+      const { clock, radio, mapper } = setUp()
+      const remote = radio.device(MAC, { '2a6e': '6608' })
+      const connected = new Promise<void>((resolve) => {
+        remote.onConnect = resolve
+      })
+      mapper.configure([device('ns/a', MAC, [gatt], { address: { pair: true, passkeyFile } })])
+      await clock.advance(0)
+      radio.hear(MAC, '020106')
+      await clock.advance(100)
+      await connected
+      expect(remote.pairing).toEqual({ passkey: 1234 })
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
+  it('is refused where no keys are kept', async () => {
+    const { clock, host, mapper } = setUp()
+    mapper.configure([device('ns/a', MAC, [gatt], { address: { pair: true, adapter: 'hci0' } })])
+    await clock.advance(0)
+    expect(host.news[0]).toMatchObject({ online: false, reason: expect.stringContaining('no keys are kept') })
   })
 })
 

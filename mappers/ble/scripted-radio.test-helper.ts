@@ -1,7 +1,7 @@
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import { type Patience, withDeadline } from './guard.ts'
-import type { BleLink, BleTransport, Heard, Peer, RemoteCharacteristic } from './transport.ts'
+import type { BleLink, BleTransport, Heard, Pairing, Peer, RemoteCharacteristic } from './transport.ts'
 
 export interface ScriptedDevice {
   readonly mac: string
@@ -11,7 +11,10 @@ export interface ScriptedDevice {
   connected: boolean
   connects: number
   readonly written: string[]
+  /** How the last connection was asked to pair. */
+  pairing?: Pairing
   notify?: (bytes: Uint8Array) => void
+  onConnect?: () => void
   drop?: (reason: string) => void
 }
 
@@ -79,6 +82,8 @@ export class ScriptedRadio {
     const start = async () => {
       if (device === undefined || !device.reachable || !this.answers) return new Promise<BleLink>(() => undefined)
       device.connects++
+      if (peer.pairing !== undefined) device.pairing = peer.pairing
+      device.onConnect?.()
       return this.#link(device)
     }
     return withDeadline(this.clock, patience, `connecting to ${peer.mac}`, start)
