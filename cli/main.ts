@@ -65,13 +65,21 @@ async function dispatch(argv: readonly string[], out: Output, around: Surroundin
   return verb.run({ options, args, out, signal: around.signal, env: around.env })
 }
 
-/** `device ls` and the like are two words, also where the first is a verb of its own; a group alone (`device`, `device --help`) has no entry. */
+/** The verb with the longest name that these words begin with; a name has up to three. */
+function longestVerb(words: readonly string[]): VerbEntry | undefined {
+  for (const count of [3, 2, 1]) {
+    const entry =
+      words.length < count ? undefined : ALL_VERBS.find(({ name }) => name === words.slice(0, count).join(' '))
+    if (entry !== undefined) return entry
+  }
+  return undefined
+}
+
+/** `device ls` and the like are several words, also where the first is a verb of its own; a group alone (`device`, `device --help`) has no entry. */
 function findVerb(argv: readonly string[]): { entry: VerbEntry | undefined; rest: readonly string[] } {
   const [first = '', second] = argv
-  const double = ALL_VERBS.find((verb) => verb.name === `${first} ${second}`)
-  if (double !== undefined) return { entry: double, rest: argv.slice(2) }
-  const single = ALL_VERBS.find((verb) => verb.name === first)
-  if (single !== undefined) return { entry: single, rest: argv.slice(1) }
+  const entry = longestVerb(argv)
+  if (entry !== undefined) return { entry, rest: argv.slice(entry.name.split(' ').length) }
   const group = ALL_VERBS.filter((verb) => verb.name.startsWith(`${first} `))
   if (group.length === 0) throw unknownVerb(first)
   if (second === undefined || second === '--help' || second === '-h') return { entry: undefined, rest: [] }
@@ -101,7 +109,7 @@ async function showHelp(words: readonly string[], out: Output): Promise<ExitCode
     return EXIT.ok
   }
   const name = words.slice(0, 2).join(' ')
-  const entry = ALL_VERBS.find((verb) => verb.name === name) ?? ALL_VERBS.find((verb) => verb.name === words[0])
+  const entry = longestVerb(words)
   if (entry !== undefined) {
     out.line(verbHelp(await entry.load(), out.style, width))
     return EXIT.ok
