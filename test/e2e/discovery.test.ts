@@ -1,9 +1,16 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Device, DiscoveredDevice } from '../../api/resources.ts'
+import type { Device, DiscoveredDevice, DiscoveryPolicy } from '../../api/resources.ts'
 import { runCommand } from '../../cli/main.ts'
 import { discoveredName } from '../../cloudcore/discovery/name.ts'
-import { collectionPath, DEVICES, DISCOVERED_DEVICES, EVENTS, objectPath } from '../../cloudcore/kube/paths.ts'
+import {
+  collectionPath,
+  DEVICES,
+  DISCOVERED_DEVICES,
+  DISCOVERY_POLICIES,
+  EVENTS,
+  objectPath,
+} from '../../cloudcore/kube/paths.ts'
 import type { DeviceBinding, GatewayHost, Mapper, Protocol } from '../../mappers/sdk/mapper.ts'
 import { Assembly } from '../harness/assembly.ts'
 import { counterModel } from '../harness/fleet.ts'
@@ -129,5 +136,40 @@ describe('discovery', { timeout: 60_000 }, () => {
     expect(order.stdout).toMatch(/uint32 +big +1 +as the model says/)
     expect(order.stdout).toMatch(/uint32 +big-swap +65536\n/)
     await eventually(async () => (await cloud()).stdout.includes(`${where}:9`), 'what the scan found')
+  })
+
+  it('is adopted by a policy as a person would approve it, once the policy is not suspended any more', async () => {
+    const lookout = new Lookout()
+    const address = (unit: number) => ({ tcp: { host: '127.0.0.1', port: 5030 }, unit })
+    await house.createDevice('served', { model: 'counter', nodeName: house.gateway, modbus: address(1) })
+    await using _agent = await house.startAgent({}, { protocols: [lookout.protocol] })
+    const host = await eventually(() => lookout.host, 'the protocol')
+    const policies = collectionPath(DISCOVERY_POLICIES, house.namespace)
+    const policy = (match: object) => ({
+      ...{ apiVersion: 'sluice.dev/v1alpha1', kind: 'DiscoveryPolicy', metadata: { name: 'counters' } },
+      spec: { match, name: 'auto-{id}', suspend: true },
+    })
+    await expect(house.kube.create(policies, policy({ protocols: ['modbus'] }))).rejects.toThrow(
+      /give models or idPrefixes/,
+    )
+    await house.kube.create(policies, policy({ models: ['counter'], gateways: [house.gateway] }))
+    const candidates = [{ model: 'counter', score: 0.9, why: 'it says so' }]
+    const seen = { id: 'Unit 77', address: address(77), candidates, facts: {}, atMs: Date.now() }
+    host.sighted([seen, { ...seen, id: 'Unit 78', address: address(78), candidates: [] }])
+    const explain = () => sluice('discover', 'policy', 'explain', 'counters', '--data', house.cloudData)
+    await eventually(async () => (await explain()).stdout.includes('Unit 78'), 'both discoveries')
+    const { stdout } = await explain()
+    expect(stdout).toMatch(new RegExp(`Unit 77 .*suspended.* ${house.namespace}/auto-unit-77, a counter`))
+    expect(stdout).toMatch(/Unit 78 .*it resembles no model/)
+    const path = objectPath(DISCOVERY_POLICIES, 'counters', house.namespace)
+    await house.kube.patch(path, 'merge', { spec: { suspend: false } })
+    const devicePath = objectPath(DEVICES, 'auto-unit-77', house.namespace)
+    const device = await eventually(() => house.kube.get<Device>(devicePath).catch(() => undefined), 'the device')
+    expect(device.spec).toMatchObject({ model: 'counter', nodeName: house.gateway, modbus: address(77) })
+    const told = await eventually(async () => {
+      const object = await house.kube.get<DiscoveryPolicy>(path)
+      return object.status?.adopted === 1 && object
+    }, 'the status of the policy')
+    expect(told.status?.lastDevice).toBe(`${house.namespace}/auto-unit-77`)
   })
 })
