@@ -119,7 +119,8 @@ export function address(property: ModelProperty): string {
   for (const [key, value] of Object.entries(binding as Record<string, unknown>)) {
     if (typeof value === 'number' && words.length === 0) {
       words.push(`${key} 0x${value.toString(16).toUpperCase().padStart(4, '0')}`)
-    } else if (key === 'as') words.push(String(value))
+    } else if (key === 'scaleRegister') words.push(`×10^0x${Number(value).toString(16).toUpperCase().padStart(4, '0')}`)
+    else if (key === 'as') words.push(String(value))
     else if (key === 'scale') words.push(`×${String(value)}`)
     else if (key === 'map') words.push('words')
     else if (key === 'bits' && typeof value === 'object' && value !== null) {

@@ -9,8 +9,8 @@ import { compileDevice as compileMqtt } from '../../mappers/mqtt/device-config.t
 import { Payload } from '../../mappers/mqtt/payload.ts'
 import { fillPayload } from '../../mappers/mqtt/template.ts'
 import type { DeviceBinding, MapperStorage } from '../../mappers/sdk/mapper.ts'
-import { topicMatches } from '../../mappers/sdk/topic-filter.ts'
 import { Unusable } from '../../mappers/sdk/no-value.ts'
+import { topicMatches } from '../../mappers/sdk/topic-filter.ts'
 import type { CommandVector, Vector } from './vectors.ts'
 
 const KEY = '000102030405060708090A0B0C0D0E0F'
