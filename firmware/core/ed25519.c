@@ -72,26 +72,20 @@ static void fe_sub(fe *out, const fe *a, const fe *b) {
 }
 
 static void fe_mul(fe *out, const fe *a, const fe *b) {
-  uint16_t product[2u * LIMBS];
-  uint64_t column = 0;
-  for (unsigned k = 0; k < 2u * LIMBS - 1u; k++) {
-    unsigned first = k < LIMBS ? 0u : k - (LIMBS - 1u);
-    const uint16_t *pa = a->v + first;
-    const uint16_t *pb = b->v + (k - first);
-    const uint16_t *end = a->v + (k - first);
-    /* The partial products of a column, whose low and high halves add up in 32 bits each without overflow. */
-    uint32_t low = 0;
-    uint32_t high = 0;
-    while (pa <= end) {
-      uint32_t part = (uint32_t)*pa++ * *pb--;
-      low += part & 0xffffu;
-      high += part >> 16;
+  uint16_t product[2u * LIMBS] = {0};
+  for (unsigned row = 0; row < LIMBS; row++) {
+    uint16_t *to = product + row;
+    uint32_t factor = a->v[row];
+    uint32_t above = 0;
+    /* 65535 * 65535 + 65535 + 65535 is 2^32 - 1: a step never overflows. Unrolled, because all the time goes here. */
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < LIMBS; i++) {
+      above += factor * b->v[i] + to[i];
+      to[i] = (uint16_t)above;
+      above >>= 16;
     }
-    column += low + ((uint64_t)high << 16);
-    product[k] = (uint16_t)column;
-    column >>= 16;
+    to[LIMBS] = (uint16_t)above;
   }
-  product[2u * LIMBS - 1u] = (uint16_t)column;
 
   uint32_t carry = 0;
   for (unsigned i = 0; i < LIMBS; i++) {

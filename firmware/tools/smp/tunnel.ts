@@ -35,7 +35,8 @@ function partOf(answer: Uint8Array): { control: number; part: Uint8Array } {
 
 /** SMP through a Modbus master that somebody else owns: every part is one request, so polling goes on between them. */
 export function tunnelTransport(tunnel: TunnelPdu, options: TunnelOptions = {}): SmpTransport {
-  const { retries = 2, maxPacketBytes = 512 } = options
+  // Two full parts: one byte more would cost a third request for each packet.
+  const { retries = 2, maxPacketBytes = 2 * PART_BYTES } = options
 
   async function ask(control: number, part: Uint8Array, signal: AbortSignal | undefined) {
     const pdu = Buffer.concat([Buffer.from([FUNCTION, part.length + 1, control]), part])
