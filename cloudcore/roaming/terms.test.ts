@@ -1,0 +1,52 @@
+import { DatabaseSync } from 'node:sqlite'
+import { describe, expect, it } from 'vitest'
+import { TermBook } from './terms.ts'
+
+const told = (value: number, atMs: number) => ({ property: 'count', value, atMs })
+
+describe('the fence', () => {
+  it('takes all of the term in force, of one before what is older than the first value since, of others nothing', () => {
+    const book = new TermBook(new DatabaseSync(':memory:'), 0)
+    expect(book.admits('u', 'a', 0)).toBe('all')
+    book.begin('u', 'a', 5, 0)
+    book.begin('u', 'b', 6, 0)
+    expect(book.admits('u', 'b', 6)).toBe('all')
+    expect(book.admits('u', 'a', 6)).toBe('none')
+    expect(book.admits('u', 'c', 5)).toBe('none')
+    const late = book.admits('u', 'a', 5)
+    if (typeof late === 'string') throw new Error(late)
+    expect(late(told(9, 99_999))).toBe(true)
+    book.covered('u', [told(3, 1000), told(4, 2000)])
+    expect([
+      late(told(1, 400)),
+      late(told(2, 999)),
+      late(told(3, 999)),
+      late(told(3, 100)),
+      late(told(4, 1000)),
+    ]).toEqual([true, true, false, true, false])
+    expect(late({ ...told(4, 5000), property: 'other' })).toBe(true)
+  })
+
+  it('is the same after a restart, and a gateway that served without a term is fenced like any other', () => {
+    const db = new DatabaseSync(':memory:')
+    const first = new TermBook(db, 0)
+    first.begin('u', 'b', 12, 0, 'a')
+    first.covered('u', [told(3, 1000)])
+    const book = new TermBook(db, 0)
+    expect(book.of('u')).toMatchObject({ term: 12, gateway: 'b', closed: [{ gateway: 'a', term: 0 }] })
+    const late = book.admits('u', 'a', 0)
+    expect(typeof late === 'function' && [late(told(1, 900)), late(told(1, 1100))]).toEqual([true, false])
+    book.forget('u')
+    expect(new TermBook(db, 0).of('u')).toBeUndefined()
+  })
+
+  it('remembers a bounded number of terms', () => {
+    const db = new DatabaseSync(':memory:')
+    const book = new TermBook(db, 0)
+    for (let term = 1; term <= 1000; term++) book.begin('u', term % 2 === 0 ? 'a' : 'b', term, 0)
+    expect(book.of('u')!.closed).toHaveLength(256)
+    expect(new TermBook(db, 0).of('u')!.closed).toHaveLength(256)
+    expect(book.admits('u', 'b', 3)).toBe('none')
+    expect(book.admits('u', 'b', 999)).not.toBe('none')
+  })
+})
