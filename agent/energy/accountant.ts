@@ -273,7 +273,8 @@ export class Accountant implements Disposable {
   }
 
   snapshot(errorPercent: number | undefined): AttributionSnapshot | undefined {
-    if (this.#step === undefined) return undefined
+    // Nothing has been divided yet.
+    if (this.#step === undefined || this.#whole.joules === 0) return undefined
     const reason = this.#cgroups.problem
     return {
       policy: this.#policy,

@@ -55,21 +55,32 @@ export class IpmiSource implements EnergySource {
   readonly #probe: SlowProbe<{ readonly watts: number; readonly by: string }>
   readonly #device: () => boolean
   #dcmi: boolean | undefined
+  #oldCipher = false
 
   /** Without a configuration the BMC of this machine is asked, where the kernel shows one. */
   constructor(config: IpmiConfig | undefined, clock: Clock, run: RunTool = runTool, device = hasDevice) {
     this.#config = config
     this.#device = device
-    this.#probe = new SlowProbe({ clock, everyMs: EVERY_MS, probe: (signal) => this.#ask(run, signal) })
+    this.#probe = new SlowProbe({ clock, everyMs: EVERY_MS, probe: (signal) => this.#turn(run, signal) })
   }
 
   discover(): void {
     if (this.#config !== undefined || this.#device()) this.#probe.start()
   }
 
+  async #turn(run: RunTool, signal: AbortSignal): Promise<{ watts: number; by: string }> {
+    try {
+      return await this.#ask(run, signal)
+    } catch (error) {
+      // ipmitool asks for cipher suite 17; a BMC that only has the older 3 then opens no session, and does not say why.
+      if (this.#config?.host !== undefined && !this.#probe.answered) this.#oldCipher = !this.#oldCipher
+      throw error
+    }
+  }
+
   async #ask(run: RunTool, signal: AbortSignal): Promise<{ watts: number; by: string }> {
     const options = { signal, timeoutMs: TIMEOUT_MS }
-    const target = targetOf(this.#config)
+    const target = targetOf(this.#config, this.#oldCipher)
     const sensor = this.#config?.sensor
     if (sensor === undefined && this.#dcmi !== false) {
       const output = await run('ipmitool', [...target, 'dcmi', 'power', 'reading'], options).catch((error: unknown) => {
@@ -124,11 +135,13 @@ const NO_SENSOR = 'The BMC speaks no DCMI and has no single sensor in watts; nam
 
 const hasDevice = (): boolean => DEVICES.some((path) => existsSync(path))
 
-function targetOf(config: IpmiConfig | undefined): string[] {
+function targetOf(config: IpmiConfig | undefined, oldCipher: boolean): string[] {
   if (config?.host === undefined) return []
   const { host, port, user, passwordFile } = config
   return [
-    ...['-I', 'lanplus', '-H', host],
+    // Three tries of a second each: a BMC that is there answers within one.
+    ...['-I', 'lanplus', '-N', '1', '-R', '3', '-H', host],
+    ...(oldCipher ? ['-C', '3'] : []),
     ...(port === undefined ? [] : ['-p', String(port)]),
     ...(user === undefined ? [] : ['-U', user]),
     ...(passwordFile === undefined ? [] : ['-f', passwordFile]),

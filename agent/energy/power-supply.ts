@@ -94,7 +94,7 @@ class Pack implements Disposable {
       by: 'battery',
       state: power.state,
       ...(percent === undefined ? {} : { percent }),
-      ...(v.voltage_now === undefined || v.voltage_now <= 0 ? {} : { volts: v.voltage_now * MICRO }),
+      ...(v.voltage_now === undefined || v.voltage_now <= 0 ? {} : { volts: v.voltage_now / 1e6 }),
       ...(sloped === undefined ? {} : { watts: sloped }),
       ...stored,
       ...(v.cycle_count === undefined || v.cycle_count < 0 ? {} : { cycles: v.cycle_count }),
