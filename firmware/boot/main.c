@@ -13,7 +13,9 @@
 #include "recovery.h"
 
 /* Nothing below needs a second at a time but the signature: 1.5 s on the slowest board. RP2040 can count to 8.3 s. */
-#define WATCHDOG_MS 8000u
+#ifndef SL_BOOT_WATCHDOG_MS
+#define SL_BOOT_WATCHDOG_MS 8000u
+#endif
 /* An uploader that wants in sends packets while it resets the board. */
 #define LISTEN_MS 100u
 /* When the image is there and nobody talks, recovery is left again. */
@@ -41,7 +43,7 @@ int main(void) {
   volatile uint32_t *note = sl_hal_note();
   sl_boot_choice choice;
   bool wait = look_back(note);
-  (void)sl_hal_watchdog_start(WATCHDOG_MS);
+  (void)sl_hal_watchdog_start(SL_BOOT_WATCHDOG_MS);
   sl_boot_choose(&sl_board_layout, &TRUST, &choice);
   if (choice.slot < 0) wait = true;
   /* The last resort ended in the bootloader before; somebody may want to help. */

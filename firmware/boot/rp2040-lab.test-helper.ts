@@ -74,7 +74,7 @@ export class Rp2040Lab {
 
   async bootloader(outDir: string): Promise<void> {
     const keys = [publicKeyOf(this.key)]
-    const build = await buildBootloader({ board: 'rp2040', keys, production: true, outDir, cacheDir })
+    const build = await buildBootloader({ board: 'rp2040', keys, production: true, outDir, cacheDir, watchdogMs: 1000 })
     this.chip.flash.set(readFileSync(build.bin), 0)
   }
 

@@ -34,6 +34,8 @@ export interface BootloaderOptions {
   readonly outDir: string
   /** Of the recovery line; default 115200. */
   readonly baud?: number
+  /** Until an image that hangs is started over; default 8000. A check of a signature has to fit in it. */
+  readonly watchdogMs?: number
   readonly cacheDir?: string
   readonly signal?: AbortSignal
 }
@@ -77,9 +79,12 @@ export async function buildBootloader(options: BootloaderOptions): Promise<Firmw
     modules: MODULES,
     includes: [include],
     outDir: options.outDir,
-    stackBytes: 2048,
+    stackBytes: 2304,
     budget: BOOTLOADER_BUDGET,
-    ...(options.baud === undefined ? {} : { defines: { SL_BOOT_BAUD: `${options.baud}u` } }),
+    defines: {
+      ...(options.baud === undefined ? {} : { SL_BOOT_BAUD: `${options.baud}u` }),
+      ...(options.watchdogMs === undefined ? {} : { SL_BOOT_WATCHDOG_MS: `${options.watchdogMs}u` }),
+    },
     ...(options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir }),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   })
