@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { SluiceError } from '../../api/errors.ts'
 import type { Board } from '../../firmware/tools/board.ts'
 import { openPtyPair, type PtyPair } from '../pty.ts'
-import { type Acceptor, acceptOne } from './accept.ts'
 import { type OwnedChild, startOwned } from './child.ts'
 import type { BoardLine, BoardRig, LineKind, RigOptions } from './rig.ts'
 
@@ -112,7 +111,8 @@ class HostLine implements BoardLine {
   #pty: PtyPair | undefined
   #server: Server | undefined
   #far: Socket | undefined
-  #acceptor: Acceptor | undefined
+  #callee: Server | undefined
+  #called: (() => void) | undefined
   #near: Socket | undefined
   #listener: (chunk: Uint8Array) => void = () => undefined
 
@@ -141,19 +141,26 @@ class HostLine implements BoardLine {
     }
   }
 
+  /** The firmware calls here when it starts, and again when it has reset itself. */
   async argument(index: number): Promise<string[]> {
-    this.#acceptor = await acceptOne(this.#socketPath)
+    const server = createServer({ noDelay: true }, (socket) => {
+      this.#near?.destroy()
+      this.#near = socket
+      socket.on('error', () => undefined)
+      socket.on('data', (chunk: Uint8Array) => this.#listener(chunk))
+      this.#called?.()
+    })
+    await new Promise<void>((resolve) => server.listen(this.#socketPath, resolve))
+    this.#callee = server
     return ['--uart', `${index}=${this.#socketPath}`]
   }
 
   async attached(): Promise<void> {
-    if (this.#acceptor === undefined) return
-    this.#near = await this.#acceptor.socket
-    this.#near.on('data', (chunk: Uint8Array) => this.#listener(chunk))
+    if (this.#near === undefined) await new Promise<void>((resolve) => void (this.#called = resolve))
   }
 
   detach(): void {
-    this.#acceptor?.close()
+    this.#callee?.close()
     this.#near?.destroy()
     this.#near = undefined
     rmSync(this.#socketPath, { force: true })

@@ -4,6 +4,7 @@ import { romBreaks, stubRom } from './rp2040-rom.ts'
 
 const flashBase = 0x10000000
 const nanosPerCycle = 8
+const watchdogControl = 0x40058000
 const maxSleepNanos = 10_000_000
 
 /** One operation on the flash, before it is done. Throw `PowerCut` from the hook to cut the power right there. */
@@ -54,7 +55,13 @@ export class Rp2040Chip {
     this.#chip.onBreak = (code) => this.#rom(code)
     for (const [line, uart] of this.#chip.uart.entries()) uart.onByte = (byte) => this.onByte(line, byte)
     const watchdog: unknown = this.#chip.peripherals[0x40058]
-    if (isWatchdog(watchdog)) watchdog.onWatchdogTrigger = () => void (this.#resetAsked = true)
+    if (isWatchdog(watchdog)) {
+      watchdog.onWatchdogTrigger = () => {
+        this.#resetAsked = true
+        // The emulated timer would fire again at the same moment, for ever.
+        this.#chip.writeUint32(watchdogControl, 0)
+      }
+    }
   }
 
   /** Microseconds of the chip's own time. */
@@ -76,7 +83,7 @@ export class Rp2040Chip {
     core.enabledInterrupts = 0
     core.waiting = false
     for (const address of [0x40034038, 0x40038038, 0x40054038]) this.#chip.writeUint32(address, 0)
-    this.#chip.writeUint32(0x40058000, 0)
+    this.#chip.writeUint32(watchdogControl, 0)
     core.VTOR = this.#entry
     core.SP = this.#chip.readUint32(this.#entry)
     core.PC = this.#chip.readUint32(this.#entry + 4) & ~1

@@ -1,0 +1,67 @@
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, describe, expect, it } from 'vitest'
+import { startBoard } from './start.ts'
+import { ask, buildHundred, lacks, masterOf, pattern } from './test-boards.test-helper.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'sluice-interop-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const run = promisify(execFile)
+
+const noLibmodbus = !existsSync('/usr/include/modbus/modbus.h')
+if (noLibmodbus && process.env['CI'] === 'true')
+  throw new Error('nothing may be skipped here: apt-get install libmodbus-dev')
+
+describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm', 'mbpoll'))(
+  'mbpoll as the master',
+  { timeout: 60_000 },
+  () => {
+    it('reads the registers of an emulated board and writes one', async () => {
+      const build = await buildHundred('microbit', join(folder, 'mbpoll'))
+      await using rig = await startBoard({ build, lines: ['pty'] })
+      await using up = masterOf(rig)
+      await ask(up, { fc: 3, address: 0, count: 1 })
+      await up[Symbol.asyncDispose]()
+      const serial = ['-m', 'rtu', '-a', '1', '-b', '115200', '-P', 'none', '-o', '5']
+      const path = rig.lines[0]?.path ?? ''
+      const read = await run('mbpoll', [...serial, '-t', '4:hex', '-r', '1', '-c', '3', '-1', path])
+      const values = [...read.stdout.matchAll(/\[\d+\]:\s+0x([0-9A-F]{4})/g)].map(([, value]) =>
+        Number.parseInt(value ?? '', 16),
+      )
+      expect(values).toEqual([pattern(0), pattern(1), pattern(2)])
+      expect((await run('mbpoll', [...serial, '-t', '4', '-r', '101', path, '77'])).stdout).toContain(
+        'Written 1 references',
+      )
+      expect((await run('mbpoll', [...serial, '-t', '4', '-r', '101', '-c', '1', '-1', path])).stdout).toMatch(
+        /\[101\]:\s+77/,
+      )
+    })
+  },
+)
+
+describe.skipIf(noLibmodbus || lacks('cc'))('libmodbus as the master', { timeout: 60_000 }, () => {
+  it('agrees about reads, writes, masks, bits and exceptions', async () => {
+    const source = fileURLToPath(new URL('./libmodbus-master.c', import.meta.url))
+    const program = join(folder, 'master')
+    await run('cc', ['-Wall', '-Werror', source, '-o', program, '-lmodbus'])
+    const build = await buildHundred('host', join(folder, 'libmodbus'))
+    await using rig = await startBoard({ build, lines: ['pty'] })
+    const { stdout } = await run(program, [rig.lines[0]?.path ?? '', '115200', '1'])
+    expect(stdout.split('\n')).toEqual([
+      `read 10: ${Array.from({ length: 10 }, (_, at) => pattern(at)).join(' ')}`,
+      'write 2',
+      'both 2: 123 123',
+      'mask 1',
+      'coil 1 8',
+      'bits 0001',
+      'discrete 4 1011',
+      'limit -1 Illegal data value',
+      'missing -1 Illegal data address',
+      '',
+    ])
+  })
+})
