@@ -37,10 +37,10 @@ describe.skipIf(missing.length > 0 && process.env['CI'] !== 'true')('a BMC', { t
       await clock.advance(15_000)
       return undefined
     }
-    await eventually(measures(42), 'the first 42 W')
+    await eventually(measures(42), 'the first 42 W', 40_000)
     expect(source.health()).toEqual([{ source: 'ipmi', state: 'ok' }])
     bmc.measure(118)
-    await eventually(measures(118), 'the 118 W that followed')
+    await eventually(measures(118), 'the 118 W that followed', 40_000)
     const password = readFileSync(bmc.passwordFile, 'utf8').trim()
     expect(argvs.length).toBeGreaterThan(2)
     expect(argvs.flat().some((argument) => argument.includes(password))).toBe(false)
