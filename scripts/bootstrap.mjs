@@ -96,6 +96,7 @@ const SYSTEM_TOOLS = {
     { command: 'iw', debian: 'iw', use: 'the station of the guest' },
   ],
   bench: [
+    { command: 'dbus-daemon', debian: 'dbus-daemon', use: 'the cost of advertisements through BlueZ' },
     { command: 'mosquitto', debian: 'mosquitto', use: 'the comparison of brokers' },
     { command: 'arm-none-eabi-gcc', debian: 'gcc-arm-none-eabi', use: 'the firmware benchmarks' },
     { command: 'qemu-system-arm', debian: 'qemu-system-arm', use: 'the firmware benchmarks' },

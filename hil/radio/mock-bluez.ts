@@ -10,8 +10,11 @@ export const MOCK_BLUEZ_MISSING = 'apt-get install dbus-daemon python3-dbusmock'
 const PYTHON = '/usr/bin/python3'
 const DBUSMOCK = '/usr/lib/python3/dist-packages/dbusmock'
 
+/** Whether a bus can be started here. */
+export const hasBus = (): boolean => daemon() !== undefined
+
 /** Whether a bus and somebody else's BlueZ can be started here. */
-export const hasMockBluez = (): boolean => daemon() !== undefined && existsSync(PYTHON) && existsSync(DBUSMOCK)
+export const hasMockBluez = (): boolean => hasBus() && existsSync(PYTHON) && existsSync(DBUSMOCK)
 
 const daemon = () => ['/usr/bin/dbus-daemon', '/bin/dbus-daemon'].find((path) => existsSync(path))
 
