@@ -1,5 +1,6 @@
 import { systemClock } from '../api/clock.ts'
 import type { DeviceModelSpec } from '../api/resources.ts'
+import { hasBus } from '../hil/radio/mock-bluez.ts'
 import { startPeripheral } from '../hil/radio/peripheral-process.ts'
 import { BluezTransport } from '../mappers/ble/bluez/transport-bluez.ts'
 import { createMapper } from '../mappers/ble/mapper.ts'
@@ -20,7 +21,11 @@ const busMain = new URL('../hil/radio/bus-advertisers.ts', import.meta.url)
  */
 export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   const durationMs = quick ? 8000 : 30_000
-  return [await overHci(durationMs), await overBluez(durationMs), ...(await notifications(quick ? 10_000 : 40_000))]
+  return [
+    await overHci(durationMs),
+    ...(hasBus() ? [await overBluez(durationMs)] : []),
+    ...(await notifications(quick ? 10_000 : 40_000)),
+  ]
 }
 
 /** Over HCI as a controller tells of them. */

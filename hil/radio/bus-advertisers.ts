@@ -13,6 +13,7 @@ const bus = await startBus()
 const service = await DbusConnection.open(bus.busPath, systemClock, patience)
 const adapter = '/org/bluez/hci0'
 const TICK_MS = 5
+let timer: NodeJS.Timeout | undefined
 
 service.serve('/', () => ({
   signature: 'a{oa{sa{sv}}}',
@@ -20,7 +21,7 @@ service.serve('/', () => ({
 }))
 service.serve('/org/bluez', () => ({}))
 service.serve(adapter, ({ member }) => {
-  if (member === 'StartDiscovery') setInterval(tick, TICK_MS)
+  if (member === 'StartDiscovery') timer ??= setInterval(tick, TICK_MS)
   return member === 'Get' ? { signature: 'v', body: [new Variant('b', true)] } : {}
 })
 await service.requestName('org.bluez', patience)
@@ -55,6 +56,8 @@ function advertise(number: number): void {
   ])
 }
 
-void service.closed.then(() => process.exit(0))
-process.on('disconnect', () => void bus[Symbol.asyncDispose]())
+process.on('disconnect', () => {
+  clearInterval(timer)
+  void bus[Symbol.asyncDispose]().then(() => process.exit(0))
+})
 process.send?.({ busPath: bus.busPath })
