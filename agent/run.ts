@@ -159,6 +159,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
       ...{ core, clock },
       link: () => link?.status,
       energy: () => energy.snapshot(),
+      energyVitals: () => energy.vitals(),
       onChange: () => core.listener?.statusChanged(),
     }),
   )

@@ -3,6 +3,7 @@ import type { GatewayStatus } from '../api/resources.ts'
 import type { NodeCondition } from '../api/schema/node-conditions.ts'
 import type { Protocol } from '../mappers/sdk/mapper.ts'
 import type { AgentCore } from './core.ts'
+import type { EnergyVitals } from './energy/energy.ts'
 import type { EnergySnapshot } from './energy/snapshot.ts'
 import type { LinkStatus } from './link/status.ts'
 import type { NetworkView } from './local-api/vital-routes.ts'
@@ -22,6 +23,8 @@ export interface VitalsOptions {
   readonly clock: Clock
   readonly link: () => LinkStatus | undefined
   readonly energy: () => EnergySnapshot | undefined
+  /** Of it what a policy looks at every second; the whole is dearer. */
+  readonly energyVitals?: () => EnergyVitals | undefined
   /** Something that the hub should hear soon has changed. */
   readonly onChange: () => void
   /** Default `/proc` and `/sys`. */
@@ -138,7 +141,8 @@ export class Vitals implements Disposable {
 
   #sample(): void {
     this.radio.sample()
-    const energy = this.#options.energy()
+    const { energy: whole, energyVitals = whole } = this.#options
+    const energy = energyVitals()
     const throttled = energy?.thermal?.reasons?.join(', ')
     const why: Partial<Record<NodeCondition, string>> = throttled === undefined ? {} : { Throttled: throttled }
     this.policy.take(policyFacts(energy, this.radio.way, this.#options.link()), why)

@@ -84,11 +84,16 @@ export interface EnergyOptions {
   readonly ownCpuS?: () => number
 }
 
+/** What a policy looks at. */
+export type EnergyVitals = Pick<EnergySnapshot, 'power' | 'battery' | 'thermal'>
+
 /** The gateway's own energy: samples from `start` on, and tells what it knows at any time. */
 export interface Energy extends AsyncDisposable {
   start(): void
   configure(config: GatewaySpec['energy']): void
   snapshot(): EnergySnapshot
+  /** Of `snapshot`, what is cheap enough for every second. */
+  vitals(): EnergyVitals
   /** The model in force: calibrated, of a known board, or a guess. */
   readonly model: PowerModel
   /** Takes a fitted model from now on, and keeps it across restarts. */
@@ -202,6 +207,20 @@ class GatewayEnergy implements Energy {
     }
   }
 
+  vitals(): EnergyVitals {
+    const sample = this.#sample
+    if (sample === undefined) return {}
+    const power = this.#power
+    const battery = this.#battery.status
+    const thermal = thermalStatus(sample)
+    const supply = supplyOf(sample, battery?.state)
+    return {
+      ...(power === undefined ? {} : { power: powerStatus(power, supply, sample.time.wallMs) }),
+      ...(battery === undefined ? {} : { battery }),
+      ...(thermal === undefined ? {} : { thermal }),
+    }
+  }
+
   snapshot(): EnergySnapshot {
     const sample = this.#sample
     const sources = this.#sampler.health()
@@ -209,16 +228,12 @@ class GatewayEnergy implements Energy {
     if (sample === undefined) return { totals, zones: [], meters: [], packs: [], sources }
     const { wallMs } = sample.time
     const power = this.#power
-    const battery = this.#battery.status
     const energy = energyStatus(this.#ledger, power?.by ?? 'none', wallMs)
-    const thermal = thermalStatus(sample)
     const attribution = this.#accountant.snapshot(power?.errorPercent)
     const { activity } = sample
     return {
-      ...(power === undefined ? {} : { power: powerStatus(power, supplyOf(sample, battery?.state), wallMs) }),
+      ...this.vitals(),
       ...(energy === undefined ? {} : { energy }),
-      ...(battery === undefined ? {} : { battery }),
-      ...(thermal === undefined ? {} : { thermal }),
       ...(attribution === undefined ? {} : { attribution }),
       totals,
       zones: this.#meters.zones,

@@ -40,6 +40,9 @@ class MeteredEnergy implements Energy {
       ...{ zones: [], packs: [], sources: [] },
     }
   }
+  vitals() {
+    return {}
+  }
   async [Symbol.asyncDispose](): Promise<void> {}
 
   get watched(): number {

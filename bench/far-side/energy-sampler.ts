@@ -48,7 +48,7 @@ const alerts = new Alerts()
 using _count = energy.observe(() => {
   samples++
   radio.sample()
-  alerts.take(policyFacts(energy.snapshot(), radio.way, hub), systemClock.monotonic())
+  alerts.take(policyFacts(energy.vitals(), radio.way, hub), systemClock.monotonic())
 })
 energy.start()
 await pause(3000)
