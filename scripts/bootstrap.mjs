@@ -54,6 +54,8 @@ function nodeBinary() {
 const SYSTEM_TOOLS = {
   start: [{ command: 'kubectl', debian: 'kubernetes-client', use: 'the kubectl commands of the tour' }],
   test: [
+    { command: 'ipmitool', debian: 'ipmitool', use: 'the tests of a management controller' },
+    { command: 'ipmi_sim', debian: 'openipmi', use: 'the tests of a management controller' },
     { command: 'kubectl', debian: 'kubernetes-client', use: 'the kubectl conformance suite' },
     { command: 'openssl', debian: 'openssl', use: 'the certificate tests' },
     { command: 'mosquitto', debian: 'mosquitto', use: 'the tests of an external MQTT broker' },
