@@ -46,7 +46,7 @@ const CHECKS: Readonly<Record<HubFrame['t'], (frame: Fields) => boolean>> = {
   objects: ({ upserts, deletes }) => isListOf(upserts, isObject) && isListOf(deletes, isDelete),
   ack: ({ received }) => isRanges(received),
   desireResult: ({ id, ok }) => typeof id === 'string' && typeof ok === 'boolean',
-  pong: ({ id }) => isCount(id),
+  pong: ({ id, nowMs }) => isCount(id) && (nowMs === undefined || Number.isFinite(nowMs)),
   error: ({ code, message }) => typeof code === 'string' && typeof message === 'string',
 }
 

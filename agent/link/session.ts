@@ -40,6 +40,9 @@ const LOST_AT_END_MS = 3000
 const WELCOME_TIMEOUT_MS = 10_000
 const DELETE_MS = 100
 const STATUS_MIN_MS = 1000
+const CLOCK_SAMPLES = 16
+const FIRST_CLOCK_SAMPLES = 4
+const CLOCK_SLACK_MS = 20
 const SNAPSHOT_SOCKET_BYTES = 1024 * 1024
 
 /**
@@ -58,6 +61,8 @@ export class Session {
   #heardMs: number
   readonly #pings = new Map<number, number>()
   #pingId = 0
+  /** What recent pings said of the hub's clock; the quickest is right to within half its round trip. */
+  #clockSamples: { readonly roundTripMs: number; readonly offsetMs: number }[] = []
   #leaseFromMs = Number.NEGATIVE_INFINITY
   /** Acknowledgements that wait until everything that was told before them is on its way. */
   #acksToCome: { readonly items: ObjectsAckFrame['items']; readonly behindSeq: number }[] = []
@@ -241,7 +246,7 @@ export class Session {
         this.#options.core.desireAnswered(frame.id)
         return
       case 'pong':
-        this.#pong(frame.id)
+        this.#pong(frame.id, frame.nowMs)
         return
     }
   }
@@ -323,7 +328,9 @@ export class Session {
   #ping(): number {
     const id = ++this.#pingId
     this.#pings.set(id, this.#options.clock.monotonic())
-    this.#send({ t: 'ping', id })
+    this.#send(
+      this.#clockSamples.length === 0 ? { t: 'ping', id } : { t: 'ping', id, offsetMs: this.#options.core.hubOffsetMs },
+    )
     return id
   }
 
@@ -336,15 +343,31 @@ export class Session {
     }
   }
 
-  #pong(id: number): void {
+  #pong(id: number, hubNowMs: number | undefined): void {
     const sentMs = this.#pings.get(id)
     if (sentMs === undefined) return
     this.#pings.delete(id)
+    if (hubNowMs !== undefined) this.#compareClocks(this.#options.clock.monotonic() - sentMs, hubNowMs)
     this.#leaseFromMs = Math.max(this.#leaseFromMs, sentMs)
     this.#options.onLease()
     this.#announcements.pong(id)
     observePing(this.#options.status, true)
     observeRoundTrip(this.#options.status, this.#options.clock.monotonic() - sentMs)
+  }
+
+  #compareClocks(roundTripMs: number, hubNowMs: number): void {
+    const { core, clock, status } = this.#options
+    const offsetMs = hubNowMs + roundTripMs / 2 - clock.now()
+    // A sample that contradicts the others by more than both may err: a clock was set.
+    const known = this.#clockSamples.filter(
+      (one) => Math.abs(one.offsetMs - offsetMs) <= (one.roundTripMs + roundTripMs) / 2 + CLOCK_SLACK_MS,
+    )
+    this.#clockSamples = [...known.slice(1 - CLOCK_SAMPLES), { roundTripMs, offsetMs }]
+    const best = this.#clockSamples.reduce((a, b) => (b.roundTripMs < a.roundTripMs ? b : a))
+    core.hubOffsetMs = best.offsetMs
+    status.clockOffsetMs = best.offsetMs
+    // The hub is told with the next ping; the first few follow each other at once.
+    if (this.#clockSamples.length < FIRST_CLOCK_SAMPLES) this.#ping()
   }
 
   #sendStatus(always = false): void {

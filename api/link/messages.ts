@@ -296,11 +296,15 @@ export const MAX_HEARD_ITEMS = 1000
 export interface PingFrame {
   readonly t: 'ping'
   readonly id: number
+  /** The hub's clock minus the agent's, milliseconds, as the agent measured it. */
+  readonly offsetMs?: number
 }
 
 export interface PongFrame {
   readonly t: 'pong'
   readonly id: number
+  /** The hub's clock. */
+  readonly nowMs?: number
 }
 
 /** The last frame before the sender closes. */

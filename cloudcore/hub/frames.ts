@@ -33,6 +33,7 @@ function check(frame: Record<string, unknown>): void {
       return
     case 'ping':
       need(isCount(frame['id']), 'ping.id')
+      need(frame['offsetMs'] === undefined || isTime(frame['offsetMs']), 'ping.offsetMs')
       return
     case 'objectsAck':
       checkAcks(frame['items'])

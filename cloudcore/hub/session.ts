@@ -87,7 +87,7 @@ export class Session {
   #held: string[] | undefined
   /** Monotonic time of the last ping. */
   lastPingMs: number
-  /** The hub's clock minus the gateway's, at the hello. */
+  /** The hub's clock minus the gateway's: first as of the hello, then as the agent measures it. */
   clockOffsetMs = 0
 
   constructor(context: SessionContext, gateway: string, socket: LinkSocket, certificateExpiresMs: number) {
@@ -190,7 +190,8 @@ export class Session {
         return
       case 'ping':
         this.lastPingMs = this.#context.clock.monotonic()
-        this.#send({ t: 'pong', id: frame.id })
+        if (frame.offsetMs !== undefined) this.clockOffsetMs = frame.offsetMs
+        this.#send({ t: 'pong', id: frame.id, nowMs: this.#context.clock.now() })
         return
       case 'objectsAck':
         this.#replication.acknowledged(frame.items)

@@ -7,10 +7,10 @@ export interface ClosedTerm {
   readonly gateway: string
   readonly term: number
   /**
-   * By property, the first value that was told under a later term: what the gateway of this term recorded before that
+   * By property, the first values that were told under a later term, the oldest first: what the gateway of this term recorded before that
    * and could not tell is welcome as history, what it recorded later is there already.
    */
-  readonly firsts: Map<string, FirstValue>
+  readonly firsts: Map<string, FirstValue[]>
 }
 
 export interface FirstValue {
@@ -58,6 +58,8 @@ export type Admission = 'all' | 'none' | ((told: ToldValue) => boolean)
  */
 const SAME_TRANSMISSION_MS = 500
 const MAX_KEPT_CHARACTERS = 64
+/** Values remembered of the beginning of a term. */
+const MAX_FIRSTS = 8
 
 /**
  * The fence: which rows of which gateway count. Every change is on the disk before anybody acts by it, so that a cloud
@@ -83,7 +85,7 @@ export class TermBook {
         closed: (closed.get(uid) ?? []).map((each) => ({
           gateway: String(each['gateway']),
           term: Number(each['term']),
-          firsts: new Map(JSON.parse(String(each['firsts'])) as [string, FirstValue][]),
+          firsts: new Map(JSON.parse(String(each['firsts'])) as [string, FirstValue[]][]),
         })),
       })
     }
@@ -98,7 +100,7 @@ export class TermBook {
     const held = this.#tenancies.get(uid)
     const from = held?.gateway ?? before
     const closed =
-      from === undefined ? undefined : { gateway: from, term: held?.term ?? 0, firsts: new Map<string, FirstValue>() }
+      from === undefined ? undefined : { gateway: from, term: held?.term ?? 0, firsts: new Map<string, FirstValue[]>() }
     this.#transact(() => {
       this.#db
         .prepare('INSERT OR REPLACE INTO tenancy(uid, term, gateway, since_ms) VALUES(?, ?, ?, ?)')
@@ -148,9 +150,12 @@ export class TermBook {
     const moved = tenancy.closed.filter(({ firsts }) => {
       let changed = false
       for (const { property, value, atMs } of values) {
-        const held = firsts.get(property)
-        if (held !== undefined && held.atMs <= atMs) continue
-        firsts.set(property, { value: JSON.stringify(value).length > MAX_KEPT_CHARACTERS ? undefined : value, atMs })
+        const held = firsts.get(property) ?? []
+        const oldest = held[0]
+        const older = oldest === undefined || atMs < oldest.atMs
+        if (!older && (held.length >= MAX_FIRSTS || atMs - oldest.atMs > SAME_TRANSMISSION_MS)) continue
+        const kept = { value: JSON.stringify(value).length > MAX_KEPT_CHARACTERS ? undefined : value, atMs }
+        firsts.set(property, (older ? [kept, ...held] : [...held, kept]).slice(0, MAX_FIRSTS))
         changed = true
       }
       return changed
@@ -175,8 +180,9 @@ export class TermBook {
 }
 
 function isNews({ firsts }: ClosedTerm, { property, value, atMs }: ToldValue): boolean {
-  const first = firsts.get(property)
-  if (first === undefined) return true
-  if (atMs >= first.atMs) return false
-  return first.atMs - atMs > SAME_TRANSMISSION_MS || !sameValue(first.value, value)
+  const held = firsts.get(property)
+  const oldest = held?.[0]
+  if (held === undefined || oldest === undefined) return true
+  if (atMs >= oldest.atMs) return false
+  return oldest.atMs - atMs > SAME_TRANSMISSION_MS || !held.some((first) => sameValue(first.value, value))
 }
