@@ -50,7 +50,7 @@ export function systemBusPath(address = process.env['DBUS_SYSTEM_BUS_ADDRESS']):
 
 /**
  * A client of a D-Bus daemon over its UNIX socket. Only what a mapper needs, because that must cost little: the
- * libraries there are take 120 to 160 microseconds of a core for one advertisement, this takes a tenth.
+ * libraries there are take 120 to 160 microseconds of a core for one advertisement, more than the budget of all of them.
  */
 export class DbusConnection implements AsyncDisposable {
   readonly #socket: Socket
