@@ -57,6 +57,7 @@ describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () =>
     await lab.tunnel().test(parseImage(third).digest)
     const before = lab.chip.resets
     await lab.tunnel().reset()
+    lab.chip.run(300_000)
     // Three trials end by the watchdog that the bootloader left running; somebody may step in after the third.
     expect(lab.running(20_000_000)).toMatchObject({ minor: 1, slot: 0 })
     expect(lab.chip.resets - before).toBe(4)

@@ -10,6 +10,9 @@ extern uint32_t sl_data_start[];
 extern uint32_t sl_data_end[];
 extern uint32_t sl_bss_start[];
 extern uint32_t sl_bss_end[];
+#if SL_IMAGE_IS_BOOT && !SL_HAS_VTOR
+extern const uint32_t sl_own_vectors[];
+#endif
 
 int main(void);
 
@@ -18,6 +21,10 @@ _Noreturn void sl_reset_handler(void) {
   const uint32_t *from = sl_data_load;
   for (uint32_t *to = sl_data_start; to < sl_data_end; to++) *to = *from++;
   for (uint32_t *to = sl_bss_start; to < sl_bss_end; to++) *to = 0;
+#if SL_IMAGE_IS_BOOT && !SL_HAS_VTOR
+  /* The trampolines at 0 go through the note, which holds anything after power-on and an application's after a reset. */
+  sl_hal_note()[SL_NOTE_VECTORS] = (uint32_t)(uintptr_t)sl_own_vectors;
+#endif
   sl_soc_start();
   (void)main();
   sl_hal_reset();
