@@ -60,21 +60,14 @@ async function reads(build: FirmwareBuild, durationMs: number): Promise<Figure> 
   }
   const mapper = createMapper(host)
   try {
-    // One request reads all ten; polled as often as the board answers.
-    const properties = Array.from({ length: 10 }, (_, at) => ({
-      name: `r${at}`,
-      type: 'int' as const,
-      modbus: { holding: at },
-    }))
-    const modbus = { tcp: { ...tcp, framing: 'rtu' as const }, unit: 1 }
-    mapper.configure([
-      {
-        key: 'bench/board',
-        device: { model: 'm', modbus, poll: { every: '100us' } },
-        model: { properties },
-        revision: '1',
-      },
-    ])
+    // One request reads the ten of a device; all devices together ask for more than any board answers.
+    const modbus = { rtuOverTcp: tcp, unit: 1 }
+    const devices = Array.from({ length: 40 }, (_, device) => {
+      const property = (at: number) => ({ name: `r${at}`, type: 'int' as const, modbus: { holding: device + at } })
+      const model = { properties: Array.from({ length: 10 }, (_, at) => property(at)) }
+      return { key: `bench/${device}`, device: { model: 'm', modbus, poll: { every: '10ms' } }, model, revision: '1' }
+    })
+    mapper.configure(devices)
     const pause = (ms: number) => new Promise((resolve) => systemClock.after(ms, () => resolve(undefined)))
     await pause(500)
     const from = answers

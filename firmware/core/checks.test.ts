@@ -87,6 +87,7 @@ describe.skipIf(lacks('cppcheck', 'clang-tidy', 'arm-none-eabi-gcc'))(
         '--',
         '-std=c11',
         '-ffreestanding',
+        '--target=thumbv7m-none-eabi',
         ...includes,
       ])
     })

@@ -22,9 +22,11 @@ int main(int argc, char **argv) {
   printf("both %d:", modbus_write_and_read_registers(master, 101, 1, given, 100, 2, words));
   printf(" %d %d\n", words[0], words[1]);
   printf("mask %d\n", modbus_mask_write_register(master, 0, 0x00F2, 0x0025));
-  printf("coil %d %d\n", modbus_write_bit(master, 3, 1), modbus_read_bits(master, 0, 8, bits));
+  printf("coil %d\n", modbus_write_bit(master, 3, 1));
+  printf("coils %d\n", modbus_read_bits(master, 0, 8, bits));
   printf("bits %d%d%d%d\n", bits[0], bits[1], bits[2], bits[3]);
-  printf("discrete %d %d%d%d%d\n", modbus_read_input_bits(master, 0, 4, bits), bits[0], bits[1], bits[2], bits[3]);
+  printf("discretes %d\n", modbus_read_input_bits(master, 0, 4, bits));
+  printf("bits %d%d%d%d\n", bits[0], bits[1], bits[2], bits[3]);
   const int limit = modbus_write_register(master, 100, 1001);
   printf("limit %d %s\n", limit, modbus_strerror(errno));
   const int missing = modbus_read_input_registers(master, 3000, 1, words);
