@@ -1,14 +1,22 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { parse } from 'yaml'
 import { embedded } from '../../agent/broker/test-brokers.test-helper.ts'
 import type { DeviceModelSpec, Json } from '../../api/resources.ts'
+import { loadManifests } from '../../api/yaml/load.ts'
 import { explainBinding } from './explain.ts'
 import { bind, MapperUnderTest } from './host.test-helper.ts'
 import { lintMqtt } from './lint.ts'
 import type { MqttAddress } from './schema.ts'
 
 const catalogue = new URL('../../devicemodels/', import.meta.url)
+
+/** A model with the fragments it uses, as whoever reads the file gets it. */
+function modelOf(file: string): DeviceModelSpec {
+  const textOf = (path: string) => readFileSync(new URL(path, catalogue), 'utf8')
+  const fragmentOf = (name: string) => ({ file: name, text: textOf(`fragments/${name}.yaml`) })
+  const [loaded] = loadManifests([{ file, text: textOf(file) }], { fragmentOf }).resources
+  return loaded!.resource.spec as DeviceModelSpec
+}
 
 interface VectorFile {
   readonly address: { readonly mqtt?: MqttAddress }
@@ -32,7 +40,7 @@ function* cases(): Generator<Case> {
     const file = JSON.parse(readFileSync(new URL(path, catalogue), 'utf8')) as VectorFile
     if (file.address?.mqtt === undefined) continue
     const name = `${match[1]}/${match[2]}`
-    yield { name, file, model: parse(readFileSync(new URL(`${name}.yaml`, catalogue), 'utf8')).spec }
+    yield { name, file, model: modelOf(`${name}.yaml`) }
   }
 }
 
