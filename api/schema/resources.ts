@@ -59,7 +59,7 @@ export const resourceDefinitions = (protocols: readonly ProtocolSchema[]): reado
     selectableFields: ['.spec.nodeName', '.spec.model'],
     columns: [
       { name: 'Model', type: 'string', jsonPath: '.spec.model' },
-      { name: 'Gateway', type: 'string', jsonPath: '.spec.nodeName' },
+      { name: 'Gateway', type: 'string', jsonPath: '.status.gateway' },
       { name: 'State', type: 'string', jsonPath: '.status.state' },
       { name: 'Values', type: 'string', jsonPath: '.status.summary' },
       { name: 'Seen', type: 'date', jsonPath: '.status.lastSeen' },
