@@ -3,7 +3,7 @@ import { toSluiceError } from '../api/errors.ts'
 import { isBad } from '../api/twin/quality.ts'
 import type { LocalBroker } from '../mappers/sdk/mapper.ts'
 import type { AgentCore } from './core.ts'
-import { type Energy, openEnergy, type TwinValue } from './energy/energy.ts'
+import { type DeviceLoad, type Energy, openEnergy, type TwinValue } from './energy/energy.ts'
 import type { Log } from './log.ts'
 import { mapperStorage } from './mappers/storage.ts'
 import type { DeviceState } from './twin/device-state.ts'
@@ -22,11 +22,18 @@ export function openOwnEnergy({ core, clock, log, broker }: OwnEnergyOptions): E
     log,
     storage: mapperStorage(core.store, 'energy'),
     readTwin: (device, property, role) => twinValue(core.engine.devices.get(device), property, role),
+    deviceLoads: () => [...core.engine.devices.values()].flatMap((device) => loadOf(device, core)),
     subscribe: (topic, listener) => subscribeLater(broker, topic, listener, log),
     ...(core.gatewaySpec?.energy === undefined ? {} : { config: core.gatewaySpec.energy }),
   })
   core.onGatewaySpec((spec) => energy.configure(spec?.energy))
   return energy
+}
+
+/** What a device cost the gateway so far: its requests' time on the link, and its readings. */
+function loadOf({ key, readings }: DeviceState, core: AgentCore): DeviceLoad[] {
+  const load = core.mappers.load(key)
+  return load === undefined ? [] : [{ mapper: load.mapper, device: key, busyS: load.busyS, reads: readings }]
 }
 
 /** A property by its name, or the first with the role. */

@@ -86,6 +86,12 @@ export class Mappers implements AsyncDisposable {
     return [...this.#running.values()].flatMap(({ mapper }) => mapper?.links() ?? [])
   }
 
+  /** The protocol that serves a device, and how long its requests took on the link. */
+  load(device: ObjectKey): { readonly mapper: string; readonly busyS: number } | undefined {
+    const running = this.#routes.get(device)
+    return running && { mapper: running.protocol.name, busyS: running.mapper?.busyS?.(device) ?? 0 }
+  }
+
   explain(device: ObjectKey): PlanExplanation | undefined {
     return this.#routes.get(device)?.mapper?.explain(device)
   }

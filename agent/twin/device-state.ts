@@ -56,6 +56,8 @@ export class DeviceState {
   toldReach: DeviceReachability | undefined = undefined
   toldReachMs = Number.NEGATIVE_INFINITY
   lastSeenMs: number | undefined = undefined
+  /** Readings that were taken of it since this process started. */
+  readings = 0
   /** What the stage of the gateway's policy in force means for it. */
   stretch: Stretch | undefined = undefined
   readonly jobs: WriteJob[] = []

@@ -383,6 +383,7 @@ export class TwinEngine {
   }
 
   #take(device: DeviceState, property: PropertyState, given: Reading): void {
+    device.readings++
     const reading = bounded(given)
     const nowMs = this.#options.clock.monotonic()
     property.lastReadingMs = nowMs

@@ -91,7 +91,7 @@ export class UnitExchange {
         timeoutMs,
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       })
-      this.#link.meter.answered(reply.wireMs, options.serves)
+      this.#link.meter.answered(reply.wireMs, options.serves, this.#config.key)
       const atMs = this.#host.clock.now()
       this.#answered(reply.turnaroundMs, atMs)
       return { ok: true, reply, atMs }

@@ -40,6 +40,10 @@ describe('reading', () => {
     const [stats] = b.mapper.links()
     expect(stats!.use).toBeGreaterThan(0.95)
     expect(stats!.errors['skipped-turn']).toBeGreaterThan(100)
+    // What the line was busy with is booked to the devices, the same to each.
+    const busyS = devices.map(({ key }) => b.mapper.busyS?.(key) ?? 0)
+    expect(busyS.reduce((sum, each) => sum + each, 0)).toBeGreaterThan(30 * 0.9)
+    expect(Math.min(...busyS) / Math.max(...busyS)).toBeGreaterThan(0.85)
   })
 
   it('says bad(not-available) for the value that means it', async () => {

@@ -81,6 +81,10 @@ class ModbusMapper implements Mapper {
     return [...this.#links.values()].map(({ link }) => link.stats())
   }
 
+  busyS(device: ObjectKey): number {
+    return (this.#set.get(device)?.link.meter.deviceMs.get(device) ?? 0) / 1000
+  }
+
   explain(device: ObjectKey): PlanExplanation | undefined {
     return this.#set.get(device)?.poller.explain()
   }

@@ -20,6 +20,18 @@ describe('the meter of a link', () => {
     expect(meter.use()).toBe(0)
   })
 
+  it('books the time to the device it was for', () => {
+    const meter = new LinkMeter(new VirtualClock())
+    meter.answered(30, 1, 'plant/a')
+    meter.answered(20, 2, 'plant/b')
+    meter.answered(12, 1, 'plant/a')
+    meter.answered(5, 1)
+    expect([...meter.deviceMs]).toEqual([
+      ['plant/a', 42],
+      ['plant/b', 20],
+    ])
+  })
+
   it('counts errors by kind', () => {
     const meter = new LinkMeter(new VirtualClock())
     for (const kind of ['timeout', 'timeout', 'crc']) meter.failed(kind)

@@ -1,4 +1,5 @@
 import type { Clock } from '../../api/clock.ts'
+import type { ObjectKey } from '../../api/resources.ts'
 
 const BUCKETS = 12
 const BUCKET_MS = 5000
@@ -10,6 +11,7 @@ export class LinkMeter {
   readonly #busyMs = new Float64Array(BUCKETS)
   readonly #stamp = new Float64Array(BUCKETS).fill(-1)
   readonly #errors = new Map<string, number>()
+  readonly #deviceMs = new Map<ObjectKey, number>()
   #requests = 0
   #propertiesRead = 0
 
@@ -18,8 +20,12 @@ export class LinkMeter {
     this.#startMs = clock.monotonic()
   }
 
-  /** A request was answered after taking `linkMs` of the link's time and served `properties` readings. */
-  answered(linkMs: number, properties: number): void {
+  /**
+   * A request was answered after taking `linkMs` of the link's time and served `properties` readings; of `device`, where
+   * the time is to be booked to one.
+   */
+  answered(linkMs: number, properties: number, device?: ObjectKey): void {
+    if (device !== undefined) this.#deviceMs.set(device, (this.#deviceMs.get(device) ?? 0) + linkMs)
     this.#requests++
     this.#propertiesRead += properties
     const slot = Math.floor(this.#clock.monotonic() / BUCKET_MS)
@@ -34,6 +40,11 @@ export class LinkMeter {
   failed(kind: string): void {
     this.#requests++
     this.#errors.set(kind, (this.#errors.get(kind) ?? 0) + 1)
+  }
+
+  /** Link time that each device took, milliseconds; only grows. */
+  get deviceMs(): ReadonlyMap<ObjectKey, number> {
+    return this.#deviceMs
   }
 
   get requests(): number {

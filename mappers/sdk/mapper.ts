@@ -161,6 +161,8 @@ export interface Mapper extends AsyncDisposable {
   /** Applies one desired value. Never rejects: every end is an outcome. `signal` means a newer version replaced it. */
   write(command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome>
   links(): readonly LinkStats[]
+  /** Seconds that a device's requests took on its link since it was first served; 0 where that is not known. */
+  busyS?(device: ObjectKey): number
   explain(device: ObjectKey): PlanExplanation | undefined
 }
 
