@@ -33,7 +33,7 @@ static bool serve(void) {
     sl_uart_send(0, wire, sl_smp_console_encode(answer, length, wire, sizeof wire));
     while (sl_uart_sending(0)) sl_hal_watchdog_feed();
     if (!smp.reset_wanted) continue;
-    while (!sl_hal_uart_drained(0)) continue;
+    while (!sl_hal_uart_drained(0)) sl_hal_watchdog_feed();
     sl_hal_reset();
   }
   return served;

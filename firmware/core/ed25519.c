@@ -213,7 +213,7 @@ static void point_add(point *out, const point *a, const point *b) {
 }
 
 static void fe_load(fe *out, const uint8_t bytes[32]) {
-  for (unsigned i = 0; i < LIMBS; i++) out->v[i] = sl_get_le16(bytes + 2u * i);
+  for (size_t i = 0; i < LIMBS; i++) out->v[i] = sl_get_le16(bytes + 2u * i);
 }
 
 /* Decodes -A rather than A, which is what verification needs. False when the bytes are no canonical point. */

@@ -93,7 +93,8 @@ void sl_settings_open(sl_settings *log) {
   uint32_t limit = bank_at(log, log->active) + log->bank_size;
   uint32_t at = bank_at(log, log->active) + BANK_HEADER;
   record r;
-  while (next(&at, limit, &r)) continue;
+  while (next(&at, limit, &r)) {
+  }
   /* Behind the last record everything has to be blank: the value of a torn one may have been written before its head. */
   log->end = at != 0 && sl_mark_blank(at, limit - at) ? at : 0;
 }
@@ -106,23 +107,18 @@ int32_t sl_settings_get(const sl_settings *log, uint16_t key, void *value, size_
   return r.size;
 }
 
-typedef union {
-  uint32_t aligned; /* flash wants words */
-  uint8_t bytes[RECORD_HEADER + SL_SETTINGS_VALUE_MAX];
-} image_of_record;
-
 /* Writes a record and reads it back. */
 static bool append(uint32_t at, uint16_t key, uint8_t size, const void *value) {
-  image_of_record image;
+  _Alignas(4) uint8_t image[RECORD_HEADER + SL_SETTINGS_VALUE_MAX]; /* flash wants words */
   uint32_t bytes = size == REMOVED ? 0u : size;
-  memset(&image, 0xFF, sizeof image);
-  sl_put_le16(image.bytes, key);
-  image.bytes[2] = size;
-  image.bytes[3] = size ^ 0xFFu;
-  if (bytes != 0) memcpy(image.bytes + RECORD_HEADER, value, bytes);
-  uint32_t crc = sl_crc32(sl_crc32(0, image.bytes, 4), image.bytes + RECORD_HEADER, bytes);
-  sl_put_le32(image.bytes + 4, crc);
-  if (!sl_hal_flash_program(at, image.bytes, record_size(bytes))) return false;
+  memset(image, 0xFF, sizeof image);
+  sl_put_le16(image, key);
+  image[2] = size;
+  image[3] = size ^ 0xFFu;
+  if (bytes != 0) memcpy(image + RECORD_HEADER, value, bytes);
+  uint32_t crc = sl_crc32(sl_crc32(0, image, 4), image + RECORD_HEADER, bytes);
+  sl_put_le32(image + 4, crc);
+  if (!sl_hal_flash_program(at, image, record_size(bytes))) return false;
   return crc_of(at, bytes) == crc && sl_mark_blank(at, RECORD_HEADER) == false;
 }
 
@@ -154,15 +150,12 @@ static sl_settings_status compact(sl_settings *log, uint16_t key, uint8_t size, 
     if (limit - end < record_size(size) || !append(end, key, size, value)) return SL_SETTINGS_FLASH;
     end += record_size(size);
   }
-  union {
-    uint32_t aligned;
-    uint8_t bytes[BANK_HEADER];
-  } head;
-  sl_put_le32(head.bytes, MAGIC);
-  sl_put_le32(head.bytes + 4, log->sequence + 1u);
-  sl_put_le32(head.bytes + 8, ~(log->sequence + 1u));
-  sl_put_le32(head.bytes + 12, sl_crc32(0, head.bytes, 12));
-  if (!sl_hal_flash_program(to, head.bytes, sizeof head)) return SL_SETTINGS_FLASH;
+  _Alignas(4) uint8_t head[BANK_HEADER];
+  sl_put_le32(head, MAGIC);
+  sl_put_le32(head + 4, log->sequence + 1u);
+  sl_put_le32(head + 8, ~(log->sequence + 1u));
+  sl_put_le32(head + 12, sl_crc32(0, head, 12));
+  if (!sl_hal_flash_program(to, head, sizeof head)) return SL_SETTINGS_FLASH;
   log->active = (uint8_t)target;
   log->sequence++;
   log->end = end;

@@ -26,7 +26,7 @@ static void compress(sl_sha256 *s) {
   /* The schedule is kept as a ring of its last 16 words: a quarter of the RAM of the textbook array. */
   uint32_t w[16];
   uint32_t v[8];
-  for (unsigned i = 0; i < 16; i++) w[i] = sl_get_be32(s->block + 4u * i);
+  for (size_t i = 0; i < 16; i++) w[i] = sl_get_be32(s->block + 4u * i);
   for (unsigned i = 0; i < 8; i++) v[i] = s->h[i];
   for (unsigned i = 0; i < 64; i++) {
     uint32_t word = w[i & 15u];
@@ -75,5 +75,5 @@ void sl_sha256_final(sl_sha256 *s, uint8_t digest[SL_SHA256_SIZE]) {
   sl_sha256_update(s, &one, 1);
   while ((s->length & 63u) != 56u) sl_sha256_update(s, &zero, 1);
   sl_sha256_update(s, bits, sizeof bits);
-  for (unsigned i = 0; i < 8; i++) sl_put_be32(digest + 4u * i, s->h[i]);
+  for (size_t i = 0; i < 8; i++) sl_put_be32(digest + 4u * i, s->h[i]);
 }

@@ -43,7 +43,7 @@ static uint64_t get_be64(const uint8_t *p) {
 static void compress(sl_sha512 *s) {
   uint64_t w[16];
   uint64_t v[8];
-  for (unsigned i = 0; i < 16; i++) w[i] = get_be64(s->block + 8u * i);
+  for (size_t i = 0; i < 16; i++) w[i] = get_be64(s->block + 8u * i);
   for (unsigned i = 0; i < 8; i++) v[i] = s->h[i];
   for (unsigned i = 0; i < 80; i++) {
     uint64_t word = w[i & 15u];
@@ -87,7 +87,7 @@ void sl_sha512_final(sl_sha512 *s, uint8_t digest[SL_SHA512_SIZE]) {
   sl_sha512_update(s, &one, 1);
   while ((s->length & 127u) != 112u) sl_sha512_update(s, &zero, 1);
   sl_sha512_update(s, bits, sizeof bits);
-  for (unsigned i = 0; i < 8; i++) {
+  for (size_t i = 0; i < 8; i++) {
     sl_put_be32(digest + 8u * i, (uint32_t)(s->h[i] >> 32));
     sl_put_be32(digest + 8u * i + 4u, (uint32_t)s->h[i]);
   }

@@ -183,10 +183,7 @@ static void begin(sl_smp *smp, sl_smp_call *call, uint32_t total, const uint8_t 
 static bool take(sl_smp *smp, const uint8_t *data, uint32_t size) {
   uint32_t page = smp->layout->page;
   while (size > 0) {
-    union {
-      uint32_t aligned;
-      uint8_t bytes[64];
-    } piece;
+    _Alignas(4) uint8_t piece[64]; /* flash wants words */
     uint32_t in_page = smp->offset & (page - 1u);
     uint32_t part = size < sizeof piece ? size : (uint32_t)sizeof piece;
     if (part > page - in_page) part = page - in_page;
@@ -196,9 +193,9 @@ static bool take(sl_smp *smp, const uint8_t *data, uint32_t size) {
     uint32_t at = smp->layout->slot[smp->slot] + smp->offset;
     /* Erased when it is reached, whatever it reads: a page on which a write or an erase was cut off is not trusted. */
     if (in_page == 0 && !sl_hal_flash_erase(at, page)) return false;
-    memset(piece.bytes, 0xFF, sizeof piece.bytes);
-    memcpy(piece.bytes, data, part);
-    if (!sl_hal_flash_program(at, piece.bytes, (part + 3u) & ~3u)) return false;
+    memset(piece, 0xFF, sizeof piece);
+    memcpy(piece, data, part);
+    if (!sl_hal_flash_program(at, piece, (part + 3u) & ~3u)) return false;
     smp->offset += part;
     data += part;
     size -= part;
@@ -220,11 +217,14 @@ void sl_smp_image_upload(sl_smp *smp, sl_smp_call *call) {
     if (sl_cbor_is(&name, "off") && value.kind == SL_CBOR_UINT) offset = value.number;
     else if (sl_cbor_is(&name, "len") && value.kind == SL_CBOR_UINT) total = value.number;
     else if (sl_cbor_is(&name, "sha") && value.kind == SL_CBOR_BYTES && value.number == 32u) digest = value.bytes;
-    else if (sl_cbor_is(&name, "image") && value.kind == SL_CBOR_UINT && value.number != 0) call->rc = SL_SMP_INVALID;
     else if (sl_cbor_is(&name, "data") && value.kind == SL_CBOR_BYTES) {
       data = value.bytes;
       size = value.number;
-    } else if (!sl_cbor_skip(&call->in, &value)) call->rc = SL_SMP_INVALID;
+    } else {
+      /* There is one image here, number 0. */
+      bool another = sl_cbor_is(&name, "image") && value.kind == SL_CBOR_UINT && value.number != 0;
+      if (another || !sl_cbor_skip(&call->in, &value)) call->rc = SL_SMP_INVALID;
+    }
     if (call->rc != SL_SMP_OK) return;
   }
   if (call->rc != SL_SMP_OK) return;

@@ -7,17 +7,19 @@ void sl_smp_tunnel_start(sl_smp_tunnel *tunnel, sl_smp *smp) {
   tunnel->taken = 0;
   tunnel->length = 0;
   tunnel->given = 0;
+  tunnel->shown = 0;
   tunnel->asked = false;
   tunnel->answering = false;
 }
 
 /* The part of the answer that begins at `given`. */
-static size_t part(const sl_smp_tunnel *tunnel, uint8_t number, uint8_t *out, size_t room) {
+static size_t part(sl_smp_tunnel *tunnel, uint8_t number, uint8_t *out, size_t room) {
   size_t left = (size_t)tunnel->length - tunnel->given;
   size_t size = left < SL_TUNNEL_PART ? left : SL_TUNNEL_PART;
   if (size + 1u > room) size = room - 1u;
   out[0] = (uint8_t)((tunnel->given == 0 ? SL_TUNNEL_FIRST : 0u) | (size < left ? SL_TUNNEL_MORE : 0u) | number);
   memcpy(out + 1, tunnel->answer + tunnel->given, size);
+  tunnel->shown = (uint16_t)size;
   return size + 1u;
 }
 
@@ -49,9 +51,7 @@ size_t sl_smp_tunnel_serve(sl_smp_tunnel *tunnel, const uint8_t *in, size_t size
   tunnel->last_size = (uint8_t)given;
   if (tunnel->answering) {
     if (given != 0) return 0;
-    size_t shown = (size_t)tunnel->length - tunnel->given;
-    size_t step = room - 1u < SL_TUNNEL_PART ? room - 1u : SL_TUNNEL_PART;
-    tunnel->given = (uint16_t)(tunnel->given + (shown < step ? shown : step));
+    tunnel->given = (uint16_t)(tunnel->given + tunnel->shown);
     return part(tunnel, number, out, room);
   }
   if (given > sizeof tunnel->request - tunnel->taken) {

@@ -30,6 +30,7 @@ typedef struct {
   uint16_t taken;   /* bytes of the request so far */
   uint16_t length;  /* of the answer */
   uint16_t given;   /* bytes of the answer before the last part given */
+  uint16_t shown;   /* bytes of that part */
   uint8_t last;     /* control byte of the last question */
   uint8_t last_size; /* size of the last part that was taken, to know a repeated one */
   bool asked;

@@ -15,15 +15,12 @@ static uint32_t trailer(const sl_layout *layout, unsigned slot) {
 }
 
 bool sl_upload_begin(const sl_layout *layout, unsigned slot, uint32_t total, const uint8_t digest[32]) {
-  union {
-    uint32_t aligned; /* flash wants words */
-    uint8_t bytes[RECORD_SIZE];
-  } record;
-  sl_put_le32(record.bytes, MAGIC);
-  sl_put_le32(record.bytes + 4, total);
-  memcpy(record.bytes + 8, digest, 32);
-  sl_put_le32(record.bytes + CRC_AT, sl_crc32(0, record.bytes, CRC_AT));
-  return sl_hal_flash_program(trailer(layout, slot), record.bytes, RECORD_SIZE);
+  _Alignas(4) uint8_t record[RECORD_SIZE]; /* flash wants words */
+  sl_put_le32(record, MAGIC);
+  sl_put_le32(record + 4, total);
+  memcpy(record + 8, digest, 32);
+  sl_put_le32(record + CRC_AT, sl_crc32(0, record, CRC_AT));
+  return sl_hal_flash_program(trailer(layout, slot), record, RECORD_SIZE);
 }
 
 bool sl_upload_resume(const sl_layout *layout, unsigned slot, uint32_t *total, uint8_t digest[32], uint32_t *done) {
