@@ -62,6 +62,8 @@ static int boot(void) {
   if (release == 0) fail("started something nobody released");
   if (release == FORGED) fail("started what somebody else signed");
   if (release != confirmed && release != installing) fail("started a release that is over");
+  /* Each release has its number for a counter: a confirmation that was cut in two is completed before it is started. */
+  if (choice.mark == SL_MARK_CONFIRMED && sl_counter_read(&LAYOUT) < release) fail("started with the counter behind");
   if (choice.vectors != LAYOUT.slot[choice.slot] + 512u) fail("wrong vectors");
   return choice.slot;
 }
