@@ -180,7 +180,9 @@ describe('a cloud core', () => {
   }
   const nodeUntil = (name: string, wants: (node: Node) => boolean) => until<Node>(collectionPath(NODES), name, wants)
 
-  it('puts power and link of a gateway into its status and its Node, and takes them away again', async () => {
+  it('puts power and link of a gateway into its status and its Node, and takes them away again', {
+    timeout: 60_000,
+  }, async () => {
     const name = 'gw-vital'
     const { token } = await core.createToken({ gateway: name })
     const caPem = readFileSync(join(directory, 'pki/ca.crt'), 'utf8')
@@ -216,6 +218,12 @@ describe('a cloud core', () => {
       'Ready True',
       'BatteryLow True',
     ])
+    const shown = await until<Gateway>(collectionPath(GATEWAYS), name, ({ status }) => status?.summary !== undefined)
+    expect(shown.status).toMatchObject({
+      summary: { battery: '12% discharging', power: '~4.00W battery', link: 'wifi -60dBm' },
+      battery: battery(12),
+      networks: [{ name: 'wlan0', signalDbm: -60 }],
+    })
     agent.send({ t: 'status', status: { conditions: [low('False')] } })
     const fine = await nodeUntil(
       name,
