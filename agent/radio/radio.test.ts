@@ -199,6 +199,13 @@ describe('the networks of a gateway', () => {
     expect(radio.networks()[0]).not.toHaveProperty('noiseDbm')
   })
 
+  it('ask once and not again where iw is missing and nothing changes', async () => {
+    machine.add('wlan0', { carrier: '1\n' }, ['device', 'phy80211'])
+    machine.wireless.set('wlan0', [-60, -256, 0, 0])
+    await run(200)
+    expect(looks).toEqual(['wlan0'])
+  })
+
   it('say that a signal that fades is degrading, and only once however it flickers', async () => {
     machine.add('wlan0', { carrier: '1\n' }, ['device', 'phy80211'])
     const told: string[] = []

@@ -194,7 +194,7 @@ export class Radio implements Disposable {
       const changes = files.carrierChanges(nowMs)
       const moved = watched.changes !== undefined && changes !== watched.changes
       watched.changes = changes
-      const first = watched.up && watched.look === undefined
+      const first = watched.up && watched.lookedMs === Number.NEGATIVE_INFINITY
       if ((moved || jumped || first) && nowMs - watched.lookedMs >= LOOK_AT_MOST_EVERY_MS)
         void this.#look(watched, nowMs)
     } else if (files.kind === 'ethernet') watched.quality = watched.up ? wireQuality(rates.errors.value ?? 0) : 0
