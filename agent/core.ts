@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../api/clock.ts'
 import { SluiceError } from '../api/errors.ts'
-import type { LinkGateway } from '../api/link/messages.ts'
+import { LINK_KINDS, type LinkGateway, type LinkObjectKind, POD_KINDS } from '../api/link/messages.ts'
 import type { GatewaySpec, Json, ObjectKey } from '../api/resources.ts'
 import { checkValue } from '../api/twin/limits.ts'
 import type { StreamEvent } from '../api/views.ts'
@@ -13,6 +13,7 @@ import { Mappers, protocolOf } from './mappers/host.ts'
 import { mapperStorage } from './mappers/storage.ts'
 import { Histogram } from './metrics/histogram.ts'
 import { Notices } from './notices/notices.ts'
+import { PodStatusBoard } from './pods/status-board.ts'
 import { stretchedBinding } from './policy/stretch.ts'
 import { HeardBoard } from './roaming/heard-board.ts'
 import type { Store } from './store/store.ts'
@@ -36,6 +37,8 @@ export interface CoreOptions {
   readonly onEvent: (event: StreamEvent) => void
   /** Whether local desired values are offered to a hub. */
   readonly offersDesires: boolean
+  /** Whether this gateway runs pods. Default false: their objects are neither taken nor kept. */
+  readonly pods?: boolean
 }
 
 /** What the link needs to know of changes. */
@@ -48,6 +51,8 @@ export interface CoreListener {
   onNotice(): void
   /** Roaming devices were heard. */
   onHeard(): void
+  /** Statuses of pods have changed. */
+  onPods(): void
   /** Whether the hub's word that this gateway serves roaming devices is recent enough to write to them. */
   readonly mayWriteRoaming: boolean
   /** `Gateway.status` has changed in a way that should not wait for the next heartbeat. */
@@ -72,12 +77,15 @@ export class AgentCore implements AsyncDisposable {
   readonly sightings: Sightings
   readonly notices: Notices
   readonly heard: HeardBoard
+  /** What became of each pod; undefined where no pods run. */
+  readonly pods: PodStatusBoard | undefined
   /** The hub's clock minus ours as of the last welcome, milliseconds. */
   hubOffsetMs = 0
   readonly writeLatency = new Histogram([5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000])
   readonly #options: CoreOptions
   readonly #desires = new Map<string, NewDesire>()
   readonly #gatewayListeners = new Set<GatewayListener>()
+  readonly #podListeners = new Set<() => void>()
   listener: CoreListener | undefined
   #bindings: ReadonlyMap<ObjectKey, DeviceBinding> = new Map()
   #stretchOf: StretchOf | undefined
@@ -95,6 +103,7 @@ export class AgentCore implements AsyncDisposable {
     })
     this.sightings = new Sightings({ clock, onChange: () => this.listener?.onSighted() })
     this.heard = new HeardBoard(clock, () => this.listener?.onHeard())
+    if (options.pods === true) this.pods = new PodStatusBoard(() => this.listener?.onPods())
     this.notices = new Notices({ clock, onChange: () => this.listener?.onNotice() })
     const writes = new Writes({
       clock,
@@ -147,6 +156,9 @@ export class AgentCore implements AsyncDisposable {
       onGateway: (gateway) => {
         for (const listener of this.#gatewayListeners) listener(gateway?.spec, gateway)
       },
+      onPodObjects: () => {
+        for (const listener of this.#podListeners) listener()
+      },
     })
   }
 
@@ -171,6 +183,17 @@ export class AgentCore implements AsyncDisposable {
   onGatewaySpec(listener: GatewayListener): () => void {
     this.#gatewayListeners.add(listener)
     return () => void this.#gatewayListeners.delete(listener)
+  }
+
+  /** Calls `listener` after every change of the Pods, ConfigMaps and Secrets in `objects.podObjects()`. */
+  onPodObjects(listener: () => void): () => void {
+    this.#podListeners.add(listener)
+    return () => void this.#podListeners.delete(listener)
+  }
+
+  /** Kinds of objects that the link may bring. */
+  get kinds(): readonly LinkObjectKind[] {
+    return this.pods === undefined ? LINK_KINDS.filter((kind) => !POD_KINDS.includes(kind)) : LINK_KINDS
   }
 
   /** Applies a stage of the gateway's policy: longer periods for some devices, none of them for others. */

@@ -448,7 +448,11 @@ describe('a cloud core with its embedded API', () => {
       metadata: { labels: { site: 'north' } },
       spec: { mode: 'tethered' },
     })
-    const next = await later.object('Gateway', '/gw-p', (o) => o.rev !== first.rev && 'mode' in o.object.spec)
+    const next = await later.object(
+      'Gateway',
+      '/gw-p',
+      (o) => o.rev !== first.rev && o.kind === 'Gateway' && 'mode' in o.object.spec,
+    )
     expect(next.object).toMatchObject({ spec: { mode: 'tethered' }, labels: { site: 'north' } })
     expect(agent.objects.has('Gateway /gw-p')).toBe(false)
     later.cut()

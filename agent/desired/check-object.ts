@@ -12,7 +12,12 @@ export type CheckObject = (object: LinkObject) => Promise<Finding | undefined>
  */
 export function objectChecker(protocols: readonly Protocol[]): CheckObject {
   return async (given) => {
-    const { kind, key, object } = given
+    const { kind, key } = given
+    if (given.kind === 'Pod' || given.kind === 'ConfigMap' || given.kind === 'Secret') {
+      const { checkPodObject } = await import('../pods/check.ts')
+      return checkPodObject(given)
+    }
+    const { object } = given
     const { validateResource } = await import('../../api/validate.ts')
     const { namespace, name } = splitKey(key)
     const metadata = namespace === '' ? { name } : { namespace, name }

@@ -7,6 +7,7 @@ import type {
   LinkObjectKind,
   ObjectsAckFrame,
   ObjectsFrame,
+  PodLinkObject,
 } from '../../api/link/messages.ts'
 import { type DeviceModelSpec, type ObjectKey, objectKey, splitKey } from '../../api/resources.ts'
 import type { ModelView } from '../../api/views.ts'
@@ -28,6 +29,8 @@ export interface ObjectsOptions {
   readonly onBindings: (bindings: ReadonlyMap<ObjectKey, DeviceBinding>) => void
   /** This gateway's own object is new, changed or, with undefined, gone. Not called at the start; see `gateway`. */
   readonly onGateway: (gateway: LinkGateway | undefined) => void
+  /** A Pod, ConfigMap or Secret is new, changed or gone. Not called at the start. */
+  readonly onPodObjects: () => void
 }
 
 type AckItem = ObjectsAckFrame['items'][number]
@@ -60,6 +63,11 @@ export class DesiredObjects {
   get gateway(): LinkGateway | undefined {
     for (const object of this.#objects.values()) if (object.kind === 'Gateway') return object.object
     return undefined
+  }
+
+  /** What runs here, and what it reads. */
+  podObjects(): PodLinkObject[] {
+    return [...this.#objects.values()].filter(isPodObject)
   }
 
   /** The models in force. */
@@ -142,6 +150,7 @@ export class DesiredObjects {
     }
     if (bindingsChanged) this.#options.onBindings(this.#bindings)
     if (this.gateway !== gatewayBefore) this.#options.onGateway(this.gateway)
+    if (accepted.some(isPodObject) || deletes.some(isPodObject)) this.#options.onPodObjects()
     for (const device of touched) this.#options.engine.pump(device)
     return acks
   }
@@ -232,6 +241,9 @@ export class DesiredObjects {
 }
 
 const idOf = (kind: LinkObjectKind, key: ObjectKey): string => `${kind} ${key}`
+
+const isPodObject = <T extends { readonly kind: LinkObjectKind }>(object: T): object is T & PodLinkObject =>
+  object.kind === 'Pod' || object.kind === 'ConfigMap' || object.kind === 'Secret'
 
 const nameOf = ({ kind, key, rev }: LinkObject) => ({ kind, key, rev })
 

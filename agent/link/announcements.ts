@@ -1,9 +1,11 @@
 import type { Clock, Timer } from '../../api/clock.ts'
 import type { AgentFrame } from '../../api/link/messages.ts'
 import { MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
+import { MAX_POD_STATUS_ITEMS } from '../../api/link/pods.ts'
 import { MAX_SIGHTED_ITEMS, SIGHTED_FRAME_CHARACTERS, type SightedItem } from '../../api/link/sighted.ts'
 import type { Sightings } from '../discovery/sightings.ts'
 import type { Notices } from '../notices/notices.ts'
+import type { PodStatusBoard } from '../pods/status-board.ts'
 import type { HeardBoard } from '../roaming/heard-board.ts'
 
 export interface AnnouncementsOptions {
@@ -11,6 +13,8 @@ export interface AnnouncementsOptions {
   readonly sightings: Sightings
   readonly notices: Notices
   readonly heard: HeardBoard
+  /** Undefined where no pods run. */
+  readonly pods: PodStatusBoard | undefined
   readonly send: (frame: AgentFrame) => void
   /** Sends a ping and returns its id: the hub takes frames in order, so its pong confirms everything before it. */
   readonly ping: () => number
@@ -20,6 +24,8 @@ const SIGHTED_MIN_MS = 1000
 const NOTICE_MIN_MS = 200
 /** Devices that are heard within this share a frame. */
 const HEARD_MIN_MS = 50
+/** A pod's start is several changes within milliseconds; the first waits no longer than a person would notice. */
+const PODS_MIN_MS = 20
 
 /** What one connection tells the hub besides values: devices nobody configured and things a person should know. */
 export class Announcements implements Disposable {
@@ -28,6 +34,8 @@ export class Announcements implements Disposable {
   /** Change of the sightings up to which the hub was told. */
   #sightedChange = 0
   #heardTimer: Timer | undefined
+  #podsTimer: Timer | undefined
+  #podsChange = 0
   #noticeTimer: Timer | undefined
   /** Change of the notices up to which the hub was told in this connection; undefined before the first. */
   #noticeChange: number | undefined
@@ -43,6 +51,7 @@ export class Announcements implements Disposable {
     this.#sendSighted()
     this.#sendNotices()
     this.#sendHeard(true)
+    this.#sendPods()
   }
 
   /** There are new sightings; those that come together are told in one frame. */
@@ -79,6 +88,18 @@ export class Announcements implements Disposable {
     )
   }
 
+  /** Statuses of pods have changed. */
+  pods(): void {
+    this.#podsTimer ??= this.#options.clock.after(
+      PODS_MIN_MS,
+      () => {
+        this.#podsTimer = undefined
+        this.#sendPods()
+      },
+      true,
+    )
+  }
+
   pong(pingId: number): void {
     for (const [id, change] of this.#noticePings) {
       if (id > pingId) continue
@@ -91,6 +112,7 @@ export class Announcements implements Disposable {
     this.#sightedTimer?.cancel()
     this.#noticeTimer?.cancel()
     this.#heardTimer?.cancel()
+    this.#podsTimer?.cancel()
   }
 
   #sendSighted(): void {
@@ -114,6 +136,16 @@ export class Announcements implements Disposable {
   #sendHeard(all = false): void {
     const items = this.#options.heard.take(all)
     if (items.length > 0) this.#options.send({ t: 'heard', items })
+  }
+
+  #sendPods(): void {
+    const { pods, send } = this.#options
+    if (pods === undefined) return
+    const { change, items } = pods.since(this.#podsChange)
+    this.#podsChange = change
+    for (let at = 0; at < items.length; at += MAX_POD_STATUS_ITEMS) {
+      send({ t: 'pods', items: items.slice(at, at + MAX_POD_STATUS_ITEMS) })
+    }
   }
 
   #sendNotices(): void {

@@ -54,6 +54,10 @@ export class LinkClient implements CoreListener, Disposable {
     this.#session?.heard()
   }
 
+  onPods(): void {
+    this.#session?.podsChanged()
+  }
+
   get mayWriteRoaming(): boolean {
     return this.#options.clock.monotonic() < this.#leaseUntilMs
   }

@@ -1,5 +1,6 @@
 import { SluiceError } from '../../api/errors.ts'
 import { type HubFrame, LINK_KINDS, LINK_VERSION, MAX_FRAME_BYTES, type SeqRange } from '../../api/link/messages.ts'
+import { isDial } from '../../api/link/streams.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -47,6 +48,7 @@ const CHECKS: Readonly<Record<HubFrame['t'], (frame: Fields) => boolean>> = {
   ack: ({ received }) => isRanges(received),
   desireResult: ({ id, ok }) => typeof id === 'string' && typeof ok === 'boolean',
   pong: ({ id, nowMs }) => isCount(id) && (nowMs === undefined || Number.isFinite(nowMs)),
+  dial: (frame) => isDial(frame),
   error: ({ code, message }) => typeof code === 'string' && typeof message === 'string',
 }
 
@@ -77,7 +79,10 @@ function isObject(value: unknown): boolean {
   if (!isMap(value) || !isKind(value['kind']) || !isKey(value['kind'], value['key'])) return false
   if (typeof value['rev'] !== 'string') return false
   const object = value['object']
-  if (!isMap(object) || typeof object['uid'] !== 'string' || !isMap(object['spec'])) return false
+  if (!isMap(object) || typeof object['uid'] !== 'string') return false
+  if (value['kind'] === 'ConfigMap' || value['kind'] === 'Secret') return isPayload(object)
+  if (!isMap(object['spec'])) return false
+  if (value['kind'] === 'Pod') return isMap(object['metadata']) && Array.isArray(object['spec']['containers'])
   if (value['kind'] === 'DeviceModel') return Array.isArray(object['spec']['properties'])
   if (value['kind'] === 'Gateway') return object['labels'] === undefined || isMap(object['labels'])
   return (
@@ -91,6 +96,11 @@ function isObject(value: unknown): boolean {
     (object['roaming'] === undefined || isRole(object['roaming']))
   )
 }
+
+const isPayload = (object: Fields): boolean =>
+  ['data', 'binaryData'].every(
+    (name) => object[name] === undefined || isMapOf(object[name], (text) => typeof text === 'string'),
+  )
 
 const isRole = (value: unknown): boolean =>
   isMap(value) &&

@@ -5,12 +5,12 @@ import {
   type BatchBody,
   DEFAULT_HEARTBEAT_S,
   type HubFrame,
-  LINK_KINDS,
   LINK_VERSION,
   MAX_FRAME_BYTES,
   type ObjectsAckFrame,
   type WelcomeFrame,
 } from '../../api/link/messages.ts'
+import { type DialFrame, type DialRefusedFrame, STREAM_VERSION } from '../../api/link/streams.ts'
 import type { GatewayStatus } from '../../api/resources.ts'
 import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
@@ -31,6 +31,8 @@ export interface SessionOptions {
   readonly gatewayStatus: () => GatewayStatus
   /** The hub answered a ping: `leaseUntilMs` has moved. */
   readonly onLease: () => void
+  /** The hub asks for a stream; `refuse` says over this connection why there will be none. Absent: it is not to ask. */
+  readonly onDial?: (dial: DialFrame, refuse: (refusal: DialRefusedFrame) => void) => void
 }
 
 /** A hub that says nothing for this many heartbeats is taken for gone. */
@@ -78,9 +80,9 @@ export class Session {
     this.#transport = transport
     this.#startMs = options.clock.monotonic()
     this.#heardMs = this.#startMs
-    const { store, objects, batcher, sightings, notices, heard } = options.core
+    const { store, objects, batcher, sightings, notices, heard, pods } = options.core
     this.#announcements = new Announcements({
-      ...{ clock: options.clock, sightings, notices, heard },
+      ...{ clock: options.clock, sightings, notices, heard, pods },
       send: (frame) => this.#send(frame),
       ping: () => this.#ping(),
     })
@@ -95,7 +97,8 @@ export class Session {
       lastSeq: store.lastSeq,
       firstSeq: store.firstSeq,
       holds: objects.holds,
-      kinds: LINK_KINDS,
+      kinds: options.core.kinds,
+      ...(options.onDial === undefined ? {} : { streams: STREAM_VERSION }),
       nowMs: options.clock.now(),
     })
     this.#heartbeat = options.clock.after(WELCOME_TIMEOUT_MS, () => this.#beat(), true)
@@ -173,6 +176,11 @@ export class Session {
     if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.heard()
   }
 
+  /** Statuses of pods have changed. */
+  podsChanged(): void {
+    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.pods()
+  }
+
   /**
    * Monotonic time until which the hub has promised not to let another gateway write to a roaming device of ours. Counts
    * from when we asked, so that it ends here before it ends there.
@@ -244,6 +252,11 @@ export class Session {
           })
         }
         this.#options.core.desireAnswered(frame.id)
+        return
+      case 'dial':
+        this.#options.onDial?.(frame, (refusal) => {
+          if (this.#phase !== 'closed') this.#send(refusal)
+        })
         return
       case 'pong':
         this.#pong(frame.id, frame.nowMs)

@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock, Timer } from '../../api/clock.ts'
-import type { SluiceError } from '../../api/errors.ts'
+import { type SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { LinkObject, SeqRange } from '../../api/link/messages.ts'
 import type { Log } from '../log.ts'
 import { type Connections, openConnections, storeError, suspect } from './database.ts'
+import { Seal } from './seal.ts'
 import { type Gap, type NewBatch, type OutboxTotals, type Progress, Writer } from './writer.ts'
 
 export interface StoreOptions {
@@ -55,6 +56,7 @@ export class Store implements Disposable {
   readonly #path: string
   readonly #options: StoreOptions
   readonly #connections: Connections
+  readonly #seal: Seal
   readonly #writers: { readonly state: Writer; readonly telemetry: Writer }
   readonly #reads
   #lastSeq: number
@@ -79,7 +81,8 @@ export class Store implements Disposable {
       })
     }
     const { state, telemetry } = this.#connections
-    this.#writers = { state: new Writer(state), telemetry: new Writer(telemetry) }
+    this.#seal = new Seal(options.directory)
+    this.#writers = { state: new Writer(state, this.#seal), telemetry: new Writer(telemetry, this.#seal) }
     this.#reads = {
       batches: telemetry.prepare('SELECT seq, bytes, body FROM outbox WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?'),
       first: telemetry.prepare('SELECT seq, at_ms FROM outbox ORDER BY seq LIMIT 1'),
@@ -204,9 +207,18 @@ export class Store implements Disposable {
   }
 
   objects(): LinkObject[] {
-    return this.#rows('SELECT body FROM objects ORDER BY kind, key').map(
-      (row) => JSON.parse(String(row['body'])) as LinkObject,
-    )
+    return this.#rows('SELECT kind, key, body FROM objects ORDER BY kind, key').flatMap((row) => {
+      try {
+        const body = String(row['body'])
+        const text = row['kind'] === 'Secret' ? this.#seal.open(body, `Secret ${String(row['key'])}`) : body
+        return [JSON.parse(text) as LinkObject]
+      } catch (thrown) {
+        // Not held, so the hub sends it again.
+        const { code, message, hint } = toSluiceError(thrown)
+        this.#options.log('error', message, { code, hint: hint ?? '' })
+        return []
+      }
+    })
   }
 
   twins(): StoredTwin[] {

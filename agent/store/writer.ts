@@ -1,6 +1,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import type { LinkObject, LinkObjectKind, SeqRange } from '../../api/link/messages.ts'
 import type { ObjectKey } from '../../api/resources.ts'
+import type { Seal } from './seal.ts'
 
 /** A batch on its way into the outbox; `body` is the JSON text of a `BatchBody`. */
 export interface NewBatch {
@@ -33,11 +34,13 @@ export interface Progress {
 /** The statements of one connection. Used only inside `Store.transact`. */
 export class Writer {
   readonly #database: DatabaseSync
+  readonly #seal: Seal
   readonly #statements = new Map<string, StatementSync>()
   #progress: Progress = { lastSeq: 0, totals: { batches: 0, bytes: 0, values: 0, droppedValues: 0 }, dropped: false }
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, seal: Seal) {
     this.#database = database
+    this.#seal = seal
   }
 
   begin(progress: Progress): void {
@@ -128,7 +131,7 @@ export class Writer {
       key,
       object.object.uid,
       rev,
-      JSON.stringify(object),
+      kind === 'Secret' ? this.#seal.close(JSON.stringify(object), `Secret ${key}`) : JSON.stringify(object),
     )
   }
 

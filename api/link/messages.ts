@@ -1,7 +1,9 @@
 import type { DeviceModelSpec, DeviceSpec, GatewaySpec, GatewayStatus, Json, ObjectKey } from '../resources.ts'
 import type { Quality } from '../twin/quality.ts'
 import type { NoticeItem } from './notices.ts'
+import type { LinkConfigMap, LinkPod, LinkSecret, PodStatusItem } from './pods.ts'
 import type { SightedItem } from './sighted.ts'
+import type { DialFrame, DialRefusedFrame } from './streams.ts'
 
 /**
  * The words between an agent and the hub: JSON text frames over one WebSocket with mutual TLS.
@@ -13,6 +15,8 @@ import type { SightedItem } from './sighted.ts'
  *     snapshot (every twin, in parts)     ->
  *     batch live | batch backfill         ->                                    <- ack
  *     status, sighted, events, heard, ping ->                                   <- pong
+ *     dialRefused, or one more WebSocket  ->                                    <- dial
+ *     pods (what became of each pod)      ->
  *
  * Batches carry the outbox's own sequence number. After a cut there are two lanes: `backfill` drains what was written
  * before this connection, `live` carries what is written after it; within a lane the numbers grow. The hub stores what
@@ -152,7 +156,9 @@ export interface LinkGateway {
 export const gatewayKey = (name: string): ObjectKey => `/${name}`
 
 /** Kinds that the link carries. An agent that does not say which it takes takes the first two. */
-export const LINK_KINDS = ['DeviceModel', 'Device', 'Gateway'] as const
+export const LINK_KINDS = ['DeviceModel', 'Device', 'Gateway', 'Pod', 'ConfigMap', 'Secret'] as const
+/** Kinds for which an agent must have a container runtime; one that runs no pods does not take them. */
+export const POD_KINDS: readonly LinkObjectKind[] = ['Pod', 'ConfigMap', 'Secret']
 export const FIRST_KINDS: readonly LinkObjectKind[] = ['DeviceModel', 'Device']
 
 /** Objects the hub replicates. `rev` names the content: the same rev is the same object. */
@@ -160,6 +166,13 @@ export type LinkObject =
   | { readonly kind: 'Device'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkDevice }
   | { readonly kind: 'DeviceModel'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkModel }
   | { readonly kind: 'Gateway'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkGateway }
+  | PodLinkObject
+
+/** What runs on a gateway, and what it reads. */
+export type PodLinkObject =
+  | { readonly kind: 'Pod'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkPod }
+  | { readonly kind: 'ConfigMap'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkConfigMap }
+  | { readonly kind: 'Secret'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkSecret }
 
 export type LinkObjectKind = (typeof LINK_KINDS)[number]
 
@@ -177,6 +190,8 @@ export interface HelloFrame {
   readonly holds: readonly (readonly [kind: LinkObjectKind, key: ObjectKey, rev: string])[]
   /** Kinds of objects this agent takes. Default `FIRST_KINDS`. Others are not sent, so that a hub may be newer. */
   readonly kinds?: readonly string[]
+  /** Version of streams this agent opens when it is asked to (streams.ts). Absent: it must not be asked. */
+  readonly streams?: number
   /** The agent's clock, so that source times of several gateways can be compared. */
   readonly nowMs?: number
 }
@@ -293,6 +308,12 @@ export type HeardItem = readonly [key: ObjectKey, uid: string, rssiDbm: number, 
 
 export const MAX_HEARD_ITEMS = 1000
 
+/** What became of pods: all of them after the welcome, then those that changed; each item is the whole of its pod. */
+export interface PodsFrame {
+  readonly t: 'pods'
+  readonly items: readonly PodStatusItem[]
+}
+
 export interface PingFrame {
   readonly t: 'ping'
   readonly id: number
@@ -326,7 +347,9 @@ export type AgentFrame =
   | SightedFrame
   | EventsFrame
   | HeardFrame
+  | PodsFrame
   | PingFrame
+  | DialRefusedFrame
   | ErrorFrame
 
-export type HubFrame = WelcomeFrame | ObjectsFrame | AckFrame | DesireResultFrame | PongFrame | ErrorFrame
+export type HubFrame = WelcomeFrame | ObjectsFrame | AckFrame | DesireResultFrame | PongFrame | DialFrame | ErrorFrame

@@ -1,7 +1,9 @@
 import { SluiceError } from '../../api/errors.ts'
 import { type AgentFrame, type BatchBody, LINK_KINDS, MAX_HEARD_ITEMS } from '../../api/link/messages.ts'
 import { isNoticeItem, MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
+import { isPodStatusItem, MAX_POD_STATUS_ITEMS } from '../../api/link/pods.ts'
 import { isSightedItem, MAX_SIGHTED_ITEMS } from '../../api/link/sighted.ts'
+import { isDialRefused } from '../../api/link/streams.ts'
 
 /**
  * Reads a frame from an agent. The checks are written out because this runs for every batch of every gateway: a schema
@@ -56,6 +58,11 @@ function check(frame: Record<string, unknown>): void {
       need(Array.isArray(items) && items.length <= MAX_HEARD_ITEMS && items.every(isHeardItem), 'heard.items')
       return
     }
+    case 'pods': {
+      const { items } = frame
+      need(Array.isArray(items) && items.length <= MAX_POD_STATUS_ITEMS && items.every(isPodStatusItem), 'pods.items')
+      return
+    }
     case 'gap': {
       const range = frame['range']
       need(Array.isArray(range) && range.length === 2 && isCount(range[0]) && isCount(range[1]), 'gap.range')
@@ -77,6 +84,10 @@ function check(frame: Record<string, unknown>): void {
       need(isCount(frame['lastSeq']) && isCount(frame['firstSeq']), 'hello.lastSeq')
       checkHolds(frame['holds'])
       need(frame['kinds'] === undefined || isWords(frame['kinds']), 'hello.kinds')
+      need(frame['streams'] === undefined || isCount(frame['streams']), 'hello.streams')
+      return
+    case 'dialRefused':
+      need(isDialRefused(frame), 'dialRefused')
       return
     case 'error':
       need(isText(frame['code'], 128) && isText(frame['message'], 4096), 'error')
