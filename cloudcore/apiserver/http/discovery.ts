@@ -1,6 +1,6 @@
 import type { JsonObject } from '../objects.ts'
 import type { Catalog } from '../registry/catalog.ts'
-import type { Kind } from '../registry/kind.ts'
+import type { Kind, Subresource } from '../registry/kind.ts'
 import { groupVersion } from '../registry/kind.ts'
 import { negotiate } from './accept.ts'
 import type { Exchange } from './exchange.ts'
@@ -69,16 +69,19 @@ function resourceList(catalog: Catalog, group: string, version: string): JsonObj
       namespaced: kind.namespaced,
       ...(sub.group === kind.group && sub.version === kind.version ? {} : { group: sub.group, version: sub.version }),
       kind: sub.kind,
-      verbs: ['get', 'patch', 'update'],
+      verbs: sub.verbs,
     })),
   ])
   return { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: groupVersion({ group, version }), resources }
 }
 
-function subresources(kind: Kind): { name: string; group: string; version: string; kind: string }[] {
-  const status = kind.hasStatus ? [{ name: 'status', group: kind.group, version: kind.version, kind: kind.kind }] : []
-  const scale = kind.scale === undefined ? [] : [{ name: 'scale', group: 'autoscaling', version: 'v1', kind: 'Scale' }]
-  return [...status, ...scale]
+const READ_AND_WRITE = ['get', 'patch', 'update']
+
+function subresources(kind: Kind): Subresource[] {
+  const { group, version, kind: name } = kind
+  const status = kind.hasStatus ? [{ name: 'status', group, version, kind: name, verbs: READ_AND_WRITE }] : []
+  const scale = { name: 'scale', group: 'autoscaling', version: 'v1', kind: 'Scale', verbs: READ_AND_WRITE }
+  return [...(kind.subresources ?? []), ...status, ...(kind.scale === undefined ? [] : [scale])]
 }
 
 /** Everything in one answer (apidiscovery.k8s.io), which is what kubectl asks for first. */
@@ -104,7 +107,7 @@ function aggregated(catalog: Catalog, core: boolean, version: string): JsonObjec
           subresources: subresources(kind).map((sub) => ({
             subresource: sub.name,
             responseKind: { group: sub.group, version: sub.version, kind: sub.kind },
-            verbs: ['get', 'patch', 'update'],
+            verbs: sub.verbs,
           })),
         })),
       })),

@@ -10,6 +10,7 @@ import { sendError, sendJson, sendObject, sendText } from './exchange.ts'
 import { answerList } from './list.ts'
 import type { ResourcePath } from './path.ts'
 import { parseResourcePath } from './path.ts'
+import { answerPodSubresource } from './pod-subresources.ts'
 import { answerScale } from './scale.ts'
 import { ApiStatusError, badRequest, methodNotAllowed, tooManyRequests } from './status.ts'
 import {
@@ -133,6 +134,11 @@ export class Handler {
     }
     const subresource = path.subresource === 'status' ? 'status' : undefined
     const target = { kind, namespace: namespace ?? '', name, subresource } as const
+    const special = subresourceOf(kind, path.subresource)
+    if (special !== undefined) {
+      if (!special.verbs.includes(verb)) throw methodNotAllowed()
+      if (await answerPodSubresource(special.name, exchange, registry, target)) return
+    }
     if (path.subresource === 'scale') return answerScale(exchange, registry, target, writeOptions)
     switch (method) {
       case 'GET':
@@ -182,8 +188,11 @@ export class Handler {
 }
 
 function hasSubresource(kind: Kind, subresource: string): boolean {
+  if (subresourceOf(kind, subresource) !== undefined) return true
   return (subresource === 'status' && kind.hasStatus) || (subresource === 'scale' && kind.scale !== undefined)
 }
+
+const subresourceOf = (kind: Kind, name: string | undefined) => kind.subresources?.find((each) => each.name === name)
 
 /** The verb that authorization knows; 405 where a path has no such method. */
 function verbOf(method: string, path: ResourcePath): string {
@@ -192,7 +201,7 @@ function verbOf(method: string, path: ResourcePath): string {
     case 'GET':
       return one ? 'get' : 'list'
     case 'POST':
-      if (!one) return 'create'
+      if (!one || path.subresource !== undefined) return 'create'
       break
     case 'PUT':
       if (one) return 'update'

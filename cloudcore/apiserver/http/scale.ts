@@ -4,6 +4,7 @@ import type { JsonObject, KubeObject } from '../objects.ts'
 import { at, isObject, stringAt, withField, withMetadata } from '../objects.ts'
 import type { WriteOptions } from '../registry/admission.ts'
 import type { Kind, ScalePaths } from '../registry/kind.ts'
+import { selectorText } from '../registry/kinds/pod-template.ts'
 import type { Registry, Target } from '../registry/registry.ts'
 import { decodeBody, decodeJson, mediaType, readBody } from './body.ts'
 import type { Exchange } from './exchange.ts'
@@ -14,7 +15,7 @@ const MERGE = 'application/merge-patch+json'
 const JSON_PATCH = 'application/json-patch+json'
 
 /**
- * The scale subresource of a custom kind (autoscaling/v1 Scale): the one number of replicas of an object, wherever the
+ * The scale subresource (autoscaling/v1 Scale): the one number of replicas of an object, wherever the
  * object keeps it. Reading and writing both go through the object itself, so its own rules hold.
  */
 export async function answerScale(
@@ -56,7 +57,9 @@ function patchOf(type: string, body: Buffer): (scale: JsonObject) => unknown {
 function scaleOf(object: KubeObject, paths: ScalePaths): JsonObject {
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata
   const replicas = at(object, ...paths.spec)
-  const selector = paths.selector === undefined ? '' : stringAt(object, ...paths.selector)
+  const selects = paths.selector === undefined ? '' : at(object, ...paths.selector)
+  // Custom kinds keep it as text, the built-in ones as an object.
+  const selector = typeof selects === 'string' ? selects : isObject(selects) ? selectorText(selects) : ''
   return {
     kind: 'Scale',
     apiVersion: 'autoscaling/v1',

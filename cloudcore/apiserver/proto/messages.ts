@@ -11,6 +11,7 @@ type Type =
   | 'bytes'
   | 'integer'
   | 'flag'
+  | 'intOrString'
   | 'time'
   | 'textMap'
   | 'bytesMap'
@@ -70,6 +71,53 @@ const ACCESS_SPEC: Message = {
   2: ['nonResourceAttributes', { message: { 1: ['path', 'text'], 2: ['verb', 'text'] } }],
 }
 
+const LABEL_SELECTOR: Message = {
+  1: ['matchLabels', 'textMap'],
+  2: [
+    'matchExpressions',
+    { list: { message: { 1: ['key', 'text'], 2: ['operator', 'text'], 3: ['values', { list: 'text' }] } } },
+  ],
+}
+const CONTAINER: Message = {
+  1: ['name', 'text'],
+  2: ['image', 'text'],
+  3: ['command', { list: 'text' }],
+  4: ['args', { list: 'text' }],
+  5: ['workingDir', 'text'],
+  6: [
+    'ports',
+    {
+      list: {
+        message: {
+          1: ['name', 'text'],
+          2: ['hostPort', 'integer'],
+          3: ['containerPort', 'integer'],
+          4: ['protocol', 'text'],
+          5: ['hostIP', 'text'],
+        },
+      },
+    },
+  ],
+  7: ['env', { list: { message: { 1: ['name', 'text'], 2: ['value', 'text'] } } }],
+  14: ['imagePullPolicy', 'text'],
+}
+/** What `kubectl create deployment` and `create job` can say; richer pods come as JSON from `apply`. */
+const POD_TEMPLATE: Message = {
+  1: METADATA,
+  2: [
+    'spec',
+    {
+      message: {
+        2: ['containers', { list: { message: CONTAINER } }],
+        3: ['restartPolicy', 'text'],
+        4: ['terminationGracePeriodSeconds', 'integer'],
+        7: ['nodeSelector', 'textMap'],
+        8: ['serviceAccountName', 'text'],
+      },
+    },
+  ],
+}
+
 /** The kinds that kubectl's typed commands send as protobuf and this server has. */
 export const MESSAGES: Readonly<Record<string, Message>> = {
   'v1/Namespace': {
@@ -90,6 +138,33 @@ export const MESSAGES: Readonly<Record<string, Message>> = {
     2: ['secrets', { list: { message: OBJECT_REFERENCE } }],
     3: ['imagePullSecrets', { list: { message: LOCAL_REFERENCE } }],
     4: ['automountServiceAccountToken', 'flag'],
+  },
+  'apps/v1/Deployment': {
+    1: METADATA,
+    2: [
+      'spec',
+      {
+        message: {
+          1: ['replicas', 'integer'],
+          2: ['selector', { message: LABEL_SELECTOR }],
+          3: ['template', { message: POD_TEMPLATE }],
+        },
+      },
+    ],
+  },
+  'batch/v1/Job': { 1: METADATA, 2: ['spec', { message: { 6: ['template', { message: POD_TEMPLATE }] } }] },
+  'policy/v1/PodDisruptionBudget': {
+    1: METADATA,
+    2: [
+      'spec',
+      {
+        message: {
+          1: ['minAvailable', 'intOrString'],
+          2: ['selector', { message: LABEL_SELECTOR }],
+          3: ['maxUnavailable', 'intOrString'],
+        },
+      },
+    ],
   },
   'authorization.k8s.io/v1/SelfSubjectAccessReview': { 1: METADATA, 2: ['spec', { message: ACCESS_SPEC }] },
   'authorization.k8s.io/v1/SelfSubjectRulesReview': {
@@ -138,6 +213,8 @@ function decodeValue(value: bigint | Buffer, type: Type): unknown {
       return Number(BigInt.asIntN(64, numberOf(value)))
     case 'flag':
       return numberOf(value) !== 0n
+    case 'intOrString':
+      return decodeIntOrString(bytesOf(value))
     case 'time':
       return decodeTime(bytesOf(value))
     case 'textMap':
@@ -145,6 +222,12 @@ function decodeValue(value: bigint | Buffer, type: Type): unknown {
     case 'bytesMap':
       return decodeEntry(bytesOf(value), (entry) => entry.toString('base64'))
   }
+}
+
+/** IntOrString {1: type (0 number, 1 text), 2: number, 3: text}. */
+function decodeIntOrString(bytes: Buffer): number | string {
+  const parts = new Map(readFields(bytes).map(({ number, value }) => [number, value]))
+  return parts.get(1) === 1n ? bytesOf(parts.get(3) ?? Buffer.alloc(0)).toString('utf8') : Number(parts.get(2) ?? 0n)
 }
 
 function decodeTime(bytes: Buffer): string | undefined {

@@ -2,6 +2,7 @@ import type { Authorize } from '../access/authorize.ts'
 import type { Kind } from './kind.ts'
 import { configMapKind } from './kinds/config-map.ts'
 import { customResourceDefinitionKind } from './kinds/custom-resource-definition.ts'
+import { disruptionBudgetKind } from './kinds/disruption-budget.ts'
 import { eventKind } from './kinds/event.ts'
 import { leaseKind } from './kinds/lease.ts'
 import { namespaceKind } from './kinds/namespace.ts'
@@ -10,6 +11,7 @@ import { podKind } from './kinds/pod.ts'
 import { reviewKinds } from './kinds/reviews.ts'
 import { secretKind } from './kinds/secret.ts'
 import { serviceAccountKind } from './kinds/service-account.ts'
+import { controllerRevisionKind, daemonSetKind, deploymentKind, jobKind, replicaSetKind } from './kinds/workloads.ts'
 
 /** The kinds that are there without anybody defining them. A new one is a file in kinds/ and a line here. */
 export function builtinKinds(authorize: Authorize): Kind[] {
@@ -22,6 +24,12 @@ export function builtinKinds(authorize: Authorize): Kind[] {
     secretKind,
     serviceAccountKind,
     leaseKind,
+    deploymentKind,
+    replicaSetKind,
+    daemonSetKind,
+    controllerRevisionKind,
+    jobKind,
+    disruptionBudgetKind,
     customResourceDefinitionKind,
     ...reviewKinds(authorize),
   ]

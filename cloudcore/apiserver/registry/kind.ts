@@ -49,6 +49,7 @@ export interface Kind {
   /** Whether metadata.generation counts changes of the desired state. */
   readonly counts: boolean
   readonly scale?: ScalePaths | undefined
+  readonly subresources?: readonly Subresource[]
   /** A PUT must name the version it replaces. */
   readonly needsVersion: boolean
   /** Field selectors besides metadata.name and metadata.namespace. */
@@ -62,6 +63,15 @@ export interface Kind {
   graceSeconds?(object: KubeObject, asked: number | undefined): number
   /** For kinds that are questions, not objects: answers a create and stores nothing. */
   review?(question: JsonObject, caller: Caller): JsonObject
+}
+
+/** A subresource besides status and scale, as discovery names it. Which code answers it is the http folder's. */
+export interface Subresource {
+  readonly name: string
+  readonly group: string
+  readonly version: string
+  readonly kind: string
+  readonly verbs: readonly string[]
 }
 
 const STORED_VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']

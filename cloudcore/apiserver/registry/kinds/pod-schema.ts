@@ -83,35 +83,33 @@ const port = fields(
   ['containerPort'],
 )
 
-const container = fields(
-  {
-    name: text,
-    image: text,
-    command: list(text),
-    args: list(text),
-    workingDir: text,
-    ports: listBy(['containerPort', 'protocol'], port),
-    envFrom: list(anything),
-    env,
-    resources,
-    resizePolicy: list(anything),
-    restartPolicy: text,
-    volumeMounts: listBy(['mountPath'], mount),
-    volumeDevices: listBy(['devicePath'], fields({ name: text, devicePath: text })),
-    livenessProbe: probe,
-    readinessProbe: probe,
-    startupProbe: probe,
-    lifecycle: anything,
-    terminationMessagePath: withDefault(text, '/dev/termination-log'),
-    terminationMessagePolicy: withDefault(oneOf('File', 'FallbackToLogsOnError'), 'File'),
-    imagePullPolicy: oneOf('Always', 'IfNotPresent', 'Never'),
-    securityContext: anything,
-    stdin: flag,
-    stdinOnce: flag,
-    tty: flag,
-  },
-  ['name'],
-)
+const containerFields = {
+  name: text,
+  image: text,
+  command: list(text),
+  args: list(text),
+  workingDir: text,
+  ports: listBy(['containerPort', 'protocol'], port),
+  envFrom: list(anything),
+  env,
+  resources,
+  resizePolicy: list(anything),
+  restartPolicy: text,
+  volumeMounts: listBy(['mountPath'], mount),
+  volumeDevices: listBy(['devicePath'], fields({ name: text, devicePath: text })),
+  livenessProbe: probe,
+  readinessProbe: probe,
+  startupProbe: probe,
+  lifecycle: anything,
+  terminationMessagePath: withDefault(text, '/dev/termination-log'),
+  terminationMessagePolicy: withDefault(oneOf('File', 'FallbackToLogsOnError'), 'File'),
+  imagePullPolicy: oneOf('Always', 'IfNotPresent', 'Never'),
+  securityContext: anything,
+  stdin: flag,
+  stdinOnce: flag,
+  tty: flag,
+}
+const container = fields(containerFields, ['name'])
 
 const volume = fields(
   {
@@ -134,11 +132,12 @@ const volume = fields(
 
 const toleration = fields({ key: text, operator: text, value: text, effect: text, tolerationSeconds: integer })
 
-const spec: Schema = fields({
+/** A pod's spec, also as the template of a Deployment has it. */
+export const podSpec: Schema = fields({
   volumes: listBy(['name'], volume),
   initContainers: listBy(['name'], container),
   containers: listBy(['name'], container),
-  ephemeralContainers: anything,
+  ephemeralContainers: listBy(['name'], fields({ ...containerFields, targetContainerName: text }, ['name'])),
   restartPolicy: withDefault(oneOf('Always', 'OnFailure', 'Never'), 'Always'),
   terminationGracePeriodSeconds: withDefault(integer, 30),
   activeDeadlineSeconds: integer,
@@ -229,4 +228,7 @@ const status: Schema = fields({
   resourceClaimStatuses: anything,
 })
 
-export const podSchema = objectSchema('Pod is a collection of containers that can run on a node.', { spec, status })
+export const podSchema = objectSchema('Pod is a collection of containers that can run on a node.', {
+  spec: podSpec,
+  status,
+})

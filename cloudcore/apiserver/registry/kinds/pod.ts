@@ -19,6 +19,11 @@ export const podKind = builtin({
   namespaced: true,
   hasStatus: true,
   schema: podSchema,
+  subresources: [
+    { name: 'binding', group: '', version: 'v1', kind: 'Binding', verbs: ['create'] },
+    { name: 'eviction', group: 'policy', version: 'v1', kind: 'Eviction', verbs: ['create'] },
+    { name: 'ephemeralcontainers', group: '', version: 'v1', kind: 'Pod', verbs: ['get', 'patch', 'update'] },
+  ],
   columns: [
     nameColumn,
     {
@@ -80,7 +85,7 @@ export const podKind = builtin({
     'status.nominatedNodeName': (pod) => stringAt(pod, 'status', 'nominatedNodeName'),
   },
   prepare: preparePod,
-  validate: (pod, old) => [...containerProblems(pod), ...(old === undefined ? [] : changeProblems(pod, old))],
+  validate: (pod, old) => [...containerProblems(pod, 'spec'), ...(old === undefined ? [] : changeProblems(pod, old))],
   graceSeconds(pod, asked) {
     if (stringAt(pod, 'spec', 'nodeName') === '') return 0
     const ended = ['Succeeded', 'Failed'].includes(stringAt(pod, 'status', 'phase'))
@@ -89,13 +94,19 @@ export const podKind = builtin({
   },
 })
 
-function preparePod(pod: KubeObject, old: KubeObject | undefined): KubeObject {
-  let result = pod
-  for (const field of ['initContainers', 'containers']) {
-    const list = listAt(pod, 'spec', field)
+/** Fills in the pull policies of the containers of the pod spec at `path`. */
+export function withPullPolicies(object: KubeObject, path: readonly string[]): KubeObject {
+  let result = object
+  for (const field of ['initContainers', 'containers', 'ephemeralContainers']) {
+    const list = listAt(object, ...path, field)
     const filled = list.map(fillContainer)
-    if (filled.some((item, index) => item !== list[index])) result = withField(result, ['spec', field], filled)
+    if (filled.some((item, index) => item !== list[index])) result = withField(result, [...path, field], filled)
   }
+  return result
+}
+
+function preparePod(pod: KubeObject, old: KubeObject | undefined): KubeObject {
+  let result = withPullPolicies(pod, ['spec'])
   if (old !== undefined) return result
   const account = stringAt(pod, 'spec', 'serviceAccountName') || stringAt(pod, 'spec', 'serviceAccount') || 'default'
   const spec: Record<string, unknown> = { serviceAccountName: account, serviceAccount: account }
@@ -147,15 +158,17 @@ function qosClass(pod: KubeObject): string {
   return guaranteed ? 'Guaranteed' : 'Burstable'
 }
 
-function containerProblems(pod: KubeObject): StatusCause[] {
+/** What is wrong with the containers of the pod spec at `where` (`spec`, `spec.template.spec`). */
+export function containerProblems(object: KubeObject, where: string): StatusCause[] {
   const causes: StatusCause[] = []
-  const containers = listAt(pod, 'spec', 'containers')
+  const spec = where.split('.')
+  const containers = listAt(object, ...spec, 'containers')
   if (containers.length === 0)
-    causes.push({ reason: 'FieldValueRequired', message: 'Required value', field: 'spec.containers' })
+    causes.push({ reason: 'FieldValueRequired', message: 'Required value', field: `${where}.containers` })
   for (const field of ['containers', 'initContainers']) {
-    for (const [index, container] of listAt(pod, 'spec', field).entries()) {
+    for (const [index, container] of listAt(object, ...spec, field).entries()) {
       const name = stringAt(container, 'name')
-      const path = `spec.${field}[${index}]`
+      const path = `${where}.${field}[${index}]`
       const problem = dnsLabelProblem(name)
       if (problem !== undefined)
         causes.push({
@@ -184,6 +197,7 @@ function changeProblems(pod: KubeObject, old: KubeObject): StatusCause[] {
       activeDeadlineSeconds: _a,
       nodeName,
       schedulingGates: _g,
+      ephemeralContainers: _e,
       ...rest
     }: JsonObject = isObject(spec) ? spec : {}
     const blank = (field: string) =>
@@ -194,6 +208,14 @@ function changeProblems(pod: KubeObject, old: KubeObject): StatusCause[] {
       containers: blank('containers'),
       initContainers: blank('initContainers'),
     }
+  }
+  const added = listAt(pod, 'spec', 'ephemeralContainers')
+  const kept = listAt(old, 'spec', 'ephemeralContainers').every((before) =>
+    added.some((after) => stringAt(after, 'name') === stringAt(before, 'name') && deepEqual(after, before)),
+  )
+  if (!kept) {
+    const message = 'Forbidden: existing ephemeral containers may not be removed or changed'
+    return [{ reason: 'FieldValueForbidden', message, field: 'spec.ephemeralContainers' }]
   }
   return deepEqual(fixed(pod), fixed(old)) ? [] : [{ reason: 'FieldValueForbidden', message: FIXED, field: 'spec' }]
 }
