@@ -17,6 +17,7 @@ import {
 import type { NoticeItem } from '../../api/link/notices.ts'
 import { addRange, missing } from '../../api/link/ranges.ts'
 import type { SightedItem } from '../../api/link/sighted.ts'
+import type { DialFrame, DialRefusedFrame } from '../../api/link/streams.ts'
 import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
 import type { Admission, ToldValue } from '../roaming/terms.ts'
 import type { Fleet } from '../twins/fleet.ts'
@@ -55,6 +56,7 @@ export interface SessionContext {
   /** What the frames of a gateway that just said hello have to wait for. */
   readonly holdBack?: (gateway: string) => Promise<void> | undefined
   readonly onHeard?: (gateway: string, items: readonly HeardItem[]) => void
+  readonly onDialRefused?: (gateway: string, refusal: DialRefusedFrame) => void
   readonly desire: (gateway: string, frame: DesireFrame) => Promise<{ ok: boolean; code?: string; message?: string }>
   /** Something refused or lost that somebody should know. */
   readonly audit: (gateway: string, code: string, message: string) => void
@@ -89,6 +91,8 @@ export class Session {
   lastPingMs: number
   /** The hub's clock minus the gateway's: first as of the hello, then as the agent measures it. */
   clockOffsetMs = 0
+  /** Version of streams that the agent opens; 0 before its hello and for one that opens none. */
+  streams = 0
 
   constructor(context: SessionContext, gateway: string, socket: LinkSocket, certificateExpiresMs: number) {
     this.#context = context
@@ -150,6 +154,13 @@ export class Session {
   /** The connection is gone. */
   ended(): void {
     this.#closed = true
+  }
+
+  /** Asks for a stream; false where nobody would understand. */
+  dial(frame: DialFrame): boolean {
+    if (this.#closed || this.streams === 0) return false
+    this.#send(frame)
+    return true
   }
 
   objectsChanged(objects: readonly (readonly [LinkObjectKind, ObjectKey])[]): void {
@@ -217,6 +228,9 @@ export class Session {
       case 'desire':
         void this.#desire(frame)
         return
+      case 'dialRefused':
+        this.#context.onDialRefused?.(this.gateway, frame)
+        return
       case 'error':
         this.#context.audit(this.gateway, frame.code, frame.message)
         this.#closed = true
@@ -247,6 +261,7 @@ export class Session {
     const epoch = store.openEpoch(this.gateway, hello.epoch)
     if (hello.nowMs !== undefined) this.clockOffsetMs = clock.now() - hello.nowMs
     this.epoch = epoch
+    this.streams = hello.streams ?? 0
     this.#assigned = store.assignmentsOf(this.gateway)
     this.#liveSeq = hello.lastSeq
     this.#backfillSeq = hello.firstSeq - 1
