@@ -154,11 +154,11 @@ export const deviceAddress = () =>
       rules: [
         { rule: '!(has(self.bindKey) && has(self.bindKeyFile))', message: 'give bindKey or bindKeyFile, not both' },
         {
-          rule: '!has(self.passkeyFile) || (has(self.pair) && self.pair)',
+          rule: '!has(self.passkeyFile) || (has(self.pair) && self.pair == true)',
           message: 'passkeyFile is for pairing: give pair: true with it',
         },
         {
-          rule: "!(has(self.pair) && self.pair) || !has(self.adapter) || self.adapter.startsWith('bluez')",
+          rule: "!has(self.pair) || self.pair != true || !has(self.adapter) || self.adapter.startsWith('bluez')",
           message: 'pair needs an adapter of BlueZ, such as bluez:hci0, which keeps the keys',
         },
       ],
