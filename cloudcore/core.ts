@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { type Clock, systemClock } from '../api/clock.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
 import { DEFAULT_HEARTBEAT_S, gatewayKey } from '../api/link/messages.ts'
+import type { DialFrame } from '../api/link/streams.ts'
 import { API_VERSION } from '../api/resources.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
@@ -30,6 +31,7 @@ import { onPort, portMoved } from './ports.ts'
 import { Roamer } from './roaming/roamer.ts'
 import { TermBook } from './roaming/terms.ts'
 import { keepServerCertificate, SERVER_DAYS } from './server-certificate.ts'
+import { StreamBroker } from './streams/broker.ts'
 import { DesireWriter } from './twins/desire.ts'
 import { tellDesired } from './twins/desired-notes.ts'
 import type { DeviceRecord } from './twins/device-record.ts'
@@ -188,6 +190,8 @@ async function assemble(
   stack.defer(() => roamer.close())
   fleet.placement = roamer
   const desire = new DesireWriter({ client, fleet, clock })
+  const streams = new StreamBroker({ clock, send: (gateway, frame) => dialOver(hub, gateway, frame) })
+  stack.defer(() => streams[Symbol.dispose]())
   const hub = new Hub({
     clock,
     store,
@@ -209,7 +213,9 @@ async function assemble(
     onSighted: (gateway, items) => discovery.sighted(gateway, items),
     onEvents: (gateway, items) =>
       recordNotices({ events, fleet, subject: (name) => gateways.subject(name) }, gateway, items),
+    onDialRefused: (gateway, refusal) => streams.refused(gateway, refusal),
     onConnected: (session, agentVersion) => {
+      streams.connected(session.gateway)
       log('info', 'gateway connected', { gateway: session.gateway, epoch: session.epoch?.epoch })
       gateways.connected(session.gateway, agentVersion, session.epoch?.epoch, session.certificateExpiresMs)
       // After what the gateway says it holds was looked at.
@@ -282,6 +288,7 @@ async function assemble(
       port,
       tls: { key: serverKey.keyPem, cert: serverKey.certPem, ca: authority.caPem },
       hub,
+      streams,
       join,
       registry,
       console: (request, response) => consoleApi.handle(request, response),
@@ -318,6 +325,11 @@ async function assemble(
     await stack.disposeAsync()
   }
   return { info, fleet, hub, createToken, [Symbol.asyncDispose]: () => (stopped ??= stop()) }
+}
+
+function dialOver(hub: Hub, gateway: string, frame: DialFrame): boolean | undefined {
+  const session = hub.session(gateway)
+  return session === undefined ? false : session.dial(frame)
 }
 
 function noteHandOver(events: EventRecorder, record: DeviceRecord, from: string | undefined, why: string): void {

@@ -4,8 +4,10 @@ import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { GatewayStatus } from '../../api/resources.ts'
 import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
+import type { StreamHandler, StreamHost } from '../streams/host.ts'
 import { LinkClient } from './client.ts'
 import { type Identity, renewAtMs, saveIdentity } from './identity.ts'
+import type { SessionOptions } from './session.ts'
 import { type LinkStatus, newLinkStatus } from './status.ts'
 
 export interface HubLinkOptions {
@@ -21,6 +23,8 @@ export interface HubLinkOptions {
   /** Address that wins over the one in the identity. */
   readonly hubUrl: string | undefined
   readonly gatewayStatus: () => GatewayStatus
+  /** Who serves streams of a kind, loaded when the first of them is asked for. */
+  readonly streams?: (kind: string) => Promise<StreamHandler | undefined>
 }
 
 export interface HubLink extends AsyncDisposable {
@@ -42,7 +46,16 @@ export function openHubLink(options: HubLinkOptions): HubLink {
   let identity = options.identity
   let client: LinkClient | undefined
   let renewal: Timer | undefined
+  let hosting: Promise<StreamHost> | undefined
 
+  /** Nothing of streams is loaded before the hub asks for the first. */
+  const hostStreams = async (handler: NonNullable<HubLinkOptions['streams']>): Promise<StreamHost> => {
+    const [{ StreamHost }, { streamDialler }] = await Promise.all([
+      import('../streams/host.ts'),
+      import('../streams/dial.ts'),
+    ])
+    return new StreamHost({ clock, log, handler, open: streamDialler(() => addressed(identity!)) })
+  }
   const addressed = (known: Identity): Identity =>
     options.hubUrl === undefined ? known : { ...known, hubUrl: options.hubUrl }
 
@@ -75,6 +88,13 @@ export function openHubLink(options: HubLinkOptions): HubLink {
     }
   }
 
+  const dialler =
+    (handler: NonNullable<HubLinkOptions['streams']>): NonNullable<SessionOptions['onDial']> =>
+    (frame, refuse) => {
+      hosting ??= hostStreams(handler)
+      void hosting.then((host) => host.dial(frame, refuse))
+    }
+
   const run = async () => {
     identity ??= await joinUntilDone(options, stop.signal)
     const { websocketDial } = await import('./websocket.ts')
@@ -89,6 +109,7 @@ export function openHubLink(options: HubLinkOptions): HubLink {
       agentVersion: options.agentVersion,
       status,
       gatewayStatus: options.gatewayStatus,
+      ...(options.streams === undefined ? {} : { onDial: dialler(options.streams) }),
       dial: websocketDial(() => addressed(identity!)),
     })
     core.listener = client
@@ -111,6 +132,7 @@ export function openHubLink(options: HubLinkOptions): HubLink {
       stop.abort(new Error('the agent stops'))
       renewal?.cancel()
       client?.[Symbol.dispose]()
+      await (await hosting)?.[Symbol.asyncDispose]()
       await running
     },
   }

@@ -65,7 +65,7 @@ export function websocketDial(identity: () => Identity): Dial {
 }
 
 /** A hub that does not let a gateway in says why in JSON; anything else in between says at least a status. */
-async function refusalOf(response: IncomingMessage): Promise<string> {
+export async function refusalOf(response: IncomingMessage): Promise<string> {
   let text = ''
   try {
     for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {

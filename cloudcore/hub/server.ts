@@ -7,11 +7,14 @@ import { type WebSocket, WebSocketServer } from 'ws'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import { JOIN_PATH, MAX_JOIN_BODY_BYTES, RENEW_PATH } from '../../api/link/join.ts'
 import { LINK_PATH, LINK_SUBPROTOCOL, MAX_FRAME_BYTES } from '../../api/link/messages.ts'
+import { STREAM_PATH } from '../../api/link/streams.ts'
 import { httpStatusOf, readJson, sendError, sendJson } from '../console-api/http.ts'
 import { canonicalSerial } from '../join/authority.ts'
 import { gatewayOf } from '../join/identity.ts'
 import type { JoinService } from '../join/join-service.ts'
 import type { JoinRegistry } from '../join/registry.ts'
+import type { StreamBroker } from '../streams/broker.ts'
+import { StreamDoor } from '../streams/door.ts'
 import type { Hub } from './hub.ts'
 import type { LinkSocket } from './link-socket.ts'
 
@@ -20,6 +23,7 @@ export interface HubServerOptions {
   readonly port: number
   readonly tls: { readonly key: string; readonly cert: string; readonly ca: string }
   readonly hub: Hub
+  readonly streams: StreamBroker
   readonly join: JoinService
   readonly registry: JoinRegistry
   readonly console: (request: IncomingMessage, response: ServerResponse) => Promise<void>
@@ -59,7 +63,8 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
     clientTracking: false,
     handleProtocols: (offered) => (offered.has(LINK_SUBPROTOCOL) ? LINK_SUBPROTOCOL : false),
   })
-  server.on('upgrade', (request, socket, head) => upgrade(options, links, request, socket, head))
+  const door = new StreamDoor(options.streams)
+  server.on('upgrade', (request, socket, head) => upgrade(options, links, door, request, socket, head))
   await listen(server, options.host, options.port)
   const { port } = server.address() as AddressInfo
   return {
@@ -105,17 +110,27 @@ function shownCertificate(socket: Socket) {
 function upgrade(
   options: HubServerOptions,
   links: WebSocketServer,
+  door: StreamDoor,
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
 ): void {
   socket.on('error', () => socket.destroy())
+  const path = (request.url ?? '').split('?', 1)[0]!
   let admitted: { gateway: string; expiresMs: number }
   try {
+    if (path !== LINK_PATH && !path.startsWith(STREAM_PATH)) {
+      throw new SluiceError('SLUICE_API_NOT_FOUND', `there is no link at ${path}`)
+    }
     admitted = admit(options, request)
+    if (path !== LINK_PATH) {
+      door.enter(admitted.gateway, path.slice(STREAM_PATH.length), request, socket, head)
+      return
+    }
   } catch (thrown) {
     const error = toSluiceError(thrown)
-    if (error.code !== 'SLUICE_HUB_NOT_READY') options.audit(gatewayShown(request), error.code, error.message)
+    const told = error.code === 'SLUICE_HUB_NOT_READY' || error.code === 'SLUICE_STREAM_UNKNOWN'
+    if (!told) options.audit(gatewayShown(request), error.code, error.message)
     refuse(socket, error)
     return
   }
@@ -123,9 +138,6 @@ function upgrade(
 }
 
 function admit(options: HubServerOptions, request: IncomingMessage): { gateway: string; expiresMs: number } {
-  if ((request.url ?? '').split('?', 1)[0] !== LINK_PATH) {
-    throw new SluiceError('SLUICE_API_NOT_FOUND', `there is no link at ${request.url}`)
-  }
   const socket = request.socket
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
   if (certificate === undefined) {

@@ -156,9 +156,10 @@ export class Session {
     this.#closed = true
   }
 
-  /** Asks for a stream; false where nobody would understand. */
-  dial(frame: DialFrame): boolean {
-    if (this.#closed || this.streams === 0) return false
+  /** Asks for a stream; false while there is no hello or no link, undefined for an agent that opens none. */
+  dial(frame: DialFrame): boolean | undefined {
+    if (this.#closed || this.epoch === undefined) return false
+    if (this.streams === 0) return undefined
     this.#send(frame)
     return true
   }
