@@ -3,7 +3,7 @@
 import { duplicateItems, equal, formats, isIn, ucs2length } from '../validate-runtime.ts'
 
 export const validateDeviceModel = validate0;
-const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"scaleRegister":{"type":"integer","minimum":0,"maximum":65536,"description":"Register of the same table with a power of ten, -10 to 10, that raw is multiplied by first (a SunSpec scale factor). Read in one request with the value."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!has(self.scaleRegister) || has(self.input) || has(self.holding)","message":"scaleRegister is for registers, not for bits"},{"rule":"!(has(self.scaleRegister) && (has(self.map) || has(self.bit) || has(self.bits)))","message":"scaleRegister is for numbers: it cannot be combined with map, bit or bits"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]},"ble":{"type":"object","properties":{"advert":{"type":"string","enum":["bthome","miBeacon","ruuvi","eddystone","ibeacon","govee"],"description":"A published advertisement format; give field with it."},"field":{"type":"string","maxLength":63,"minLength":1,"description":"Which field of the advertisement."},"manufacturer":{"type":"integer","minimum":0,"maximum":65535,"description":"Company identifier of manufacturer data; at counts its two bytes as 0 and 1."},"serviceData":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"UUID of service data; at counts from after the UUID."},"startsWith":{"type":"string","maxLength":64,"pattern":"^([0-9A-Fa-f]{2})+$","description":"Hex digits the data must begin with, counted as at is; others are somebody else’s frames."},"characteristic":{"type":"string","maxLength":38,"minLength":4,"description":"UUID of a GATT characteristic, or a standard name such as batteryLevel."},"service":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"Its service, where two services have the same one."},"notify":{"type":"boolean","description":"Let the device tell changes (notify or indicate). Default false."},"write":{"type":"string","enum":["withResponse","withoutResponse"],"description":"How to write. Default: what the device offers."},"writeValues":{"type":"object","additionalProperties":{"type":"string","maxLength":1024,"pattern":"^([0-9A-Fa-f]{2})*$"},"maxProperties":64,"description":"Hex bytes by desired value, as KubeEdge's dataWrite: {on: '01', off: '00'}."},"at":{"type":"integer","minimum":0,"maximum":511,"description":"First byte of the value. Default 0."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","int48","uint48","int64","uint64","float32","float64","sfloat","float11073","string","bytes"],"description":"How the bytes are read. Default uint8, or as the standard says."},"order":{"type":"string","enum":["little","big"],"description":"Byte order. Default little."},"length":{"type":"integer","minimum":1,"maximum":512,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notAvailable":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"no value\", for example 0x8000."},"converter":{"type":"object","required":["start","end"],"properties":{"start":{"type":"integer","minimum":0,"maximum":511,"description":"First byte; above end reads backwards."},"end":{"type":"integer","minimum":0,"maximum":511,"description":"Last byte, included."},"shiftLeft":{"type":"integer","minimum":0,"maximum":63},"shiftRight":{"type":"integer","minimum":0,"maximum":63},"operations":{"type":"array","items":{"type":"object","required":["type","value"],"properties":{"type":{"type":"string","enum":["add","subtract","multiply","divide"]},"value":{"type":"number"}},"additionalProperties":false},"maxItems":16,"x-kubernetes-list-type":"atomic","description":"Applied in order."}},"additionalProperties":false,"description":"KubeEdge's dataConverter: a range of bytes as one number, shifted, then calculated with."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.advert) ? 1 : 0) + (has(self.manufacturer) ? 1 : 0) + (has(self.serviceData) ? 1 : 0) + (has(self.characteristic) ? 1 : 0) == 1","message":"exactly one of advert, manufacturer, serviceData, characteristic is needed"},{"rule":"has(self.advert) == has(self.field)","message":"advert and field belong together"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))","message":"converter says itself which bytes are read; leave out as, at and order"},{"rule":"has(self.characteristic) || !(has(self.notify) || has(self.write) || has(self.writeValues) || has(self.service))","message":"notify, write, writeValues and service are for characteristics only"}]},"lora":{"type":"object","properties":{"field":{"type":"string","maxLength":256,"minLength":1,"description":"Path into the decoder's output: `temperature`, `data.ext[0].value`."},"radio":{"type":"string","enum":["rssi","snr","spreadingFactor","gateways","airtime","margin","battery","frameCounter"],"description":"A fact of the radio link instead of the payload."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"Only uplinks on this FPort carry it. Default: any."},"at":{"type":"integer","minimum":-222,"maximum":241,"description":"Byte the value starts at; negative counts from the end."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the bytes are read. Default uint8."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default big."},"length":{"type":"integer","minimum":1,"maximum":242,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":31,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":31},"count":{"type":"integer","minimum":1,"maximum":32}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"absent":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x7FFF."},"downlink":{"type":"object","properties":{"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort. Default: the model's `port`, else what the encoder says."},"confirmed":{"type":"boolean","description":"Ask the device to acknowledge. Default: the model's, else true."},"field":{"type":"string","maxLength":256,"minLength":1,"description":"Name under which the model's encodeDownlink expects the value, dots for nesting."},"prefix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes before the value, hexadecimal."},"suffix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes after the value, hexadecimal."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the value is written, as for reading."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default: as read, else big."},"readBack":{"type":"boolean","description":"The value comes back in a later uplink: applied only when it was seen there. Default false: applied when acknowledged."}},"additionalProperties":false,"description":"How a desired value becomes a downlink: through the encoder (field) or by layout (as).","x-kubernetes-validations":[{"rule":"has(self.field) != has(self.as)","message":"exactly one of field (encoder) and as (layout) is needed"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.field) ? 1 : 0) + (has(self.at) ? 1 : 0) + (has(self.radio) ? 1 : 0) <= 1","message":"give one of field, at and radio"},{"rule":"has(self.field) || has(self.at) || has(self.radio) || has(self.downlink)","message":"one of field, at, radio and downlink is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in bytes"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"sunspec":{"type":"boolean","description":"Registers that say \"not implemented\" the way SunSpec does (0x8000, 0xFFFF, NaN, ...) give no value. Default false."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."},"ble":{"type":"object","properties":{"connect":{"type":"string","enum":["never","onDemand","keep"],"description":"never: advertisements only. onDemand: connect, read, leave. keep: stay connected. Default: what the properties need."},"mtu":{"type":"integer","minimum":23,"maximum":517,"description":"ATT MTU to ask for. Default 256."}},"additionalProperties":false,"description":"What holds for every device of this model on Bluetooth LE."},"lora":{"type":"object","properties":{"decoder":{"type":"string","maxLength":131072,"minLength":1,"description":"JavaScript of the vendor: decodeUplink/encodeDownlink (TS013) or Decoder(bytes, port). In a file: decoderFile: ./decoder.js, which is put in here when the file is read."},"decoderTime":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Longest a decoder may take. Default 100ms, at most 1s."},"class":{"type":"string","enum":["A","C"],"description":"A: listens after uplinks only. C: always. Default A."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan the hardware is made for."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort of downlinks. Default 1."},"confirmed":{"type":"boolean","description":"Downlinks ask for an acknowledgement. Default true."},"adr":{"type":"boolean","description":"Tune data rate and power of devices that allow it. Default true."},"statusEvery":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Ask for battery and margin this often. Default 1d; 0s: never."},"maxDutyCycle":{"type":"number","enum":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15],"description":"Limit the share of time the device sends to 1/2^n."}},"additionalProperties":false,"description":"What holds for every device of this model on LoRaWAN."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema0 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["DeviceModel"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["properties"],"properties":{"vendor":{"type":"string","maxLength":1024},"description":{"type":"string","maxLength":1024},"source":{"type":"string","maxLength":1024,"description":"Where the register map or format is published."},"properties":{"type":"array","items":{"type":"object","required":["name","type"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"type":{"type":"string","enum":["int","float","bool","string","bytes","object","array"]},"unit":{"type":"string","maxLength":32,"description":"Unit of the value, SI where there is one: V, W, kWh, degC."},"access":{"type":"string","enum":["read","readwrite","write"],"default":"read"},"min":{"type":"number"},"max":{"type":"number"},"enum":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic","minItems":1},"precision":{"type":"number","minimum":0,"description":"Readings are rounded to a multiple of this step."},"role":{"type":"string","enum":["battery","rssi","snr","linkQuality","temperature","power","energy"],"description":"What the value means to the twin: its battery, its link."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"write":{"type":"object","properties":{"deadline":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A desired value that could not be applied by then ends as timedOut. Default 30s."},"tolerance":{"type":"number","minimum":0,"description":"Read-back may differ from the written value by this much."},"readBack":{"type":"string","enum":["always","never"],"description":"never for write-only registers. Default always."}},"additionalProperties":false,"description":"How a desired value is applied."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Binding of a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"coil":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the coil table (one bit, read and write)."},"discrete":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the discrete input table (one bit, read only)."},"input":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the input register table (16 bits, read only)."},"holding":{"type":"integer","minimum":0,"maximum":65536,"description":"Address in the holding register table (16 bits, read and write)."},"as":{"type":"string","enum":["bool","int8l","int8h","uint8l","uint8h","int16","uint16","int32","uint32","int64","uint64","float16","float32","float64","bcd16","bcd32","string","bytes"],"description":"How the registers are read. Default uint16 for registers, bool for coils, discretes and bits."},"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of this value. Default: the model's, else big (ABCD)."},"length":{"type":"integer","minimum":1,"maximum":125,"description":"Registers of a string or bytes value."},"stringByte":{"type":"string","enum":["both","high","low"],"description":"Which byte of a register holds text. Default both."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"scaleRegister":{"type":"integer","minimum":0,"maximum":65536,"description":"Register of the same table with a power of ten, -10 to 10, that raw is multiplied by first (a SunSpec scale factor). Read in one request with the value."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notImplemented":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x8000."},"write":{"type":"object","properties":{"function":{"type":"number","enum":[5,6,15,16,22],"description":"Modbus function to write with. Default: the one that fits."},"register":{"type":"integer","minimum":0,"maximum":65536,"description":"Write here instead of where it is read; same table family, same type."}},"additionalProperties":false,"description":"How to write, where it differs from how to read."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.coil) ? 1 : 0) + (has(self.discrete) ? 1 : 0) + (has(self.input) ? 1 : 0) + (has(self.holding) ? 1 : 0) == 1","message":"exactly one of coil, discrete, input, holding is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in registers"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!has(self.scaleRegister) || has(self.input) || has(self.holding)","message":"scaleRegister is for registers, not for bits"},{"rule":"!(has(self.scaleRegister) && (has(self.map) || has(self.bit) || has(self.bits)))","message":"scaleRegister is for numbers: it cannot be combined with map, bit or bits"}]},"mqtt":{"type":"object","properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the value comes; + and # match as in MQTT, {base}, {device} and {client} are filled in from the address."},"metric":{"type":"string","maxLength":512,"minLength":1,"description":"Name of the Sparkplug metric."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Value by raw word: {ON: true, OFF: false}."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"missing":{"type":"string","enum":["bad","ignore"],"description":"When the path is not in the payload: ignore for devices that send only what changed. Default: the model's, else bad."},"notAvailable":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Raw values that mean the device has none now: unavailable, null, -999."},"ignoreRetained":{"type":"boolean","description":"Take only what is sent while listening. Default false."},"time":{"type":"object","required":["path"],"properties":{"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"unit":{"type":"string","enum":["s","ms","iso"],"description":"Default ms."}},"additionalProperties":false,"description":"The source's time in the same payload. Default: when it came."},"command":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the command goes; {base}, {device}, {client} and {name} are filled in."},"payload":{"type":"string","maxLength":4096,"description":"{value} is the value in the device's words, {json} the same as JSON, {id} a number of its own. Default {value}; with as: cbor this is JSON that is sent as CBOR."},"as":{"type":"string","enum":["text","cbor","bytes"],"description":"Default text."},"map":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":256,"description":"Word for the device by value: {true: \"ON\"}. Default: map read backwards."},"qos":{"type":"number","enum":[0,1],"description":"Default 1."},"retain":{"type":"boolean","description":"Default false: a retained command is carried out again after every reconnect."},"confirm":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the answer comes."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"Value in the answer that must equal what was asked for."},"wire":{"type":"string","enum":["uint","sint","int","bool","float","double","fixed32","fixed64","sfixed32","sfixed64","string","bytes"],"description":"Protobuf type of the field. Default uint."},"id":{"type":"string","maxLength":512,"description":"Value in the answer that must equal {id} of the command."},"error":{"type":"string","maxLength":512,"description":"When this is in the answer, the device refused, and this is why."},"equals":{"x-kubernetes-preserve-unknown-fields":true,"description":"The value at path that means yes, where it is not the desired one."}},"additionalProperties":false,"description":"An answer of its own on another topic."},"unconfirmed":{"type":"boolean","description":"The device never says what it did: applied means handed to the broker. Default false."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device may take. Default 10s."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.confirm) && has(self.unconfirmed))","message":"give confirm or unconfirmed, not both"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.topic) || has(self.metric) || has(self.command)","message":"give a topic, a Sparkplug metric or a command"},{"rule":"!(has(self.topic) && has(self.metric))","message":"give topic or metric, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives values for raw words; it cannot be combined with scale or offset"},{"rule":"!has(self.as) || self.as != 'protobuf' || has(self.path)","message":"protobuf needs a path"}]},"ble":{"type":"object","properties":{"advert":{"type":"string","enum":["bthome","miBeacon","ruuvi","eddystone","ibeacon","govee"],"description":"A published advertisement format; give field with it."},"field":{"type":"string","maxLength":63,"minLength":1,"description":"Which field of the advertisement."},"manufacturer":{"type":"integer","minimum":0,"maximum":65535,"description":"Company identifier of manufacturer data; at counts its two bytes as 0 and 1."},"serviceData":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"UUID of service data; at counts from after the UUID."},"startsWith":{"type":"string","maxLength":64,"pattern":"^([0-9A-Fa-f]{2})+$","description":"Hex digits the data must begin with, counted as at is; others are somebody else’s frames."},"characteristic":{"type":"string","maxLength":38,"minLength":4,"description":"UUID of a GATT characteristic, or a standard name such as batteryLevel."},"service":{"type":"string","maxLength":38,"pattern":"^(0x)?[0-9A-Fa-f]{4}([0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12})?$","description":"Its service, where two services have the same one."},"notify":{"type":"boolean","description":"Let the device tell changes (notify or indicate). Default false."},"write":{"type":"string","enum":["withResponse","withoutResponse"],"description":"How to write. Default: what the device offers."},"writeValues":{"type":"object","additionalProperties":{"type":"string","maxLength":1024,"pattern":"^([0-9A-Fa-f]{2})*$"},"maxProperties":64,"description":"Hex bytes by desired value, as KubeEdge's dataWrite: {on: '01', off: '00'}."},"at":{"type":"integer","minimum":0,"maximum":511,"description":"First byte of the value. Default 0."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","int48","uint48","int64","uint64","float32","float64","sfloat","float11073","string","bytes"],"description":"How the bytes are read. Default uint8, or as the standard says."},"order":{"type":"string","enum":["little","big"],"description":"Byte order. Default little."},"length":{"type":"integer","minimum":1,"maximum":512,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":63,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":63},"count":{"type":"integer","minimum":1,"maximum":53}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"notAvailable":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"no value\", for example 0x8000."},"converter":{"type":"object","required":["start","end"],"properties":{"start":{"type":"integer","minimum":0,"maximum":511,"description":"First byte; above end reads backwards."},"end":{"type":"integer","minimum":0,"maximum":511,"description":"Last byte, included."},"shiftLeft":{"type":"integer","minimum":0,"maximum":63},"shiftRight":{"type":"integer","minimum":0,"maximum":63},"operations":{"type":"array","items":{"type":"object","required":["type","value"],"properties":{"type":{"type":"string","enum":["add","subtract","multiply","divide"]},"value":{"type":"number"}},"additionalProperties":false},"maxItems":16,"x-kubernetes-list-type":"atomic","description":"Applied in order."}},"additionalProperties":false,"description":"KubeEdge's dataConverter: a range of bytes as one number, shifted, then calculated with."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.advert) ? 1 : 0) + (has(self.manufacturer) ? 1 : 0) + (has(self.serviceData) ? 1 : 0) + (has(self.characteristic) ? 1 : 0) == 1","message":"exactly one of advert, manufacturer, serviceData, characteristic is needed"},{"rule":"has(self.advert) == has(self.field)","message":"advert and field belong together"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!(has(self.map) && (has(self.scale) || has(self.offset)))","message":"map gives words for raw numbers; it cannot be combined with scale or offset"},{"rule":"!(has(self.converter) && (has(self.as) || has(self.at) || has(self.order)))","message":"converter says itself which bytes are read; leave out as, at and order"},{"rule":"has(self.characteristic) || !(has(self.notify) || has(self.write) || has(self.writeValues) || has(self.service))","message":"notify, write, writeValues and service are for characteristics only"}]},"lora":{"type":"object","properties":{"field":{"type":"string","maxLength":256,"minLength":1,"description":"Path into the decoder's output: `temperature`, `data.ext[0].value`."},"radio":{"type":"string","enum":["rssi","snr","spreadingFactor","gateways","airtime","margin","battery","frameCounter"],"description":"A fact of the radio link instead of the payload."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"Only uplinks on this FPort carry it. Default: any."},"at":{"type":"integer","minimum":-222,"maximum":241,"description":"Byte the value starts at; negative counts from the end."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the bytes are read. Default uint8."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default big."},"length":{"type":"integer","minimum":1,"maximum":242,"description":"Bytes of a string or bytes value."},"scale":{"type":"number","description":"value = raw * scale + offset. Default 1; never 0."},"offset":{"type":"number","description":"value = raw * scale + offset. Default 0."},"bit":{"type":"integer","minimum":0,"maximum":31,"description":"One bit of the number, 0 is the lowest."},"bits":{"type":"object","required":["first","count"],"properties":{"first":{"type":"integer","minimum":0,"maximum":31},"count":{"type":"integer","minimum":1,"maximum":32}},"additionalProperties":false,"description":"A few bits of the number, as an unsigned number; first 0 is the lowest."},"map":{"type":"object","additionalProperties":{"type":"string","maxLength":128},"maxProperties":256,"description":"Word by raw number: {0: off, 1: on}."},"absent":{"type":"array","items":{"type":"number"},"maxItems":8,"x-kubernetes-list-type":"atomic","description":"Raw numbers that mean \"not available\", for example 0x7FFF."},"downlink":{"type":"object","properties":{"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort. Default: the model's `port`, else what the encoder says."},"confirmed":{"type":"boolean","description":"Ask the device to acknowledge. Default: the model's, else true."},"field":{"type":"string","maxLength":256,"minLength":1,"description":"Name under which the model's encodeDownlink expects the value, dots for nesting."},"prefix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes before the value, hexadecimal."},"suffix":{"type":"string","maxLength":128,"pattern":"^([0-9A-Fa-f]{2}){0,64}$","description":"Bytes after the value, hexadecimal."},"as":{"type":"string","enum":["bool","int8","uint8","int16","uint16","int24","uint24","int32","uint32","float32","float64","string","bytes"],"description":"How the value is written, as for reading."},"order":{"type":"string","enum":["big","little"],"description":"Byte order of the value. Default: as read, else big."},"readBack":{"type":"boolean","description":"The value comes back in a later uplink: applied only when it was seen there. Default false: applied when acknowledged."}},"additionalProperties":false,"description":"How a desired value becomes a downlink: through the encoder (field) or by layout (as).","x-kubernetes-validations":[{"rule":"has(self.field) != has(self.as)","message":"exactly one of field (encoder) and as (layout) is needed"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.field) ? 1 : 0) + (has(self.at) ? 1 : 0) + (has(self.radio) ? 1 : 0) <= 1","message":"give one of field, at and radio"},{"rule":"has(self.field) || has(self.at) || has(self.radio) || has(self.downlink)","message":"one of field, at, radio and downlink is needed"},{"rule":"!(has(self.bit) && has(self.bits))","message":"give bit or bits, not both"},{"rule":"!has(self.scale) || self.scale != 0.0","message":"scale must not be 0"},{"rule":"!has(self.as) || !(self.as in ['string', 'bytes']) || has(self.length)","message":"string and bytes need a length in bytes"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.min) || !has(self.max) || self.min <= self.max","message":"min must not exceed max"}]},"maxItems":1024,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"methods":{"type":"array","items":{"type":"object","required":["name","properties"],"properties":{"name":{"type":"string","maxLength":63,"pattern":"^[a-zA-Z][a-zA-Z0-9_-]{0,62}$"},"description":{"type":"string","maxLength":1024},"properties":{"type":"array","items":{"type":"string","maxLength":63},"maxItems":64,"x-kubernetes-list-type":"atomic","minItems":1}},"additionalProperties":false},"maxItems":64,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"modbus":{"type":"object","properties":{"order":{"type":"string","enum":["big","big-swap","little","little-swap","ABCD","CDAB","DCBA","BADC"],"description":"Byte and word order of every value of this model. Default big (ABCD)."},"addressBase":{"type":"number","enum":[0,1],"description":"1 when the manual's first register is called 1. Default 0."},"sunspec":{"type":"boolean","description":"Registers that say \"not implemented\" the way SunSpec does (0x8000, 0xFFFF, NaN, ...) give no value. Default false."},"maxRegistersPerRead":{"type":"integer","minimum":1,"maximum":125,"description":"Default 125."},"maxBitsPerRead":{"type":"integer","minimum":1,"maximum":2000,"description":"Default 2000."},"maxRegistersPerWrite":{"type":"integer","minimum":1,"maximum":123,"description":"Default 123."},"maxGap":{"type":"integer","minimum":0,"maximum":2000,"description":"Addresses that a read may cover although nobody asked for them. Default: what is fastest."},"oneReadPerProperty":{"type":"boolean","description":"Never merge reads. Default false."},"coilsFromZero":{"type":"boolean","description":"Bit reads must start at the first address. Default false."},"forbidden":{"type":"array","items":{"type":"object","required":["table","start","count"],"properties":{"table":{"type":"string","enum":["coil","discrete","input","holding"]},"start":{"type":"integer","minimum":0,"maximum":65536},"count":{"type":"integer","minimum":1,"maximum":65536}},"additionalProperties":false},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Ranges the device answers with an error; no read covers them."},"writeMultiple":{"type":"boolean","description":"Write single registers and coils with functions 16 and 15 too. Default false."},"maskWrite":{"type":"boolean","description":"The device knows function 22, which changes bits of a register at once. Default false."},"checkModel":{"type":"boolean","description":"The device is a board made of a model: it is not served while it was made of another one than this. Default false."}},"additionalProperties":false,"description":"What holds for every device of this model on Modbus."},"mqtt":{"type":"object","properties":{"availability":{"type":"array","items":{"type":"object","required":["topic","online","offline"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where the device, or the broker in its name, says whether it is there."},"as":{"type":"string","enum":["json","text","number","bool","cbor","protobuf","bytes"],"description":"How the payload is read. Default json where there is a path, else text, number or bool by the type."},"path":{"type":"string","maxLength":512,"description":"JSON pointer (/a/b/0) or dotted path (a.b[0]); for protobuf field numbers (4.1, 4[0].1)."},"online":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is there."},"offline":{"type":"array","items":{"x-kubernetes-preserve-unknown-fields":true},"maxItems":16,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Values that mean it is away."}},"additionalProperties":false},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"All of them must say online."},"requests":{"type":"array","items":{"type":"object","required":["topic"],"properties":{"topic":{"type":"string","maxLength":512,"minLength":1,"description":"Where to ask."},"payload":{"type":"string","maxLength":4096,"description":"{id} is a number of its own. Default empty."},"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Default: only when the connection is made."}},"additionalProperties":false},"maxItems":32,"x-kubernetes-list-type":"atomic","description":"What to publish so that the device says its values."},"missing":{"type":"string","enum":["bad","ignore"],"description":"For all properties that do not say themselves."},"qos":{"type":"number","enum":[0,1],"description":"Of the subscriptions. Default 1."}},"additionalProperties":false,"description":"What holds for every device of this model on MQTT."},"ble":{"type":"object","properties":{"connect":{"type":"string","enum":["never","onDemand","keep"],"description":"never: advertisements only. onDemand: connect, read, leave. keep: stay connected. Default: what the properties need."},"mtu":{"type":"integer","minimum":23,"maximum":517,"description":"ATT MTU to ask for. Default 256."}},"additionalProperties":false,"description":"What holds for every device of this model on Bluetooth LE."},"lora":{"type":"object","properties":{"decoder":{"type":"string","maxLength":131072,"minLength":1,"description":"JavaScript of the vendor: decodeUplink/encodeDownlink (TS013) or Decoder(bytes, port). In a file: decoderFile: ./decoder.js, which is put in here when the file is read."},"decoderTime":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Longest a decoder may take. Default 100ms, at most 1s."},"class":{"type":"string","enum":["A","C"],"description":"A: listens after uplinks only. C: always. Default A."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan the hardware is made for."},"port":{"type":"integer","minimum":1,"maximum":223,"description":"FPort of downlinks. Default 1."},"confirmed":{"type":"boolean","description":"Downlinks ask for an acknowledgement. Default true."},"adr":{"type":"boolean","description":"Tune data rate and power of devices that allow it. Default true."},"statusEvery":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Ask for battery and margin this often. Default 1d; 0s: never."},"maxDutyCycle":{"type":"number","enum":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15],"description":"Limit the share of time the device sends to 1/2^n."}},"additionalProperties":false,"description":"What holds for every device of this model on LoRaWAN."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 const func0 = Object.prototype.hasOwnProperty;
 const func1 = ucs2length;
 const pattern0 = new RegExp("^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "u");
@@ -3254,496 +3254,503 @@ const err470 = {instancePath:instancePath+"/spec/modbus/maskWrite",schemaPath:"#
 errors++;
 }
 }
-}
-else {
-const err471 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
+if(data174.checkModel !== undefined){
+if(typeof data174.checkModel !== "boolean"){
+const err471 = {instancePath:instancePath+"/spec/modbus/checkModel",schemaPath:"#/properties/spec/properties/modbus/properties/checkModel/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err471);
 errors++;
 }
 }
-if(data23.mqtt !== undefined){
-let data191 = data23.mqtt;
-if(data191 && typeof data191 == "object" && !Array.isArray(data191)){
-for(const key30 in data191){
-if(!((((key30 === "availability") || (key30 === "requests")) || (key30 === "missing")) || (key30 === "qos"))){
-const err472 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key30}};
+}
+else {
+const err472 = {instancePath:instancePath+"/spec/modbus",schemaPath:"#/properties/spec/properties/modbus/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err472);
 errors++;
 }
 }
-if(data191.availability !== undefined){
-let data192 = data191.availability;
-if(Array.isArray(data192)){
-if(data192.length > 4){
-const err473 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/maxItems",keyword:"maxItems",params:{limit: 4}};
+if(data23.mqtt !== undefined){
+let data192 = data23.mqtt;
+if(data192 && typeof data192 == "object" && !Array.isArray(data192)){
+for(const key30 in data192){
+if(!((((key30 === "availability") || (key30 === "requests")) || (key30 === "missing")) || (key30 === "qos"))){
+const err473 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key30}};
 (vErrors ??= []).push(err473);
 errors++;
 }
-const len11 = data192.length;
-for(let i11=0; i11<len11; i11++){
-let data193 = data192[i11];
-if(data193 && typeof data193 == "object" && !Array.isArray(data193)){
-if(data193.topic === undefined){
-const err474 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "topic"}};
+}
+if(data192.availability !== undefined){
+let data193 = data192.availability;
+if(Array.isArray(data193)){
+if(data193.length > 4){
+const err474 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/maxItems",keyword:"maxItems",params:{limit: 4}};
 (vErrors ??= []).push(err474);
 errors++;
 }
-if(data193.online === undefined){
-const err475 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "online"}};
+const len11 = data193.length;
+for(let i11=0; i11<len11; i11++){
+let data194 = data193[i11];
+if(data194 && typeof data194 == "object" && !Array.isArray(data194)){
+if(data194.topic === undefined){
+const err475 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "topic"}};
 (vErrors ??= []).push(err475);
 errors++;
 }
-if(data193.offline === undefined){
-const err476 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "offline"}};
+if(data194.online === undefined){
+const err476 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "online"}};
 (vErrors ??= []).push(err476);
 errors++;
 }
-for(const key31 in data193){
-if(!(((((key31 === "topic") || (key31 === "as")) || (key31 === "path")) || (key31 === "online")) || (key31 === "offline"))){
-const err477 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key31}};
+if(data194.offline === undefined){
+const err477 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/required",keyword:"required",params:{missingProperty: "offline"}};
 (vErrors ??= []).push(err477);
 errors++;
 }
-}
-if(data193.topic !== undefined){
-let data194 = data193.topic;
-if(typeof data194 === "string"){
-if(func1(data194) > 512){
-const err478 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+for(const key31 in data194){
+if(!(((((key31 === "topic") || (key31 === "as")) || (key31 === "path")) || (key31 === "online")) || (key31 === "offline"))){
+const err478 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key31}};
 (vErrors ??= []).push(err478);
 errors++;
 }
-if(func1(data194) < 1){
-const err479 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data194.topic !== undefined){
+let data195 = data194.topic;
+if(typeof data195 === "string"){
+if(func1(data195) > 512){
+const err479 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err479);
 errors++;
 }
-}
-else {
-const err480 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+if(func1(data195) < 1){
+const err480 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err480);
 errors++;
 }
 }
-if(data193.as !== undefined){
-let data195 = data193.as;
-if(typeof data195 !== "string"){
-const err481 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/type",keyword:"type",params:{type: "string"}};
+else {
+const err481 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err481);
 errors++;
 }
-if(!(((((((data195 === "json") || (data195 === "text")) || (data195 === "number")) || (data195 === "bool")) || (data195 === "cbor")) || (data195 === "protobuf")) || (data195 === "bytes"))){
-const err482 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.availability.items.properties.as.enum}};
+}
+if(data194.as !== undefined){
+let data196 = data194.as;
+if(typeof data196 !== "string"){
+const err482 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err482);
 errors++;
 }
-}
-if(data193.path !== undefined){
-let data196 = data193.path;
-if(typeof data196 === "string"){
-if(func1(data196) > 512){
-const err483 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(!(((((((data196 === "json") || (data196 === "text")) || (data196 === "number")) || (data196 === "bool")) || (data196 === "cbor")) || (data196 === "protobuf")) || (data196 === "bytes"))){
+const err483 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/as",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/as/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.availability.items.properties.as.enum}};
 (vErrors ??= []).push(err483);
 errors++;
 }
 }
-else {
-const err484 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/type",keyword:"type",params:{type: "string"}};
+if(data194.path !== undefined){
+let data197 = data194.path;
+if(typeof data197 === "string"){
+if(func1(data197) > 512){
+const err484 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err484);
 errors++;
 }
 }
-if(data193.online !== undefined){
-let data197 = data193.online;
-if(Array.isArray(data197)){
-if(data197.length > 16){
-const err485 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/maxItems",keyword:"maxItems",params:{limit: 16}};
+else {
+const err485 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/path",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/path/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err485);
 errors++;
 }
-if(data197.length < 1){
-const err486 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/minItems",keyword:"minItems",params:{limit: 1}};
+}
+if(data194.online !== undefined){
+let data198 = data194.online;
+if(Array.isArray(data198)){
+if(data198.length > 16){
+const err486 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/maxItems",keyword:"maxItems",params:{limit: 16}};
 (vErrors ??= []).push(err486);
 errors++;
 }
-}
-else {
-const err487 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/type",keyword:"type",params:{type: "array"}};
+if(data198.length < 1){
+const err487 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err487);
 errors++;
 }
 }
-if(data193.offline !== undefined){
-let data198 = data193.offline;
-if(Array.isArray(data198)){
-if(data198.length > 16){
-const err488 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/maxItems",keyword:"maxItems",params:{limit: 16}};
+else {
+const err488 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/online",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/online/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err488);
 errors++;
 }
-if(data198.length < 1){
-const err489 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/minItems",keyword:"minItems",params:{limit: 1}};
+}
+if(data194.offline !== undefined){
+let data199 = data194.offline;
+if(Array.isArray(data199)){
+if(data199.length > 16){
+const err489 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/maxItems",keyword:"maxItems",params:{limit: 16}};
 (vErrors ??= []).push(err489);
 errors++;
 }
-}
-else {
-const err490 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/type",keyword:"type",params:{type: "array"}};
+if(data199.length < 1){
+const err490 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err490);
 errors++;
 }
 }
-}
 else {
-const err491 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/type",keyword:"type",params:{type: "object"}};
+const err491 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11+"/offline",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/properties/offline/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err491);
 errors++;
 }
 }
 }
 else {
-const err492 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/type",keyword:"type",params:{type: "array"}};
+const err492 = {instancePath:instancePath+"/spec/mqtt/availability/" + i11,schemaPath:"#/properties/spec/properties/mqtt/properties/availability/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err492);
 errors++;
 }
 }
-if(data191.requests !== undefined){
-let data199 = data191.requests;
-if(Array.isArray(data199)){
-if(data199.length > 32){
-const err493 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/maxItems",keyword:"maxItems",params:{limit: 32}};
+}
+else {
+const err493 = {instancePath:instancePath+"/spec/mqtt/availability",schemaPath:"#/properties/spec/properties/mqtt/properties/availability/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err493);
 errors++;
 }
-const len12 = data199.length;
-for(let i12=0; i12<len12; i12++){
-let data200 = data199[i12];
-if(data200 && typeof data200 == "object" && !Array.isArray(data200)){
-if(data200.topic === undefined){
-const err494 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/required",keyword:"required",params:{missingProperty: "topic"}};
+}
+if(data192.requests !== undefined){
+let data200 = data192.requests;
+if(Array.isArray(data200)){
+if(data200.length > 32){
+const err494 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/maxItems",keyword:"maxItems",params:{limit: 32}};
 (vErrors ??= []).push(err494);
 errors++;
 }
-for(const key32 in data200){
-if(!(((key32 === "topic") || (key32 === "payload")) || (key32 === "every"))){
-const err495 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key32}};
+const len12 = data200.length;
+for(let i12=0; i12<len12; i12++){
+let data201 = data200[i12];
+if(data201 && typeof data201 == "object" && !Array.isArray(data201)){
+if(data201.topic === undefined){
+const err495 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/required",keyword:"required",params:{missingProperty: "topic"}};
 (vErrors ??= []).push(err495);
 errors++;
 }
-}
-if(data200.topic !== undefined){
-let data201 = data200.topic;
-if(typeof data201 === "string"){
-if(func1(data201) > 512){
-const err496 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+for(const key32 in data201){
+if(!(((key32 === "topic") || (key32 === "payload")) || (key32 === "every"))){
+const err496 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key32}};
 (vErrors ??= []).push(err496);
 errors++;
 }
-if(func1(data201) < 1){
-const err497 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data201.topic !== undefined){
+let data202 = data201.topic;
+if(typeof data202 === "string"){
+if(func1(data202) > 512){
+const err497 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err497);
 errors++;
 }
-}
-else {
-const err498 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/type",keyword:"type",params:{type: "string"}};
+if(func1(data202) < 1){
+const err498 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err498);
 errors++;
 }
 }
-if(data200.payload !== undefined){
-let data202 = data200.payload;
-if(typeof data202 === "string"){
-if(func1(data202) > 4096){
-const err499 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
+else {
+const err499 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/topic",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err499);
 errors++;
 }
 }
-else {
-const err500 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/type",keyword:"type",params:{type: "string"}};
+if(data201.payload !== undefined){
+let data203 = data201.payload;
+if(typeof data203 === "string"){
+if(func1(data203) > 4096){
+const err500 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/maxLength",keyword:"maxLength",params:{limit: 4096}};
 (vErrors ??= []).push(err500);
 errors++;
 }
 }
-if(data200.every !== undefined){
-let data203 = data200.every;
-if(typeof data203 === "string"){
-if(func1(data203) > 20){
-const err501 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err501 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/payload",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/payload/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err501);
 errors++;
 }
-if(!pattern3.test(data203)){
-const err502 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data201.every !== undefined){
+let data204 = data201.every;
+if(typeof data204 === "string"){
+if(func1(data204) > 20){
+const err502 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err502);
 errors++;
 }
-}
-else {
-const err503 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data204)){
+const err503 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err503);
 errors++;
 }
 }
-}
 else {
-const err504 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/type",keyword:"type",params:{type: "object"}};
+const err504 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12+"/every",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/properties/every/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err504);
 errors++;
 }
 }
 }
 else {
-const err505 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/type",keyword:"type",params:{type: "array"}};
+const err505 = {instancePath:instancePath+"/spec/mqtt/requests/" + i12,schemaPath:"#/properties/spec/properties/mqtt/properties/requests/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err505);
 errors++;
 }
 }
-if(data191.missing !== undefined){
-let data204 = data191.missing;
-if(typeof data204 !== "string"){
-const err506 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
+}
+else {
+const err506 = {instancePath:instancePath+"/spec/mqtt/requests",schemaPath:"#/properties/spec/properties/mqtt/properties/requests/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err506);
 errors++;
 }
-if(!((data204 === "bad") || (data204 === "ignore"))){
-const err507 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.missing.enum}};
+}
+if(data192.missing !== undefined){
+let data205 = data192.missing;
+if(typeof data205 !== "string"){
+const err507 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err507);
 errors++;
 }
-}
-if(data191.qos !== undefined){
-let data205 = data191.qos;
-if(!((typeof data205 == "number") && (isFinite(data205)))){
-const err508 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "number"}};
+if(!((data205 === "bad") || (data205 === "ignore"))){
+const err508 = {instancePath:instancePath+"/spec/mqtt/missing",schemaPath:"#/properties/spec/properties/mqtt/properties/missing/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.missing.enum}};
 (vErrors ??= []).push(err508);
 errors++;
 }
-if(!((data205 === 0) || (data205 === 1))){
-const err509 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.qos.enum}};
+}
+if(data192.qos !== undefined){
+let data206 = data192.qos;
+if(!((typeof data206 == "number") && (isFinite(data206)))){
+const err509 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err509);
 errors++;
 }
-}
-}
-else {
-const err510 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+if(!((data206 === 0) || (data206 === 1))){
+const err510 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.mqtt.properties.qos.enum}};
 (vErrors ??= []).push(err510);
 errors++;
 }
 }
-if(data23.ble !== undefined){
-let data206 = data23.ble;
-if(data206 && typeof data206 == "object" && !Array.isArray(data206)){
-for(const key33 in data206){
-if(!((key33 === "connect") || (key33 === "mtu"))){
-const err511 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key33}};
+}
+else {
+const err511 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err511);
 errors++;
 }
 }
-if(data206.connect !== undefined){
-let data207 = data206.connect;
-if(typeof data207 !== "string"){
-const err512 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/type",keyword:"type",params:{type: "string"}};
+if(data23.ble !== undefined){
+let data207 = data23.ble;
+if(data207 && typeof data207 == "object" && !Array.isArray(data207)){
+for(const key33 in data207){
+if(!((key33 === "connect") || (key33 === "mtu"))){
+const err512 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key33}};
 (vErrors ??= []).push(err512);
 errors++;
 }
-if(!(((data207 === "never") || (data207 === "onDemand")) || (data207 === "keep"))){
-const err513 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.ble.properties.connect.enum}};
+}
+if(data207.connect !== undefined){
+let data208 = data207.connect;
+if(typeof data208 !== "string"){
+const err513 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err513);
 errors++;
 }
-}
-if(data206.mtu !== undefined){
-let data208 = data206.mtu;
-if(!(((typeof data208 == "number") && (!(data208 % 1) && !isNaN(data208))) && (isFinite(data208)))){
-const err514 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/type",keyword:"type",params:{type: "integer"}};
+if(!(((data208 === "never") || (data208 === "onDemand")) || (data208 === "keep"))){
+const err514 = {instancePath:instancePath+"/spec/ble/connect",schemaPath:"#/properties/spec/properties/ble/properties/connect/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.ble.properties.connect.enum}};
 (vErrors ??= []).push(err514);
 errors++;
 }
-if((typeof data208 == "number") && (isFinite(data208))){
-if(data208 > 517 || isNaN(data208)){
-const err515 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/maximum",keyword:"maximum",params:{comparison: "<=", limit: 517}};
+}
+if(data207.mtu !== undefined){
+let data209 = data207.mtu;
+if(!(((typeof data209 == "number") && (!(data209 % 1) && !isNaN(data209))) && (isFinite(data209)))){
+const err515 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err515);
 errors++;
 }
-if(data208 < 23 || isNaN(data208)){
-const err516 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/minimum",keyword:"minimum",params:{comparison: ">=", limit: 23}};
+if((typeof data209 == "number") && (isFinite(data209))){
+if(data209 > 517 || isNaN(data209)){
+const err516 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/maximum",keyword:"maximum",params:{comparison: "<=", limit: 517}};
 (vErrors ??= []).push(err516);
 errors++;
 }
-}
-}
-}
-else {
-const err517 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+if(data209 < 23 || isNaN(data209)){
+const err517 = {instancePath:instancePath+"/spec/ble/mtu",schemaPath:"#/properties/spec/properties/ble/properties/mtu/minimum",keyword:"minimum",params:{comparison: ">=", limit: 23}};
 (vErrors ??= []).push(err517);
 errors++;
 }
 }
-if(data23.lora !== undefined){
-let data209 = data23.lora;
-if(data209 && typeof data209 == "object" && !Array.isArray(data209)){
-for(const key34 in data209){
-if(!(func0.call(schema0.properties.spec.properties.lora.properties, key34))){
-const err518 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key34}};
+}
+}
+else {
+const err518 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err518);
 errors++;
 }
 }
-if(data209.decoder !== undefined){
-let data210 = data209.decoder;
-if(typeof data210 === "string"){
-if(func1(data210) > 131072){
-const err519 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/maxLength",keyword:"maxLength",params:{limit: 131072}};
+if(data23.lora !== undefined){
+let data210 = data23.lora;
+if(data210 && typeof data210 == "object" && !Array.isArray(data210)){
+for(const key34 in data210){
+if(!(func0.call(schema0.properties.spec.properties.lora.properties, key34))){
+const err519 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key34}};
 (vErrors ??= []).push(err519);
 errors++;
 }
-if(func1(data210) < 1){
-const err520 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data210.decoder !== undefined){
+let data211 = data210.decoder;
+if(typeof data211 === "string"){
+if(func1(data211) > 131072){
+const err520 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/maxLength",keyword:"maxLength",params:{limit: 131072}};
 (vErrors ??= []).push(err520);
 errors++;
 }
-}
-else {
-const err521 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/type",keyword:"type",params:{type: "string"}};
+if(func1(data211) < 1){
+const err521 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err521);
 errors++;
 }
 }
-if(data209.decoderTime !== undefined){
-let data211 = data209.decoderTime;
-if(typeof data211 === "string"){
-if(func1(data211) > 20){
-const err522 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err522 = {instancePath:instancePath+"/spec/lora/decoder",schemaPath:"#/properties/spec/properties/lora/properties/decoder/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err522);
 errors++;
 }
-if(!pattern3.test(data211)){
-const err523 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data210.decoderTime !== undefined){
+let data212 = data210.decoderTime;
+if(typeof data212 === "string"){
+if(func1(data212) > 20){
+const err523 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err523);
 errors++;
 }
-}
-else {
-const err524 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data212)){
+const err524 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err524);
 errors++;
 }
 }
-if(data209.class !== undefined){
-let data212 = data209.class;
-if(typeof data212 !== "string"){
-const err525 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/type",keyword:"type",params:{type: "string"}};
+else {
+const err525 = {instancePath:instancePath+"/spec/lora/decoderTime",schemaPath:"#/properties/spec/properties/lora/properties/decoderTime/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err525);
 errors++;
 }
-if(!((data212 === "A") || (data212 === "C"))){
-const err526 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.class.enum}};
+}
+if(data210.class !== undefined){
+let data213 = data210.class;
+if(typeof data213 !== "string"){
+const err526 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err526);
 errors++;
 }
-}
-if(data209.region !== undefined){
-let data213 = data209.region;
-if(typeof data213 !== "string"){
-const err527 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+if(!((data213 === "A") || (data213 === "C"))){
+const err527 = {instancePath:instancePath+"/spec/lora/class",schemaPath:"#/properties/spec/properties/lora/properties/class/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.class.enum}};
 (vErrors ??= []).push(err527);
 errors++;
 }
-if(!(((((((data213 === "EU868") || (data213 === "US915")) || (data213 === "AU915")) || (data213 === "AS923")) || (data213 === "AS923-2")) || (data213 === "AS923-3")) || (data213 === "AS923-4"))){
-const err528 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.region.enum}};
+}
+if(data210.region !== undefined){
+let data214 = data210.region;
+if(typeof data214 !== "string"){
+const err528 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err528);
 errors++;
 }
-}
-if(data209.port !== undefined){
-let data214 = data209.port;
-if(!(((typeof data214 == "number") && (!(data214 % 1) && !isNaN(data214))) && (isFinite(data214)))){
-const err529 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/type",keyword:"type",params:{type: "integer"}};
+if(!(((((((data214 === "EU868") || (data214 === "US915")) || (data214 === "AU915")) || (data214 === "AS923")) || (data214 === "AS923-2")) || (data214 === "AS923-3")) || (data214 === "AS923-4"))){
+const err529 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.region.enum}};
 (vErrors ??= []).push(err529);
 errors++;
 }
-if((typeof data214 == "number") && (isFinite(data214))){
-if(data214 > 223 || isNaN(data214)){
-const err530 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
+}
+if(data210.port !== undefined){
+let data215 = data210.port;
+if(!(((typeof data215 == "number") && (!(data215 % 1) && !isNaN(data215))) && (isFinite(data215)))){
+const err530 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err530);
 errors++;
 }
-if(data214 < 1 || isNaN(data214)){
-const err531 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if((typeof data215 == "number") && (isFinite(data215))){
+if(data215 > 223 || isNaN(data215)){
+const err531 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 223}};
 (vErrors ??= []).push(err531);
 errors++;
 }
-}
-}
-if(data209.confirmed !== undefined){
-if(typeof data209.confirmed !== "boolean"){
-const err532 = {instancePath:instancePath+"/spec/lora/confirmed",schemaPath:"#/properties/spec/properties/lora/properties/confirmed/type",keyword:"type",params:{type: "boolean"}};
+if(data215 < 1 || isNaN(data215)){
+const err532 = {instancePath:instancePath+"/spec/lora/port",schemaPath:"#/properties/spec/properties/lora/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err532);
 errors++;
 }
 }
-if(data209.adr !== undefined){
-if(typeof data209.adr !== "boolean"){
-const err533 = {instancePath:instancePath+"/spec/lora/adr",schemaPath:"#/properties/spec/properties/lora/properties/adr/type",keyword:"type",params:{type: "boolean"}};
+}
+if(data210.confirmed !== undefined){
+if(typeof data210.confirmed !== "boolean"){
+const err533 = {instancePath:instancePath+"/spec/lora/confirmed",schemaPath:"#/properties/spec/properties/lora/properties/confirmed/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err533);
 errors++;
 }
 }
-if(data209.statusEvery !== undefined){
-let data217 = data209.statusEvery;
-if(typeof data217 === "string"){
-if(func1(data217) > 20){
-const err534 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data210.adr !== undefined){
+if(typeof data210.adr !== "boolean"){
+const err534 = {instancePath:instancePath+"/spec/lora/adr",schemaPath:"#/properties/spec/properties/lora/properties/adr/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err534);
 errors++;
 }
-if(!pattern3.test(data217)){
-const err535 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data210.statusEvery !== undefined){
+let data218 = data210.statusEvery;
+if(typeof data218 === "string"){
+if(func1(data218) > 20){
+const err535 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err535);
 errors++;
 }
-}
-else {
-const err536 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data218)){
+const err536 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err536);
 errors++;
 }
 }
-if(data209.maxDutyCycle !== undefined){
-let data218 = data209.maxDutyCycle;
-if(!((typeof data218 == "number") && (isFinite(data218)))){
-const err537 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/type",keyword:"type",params:{type: "number"}};
+else {
+const err537 = {instancePath:instancePath+"/spec/lora/statusEvery",schemaPath:"#/properties/spec/properties/lora/properties/statusEvery/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err537);
 errors++;
 }
-if(!((((((((((((((((data218 === 0) || (data218 === 1)) || (data218 === 2)) || (data218 === 3)) || (data218 === 4)) || (data218 === 5)) || (data218 === 6)) || (data218 === 7)) || (data218 === 8)) || (data218 === 9)) || (data218 === 10)) || (data218 === 11)) || (data218 === 12)) || (data218 === 13)) || (data218 === 14)) || (data218 === 15))){
-const err538 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.maxDutyCycle.enum}};
+}
+if(data210.maxDutyCycle !== undefined){
+let data219 = data210.maxDutyCycle;
+if(!((typeof data219 == "number") && (isFinite(data219)))){
+const err538 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err538);
 errors++;
 }
-}
-}
-else {
-const err539 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+if(!((((((((((((((((data219 === 0) || (data219 === 1)) || (data219 === 2)) || (data219 === 3)) || (data219 === 4)) || (data219 === 5)) || (data219 === 6)) || (data219 === 7)) || (data219 === 8)) || (data219 === 9)) || (data219 === 10)) || (data219 === 11)) || (data219 === 12)) || (data219 === 13)) || (data219 === 14)) || (data219 === 15))){
+const err539 = {instancePath:instancePath+"/spec/lora/maxDutyCycle",schemaPath:"#/properties/spec/properties/lora/properties/maxDutyCycle/enum",keyword:"enum",params:{allowedValues: schema0.properties.spec.properties.lora.properties.maxDutyCycle.enum}};
 (vErrors ??= []).push(err539);
 errors++;
 }
 }
 }
 else {
-const err540 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+const err540 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err540);
 errors++;
 }
 }
 }
 else {
-const err541 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+const err541 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err541);
+errors++;
+}
+}
+}
+else {
+const err542 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err542);
 errors++;
 }
 validate0.errors = vErrors;

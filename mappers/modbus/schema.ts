@@ -262,6 +262,12 @@ export const modelOptions = () =>
       maskWrite: optional(
         flag({ description: 'The device knows function 22, which changes bits of a register at once. Default false.' }),
       ),
+      checkModel: optional(
+        flag({
+          description:
+            'The device is a board made of a model: it is not served while it was made of another one than this. Default false.',
+        }),
+      ),
     },
     { description: 'What holds for every device of this model on Modbus.' },
   )
