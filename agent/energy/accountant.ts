@@ -114,7 +114,7 @@ export class Accountant implements Disposable {
   #look(monotonicMs: number): GroupUse[] {
     if (monotonicMs - this.#scanMs >= SCAN_MS) {
       this.#scanMs = monotonicMs
-      this.#cgroups.discover()
+      this.#cgroups.discover(monotonicMs)
       this.#ownPath = this.#cgroups.ownPath(this.#options.roots.procRoot)
     }
     return this.#cgroups.read(monotonicMs)

@@ -43,6 +43,32 @@ describe.each(Object.entries(LAYOUTS))('pods in %s', (_, layout) => {
       ? machine.write(`${group}/cpu.stat`, `usage_usec ${Math.round(seconds * 1e6)}\nuser_usec 0\nsystem_usec 0`)
       : machine.write(`${group}/cpuacct.usage`, Math.round(seconds * 1e9))
 
+  test('show a container that took the place of another', async () => {
+    await using machine = new FakeMachine()
+    machine.write('proc/device-tree/model', 'Raspberry Pi 4 Model B')
+    machine.write(layout.marker, layout.v2 ? 'cpu memory' : '0')
+    set(machine, layout.pod, 100)
+    set(machine, `${layout.pod}/${layout.container}`, 99)
+    const energy = machine.start()
+    await machine.run(30, (s) => set(machine, layout.pod, 100 + s * 0.5), 1)
+    const next = 'b'.repeat(64)
+    const folder = `${layout.pod}/${layout.container.replace(CONTAINER, next)}`
+    machine.remove(`${layout.pod}/${layout.container}`)
+    await machine.run(
+      30,
+      (s) => {
+        set(machine, layout.pod, 115 + s * 0.5)
+        set(machine, folder, s * 0.5)
+      },
+      1,
+    )
+    const containers = energy.snapshot().attribution!.pods.flatMap((pod) => pod.containers)
+    const shown = containers.find(({ id }) => id === next)
+    // Also what it did before it was first seen.
+    expect(shown?.cpuSeconds).toBeGreaterThanOrEqual(14)
+    expect(shown?.joules).toBeGreaterThan(0)
+  })
+
   test('get joules by their processor time, containers within them, and all parts are the whole', async () => {
     await using machine = new FakeMachine()
     machine.write('proc/device-tree/model', 'Raspberry Pi 4 Model B')

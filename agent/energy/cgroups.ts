@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { namesIn, textOf } from './folder.ts'
 import { KeptFile } from './kept-file.ts'
@@ -7,6 +7,8 @@ import type { Roots } from './source.ts'
 const MAX_GROUPS = 512
 const MAX_CONTAINERS = 16
 const SLOW_MS = 10_000
+/** Folders of a pod are listed when their number has changed or one has gone, and at least this often. */
+const LIST_MS = 60_000
 
 export interface GroupUse {
   /** `pod`: a Kubernetes pod or a container of podman or docker; `slice`: any other group at the top. */
@@ -43,6 +45,9 @@ interface Group {
   lastStorage: { readonly bytes: number; readonly atMs: number } | undefined
   /** When memory and disk traffic were read, which change slowly and weigh little. */
   slowMs: number
+  /** What the pod's folder looked like when its containers were listed, and when; empty to list them at the next look. */
+  shape: string
+  listedMs: number
 }
 
 const KUBEPODS = /^kubepods(\.slice)?$/
@@ -81,7 +86,7 @@ export class Cgroups implements Disposable {
   }
 
   /** Looks for groups that came and forgets those that went. */
-  discover(): void {
+  discover(nowMs: number): void {
     this.#hierarchy ??= findHierarchy(this.#root)
     const hierarchy = this.#hierarchy
     if (hierarchy === undefined) return
@@ -94,13 +99,19 @@ export class Cgroups implements Disposable {
         group = openGroup(hierarchy, kind, id, path, this.#scanned)
         this.#groups.set(path, group)
       }
-      if (kind === 'pod') this.#containers(hierarchy, group)
+      if (kind === 'pod') this.#containers(hierarchy, group, nowMs)
     }
     this.#scanned = true
   }
 
-  #containers(hierarchy: Hierarchy, group: Group): void {
-    const names = namesIn(join(hierarchy.cpu, group.path))
+  #containers(hierarchy: Hierarchy, group: Group, nowMs: number): void {
+    const folder = `${hierarchy.cpu}/${group.path}`
+    const shape = shapeOf(folder)
+    // A pod's own folder has sixty files, of which none is a container.
+    if (shape !== '' && shape === group.shape && nowMs - group.listedMs < LIST_MS) return
+    group.shape = shape
+    group.listedMs = nowMs
+    const names = namesIn(folder)
     const ids = new Map<string, string>()
     for (const name of names) {
       const id = CONTAINER.exec(name)?.[1] ?? (PLAIN_ID.test(name) ? name : undefined)
@@ -113,7 +124,7 @@ export class Cgroups implements Disposable {
     }
     for (const [id, name] of ids) {
       if (!group.containers.has(id))
-        group.containers.set(id, cpuCounter(hierarchy, join(group.path, name), this.#scanned))
+        group.containers.set(id, cpuCounter(hierarchy, `${group.path}/${name}`, this.#scanned))
     }
   }
 
@@ -135,7 +146,7 @@ export class Cgroups implements Disposable {
         cpuS,
         memoryBytes: group.memoryBytes,
         storageBps: group.storageBps,
-        containers: [...group.containers].map(([id, counter]) => ({ id, cpuS: counter.advance(nowMs) ?? 0 })),
+        containers: containersOf(group, nowMs),
       })
     }
     return outermostOnly(uses)
@@ -144,6 +155,23 @@ export class Cgroups implements Disposable {
   [Symbol.dispose](): void {
     for (const [path, group] of this.#groups) this.#forget(path, group)
   }
+}
+
+function containersOf(group: Group, nowMs: number): { id: string; cpuS: number }[] {
+  const uses: { id: string; cpuS: number }[] = []
+  for (const [id, counter] of group.containers) {
+    const cpuS = counter.advance(nowMs)
+    // One that has ended may have been followed by another, and the number of folders be the same.
+    if (cpuS === undefined) group.shape = ''
+    uses.push({ id, cpuS: cpuS ?? 0 })
+  }
+  return uses
+}
+
+/** Each folder inside is one more link; where a file system does not count them, the time of change tells. */
+function shapeOf(folder: string): string {
+  const stat = statSync(folder, { throwIfNoEntry: false })
+  return stat === undefined ? '' : `${stat.nlink} ${stat.mtimeMs}`
 }
 
 /** Processor time of one group, as differences. */
@@ -172,9 +200,8 @@ class CpuCounter implements Disposable {
       const nanoseconds = this.#file.readDecimal(nowMs)
       return nanoseconds === undefined ? undefined : nanoseconds / 1e9
     }
-    const text = this.#file.readText(nowMs)
-    const microseconds = Number(/^usage_usec (\d+)/m.exec(text ?? '')?.[1] ?? Number.NaN)
-    return Number.isFinite(microseconds) ? microseconds / 1e6 : undefined
+    const microseconds = this.#file.readLabelled('usage_usec ', nowMs)
+    return microseconds === undefined ? undefined : microseconds / 1e6
   }
 
   [Symbol.dispose](): void {
@@ -203,7 +230,7 @@ function findGroups(root: string): FoundGroup[] {
   for (const top of foldersIn(root, '')) {
     if (KUBEPODS.test(top)) {
       found.push(...podsIn(root, top))
-      for (const middle of foldersIn(root, top)) if (QOS.test(middle)) found.push(...podsIn(root, join(top, middle)))
+      for (const middle of foldersIn(root, top)) if (QOS.test(middle)) found.push(...podsIn(root, `${top}/${middle}`))
     } else if (CONTAINER.test(top) || top === 'docker' || top === 'libpod_parent') {
       found.push(...(CONTAINER.test(top) ? [containerAt(top)] : containersIn(root, top)))
     } else {
@@ -217,7 +244,7 @@ function findGroups(root: string): FoundGroup[] {
 
 const foldersIn = (root: string, path: string): string[] =>
   // Every other file of a group has a dot after its controller's name: `cpu.stat`, `cgroup.procs`, `memory.max`.
-  namesIn(join(root, path)).filter((name) => !isControlFile(name))
+  namesIn(`${root}/${path}`).filter((name) => !isControlFile(name))
 
 const isControlFile = (name: string): boolean =>
   /^(cgroup|cpu|cpuacct|cpuset|memory|io|blkio|pids|rdma|misc|hugetlb|irq|net_cls|net_prio|devices|freezer|perf_event|dmem|bpf)\./.test(
@@ -227,13 +254,13 @@ const isControlFile = (name: string): boolean =>
 function podsIn(root: string, path: string): FoundGroup[] {
   return foldersIn(root, path).flatMap((name) => {
     const uid = POD.exec(name)?.[1]
-    return uid === undefined ? [] : [{ kind: 'pod', id: uid.replaceAll('_', '-'), path: join(path, name) }]
+    return uid === undefined ? [] : [{ kind: 'pod', id: uid.replaceAll('_', '-'), path: `${path}/${name}` }]
   })
 }
 
 function containersIn(root: string, path: string): FoundGroup[] {
   return foldersIn(root, path).flatMap((name) =>
-    CONTAINER.test(name) || (path === 'docker' && PLAIN_ID.test(name)) ? [containerAt(join(path, name))] : [],
+    CONTAINER.test(name) || (path === 'docker' && PLAIN_ID.test(name)) ? [containerAt(`${path}/${name}`)] : [],
   )
 }
 
@@ -243,13 +270,13 @@ function containerAt(path: string): FoundGroup {
 }
 
 function cpuCounter({ version, cpu }: Hierarchy, path: string, fresh: boolean): CpuCounter {
-  return new CpuCounter(new KeptFile(join(cpu, path, version === 1 ? 'cpuacct.usage' : 'cpu.stat')), version, fresh)
+  return new CpuCounter(new KeptFile(`${cpu}/${path}/${version === 1 ? 'cpuacct.usage' : 'cpu.stat'}`), version, fresh)
 }
 
 function openGroup(hierarchy: Hierarchy, kind: GroupUse['kind'], id: string, path: string, fresh: boolean): Group {
   const { version, memory, blkio } = hierarchy
   const at = (root: string | undefined, file: string) =>
-    root !== undefined && existsSync(join(root, path, file)) ? new KeptFile(join(root, path, file)) : undefined
+    root !== undefined && existsSync(`${root}/${path}/${file}`) ? new KeptFile(`${root}/${path}/${file}`) : undefined
   return {
     kind,
     id,
@@ -262,6 +289,8 @@ function openGroup(hierarchy: Hierarchy, kind: GroupUse['kind'], id: string, pat
     storageBps: undefined,
     lastStorage: undefined,
     slowMs: Number.NEGATIVE_INFINITY,
+    shape: '',
+    listedMs: Number.NEGATIVE_INFINITY,
   }
 }
 

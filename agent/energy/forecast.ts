@@ -88,6 +88,8 @@ export class BatteryForecast {
   /** Of the blocks, how many belong to the load as it is now. */
   #sameLoad = 0
   #changes = 0
+  /** What flowed in the blocks that the gauge is held against; undefined when blocks have changed since it was summed. */
+  #flowed: number | undefined
   #energy = 0
   #fullFlow = 0
   #last: BatterySample | undefined
@@ -126,6 +128,7 @@ export class BatteryForecast {
     if (this.#blockS < BLOCK_S) return
     const flow = this.#flowS > 0 ? this.#flowSum / this.#flowS : Number.NaN
     this.#blocks.push({ flow, energy: sample.energy, celsius: sample.celsius })
+    this.#flowed = undefined
     if (this.#blocks.length > MAX_BLOCKS) this.#startEnergy = this.#blocks.shift()!.energy
     this.#sameLoad = Math.min(this.#sameLoad + 1, this.#blocks.length)
     if (this.#changes < MAX_CHANGES && this.#changed()) {
@@ -161,6 +164,7 @@ export class BatteryForecast {
     this.#charging = sample.charging
     this.#turnMs = undefined
     this.#blocks = []
+    this.#flowed = undefined
     this.#sameLoad = this.#changes = 0
     this.#last = undefined
     this.#published = undefined
@@ -269,17 +273,23 @@ export class BatteryForecast {
   #factor(): number {
     const first = Math.max(0, this.#blocks.length - FACTOR_BLOCKS)
     const from = first === 0 ? this.#startEnergy : this.#blocks[first - 1]!.energy
+    const flowed = (this.#flowed ??= this.#flowSince(first))
+    const to = this.#blocks.at(-1)?.energy ?? from
+    const prior = FACTOR_PRIOR * (this.#last?.full ?? 0)
+    const fallen = Math.max(0, this.#charging === true ? to - from : from - to)
+    const factor = flowed + prior > 0 ? (fallen + prior * this.#lessons.gaugeFactor) / (flowed + prior) : 1
+    return Math.min(FACTOR_LIMITS.max, Math.max(FACTOR_LIMITS.min, factor))
+  }
+
+  /** Asked for every second, and changes with the blocks alone. */
+  #flowSince(first: number): number {
     let flowed = 0
     for (let i = first; i < this.#blocks.length; i++) {
       const { flow, celsius } = this.#blocks[i]!
       // Charging fills the cell by what flows, cold or not.
       if (Number.isFinite(flow)) flowed += (flow * BLOCK_S) / (this.#charging === true ? 1 : warmth(celsius))
     }
-    const to = this.#blocks.at(-1)?.energy ?? from
-    const prior = FACTOR_PRIOR * (this.#last?.full ?? 0)
-    const fallen = Math.max(0, this.#charging === true ? to - from : from - to)
-    const factor = flowed + prior > 0 ? (fallen + prior * this.#lessons.gaugeFactor) / (flowed + prior) : 1
-    return Math.min(FACTOR_LIMITS.max, Math.max(FACTOR_LIMITS.min, factor))
+    return flowed
   }
 
   /** Fall of the gauge alone, where nothing says what flows. */

@@ -36,6 +36,16 @@ export class KeptFile implements Disposable {
     return value
   }
 
+  /** The whole number behind `label` at the start of the file, as `cpu.stat` begins with `usage_usec 123`. */
+  readLabelled(label: string, nowMs: number): number | undefined {
+    const length = this.#read(nowMs)
+    if (length < 0) return undefined
+    const text = scratch.toString('latin1', 0, Math.min(length, label.length + 24))
+    if (!text.startsWith(label)) return undefined
+    const value = Number.parseInt(text.slice(label.length), 10)
+    return Number.isFinite(value) ? value : undefined
+  }
+
   /** The first decimal number of the file: `1234.56 7890.12\n`. */
   readDecimal(nowMs: number): number | undefined {
     const length = this.#read(nowMs)
