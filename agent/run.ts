@@ -18,6 +18,7 @@ import { gatewayConditions, gatewayStatus, Transitions } from './gateway-status.
 import { type HubLink, openHubLink } from './link/hub-link.ts'
 import { loadIdentity } from './link/identity.ts'
 import type { LinkStatus } from './link/status.ts'
+import type { GatewayConsole } from './local-api/console.ts'
 import { EventStream } from './local-api/event-stream.ts'
 import { localRoutes } from './local-api/routes.ts'
 import { LocalApi } from './local-api/server.ts'
@@ -99,6 +100,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
   cleanup.use(store)
   const events = new EventStream(clock, randomBytes(6).toString('hex'))
   const { onEvent } = deps
+  let gatewayConsole: GatewayConsole | undefined
   let northbound: RunningNorthbound | undefined
   const broker: BrokerService = cleanup.use(
     new BrokerService(
@@ -131,8 +133,10 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
       protocols,
       ...(deps.check === undefined ? {} : { check: deps.check }),
       broker: () => broker.local(),
-      listening: () => events.listening || onEvent !== undefined || northbound !== undefined,
+      listening: () =>
+        events.listening || onEvent !== undefined || northbound !== undefined || gatewayConsole !== undefined,
       onEvent: (event) => {
+        gatewayConsole?.event(event)
         if (events.listening) events.push(event)
         northbound?.event(event)
         onEvent?.(event)
@@ -164,51 +168,67 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     }),
   )
   const health = { core, transitions: new Transitions(), clock, startedMonotonicMs, link: () => link?.status, vitals }
+  let opening: Promise<GatewayConsole> | undefined
+  const openConsole = async (port: number | undefined): Promise<GatewayConsole> => {
+    // Loaded when somebody asks for it: on a gateway each megabyte counts.
+    const { GatewayConsole } = await import('./local-api/console.ts')
+    const opened = new GatewayConsole({ clock, gateway, directory: options.dataDir, log, handler })
+    await opened.listen(port)
+    gatewayConsole = opened
+    return opened
+  }
+  cleanup.defer(() => gatewayConsole?.[Symbol.asyncDispose]())
+  const handler = localRoutes({
+    console: async (role, name, port) => {
+      opening ??= openConsole(port)
+      opening.catch(() => (opening = undefined))
+      return (await opening).invite(name, role)
+    },
+    clock,
+    gateway,
+    devices: core.engine.devices,
+    events,
+    notices: () => core.notices.list(),
+    discovered: () => core.sightings.list(),
+    sighted: (protocol, items) => core.sightings.sighted(protocol, items),
+    desire: (key, property, value, by) => core.desire(key, property, value, by),
+    onEnded: (key, property, wake) => core.engine.onEnded(key, property, wake),
+    models: () => core.objects.models(),
+    gatewayView: () => ({ name: gateway, state: 'online', status: gatewayStatus(health) }),
+    links: () => core.mappers.links(),
+    explain: (key) => core.mappers.explain(key),
+    health: () => ({
+      ok: store.failure === undefined,
+      gateway,
+      version: AGENT_VERSION,
+      conditions: [...gatewayConditions(health)],
+      hub: hubHealth(link?.status),
+    }),
+    vitals: {
+      energy: () => energy.snapshot(),
+      network: async (look) => ({ link: gatewayStatus(health).link, ...(await vitals.network(look)) }),
+      policy: () => vitals.explain(protocols),
+      calibrator,
+    },
+    metrics: () =>
+      metricsPage({
+        core,
+        clock,
+        version: AGENT_VERSION,
+        gateway,
+        startedMonotonicMs,
+        link: () => link?.status,
+        subscribers: () => events.subscribers,
+        broker: () => broker.running?.stats(),
+        vitals: () => vitals.metrics(gateway, gatewayStatus(health).link),
+      }),
+  })
   const api = cleanup.use(
     new LocalApi({
       directory: options.dataDir,
       ...(options.localPort === undefined ? {} : { port: options.localPort }),
       log,
-      handler: localRoutes({
-        clock,
-        gateway,
-        devices: core.engine.devices,
-        events,
-        notices: () => core.notices.list(),
-        discovered: () => core.sightings.list(),
-        sighted: (protocol, items) => core.sightings.sighted(protocol, items),
-        desire: (key, property, value, by) => core.desire(key, property, value, by),
-        onEnded: (key, property, wake) => core.engine.onEnded(key, property, wake),
-        models: () => core.objects.models(),
-        gatewayView: () => ({ name: gateway, state: 'online', status: gatewayStatus(health) }),
-        links: () => core.mappers.links(),
-        explain: (key) => core.mappers.explain(key),
-        health: () => ({
-          ok: store.failure === undefined,
-          gateway,
-          version: AGENT_VERSION,
-          conditions: [...gatewayConditions(health)],
-          hub: hubHealth(link?.status),
-        }),
-        vitals: {
-          energy: () => energy.snapshot(),
-          network: async (look) => ({ link: gatewayStatus(health).link, ...(await vitals.network(look)) }),
-          policy: () => vitals.explain(protocols),
-          calibrator,
-        },
-        metrics: () =>
-          metricsPage({
-            core,
-            clock,
-            version: AGENT_VERSION,
-            gateway,
-            startedMonotonicMs,
-            link: () => link?.status,
-            subscribers: () => events.subscribers,
-            broker: () => broker.running?.stats(),
-            vitals: () => vitals.metrics(gateway, gatewayStatus(health).link),
-          }),
-      }),
+      handler,
     }),
   )
   await api.listen()

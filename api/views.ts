@@ -17,6 +17,9 @@ import type { DeviceBattery, DeviceLink } from './twin/signal.ts'
  *     GET  /v1/events?device=&property=&kind=           text/event-stream of StreamEvent[]; `id:` is the cursor,
  *                                                       `Last-Event-ID` resumes after it, `event: open` says that from
  *                                                       here on it is live, any other name that something was missed
+ *     GET  /v1/history/{namespace}/{name}/{property}?from=  HistoryView; `from` in milliseconds since 1970 (console only on
+ *                                                       a gateway)
+ *     GET  /v1/audit                                    {items: AuditEntry[]}, the newest first
  *     GET  /healthz   /metrics
  *
  * An error is answered as `{code, message, hint}` with a fitting HTTP status.
@@ -57,6 +60,18 @@ export interface NoticeView {
   readonly count: number
   readonly firstAt: string
   readonly lastAt: string
+}
+
+/** Milliseconds since 1970, the value (null: nothing good was read), and 1 for one that was recorded while the link was down. */
+export type HistoryPoint = readonly [atMs: number, value: number | null, backfill?: 1]
+
+/** What a numeric or boolean property reported, oldest first. */
+export interface HistoryView {
+  readonly device: ObjectKey
+  readonly property: string
+  readonly points: readonly HistoryPoint[]
+  /** How far back this reaches: before it nothing is kept, or there was too much to read. */
+  readonly since: string
 }
 
 export interface DesiredAnswer {

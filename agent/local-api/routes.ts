@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../api/clock.ts'
+import { isRole, ROLES, type Role } from '../../api/console/roles.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { NoticeItem } from '../../api/link/notices.ts'
 import { isSightedItem, type SightedItem } from '../../api/link/sighted.ts'
@@ -10,6 +11,7 @@ import type { LinkStats, PlanExplanation } from '../../mappers/sdk/mapper.ts'
 import type { DeviceState } from '../twin/device-state.ts'
 import { deviceView } from '../twin/views.ts'
 import { unknownDevice } from '../twin/writable-property.ts'
+import type { ConsoleInvitation } from './console.ts'
 import type { EventStream } from './event-stream.ts'
 import { answer, type Handler } from './server.ts'
 import { answerVitals, type VitalRoutes } from './vital-routes.ts'
@@ -32,6 +34,8 @@ export interface RoutesOptions {
   readonly health: () => { readonly ok: boolean } & Readonly<Record<string, Json>>
   readonly metrics: () => string
   readonly vitals?: VitalRoutes
+  /** Opens the console's own port when it is not open yet, and gives a code that signs in there. */
+  readonly console?: (role: Role, name: string, port: number | undefined) => Promise<ConsoleInvitation>
 }
 
 const MAX_BODY_BYTES = 256 * 1024
@@ -60,6 +64,11 @@ export function localRoutes(options: RoutesOptions): Handler {
     }
     if (path === 'discovered' && parts.length === 2 && request.method === 'POST') {
       answer(response, 200, { taken: await takeSighted(options, request) })
+      return
+    }
+    if (path === 'console' && parts.length === 2 && options.console !== undefined) {
+      allow(request, 'POST')
+      answer(response, 200, await invite(options.console, request))
       return
     }
     const { vitals } = options
@@ -154,6 +163,23 @@ async function takeSighted(options: RoutesOptions, request: IncomingMessage): Pr
   if (!Array.isArray(items) || !items.every(isSightedItem)) throw badBody("has no 'items' of sightings", hint)
   for (const item of items) options.sighted(item.protocol, [item])
   return items.length
+}
+
+async function invite(
+  open: NonNullable<RoutesOptions['console']>,
+  request: IncomingMessage,
+): Promise<ConsoleInvitation> {
+  const hint = `Send {"role": "operator"}, with an optional "name" and "port". Roles: ${ROLES.join(', ')}.`
+  const body = await readBody(request, hint)
+  const words: Readonly<Record<string, unknown>> = typeof body === 'object' && body !== null ? { ...body } : {}
+  const { role = 'operator', name = 'local', port } = words
+  if (!isRole(role)) throw badBody("has a 'role' that there is not", hint)
+  if (typeof name !== 'string' || name === '' || name.length > 64)
+    throw badBody("has a 'name' that is no short text", hint)
+  if (port !== undefined && !(Number.isInteger(port) && Number(port) >= 0 && Number(port) < 65_536)) {
+    throw badBody("has a 'port' that is none", hint)
+  }
+  return open(role, name, port === undefined ? undefined : Number(port))
 }
 
 async function readDesire(request: IncomingMessage): Promise<{ value: Json; by: string | undefined }> {

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
+import { tellAnswer } from '../../api/console/answers.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { Log } from '../log.ts'
 import { ensureToken } from './token.ts'
@@ -99,9 +100,8 @@ export class LocalApi implements AsyncDisposable {
   }
 
   #guard(request: IncomingMessage): true {
-    const host = (request.headers.host ?? '').replace(/:\d+$/, '')
-    if (host !== '127.0.0.1' && host !== 'localhost' && host !== '[::1]') {
-      throw new SluiceError('SLUICE_API_HOST', `The local API does not answer for host '${host}'`, {
+    if (!isLoopbackHost(request.headers.host)) {
+      throw new SluiceError('SLUICE_API_HOST', `The local API does not answer for host '${request.headers.host}'`, {
         hint: 'Use http://127.0.0.1 with the port, or the Unix socket.',
       })
     }
@@ -132,6 +132,12 @@ export class LocalApi implements AsyncDisposable {
   }
 }
 
+/** Whether a browser meant this machine: a foreign name may resolve to its address, too. */
+export function isLoopbackHost(host: string | undefined): boolean {
+  const name = (host ?? '').replace(/:\d+$/, '')
+  return name === '127.0.0.1' || name === 'localhost' || name === '[::1]'
+}
+
 function inUse(where: { path: string } | { port: number }, cause: unknown): SluiceError {
   const name = 'path' in where ? where.path : `127.0.0.1:${where.port}`
   return new SluiceError('SLUICE_API_IN_USE', `The local API cannot listen on ${name}`, {
@@ -154,9 +160,15 @@ const STATUS: Readonly<Record<string, number>> = {
   SLUICE_TWIN_VALUE_REFUSED: 422,
   SLUICE_INVALID_DURATION: 400,
   SLUICE_STORE_FULL: 507,
+  SLUICE_CONSOLE_SIGNED_OUT: 401,
+  SLUICE_CONSOLE_SIGN_IN: 401,
+  SLUICE_CONSOLE_CSRF: 403,
+  SLUICE_CONSOLE_ROLE: 403,
+  SLUICE_CONSOLE_TOO_MANY: 429,
+  SLUICE_CONSOLE_NOT_BUILT: 503,
 }
 
-function answerError(response: ServerResponse, error: SluiceError): void {
+export function answerError(response: ServerResponse, error: SluiceError): void {
   if (response.headersSent) {
     response.destroy()
     return
@@ -166,6 +178,7 @@ function answerError(response: ServerResponse, error: SluiceError): void {
 }
 
 export function answer(response: ServerResponse, status: number, body: unknown): void {
+  tellAnswer(response, status, body)
   response.writeHead(status, { 'content-type': 'application/json' })
   response.end(JSON.stringify(body))
 }

@@ -1,0 +1,233 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Clock } from '../clock.ts'
+import { SluiceError } from '../errors.ts'
+import { tellAnswer, watchAnswer } from './answers.ts'
+import type { AuditLog } from './audit-log.ts'
+import { mayActAs, neededRole, type Role } from './roles.ts'
+import type { ConsoleSessions, Identity, Session } from './sessions.ts'
+import { isConsoleFile, serveConsoleFile } from './static-files.ts'
+
+/** `GET /v1/session`: who is signed in where. */
+export interface SessionView {
+  readonly kind: 'gateway' | 'cloud'
+  readonly name: string
+  readonly role: Role
+  readonly csrf: string
+  /** Sign-in by a token is possible here. */
+  readonly place: string
+  readonly version: string
+}
+
+export interface GateOptions {
+  readonly clock: Clock
+  readonly kind: 'gateway' | 'cloud'
+  /** Name of the gateway, or of the cloud core's host. */
+  readonly place: string
+  readonly version: string
+  /** Behind TLS: the cookie is for TLS only, too. */
+  readonly secure: boolean
+  readonly cookie: string
+  readonly sessions: ConsoleSessions
+  readonly audit: AuditLog
+  /** Who a token belongs to, where tokens are taken. */
+  readonly signIn?: (token: string) => Promise<Identity | undefined>
+  readonly folder?: string
+}
+
+const MAX_SIGN_IN_BYTES = 16 * 1024
+
+/** Stands before the `/v1` API for browsers: the console's files, signing in and out, roles, CSRF, and the audit log. */
+export class ConsoleGate {
+  readonly #options: GateOptions
+
+  constructor(options: GateOptions) {
+    this.#options = options
+  }
+
+  /** Answers what is the console's own; says whether it was. */
+  async answered(request: IncomingMessage, response: ServerResponse, path: string): Promise<boolean> {
+    if (isConsoleFile(path)) {
+      if (request.method !== 'GET' && request.method !== 'HEAD') throw wrongMethod(request)
+      await serveConsoleFile(request, response, path, this.#options.folder)
+      return true
+    }
+    if (path === '/v1/session') {
+      await this.#session(request, response)
+      return true
+    }
+    return false
+  }
+
+  /**
+   * Who a browser's request comes from, after role and CSRF were looked at; undefined for a request without our cookie.
+   * Throws SLUICE_CONSOLE_SIGNED_OUT, SLUICE_CONSOLE_CSRF, SLUICE_CONSOLE_ROLE.
+   */
+  async admit(request: IncomingMessage, path: string): Promise<Session | undefined> {
+    const secret = this.#secretOf(request)
+    if (secret === undefined) return undefined
+    const session = await this.#options.sessions.find(secret)
+    if (session === undefined) throw signedOut()
+    const method = request.method ?? 'GET'
+    if (method !== 'GET' && method !== 'HEAD') this.#sameSite(request, session)
+    const needed = neededRole(method, path)
+    if (!mayActAs(session.role, needed)) {
+      throw new SluiceError(
+        'SLUICE_CONSOLE_ROLE',
+        `This needs the role ${needed}; ${session.name} is ${session.role}`,
+        {
+          hint: 'Sign in as somebody who may, or ask them.',
+        },
+      )
+    }
+    return session
+  }
+
+  /** Has the audit log write down how this write ends. */
+  record(request: IncomingMessage, response: ServerResponse, path: string, who: string, role?: Role): void {
+    if (request.method === 'GET' || request.method === 'HEAD' || path === '/v1/check') return
+    const why = whyOf(request)
+    watchAnswer(response, (status, body) => {
+      this.#options.audit.append({
+        at: new Date(this.#options.clock.now()).toISOString(),
+        who,
+        ...(role === undefined ? {} : { role }),
+        from: request.socket.remoteAddress ?? 'socket',
+        action: `${request.method}`,
+        target: path.replace(/^\/v1\//, ''),
+        ...(why === undefined ? {} : { why }),
+        status,
+        ...wordsOf(body),
+      })
+    })
+  }
+
+  async #session(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { sessions, kind, place, version } = this.#options
+    const secret = this.#secretOf(request)
+    if (request.method === 'GET') {
+      const session = secret === undefined ? undefined : await sessions.find(secret)
+      // No error: a page that asks whether it is signed in is not doing anything wrong.
+      if (session === undefined) return sendJson(response, 200, { kind, place, version })
+      const { name, role, csrf } = session
+      return sendJson(response, 200, { kind, place, version, name, role, csrf } satisfies SessionView)
+    }
+    if (request.method === 'DELETE') {
+      const session = secret === undefined ? undefined : await sessions.find(secret)
+      if (session !== undefined) this.#sameSite(request, session)
+      if (secret !== undefined) sessions.end(secret)
+      response.setHeader('set-cookie', this.#cookie('', 0))
+      return sendJson(response, 200, {})
+    }
+    if (request.method !== 'POST') throw wrongMethod(request)
+    this.#sameOrigin(request)
+    const { code, token } = await readFields(request)
+    sessions.refuseGuessing()
+    const identity =
+      typeof code === 'string'
+        ? sessions.redeem(code)
+        : typeof token === 'string'
+          ? await this.#options.signIn?.(token.trim())
+          : undefined
+    if (identity === undefined) {
+      if (typeof code !== 'string') sessions.wrongAttempt()
+      this.#note(request, 'unknown', 401)
+      throw new SluiceError('SLUICE_CONSOLE_SIGN_IN', 'This code or token is not valid', {
+        hint: "A code is good once, for five minutes; 'sluice console' makes another.",
+      })
+    }
+    const { secret: made, session } = sessions.start(identity)
+    this.#note(request, identity.name, 200, identity.role)
+    response.setHeader('set-cookie', this.#cookie(made, 86_400))
+    const { name, role, csrf } = session
+    sendJson(response, 200, { kind, place, version, name, role, csrf } satisfies SessionView)
+  }
+
+  #note(request: IncomingMessage, who: string, status: number, role?: Role): void {
+    this.#options.audit.append({
+      at: new Date(this.#options.clock.now()).toISOString(),
+      who,
+      ...(role === undefined ? {} : { role }),
+      from: request.socket.remoteAddress ?? 'socket',
+      action: 'SIGN-IN',
+      target: this.#options.place,
+      status,
+    })
+  }
+
+  #sameSite(request: IncomingMessage, session: Session): void {
+    this.#sameOrigin(request)
+    if (request.headers['x-sluice-csrf'] === session.csrf) return
+    throw new SluiceError('SLUICE_CONSOLE_CSRF', 'The request does not come from the console', {
+      hint: 'Load the page again.',
+    })
+  }
+
+  #sameOrigin(request: IncomingMessage): void {
+    const { origin, host } = request.headers
+    const site = request.headers['sec-fetch-site']
+    const foreign = site !== undefined && site !== 'same-origin'
+    if (!foreign && (origin === undefined || origin.replace(/^https?:\/\//, '') === host)) return
+    throw new SluiceError('SLUICE_CONSOLE_CSRF', 'The request comes from another site', { hint: 'Use the console.' })
+  }
+
+  #secretOf(request: IncomingMessage): string | undefined {
+    for (const part of (request.headers.cookie ?? '').split(';')) {
+      const [name, value] = part.trim().split('=')
+      if (name === this.#options.cookie && value !== undefined && value !== '') return value
+    }
+    return undefined
+  }
+
+  #cookie(value: string, maxAgeS: number): string {
+    const { cookie, secure } = this.#options
+    return `${cookie}=${value}; Path=/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict${secure ? '; Secure' : ''}`
+  }
+}
+
+export const signedOut = () =>
+  new SluiceError('SLUICE_CONSOLE_SIGNED_OUT', 'You are not signed in, or no longer', { hint: 'Sign in again.' })
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  tellAnswer(response, status, body)
+  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+  response.end(JSON.stringify(body))
+}
+
+const wrongMethod = (request: IncomingMessage) =>
+  new SluiceError('SLUICE_API_METHOD', `${request.method} is not possible here`)
+
+function whyOf(request: IncomingMessage): string | undefined {
+  const given = request.headers['x-sluice-why']
+  if (typeof given !== 'string' || given === '') return undefined
+  try {
+    return decodeURIComponent(given).slice(0, 200)
+  } catch {
+    return undefined
+  }
+}
+
+/** Of an answer, what may stand in a log: never the token that it may bring. */
+function wordsOf(body: unknown): { readonly value?: string; readonly answer?: string } {
+  if (typeof body !== 'object' || body === null) return {}
+  const text = (name: string): string | undefined => {
+    const field: unknown = Reflect.get(body, name)
+    return field === undefined ? undefined : typeof field === 'string' ? field : JSON.stringify(field)
+  }
+  const parts = [text('state') ?? text('code'), text('reason') ?? text('message'), text('gateway'), text('made')]
+  const answer = parts.filter((part) => part !== undefined).join(': ')
+  const value = text('value')
+  return { ...(value === undefined ? {} : { value }), ...(answer === '' ? {} : { answer }) }
+}
+
+async function readFields(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
+  let text = ''
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    text += chunk.toString()
+    if (text.length > MAX_SIGN_IN_BYTES) throw new SluiceError('SLUICE_API_TOO_LARGE', 'The request is too large')
+  }
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null) return { ...value }
+  } catch {}
+  throw new SluiceError('SLUICE_API_BAD_REQUEST', 'The request body is no JSON object')
+}

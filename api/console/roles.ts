@@ -1,0 +1,24 @@
+/** What somebody signed in to the console may do; each role may what the ones before it may. */
+export const ROLES = ['viewer', 'operator', 'admin'] as const
+export type Role = (typeof ROLES)[number]
+
+export const isRole = (word: unknown): word is Role => ROLES.some((role) => role === word)
+
+export const mayActAs = (role: Role, needed: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf(needed)
+
+/** The lesser of two roles. */
+export const lesserRole = (a: Role, b: Role): Role => (mayActAs(a, b) ? b : a)
+
+/**
+ * The role that a request of the `/v1` API needs: whoever is signed in reads, an operator writes values and approves
+ * devices, everything else is an administrator's. Join tokens open a door, so even their list is not for everybody.
+ */
+export function neededRole(method: string, path: string): Role {
+  const reading = method === 'GET' || method === 'HEAD'
+  if (path === '/v1/tokens') return 'admin'
+  if (path === '/v1/audit') return 'operator'
+  if (reading || path === '/v1/check') return 'viewer'
+  if (method === 'PUT' && /^\/v1\/devices\/[^/]+\/[^/]+\/desired\/[^/]+$/.test(path)) return 'operator'
+  if (method === 'POST' && /^\/v1\/discovered\/[^/]+\/[^/]+\/approve$/.test(path)) return 'operator'
+  return 'admin'
+}
