@@ -31,6 +31,8 @@ export type ModbusRequest =
     }
   /** Read device identification. `objectId` 0 to 255 is where to start (categories 1 to 3) or the one wanted (4). */
   | { readonly fc: 43; readonly category: DeviceIdCategory; readonly objectId: number }
+  /** User-defined function 0x41 as boards of ours have it (firmware/core/smp-tunnel.h): a length byte, then 1 to 241 bytes. */
+  | { readonly fc: 65; readonly data: Uint8Array }
 
 export interface DeviceIdObject {
   readonly id: number
@@ -56,3 +58,4 @@ export type ModbusResponse =
       readonly nextObjectId: number
       readonly objects: readonly DeviceIdObject[]
     }
+  | { readonly fc: 65; readonly data: Uint8Array }

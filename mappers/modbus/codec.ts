@@ -11,6 +11,8 @@ const modbusLimits = {
   writeRegisters: 123,
   /** Function 23 has less room to write, its request carries two addresses. */
   readWriteRegisters: 121,
+  /** What a tunnelled part and its control byte take (firmware/core/smp-tunnel.h). */
+  tunnelBytes: 241,
 } as const
 
 /** Longest PDU: 256 bytes of a serial frame less unit and CRC (section 4.1). */
@@ -64,6 +66,10 @@ export function checkRequest(request: ModbusRequest): void {
       if (!isIntegerIn(request.category, 1, 4) || !isIntegerIn(request.objectId, 0, 255)) {
         throw outOfBounds(43, `category ${request.category} (1 to 4), object ${request.objectId} (0 to 255)`)
       }
+      return
+    case 65:
+      if (!isIntegerIn(request.data.length, 1, modbusLimits.tunnelBytes))
+        throw outOfBounds(65, `${request.data.length} bytes, where 1 to ${modbusLimits.tunnelBytes} fit`)
   }
 }
 
@@ -85,6 +91,8 @@ export function requestLength(request: ModbusRequest): number {
       return 10 + 2 * request.values.length
     case 43:
       return 4
+    case 65:
+      return 2 + request.data.length
     default:
       return 5
   }
@@ -124,6 +132,10 @@ export function encodeRequest(request: ModbusRequest, target: Uint8Array, offset
       target[at++] = request.category
       target[at++] = request.objectId
       return at
+    case 65:
+      target[at++] = request.data.length
+      target.set(request.data, at)
+      return at + request.data.length
     default:
       at = putWord(target, at, request.address)
       return putWord(target, at, request.count)
@@ -131,7 +143,7 @@ export function encodeRequest(request: ModbusRequest, target: Uint8Array, offset
 }
 
 /**
- * Bytes of the PDU that answers `request` when nothing is refused. For function 43 it depends on what has come:
+ * Bytes of the PDU that answers `request` when nothing is refused. For functions 43 and 65 it depends on what has come:
  * `pdu[start, end)` is looked at, and while it cannot be told yet the answer is at least one byte more than is there.
  */
 export function responseLength(request: ModbusRequest, pdu: Uint8Array, start: number, end: number): number {
@@ -148,6 +160,8 @@ export function responseLength(request: ModbusRequest, pdu: Uint8Array, start: n
       return 7
     case 43:
       return deviceIdLength(pdu, start, end)
+    case 65:
+      return end - start < 2 ? 3 : 2 + pdu[start + 1]!
     default:
       return 5
   }
@@ -171,6 +185,8 @@ export function couldAnswer(request: ModbusRequest, pdu: Uint8Array, start: numb
       return end <= start + 1 || pdu[start + 1] === responseLength(request, pdu, start, end) - 2
     case 43:
       return end <= start + 1 || pdu[start + 1] === meiDeviceIdentification
+    case 65:
+      return end <= start + 1 || isIntegerIn(pdu[start + 1]!, 1, modbusLimits.tunnelBytes)
     default:
       return echoes(request, pdu, start, end)
   }
@@ -198,6 +214,8 @@ export function decodeResponse(request: ModbusRequest, pdu: Uint8Array, start: n
       return { fc: request.fc, registers: copyBytes(pdu, start + 2, end) }
     case 43:
       return decodeDeviceId(pdu, start, end)
+    case 65:
+      return { fc: 65, data: copyBytes(pdu, start + 2, end) }
     default:
       if (!echoes(request, pdu, start, end)) return mismatch('the echo of the write differs from the write')
       return confirmation(request)

@@ -2,6 +2,7 @@ import { SluiceError } from '../../api/errors.ts'
 import type { DeviceModelSpec, DeviceSpec, ObjectKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import type { DeviceBinding } from '../sdk/mapper.ts'
+import { modelHash } from './model-hash.ts'
 import { compilePoint, modelOf, type Point } from './point.ts'
 import type { ModbusAddress, ModbusModel, SerialLine } from './schema.ts'
 import type { SerialSessionOptions, TcpSessionOptions } from './session.ts'
@@ -23,6 +24,16 @@ export interface ReadLimits {
   readonly onePerProperty: boolean
   readonly bitsFromZero: boolean
   readonly forbidden: readonly AddressRange[]
+}
+
+/** What a device without limits of its own could be read with. */
+export const UNLIMITED: ReadLimits = {
+  maxRegisters: 125,
+  maxBits: 2000,
+  maxGap: undefined,
+  onePerProperty: false,
+  bitsFromZero: false,
+  forbidden: [],
 }
 
 export interface WriteLimits {
@@ -63,6 +74,8 @@ export interface DeviceConfig {
   readonly limits: ReadLimits
   readonly writeLimits: WriteLimits
   readonly points: readonly Point[]
+  /** What the device has to be made of, where it is a board that says so (model-check.ts). */
+  readonly modelHash?: Uint8Array
 }
 
 const DEFAULT_BAUD = 9600
@@ -100,6 +113,7 @@ export function compileDevice(binding: DeviceBinding): DeviceConfig {
       maskWrite: model.maskWrite ?? false,
     },
     points: pointsOf(binding, address.shift ?? 0),
+    ...(model.checkModel === true ? { modelHash: modelHash(binding.model) } : {}),
   }
 }
 

@@ -20,7 +20,7 @@ export interface LineFraming {
   readonly name: 'rtu' | 'ascii'
   /** The whole frame to write. Throws `SLUICE_MODBUS_BOUNDS`. */
   encode(unit: number, request: ModbusRequest): Uint8Array
-  /** Characters of the undamaged answer (of the longest, for function 43). */
+  /** Characters of the undamaged answer (of the longest, for functions 43 and 65). */
   answerChars(request: ModbusRequest): number
   /** Looks for the answer of `unit` to `request` anywhere in `bytes[0, end)`, whatever surrounds it. Never throws. */
   scan(bytes: Uint8Array, end: number, unit: number, request: ModbusRequest): Scan
@@ -47,7 +47,7 @@ export const rtuFraming: LineFraming = {
   },
 
   answerChars(request) {
-    return request.fc === 43 ? maxRtuFrame : responseLength(request, emptyPdu, 0, 0) + 3
+    return request.fc === 43 || request.fc === 65 ? maxRtuFrame : responseLength(request, emptyPdu, 0, 0) + 3
   },
 
   scan(bytes, end, unit, request) {
@@ -95,7 +95,7 @@ export const asciiFraming: LineFraming = {
   },
 
   answerChars(request) {
-    return request.fc === 43 ? 513 : 2 * (responseLength(request, emptyPdu, 0, 0) + 2) + 3
+    return request.fc === 43 || request.fc === 65 ? 513 : 2 * (responseLength(request, emptyPdu, 0, 0) + 2) + 3
   },
 
   scan(bytes, end, unit, request) {

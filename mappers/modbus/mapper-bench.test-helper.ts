@@ -1,6 +1,14 @@
 import type { DeviceModelSpec, DeviceSpec, Json } from '../../api/resources.ts'
 import { VirtualClock } from '../../api/virtual-clock.ts'
-import type { DeviceBinding, DeviceReachability, Mapper, MapperHost, Reading, WriteOutcome } from '../sdk/mapper.ts'
+import type {
+  DeviceBinding,
+  DeviceReachability,
+  HostEvent,
+  Mapper,
+  MapperHost,
+  Reading,
+  WriteOutcome,
+} from '../sdk/mapper.ts'
 import { createMapper } from './mapper.ts'
 import { ScriptedSession } from './scripted-session.test-helper.ts'
 
@@ -13,6 +21,7 @@ export interface Bench {
   readonly line: ScriptedSession
   readonly readings: Reading[]
   readonly news: DeviceReachability[]
+  readonly events: HostEvent[]
   values(device: string, property: string): Reading[]
 }
 
@@ -21,13 +30,14 @@ export function bench(): Bench {
   const clock = new VirtualClock()
   const readings: Reading[] = []
   const news: DeviceReachability[] = []
+  const events: HostEvent[] = []
   const lines = new Map<string, ScriptedSession[]>()
   const line = new ScriptedSession(clock)
   const host: MapperHost = {
     clock,
     random: () => 0.5,
     readings: (batch) => void readings.push(...batch),
-    event: () => {},
+    event: (event) => void events.push(event),
     writeNews: () => {},
     reachability: (some) => void news.push(...some),
     log: (level, message) => {
@@ -42,7 +52,7 @@ export function bench(): Bench {
   })
   const values = (device: string, property: string) =>
     readings.filter((reading) => reading.device === device && reading.property === property)
-  return { clock, mapper, lines, line, readings, news, values }
+  return { clock, mapper, lines, line, readings, news, events, values }
 }
 
 export const voltage: Property = {

@@ -1,6 +1,7 @@
-import type { ObjectKey } from '../../api/resources.ts'
+import type { DeviceModelSpec, ObjectKey } from '../../api/resources.ts'
 import type {
   DeviceBinding,
+  DeviceTunnel,
   LinkStats,
   Mapper,
   MapperHost,
@@ -10,10 +11,12 @@ import type {
 } from '../sdk/mapper.ts'
 import { closeAside, ServedSet } from '../sdk/served-set.ts'
 import { compileDevice, type DeviceConfig, type LinkConfig } from './device-config.ts'
+import { modelHash } from './model-hash.ts'
 import type { Point } from './point.ts'
 import { UnitPoller } from './poller.ts'
 import { type OpenSession, openSession, ServedLink } from './served-link.ts'
 import { joinLinks } from './sharing.ts'
+import { unitTunnel } from './tunnel.ts'
 import { UnitWriter } from './writer.ts'
 
 /** The root of two: another ratio than the one that spreads turns within a link, so that both together never bunch. */
@@ -25,6 +28,7 @@ interface Served {
   readonly poller: UnitPoller
   readonly writer: UnitWriter
   readonly points: ReadonlyMap<string, Point>
+  readonly unit: number
 }
 
 /** @param open how to open the wire of a link; tests give their own. */
@@ -35,6 +39,7 @@ class ModbusMapper implements Mapper {
   readonly #open: OpenSession
   readonly #links = new Map<string, { readonly link: ServedLink; readonly signature: string }>()
   readonly #set: ServedSet<DeviceConfig, Served>
+  #models: ReadonlyMap<ObjectKey, DeviceModelSpec> = new Map()
   #opened = 0
   #disposed = false
 
@@ -46,6 +51,7 @@ class ModbusMapper implements Mapper {
 
   configure(devices: readonly DeviceBinding[]): void {
     if (this.#disposed) return
+    this.#models = new Map(devices.map(({ key, model }) => [key, model]))
     const wanted = this.#set.compile(devices)
     const running = new Map([...this.#links].map(([id, { link }]) => [id, link.config.settings]))
     const plan = joinLinks([...wanted.values()], running)
@@ -89,6 +95,14 @@ class ModbusMapper implements Mapper {
     return this.#set.get(device)?.poller.explain()
   }
 
+  tunnel(device: ObjectKey): DeviceTunnel | undefined {
+    const served = this.#set.get(device)
+    const model = this.#models.get(device)
+    return served === undefined || model === undefined
+      ? undefined
+      : unitTunnel(served.link, served.unit, modelHash(model))
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true
     this.#set.clear(stop)
@@ -109,7 +123,13 @@ class ModbusMapper implements Mapper {
     const poller = new UnitPoller(config, link, this.#host)
     const writer = new UnitWriter(config, poller, link, this.#host)
     poller.start()
-    return { link, poller, writer, points: new Map(config.points.map((point) => [point.name, point])) }
+    return {
+      link,
+      poller,
+      writer,
+      points: new Map(config.points.map((point) => [point.name, point])),
+      unit: config.unit,
+    }
   }
 }
 

@@ -337,3 +337,12 @@ function toGroup<T extends PlanItem>(
   }
   return { table: space.table, everyMs: steps[0]!.everyMs, steps }
 }
+
+/** Equal for plans that ask for the same, in words. */
+export const shapeOf = (plan: Plan<PlanItem>): string =>
+  plan.groups
+    .map(
+      ({ table, steps }) =>
+        `${table} ${steps.map(({ start, count, everyMs }) => `${start}+${count}@${everyMs}`).join()}`,
+    )
+    .join('\n')

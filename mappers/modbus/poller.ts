@@ -2,13 +2,14 @@ import type { Timer } from '../../api/clock.ts'
 import { bad, type Quality } from '../../api/twin/quality.ts'
 import type { MapperHost, PlanExplanation, Reading } from '../sdk/mapper.ts'
 import type { Beat, ScheduledTask } from '../sdk/scheduler.ts'
-import type { DeviceConfig, ReadLimits } from './device-config.ts'
+import { type DeviceConfig, UNLIMITED } from './device-config.ts'
 import { type Exchanged, UnitExchange } from './exchange.ts'
 import { explainPlan } from './explain.ts'
 import { type Failure, qualityOf } from './failure.ts'
 import { Holes } from './holes.ts'
+import { ModelCheck } from './model-check.ts'
 import { narrow, type ReadRange, rangeOf } from './narrow.ts'
-import { type Plan, type PlanGroup, planReads } from './plan.ts'
+import { type Plan, type PlanGroup, planReads, shapeOf } from './plan.ts'
 import { type ReadCost, readCost, thinkingMs } from './plan-cost.ts'
 import type { Point } from './point.ts'
 import { readingsOf } from './readings.ts'
@@ -47,6 +48,8 @@ export class UnitPoller implements LinkUser {
   readonly #holes = new Holes()
   /** Groups that take no turn, because something about them is under way already. */
   readonly #held = new Set<PlanGroup<Point>>()
+  /** Of boards that say what model they were made of. */
+  readonly check: ModelCheck | undefined
   #cost: ReadCost
   #plannedTurnaroundMs: number
   #plan: Plan<Point>
@@ -68,6 +71,12 @@ export class UnitPoller implements LinkUser {
       silenced: (reason) => this.#silenced(reason),
       recovered: () => this.#recovered(),
     })
+    if (config.modelHash !== undefined) {
+      this.check = new ModelCheck(config.key, config.modelHash, this.exchange, host, {
+        changed: () => this.exchange.breaker.closed && link.downReason === undefined && this.#schedule(),
+        refused: (reason) => this.#emitBad(this.#points, bad('model-mismatch'), reason),
+      })
+    }
     this.#plannedTurnaroundMs = this.#turnaroundMs()
     this.#cost = readCost(config.link.line, this.#plannedTurnaroundMs)
     this.#plan = this.#makePlan()
@@ -118,6 +127,7 @@ export class UnitPoller implements LinkUser {
   linkDown(reason: string): void {
     this.#stopTasks()
     this.#probeTimer?.cancel()
+    this.check?.doubt()
     this.exchange.cutOff(reason)
     this.#emitBad(this.#points, bad('link-down'), reason)
   }
@@ -138,7 +148,7 @@ export class UnitPoller implements LinkUser {
   }
 
   deliver(points: readonly Point[], range: ReadRange, result: Exchanged & { ok: true }): readonly Reading[] {
-    if (this.#disposed) return []
+    if (this.#disposed || this.check?.passed === false) return []
     const readings = readingsOf(this.config.key, points, range, result.reply.response, result.atMs)
     this.#host.readings(readings)
     this.#housekeeping()
@@ -164,10 +174,15 @@ export class UnitPoller implements LinkUser {
   #schedule(): void {
     this.#stopTasks()
     if (this.#disposed) return
-    this.#tasks = this.#plan.groups.map((group) => {
+    const { check } = this
+    if (check !== undefined)
+      this.#tasks.push(this.#link.scheduler.every({ everyMs: check.everyMs, run: () => check.turn() }))
+    if (check?.passed === false) return
+    for (const group of this.#plan.groups) {
       const nextAt = group.steps.map(() => 0)
-      return this.#link.scheduler.every({ everyMs: group.everyMs, run: (beat) => this.#turn(group, nextAt, beat) })
-    })
+      const run = (beat: Beat) => this.#turn(group, nextAt, beat)
+      this.#tasks.push(this.#link.scheduler.every({ everyMs: group.everyMs, run }))
+    }
     this.#emitUnreadable()
   }
 
@@ -219,6 +234,8 @@ export class UnitPoller implements LinkUser {
       return
     }
     const { failure } = result
+    // Whoever did not answer may be starting, and with another program than before.
+    if (failure.kind === 'silent') this.check?.doubt()
     if (failure.kind === 'busy' && left.busy > 0) {
       this.#held.add(group)
       const again = () => void this.#readAgain(asked, { ...left, busy: left.busy - 1 })
@@ -374,20 +391,3 @@ export class UnitPoller implements LinkUser {
     )
   }
 }
-
-const UNLIMITED: ReadLimits = {
-  maxRegisters: 125,
-  maxBits: 2000,
-  maxGap: undefined,
-  onePerProperty: false,
-  bitsFromZero: false,
-  forbidden: [],
-}
-
-const shapeOf = (plan: Plan<Point>): string =>
-  plan.groups
-    .map(
-      ({ table, steps }) =>
-        `${table} ${steps.map(({ start, count, everyMs }) => `${start}+${count}@${everyMs}`).join()}`,
-    )
-    .join('\n')

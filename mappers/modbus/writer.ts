@@ -97,7 +97,11 @@ export class UnitWriter {
   ): Promise<Sent> {
     for (let attempt = 0; ; attempt++) {
       await untilAborted(this.#link.whenUp(), stop)
-      const result = await this.#inTurn(stop, () => writeEncoded(this.#poller.exchange, this.#config, what, stop))
+      const result = await this.#inTurn(stop, async () => {
+        // Nothing is written into registers that may mean something else.
+        const doubt = await this.#poller.check?.verify(stop)
+        return doubt ?? writeEncoded(this.#poller.exchange, this.#config, what, stop)
+      })
       stop.throwIfAborted()
       if (result.ok || result.failure.exception === 5) return { sent: true }
       ended.reason = result.failure.reason
