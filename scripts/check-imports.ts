@@ -12,8 +12,8 @@ import { findImports } from './imports.ts'
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: [],
   mappers: ['api'],
-  agent: ['mappers', 'api'],
-  cloudcore: ['mappers', 'api'],
+  agent: ['firmware', 'mappers', 'api'],
+  cloudcore: ['firmware', 'mappers', 'api'],
   cli: ['agent', 'cloudcore', 'firmware', 'mappers', 'api'],
   firmware: ['mappers', 'api'],
   'node-red': ['api'],
@@ -21,8 +21,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Stand beside the product: they may look at everything, and nothing looks at them.
   demo: ['cli', 'agent', 'cloudcore', 'mappers', 'api', 'hil'],
   hil: ['firmware', 'mappers', 'api'],
-  scripts: ['node-red', 'agent', 'cloudcore', 'firmware', 'mappers', 'api', 'cli', 'demo', 'hil'],
-  bench: ['cli', 'agent', 'cloudcore', 'firmware', 'mappers', 'api', 'hil', 'demo', 'test', 'scripts'],
+  scripts: ['node-red', 'console', 'agent', 'cloudcore', 'firmware', 'mappers', 'api', 'cli', 'demo', 'hil'],
+  bench: ['console', 'cli', 'agent', 'cloudcore', 'firmware', 'mappers', 'api', 'hil', 'demo', 'test', 'scripts'],
   test: [
     'cli',
     'agent',
@@ -38,6 +38,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'scripts',
   ],
 }
+
+/** What the product knows of firmware: the format of images and the protocol that manages boards. */
+const FIRMWARE_WORDS = /^firmware\/tools\/(smp\/[\w-]+|image|sign|keys)\.ts$/
 
 /** Rooms of mappers/ that are no protocol. */
 const SHARED_IN_MAPPERS = new Set(['sdk', 'registry.ts'])
@@ -75,6 +78,9 @@ function breachOf(file: string, target: string): string | undefined {
     if (!allowed.includes(to) && MAY_IMPORT[to] !== undefined) {
       return `${from}/ may import ${allowed.length === 0 ? 'nothing of ours' : allowed.map((each) => `${each}/`).join(', ')}, not ${to}/`
     }
+  }
+  if ((from === 'agent' || from === 'cloudcore') && to === 'firmware' && !FIRMWARE_WORDS.test(target)) {
+    return `${from}/ knows images and SMP of firmware/, not how it is built: ${target}`
   }
   const own = protocolOf(file)
   const other = protocolOf(target)

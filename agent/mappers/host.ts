@@ -4,6 +4,7 @@ import { custom } from '../../mappers/registry.ts'
 import type {
   DeviceBinding,
   DeviceReachability,
+  DeviceTunnel,
   HostEvent,
   LinkStats,
   LocalBroker,
@@ -94,6 +95,11 @@ export class Mappers implements AsyncDisposable {
 
   explain(device: ObjectKey): PlanExplanation | undefined {
     return this.#routes.get(device)?.mapper?.explain(device)
+  }
+
+  /** The way to a device's own management, where its protocol has one and serves it. */
+  tunnel(device: ObjectKey): DeviceTunnel | undefined {
+    return this.#routes.get(device)?.mapper?.tunnel?.(device)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -151,6 +151,22 @@ export interface GatewayHost extends MapperHost {
   broker(): Promise<LocalBroker>
 }
 
+/** A device's own management (SMP) over the wire it is read on, in its turn with the polling of that wire. */
+export interface DeviceTunnel {
+  /** Names the wire: devices with the same name share it. */
+  readonly line: string
+  /** What a board made of the device's model in force says it is made of, 8 bytes. */
+  readonly modelHash: Uint8Array
+  /**
+   * One question and its answer in the protocol's own words (Modbus: a PDU of function 0x41, or the exception to it).
+   * Rejects with SLUICE_SMP_TIMEOUT where none came, with the error of the wire, or with the signal's reason.
+   */
+  ask(
+    question: Uint8Array,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<Uint8Array>
+}
+
 /** A running protocol. */
 export interface Mapper extends AsyncDisposable {
   /**
@@ -164,6 +180,8 @@ export interface Mapper extends AsyncDisposable {
   /** Seconds that a device's requests took on its link since it was first served; 0 where that is not known. */
   busyS?(device: ObjectKey): number
   explain(device: ObjectKey): PlanExplanation | undefined
+  /** Where the protocol carries a device's management; undefined while the device is not served. */
+  tunnel?(device: ObjectKey): DeviceTunnel | undefined
 }
 
 /** What `mappers/registry.ts` lists: cheap to import, the mapper itself is loaded when a device needs it. */

@@ -1,5 +1,5 @@
 import { SluiceError } from '../../../api/errors.ts'
-import type { SmpTransport } from './transport.ts'
+import type { ExchangeOptions, SmpTransport } from './transport.ts'
 
 /**
  * SMP inside Modbus function 0x41, as `firmware/core/smp-tunnel.h` describes it: function code, length, control byte,
@@ -13,7 +13,7 @@ const NUMBER = 0x3f
 const PART_BYTES = 240
 
 /** Sends one request PDU (function code first) to the unit and gives its answer PDU; rejects when there is none. */
-export type TunnelPdu = (pdu: Uint8Array, options: { readonly signal?: AbortSignal | undefined }) => Promise<Uint8Array>
+export type TunnelPdu = (pdu: Uint8Array, options: ExchangeOptions) => Promise<Uint8Array>
 
 export interface TunnelOptions {
   /** How often a part is sent again when its answer is lost; default 2. */
@@ -34,16 +34,16 @@ function partOf(answer: Uint8Array): { control: number; part: Uint8Array } {
 }
 
 /** SMP through a Modbus master that somebody else owns: every part is one request, so polling goes on between them. */
-export function tunnelTransport(tunnel: TunnelPdu, options: TunnelOptions = {}): SmpTransport {
+export function tunnelTransport(tunnel: TunnelPdu, limits: TunnelOptions = {}): SmpTransport {
   // Two full parts: one byte more would cost a third request for each packet.
-  const { retries = 2, maxPacketBytes = 2 * PART_BYTES } = options
+  const { retries = 2, maxPacketBytes = 2 * PART_BYTES } = limits
 
-  async function ask(control: number, part: Uint8Array, signal: AbortSignal | undefined) {
+  async function ask(control: number, part: Uint8Array, { signal, timeoutMs }: ExchangeOptions) {
     const pdu = Buffer.concat([Buffer.from([FUNCTION, part.length + 1, control]), part])
     for (let left = retries; ; left--) {
       signal?.throwIfAborted()
       try {
-        return partOf(await tunnel(pdu, { signal }))
+        return partOf(await tunnel(pdu, { signal, timeoutMs }))
       } catch (error) {
         // The same part again is safe: the board knows it and gives the same answer.
         const final = error instanceof SluiceError && error.code === 'SLUICE_SMP_TUNNEL'
@@ -54,7 +54,7 @@ export function tunnelTransport(tunnel: TunnelPdu, options: TunnelOptions = {}):
 
   return {
     maxPacketBytes,
-    async exchange(packet, wanted, { signal }) {
+    async exchange(packet, wanted, options) {
       let number = 0
       let at = 0
       let answer: { control: number; part: Uint8Array }
@@ -62,12 +62,12 @@ export function tunnelTransport(tunnel: TunnelPdu, options: TunnelOptions = {}):
         const part = packet.subarray(at, at + PART_BYTES)
         at += part.length
         const control = (number === 0 ? FIRST : 0) | (at < packet.length ? MORE : 0) | (number & NUMBER)
-        answer = await ask(control, part, signal)
+        answer = await ask(control, part, options)
         number++
       } while (at < packet.length)
       const parts = [answer.part]
       while ((answer.control & MORE) !== 0) {
-        answer = await ask(number++ & NUMBER, new Uint8Array(), signal)
+        answer = await ask(number++ & NUMBER, new Uint8Array(), options)
         parts.push(answer.part)
         if (parts.length > 64) throw new SluiceError('SLUICE_SMP_TUNNEL', "the unit's answer does not end")
       }
