@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Clock, Timer } from '../../api/clock.ts'
 import { systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
+import { Workloads } from '../controllers/workloads.ts'
 import type { Tokens } from './access/authenticate.ts'
 import { Authenticator } from './access/authenticate.ts'
 import type { Authorize } from './access/authorize.ts'
@@ -83,6 +84,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     new Namespaces(registry, onError),
     new DefaultAccounts(registry, onError),
     new GarbageCollector(registry, onError),
+    new Workloads(registry, onError),
   ]
   const stopping = new AbortController()
   const handler = new Handler({

@@ -22,6 +22,7 @@ export const GATEWAYS = ours('gateways', 'Gateway')
 export const DISCOVERED_DEVICES = ours('discovereddevices', 'DiscoveredDevice')
 export const DISCOVERY_POLICIES = ours('discoverypolicies', 'DiscoveryPolicy')
 export const NODES = core('nodes', 'Node')
+export const PODS = core('pods', 'Pod')
 export const NAMESPACES = core('namespaces', 'Namespace')
 export const EVENTS = core('events', 'Event')
 export const LEASES: KubeResource = {
@@ -47,7 +48,7 @@ export function objectPath(
   resource: KubeResource,
   name: string,
   namespace?: string,
-  subresource?: 'status' | 'scale',
+  subresource?: 'status' | 'scale' | 'binding' | 'eviction',
 ): string {
   const tail = subresource === undefined ? '' : `/${subresource}`
   return `${collectionPath(resource, namespace)}/${encodeURIComponent(name)}${tail}`

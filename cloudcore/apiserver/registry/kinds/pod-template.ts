@@ -3,7 +3,7 @@ import type { KubeObject } from '../../objects.ts'
 import { at, deepEqual, isObject, listAt, stringAt } from '../../objects.ts'
 import { containerProblems } from './pod.ts'
 import { podSpec } from './pod-schema.ts'
-import { conditions, fields, intOrString, list, mapOf, text, withDefault } from './schema-words.ts'
+import { conditions, fields, integer, intOrString, list, mapOf, text, withDefault } from './schema-words.ts'
 
 /** Words that the kinds which make pods share. */
 
@@ -20,7 +20,13 @@ export const podTemplate = fields({
     name: text,
     labels: mapOf(text),
     annotations: mapOf(text),
+    // Written by nobody, but sent by clients that serialise every field.
     creationTimestamp: { type: 'string', nullable: true },
+    generation: integer,
+    resourceVersion: text,
+    uid: text,
+    namespace: text,
+    generateName: text,
     finalizers: list(text),
   }),
   spec: podSpec,

@@ -59,7 +59,14 @@ const shared = {
   categories: ['all'],
 } as const
 
-const prepare = (object: KubeObject) => withPullPolicies(object, TEMPLATE)
+/** Fields of a template's metadata that some clients send and nobody reads: two equal templates have to compare equal. */
+const IDLE = ['creationTimestamp', 'generation', 'resourceVersion', 'uid', 'namespace', 'generateName']
+
+function prepare(object: KubeObject): KubeObject {
+  let next = withPullPolicies(object, TEMPLATE)
+  for (const field of IDLE) next = withField(next, ['spec', 'template', 'metadata', field], undefined)
+  return next
+}
 
 export const deploymentKind = builtin({
   ...shared,
