@@ -4,10 +4,11 @@ import { LINK_KINDS, type LinkGateway, type LinkObjectKind, POD_KINDS } from '..
 import type { GatewaySpec, Json, ObjectKey } from '../api/resources.ts'
 import { checkValue } from '../api/twin/limits.ts'
 import type { StreamEvent } from '../api/views.ts'
-import type { DeviceBinding, LocalBroker, Protocol, Sighting } from '../mappers/sdk/mapper.ts'
+import type { DeviceBinding, LocalBroker, Protocol, Reading, Sighting } from '../mappers/sdk/mapper.ts'
 import { type CheckObject, objectChecker } from './desired/check-object.ts'
 import { DesiredObjects } from './desired/objects.ts'
 import { Sightings } from './discovery/sightings.ts'
+import { UpdateBoard } from './firmware/update-board.ts'
 import type { Log } from './log.ts'
 import { Mappers, protocolOf } from './mappers/host.ts'
 import { mapperStorage } from './mappers/storage.ts'
@@ -53,6 +54,8 @@ export interface CoreListener {
   onHeard(): void
   /** Statuses of pods have changed. */
   onPods(): void
+  /** Something became of firmware updates. */
+  onUpdates(): void
   /** Whether the hub's word that this gateway serves roaming devices is recent enough to write to them. */
   readonly mayWriteRoaming: boolean
   /** `Gateway.status` has changed in a way that should not wait for the next heartbeat. */
@@ -79,6 +82,8 @@ export class AgentCore implements AsyncDisposable {
   readonly heard: HeardBoard
   /** What became of each pod; undefined where no pods run. */
   readonly pods: PodStatusBoard | undefined
+  /** What became of firmware updates that were ordered. */
+  readonly updates = new UpdateBoard(() => this.listener?.onUpdates())
   /** The hub's clock minus ours as of the last welcome, milliseconds. */
   hubOffsetMs = 0
   readonly writeLatency = new Histogram([5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000])
@@ -86,6 +91,8 @@ export class AgentCore implements AsyncDisposable {
   readonly #desires = new Map<string, NewDesire>()
   readonly #gatewayListeners = new Set<GatewayListener>()
   readonly #podListeners = new Set<() => void>()
+  readonly #updateListeners = new Set<() => void>()
+  readonly #readingListeners = new Set<(batch: readonly Reading[]) => void>()
   listener: CoreListener | undefined
   #bindings: ReadonlyMap<ObjectKey, DeviceBinding> = new Map()
   #stretchOf: StretchOf | undefined
@@ -131,7 +138,10 @@ export class AgentCore implements AsyncDisposable {
       clock,
       random,
       log,
-      onReadings: (batch) => this.engine.readings(batch),
+      onReadings: (batch) => {
+        this.engine.readings(batch)
+        for (const listener of this.#readingListeners) listener(batch)
+      },
       onReachability: (news) => this.engine.reachability(news),
       onSighted: (protocol, sightings) => {
         this.sightings.sighted(protocol, sightings)
@@ -158,6 +168,9 @@ export class AgentCore implements AsyncDisposable {
       },
       onPodObjects: () => {
         for (const listener of this.#podListeners) listener()
+      },
+      onUpdates: () => {
+        for (const listener of this.#updateListeners) listener()
       },
     })
   }
@@ -189,6 +202,18 @@ export class AgentCore implements AsyncDisposable {
   onPodObjects(listener: () => void): () => void {
     this.#podListeners.add(listener)
     return () => void this.#podListeners.delete(listener)
+  }
+
+  /** Calls `listener` after every change of the FirmwareUpdates in `objects.updates()`. */
+  onUpdates(listener: () => void): () => void {
+    this.#updateListeners.add(listener)
+    return () => void this.#updateListeners.delete(listener)
+  }
+
+  /** Calls `listener` with every batch of readings, as the mappers give it. */
+  onReadings(listener: (batch: readonly Reading[]) => void): () => void {
+    this.#readingListeners.add(listener)
+    return () => void this.#readingListeners.delete(listener)
   }
 
   /** Kinds of objects that the link may bring. */

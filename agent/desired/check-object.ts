@@ -17,6 +17,8 @@ export function objectChecker(protocols: readonly Protocol[]): CheckObject {
       const { checkPodObject } = await import('../pods/check.ts')
       return checkPodObject(given)
     }
+    // Read in full when it came; whether it is good is found out against the board.
+    if (given.kind === 'FirmwareUpdate') return undefined
     const { object } = given
     const { validateResource } = await import('../../api/validate.ts')
     const { namespace, name } = splitKey(key)

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { LinkFirmwareUpdate } from '../../api/link/firmware.ts'
 import type {
   LinkDevice,
   LinkGateway,
@@ -31,6 +32,8 @@ export interface ObjectsOptions {
   readonly onGateway: (gateway: LinkGateway | undefined) => void
   /** A Pod, ConfigMap or Secret is new, changed or gone. Not called at the start. */
   readonly onPodObjects: () => void
+  /** A FirmwareUpdate is new, changed or gone. Not called at the start. */
+  readonly onUpdates: () => void
 }
 
 type AckItem = ObjectsAckFrame['items'][number]
@@ -68,6 +71,11 @@ export class DesiredObjects {
   /** What runs here, and what it reads. */
   podObjects(): PodLinkObject[] {
     return [...this.#objects.values()].filter(isPodObject)
+  }
+
+  /** What devices are to run, by device. */
+  *updates(): Generator<readonly [device: ObjectKey, update: LinkFirmwareUpdate]> {
+    for (const object of this.#objects.values()) if (object.kind === 'FirmwareUpdate') yield [object.key, object.object]
   }
 
   /** The models in force. */
@@ -151,6 +159,7 @@ export class DesiredObjects {
     if (bindingsChanged) this.#options.onBindings(this.#bindings)
     if (this.gateway !== gatewayBefore) this.#options.onGateway(this.gateway)
     if (accepted.some(isPodObject) || deletes.some(isPodObject)) this.#options.onPodObjects()
+    if ([...accepted, ...deletes].some(({ kind }) => kind === 'FirmwareUpdate')) this.#options.onUpdates()
     for (const device of touched) this.#options.engine.pump(device)
     return acks
   }

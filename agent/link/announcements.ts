@@ -1,9 +1,11 @@
 import type { Clock, Timer } from '../../api/clock.ts'
+import { MAX_FIRMWARE_ITEMS } from '../../api/link/firmware.ts'
 import type { AgentFrame } from '../../api/link/messages.ts'
 import { MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { MAX_POD_STATUS_ITEMS } from '../../api/link/pods.ts'
 import { MAX_SIGHTED_ITEMS, SIGHTED_FRAME_CHARACTERS, type SightedItem } from '../../api/link/sighted.ts'
 import type { Sightings } from '../discovery/sightings.ts'
+import type { UpdateBoard } from '../firmware/update-board.ts'
 import type { Notices } from '../notices/notices.ts'
 import type { PodStatusBoard } from '../pods/status-board.ts'
 import type { HeardBoard } from '../roaming/heard-board.ts'
@@ -15,6 +17,7 @@ export interface AnnouncementsOptions {
   readonly heard: HeardBoard
   /** Undefined where no pods run. */
   readonly pods: PodStatusBoard | undefined
+  readonly updates: UpdateBoard
   readonly send: (frame: AgentFrame) => void
   /** Sends a ping and returns its id: the hub takes frames in order, so its pong confirms everything before it. */
   readonly ping: () => number
@@ -26,6 +29,8 @@ const NOTICE_MIN_MS = 200
 const HEARD_MIN_MS = 50
 /** A pod's start is several changes within milliseconds; the first waits no longer than a person would notice. */
 const PODS_MIN_MS = 20
+/** A percentage that moves many times a second is told a few times. */
+const UPDATES_MIN_MS = 250
 
 /** What one connection tells the hub besides values: devices nobody configured and things a person should know. */
 export class Announcements implements Disposable {
@@ -36,6 +41,8 @@ export class Announcements implements Disposable {
   #heardTimer: Timer | undefined
   #podsTimer: Timer | undefined
   #podsChange = 0
+  #updatesTimer: Timer | undefined
+  #updatesChange = 0
   #noticeTimer: Timer | undefined
   /** Change of the notices up to which the hub was told in this connection; undefined before the first. */
   #noticeChange: number | undefined
@@ -52,6 +59,7 @@ export class Announcements implements Disposable {
     this.#sendNotices()
     this.#sendHeard(true)
     this.#sendPods()
+    this.#sendUpdates()
   }
 
   /** There are new sightings; those that come together are told in one frame. */
@@ -100,6 +108,18 @@ export class Announcements implements Disposable {
     )
   }
 
+  /** Something became of firmware updates. */
+  updates(): void {
+    this.#updatesTimer ??= this.#options.clock.after(
+      UPDATES_MIN_MS,
+      () => {
+        this.#updatesTimer = undefined
+        this.#sendUpdates()
+      },
+      true,
+    )
+  }
+
   pong(pingId: number): void {
     for (const [id, change] of this.#noticePings) {
       if (id > pingId) continue
@@ -113,6 +133,7 @@ export class Announcements implements Disposable {
     this.#noticeTimer?.cancel()
     this.#heardTimer?.cancel()
     this.#podsTimer?.cancel()
+    this.#updatesTimer?.cancel()
   }
 
   #sendSighted(): void {
@@ -145,6 +166,15 @@ export class Announcements implements Disposable {
     this.#podsChange = change
     for (let at = 0; at < items.length; at += MAX_POD_STATUS_ITEMS) {
       send({ t: 'pods', items: items.slice(at, at + MAX_POD_STATUS_ITEMS) })
+    }
+  }
+
+  #sendUpdates(): void {
+    const { updates, send } = this.#options
+    const { change, items } = updates.since(this.#updatesChange)
+    this.#updatesChange = change
+    for (let at = 0; at < items.length; at += MAX_FIRMWARE_ITEMS) {
+      send({ t: 'firmware', items: items.slice(at, at + MAX_FIRMWARE_ITEMS) })
     }
   }
 

@@ -58,6 +58,10 @@ export class LinkClient implements CoreListener, Disposable {
     this.#session?.podsChanged()
   }
 
+  onUpdates(): void {
+    this.#session?.updatesChanged()
+  }
+
   get mayWriteRoaming(): boolean {
     return this.#options.clock.monotonic() < this.#leaseUntilMs
   }

@@ -1,4 +1,5 @@
 import { SluiceError } from '../../api/errors.ts'
+import { isFirmwareOrder } from '../../api/link/firmware.ts'
 import { type HubFrame, LINK_KINDS, LINK_VERSION, MAX_FRAME_BYTES, type SeqRange } from '../../api/link/messages.ts'
 import { isDial } from '../../api/link/streams.ts'
 
@@ -82,6 +83,7 @@ function isObject(value: unknown): boolean {
   if (!isMap(object) || typeof object['uid'] !== 'string') return false
   if (value['kind'] === 'ConfigMap' || value['kind'] === 'Secret') return isPayload(object)
   if (!isMap(object['spec'])) return false
+  if (value['kind'] === 'FirmwareUpdate') return isFirmwareOrder(object['spec'])
   if (value['kind'] === 'Pod') return isMap(object['metadata']) && Array.isArray(object['spec']['containers'])
   if (value['kind'] === 'DeviceModel') return Array.isArray(object['spec']['properties'])
   if (value['kind'] === 'Gateway') return object['labels'] === undefined || isMap(object['labels'])

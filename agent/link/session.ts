@@ -80,9 +80,9 @@ export class Session {
     this.#transport = transport
     this.#startMs = options.clock.monotonic()
     this.#heardMs = this.#startMs
-    const { store, objects, batcher, sightings, notices, heard, pods } = options.core
+    const { store, objects, batcher, sightings, notices, heard, pods, updates } = options.core
     this.#announcements = new Announcements({
-      ...{ clock: options.clock, sightings, notices, heard, pods },
+      ...{ clock: options.clock, sightings, notices, heard, pods, updates },
       send: (frame) => this.#send(frame),
       ping: () => this.#ping(),
     })
@@ -174,6 +174,11 @@ export class Session {
   /** Roaming devices were heard. */
   heard(): void {
     if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.heard()
+  }
+
+  /** Something became of firmware updates. */
+  updatesChanged(): void {
+    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.updates()
   }
 
   /** Statuses of pods have changed. */

@@ -1,5 +1,6 @@
 import type { DeviceModelSpec, DeviceSpec, GatewaySpec, GatewayStatus, Json, ObjectKey } from '../resources.ts'
 import type { Quality } from '../twin/quality.ts'
+import type { FirmwareFrame, LinkFirmwareUpdate } from './firmware.ts'
 import type { NoticeItem } from './notices.ts'
 import type { LinkConfigMap, LinkPod, LinkSecret, PodStatusItem } from './pods.ts'
 import type { SightedItem } from './sighted.ts'
@@ -17,6 +18,7 @@ import type { DialFrame, DialRefusedFrame } from './streams.ts'
  *     status, sighted, events, heard, ping ->                                   <- pong
  *     dialRefused, or one more WebSocket  ->                                    <- dial
  *     pods (what became of each pod)      ->
+ *     firmware (what became of updates)   ->
  *
  * Batches carry the outbox's own sequence number. After a cut there are two lanes: `backfill` drains what was written
  * before this connection, `live` carries what is written after it; within a lane the numbers grow. The hub stores what
@@ -156,7 +158,7 @@ export interface LinkGateway {
 export const gatewayKey = (name: string): ObjectKey => `/${name}`
 
 /** Kinds that the link carries. An agent that does not say which it takes takes the first two. */
-export const LINK_KINDS = ['DeviceModel', 'Device', 'Gateway', 'Pod', 'ConfigMap', 'Secret'] as const
+export const LINK_KINDS = ['DeviceModel', 'Device', 'Gateway', 'Pod', 'ConfigMap', 'Secret', 'FirmwareUpdate'] as const
 /** Kinds for which an agent must have a container runtime; one that runs no pods does not take them. */
 export const POD_KINDS: readonly LinkObjectKind[] = ['Pod', 'ConfigMap', 'Secret']
 export const FIRST_KINDS: readonly LinkObjectKind[] = ['DeviceModel', 'Device']
@@ -166,6 +168,12 @@ export type LinkObject =
   | { readonly kind: 'Device'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkDevice }
   | { readonly kind: 'DeviceModel'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkModel }
   | { readonly kind: 'Gateway'; readonly key: ObjectKey; readonly rev: string; readonly object: LinkGateway }
+  | {
+      readonly kind: 'FirmwareUpdate'
+      readonly key: ObjectKey
+      readonly rev: string
+      readonly object: LinkFirmwareUpdate
+    }
   | PodLinkObject
 
 /** What runs on a gateway, and what it reads. */
@@ -348,6 +356,7 @@ export type AgentFrame =
   | EventsFrame
   | HeardFrame
   | PodsFrame
+  | FirmwareFrame
   | PingFrame
   | DialRefusedFrame
   | ErrorFrame

@@ -1,4 +1,5 @@
 import { SluiceError } from '../../api/errors.ts'
+import { isFirmwareStatusItem, MAX_FIRMWARE_ITEMS } from '../../api/link/firmware.ts'
 import { type AgentFrame, type BatchBody, LINK_KINDS, MAX_HEARD_ITEMS } from '../../api/link/messages.ts'
 import { isNoticeItem, MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { isPodStatusItem, MAX_POD_STATUS_ITEMS } from '../../api/link/pods.ts'
@@ -61,6 +62,14 @@ function check(frame: Record<string, unknown>): void {
     case 'pods': {
       const { items } = frame
       need(Array.isArray(items) && items.length <= MAX_POD_STATUS_ITEMS && items.every(isPodStatusItem), 'pods.items')
+      return
+    }
+    case 'firmware': {
+      const { items } = frame
+      need(
+        Array.isArray(items) && items.length <= MAX_FIRMWARE_ITEMS && items.every(isFirmwareStatusItem),
+        'firmware.items',
+      )
       return
     }
     case 'gap': {

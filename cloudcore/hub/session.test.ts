@@ -167,7 +167,7 @@ describe('a session', () => {
     expect(socket.of('objects')).toHaveLength(2)
     fleet.upsertDevice(device('a', 'gw', 2), 0)
     const newest = socket.of('objects').at(-1)!.upserts[0]!
-    expect(newest.object.generation).toBe(2)
+    expect(newest.object).toMatchObject({ generation: 2 })
     const items = [...socket.of('objects').flatMap((frame) => frame.upserts)]
     session.receive(
       JSON.stringify({ t: 'objectsAck', items: items.map(({ kind, key, rev }) => ({ kind, key, rev, ok: true })) }),

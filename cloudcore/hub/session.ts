@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
+import type { FirmwareStatusItem } from '../../api/link/firmware.ts'
 import {
   type AgentFrame,
   type BatchBody,
@@ -56,6 +57,7 @@ export interface SessionContext {
   /** What the frames of a gateway that just said hello have to wait for. */
   readonly holdBack?: (gateway: string) => Promise<void> | undefined
   readonly onHeard?: (gateway: string, items: readonly HeardItem[]) => void
+  readonly onFirmware?: (gateway: string, items: readonly FirmwareStatusItem[]) => void
   readonly onDialRefused?: (gateway: string, refusal: DialRefusedFrame) => void
   readonly desire: (gateway: string, frame: DesireFrame) => Promise<{ ok: boolean; code?: string; message?: string }>
   /** Something refused or lost that somebody should know. */
@@ -222,6 +224,9 @@ export class Session {
         return
       case 'heard':
         this.#context.onHeard?.(this.gateway, frame.items)
+        return
+      case 'firmware':
+        this.#context.onFirmware?.(this.gateway, frame.items)
         return
       case 'gap':
         this.#gap(frame, this.epoch)
