@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { type Clock, systemClock } from '../api/clock.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
+import { FIRMWARE_STREAM } from '../api/link/firmware.ts'
 import { parseJoinToken } from '../api/link/join.ts'
 import type { LinkObject } from '../api/link/messages.ts'
 import type { Json } from '../api/resources.ts'
@@ -14,6 +15,7 @@ import { Calibrator } from './calibrator.ts'
 import { AgentCore } from './core.ts'
 import type { CheckObject } from './desired/check-object.ts'
 import { sourcesNamed, startSources } from './discovery/sources/registry.ts'
+import { openFirmware } from './firmware/start.ts'
 import { gatewayConditions, gatewayStatus, Transitions } from './gateway-status.ts'
 import { type HubLink, openHubLink } from './link/hub-link.ts'
 import { loadIdentity } from './link/identity.ts'
@@ -155,6 +157,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
       withdrawn: (protocol, ids) => sightings.withdrawn(protocol, ids),
     }),
   )
+  const firmware = cleanup.use(openFirmware(core, options.dataDir, clock, log))
   let link: HubLink | undefined
   const energy = cleanup.use(openOwnEnergy({ core, clock, log, broker: () => broker.local() }))
   const calibrator = cleanup.use(new Calibrator(energy))
@@ -252,6 +255,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         joinTokenFile: options.joinTokenFile,
         hubUrl: options.hubUrl,
         gatewayStatus: () => gatewayStatus(health, 'told'),
+        streams: async (kind) => (kind === FIRMWARE_STREAM ? firmware.receive : undefined),
       }),
     )
   }
