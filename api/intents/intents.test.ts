@@ -1,0 +1,97 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { INTENT_NAMES } from './intents.ts'
+import { readMeaning } from './parse.ts'
+import { parseQuantity } from './quantity.ts'
+
+const one = (name: string, value: string) => readMeaning({ [`fluidos-intent-${name}`]: value })
+const intent = (name: string, value: string) => one(name, value).meaning.intents[0]
+const problem = (annotations: Record<string, string>) => readMeaning(annotations).problems[0]
+
+describe('intents', () => {
+  it('reads FLUIDOS values as they are written, and says what is hard', () => {
+    expect(intent('battery', '40')).toMatchObject({ minPercent: 40, hard: true })
+    expect(intent('battery', 'prefer 2h')).toMatchObject({ minLeftMs: 7_200_000, hard: false })
+    expect(intent('latency', '20')).toMatchObject({ maxMs: 20, hard: true })
+    expect(intent('throughput', '5')).toMatchObject({ minBps: 5e6 })
+    expect(intent('throughput', '250kbit/s')).toMatchObject({ minBps: 250_000 })
+    expect(intent('bandwidth-against', '<= 20ms POINT')).toMatchObject({ compare: '<=', ms: 20, point: 'POINT' })
+    expect(intent('robot-status', 'idle, Charging')).toMatchObject({ anyOf: ['idle', 'charging'] })
+    expect(intent('energy', 'low')).toMatchObject({ hard: false })
+    expect(intent('energy', '<= 15W')).toMatchObject({ maxWatts: 15, hard: true })
+    expect(intent('carbon-aware', 'true')).toMatchObject({ hard: false })
+    expect(intent('location', 'Hall-North')).toMatchObject({ anyOf: ['hall-north'], hard: true })
+    expect(intent('memory', '512Mi')).toMatchObject({ minBytes: 512 * 2 ** 20 })
+    expect(one('max-delay', '2').meaning.maxDelayMs).toBe(7_200_000)
+    expect(one('mspl', 'whatever')).toEqual({ meaning: expect.objectContaining({ intents: [] }), problems: [] })
+  })
+
+  it('reads the block as YAML and as JSON', () => {
+    const yaml =
+      'require:\n  battery: 40%\n  location: [a, b]\nprefer: {energy: low}\npolicy: {battery: 2, cost: 1}\nonBreach: stay\nmaxDelay: 90m\n'
+    const { meaning, problems } = readMeaning({ 'sluice.dev/intent': yaml })
+    expect(problems).toEqual([])
+    expect(meaning).toMatchObject({ weights: { battery: 2, cost: 1 }, onBreach: 'stay', maxDelayMs: 5_400_000 })
+    expect(meaning.intents.map(({ name, hard }) => [name, hard])).toEqual([
+      ['battery', true],
+      ['location', true],
+      ['energy', false],
+    ])
+    const json = JSON.stringify({ require: { battery: 40 } })
+    expect(readMeaning({ 'sluice.dev/intent': json }).meaning.intents[0]).toMatchObject({ minPercent: 40 })
+  })
+
+  it('names the annotation and what was meant when there is a typo', () => {
+    expect(problem({ 'fluidos-intent-batery': '40' })).toMatchObject({
+      code: 'SLUICE_INTENT_UNKNOWN',
+      hint: "Did you mean 'fluidos-intent-battery'?",
+    })
+    expect(problem({ 'fluidos-intents-battery': '40' })).toMatchObject({
+      code: 'SLUICE_INTENT_UNKNOWN',
+      hint: "Did you mean 'fluidos-intent-battery'?",
+    })
+    expect(problem({ 'sluice.dev/intents': '{}' })).toMatchObject({ hint: "Did you mean 'sluice.dev/intent'?" })
+    expect(problem({ 'fluidos-intent-battery': 'full' })).toMatchObject({
+      code: 'SLUICE_INTENT_VALUE',
+      message: expect.stringContaining('fluidos-intent-battery'),
+    })
+    expect(problem({ 'fluidos-intent-battery': '140' })?.message).toContain('more than a battery has')
+    expect(problem({ 'sluice.dev/intent': 'requires: {battery: 4}' })).toMatchObject({
+      hint: "Did you mean 'require'?",
+    })
+    expect(problem({ 'sluice.dev/intent': 'policy: enrgy' })).toMatchObject({ hint: "Did you mean 'energy'?" })
+    expect(problem({ 'sluice.dev/intent': '{require: {battery: 4}', x: '' })?.code).toBe('SLUICE_INTENT_BLOCK')
+    expect(problem({ 'sluice.dev/intent': 'require: {latency: 5}', 'fluidos-intent-latency': '9' })?.code).toBe(
+      'SLUICE_INTENT_TWICE',
+    )
+    expect(readMeaning({ 'kubernetes.io/change-cause': 'x', 'sluice.dev/offload-to': 'g' }).problems).toEqual([])
+  })
+
+  it('never throws, and never takes a value it does not understand for none (property)', () => {
+    const name = fc.oneof(fc.constantFrom(...INTENT_NAMES), fc.string({ maxLength: 12 }))
+    fc.assert(
+      fc.property(name, fc.string(), (key, value) => {
+        const { meaning, problems } = one(key, value)
+        const silent = ['service', 'mspl', 'max-delay', 'robot-preferred', 'tee-readiness'].includes(key)
+        expect(silent || meaning.intents.length + problems.length === 1).toBe(true)
+        for (const each of problems) expect(each.hint).toBeDefined()
+      }),
+    )
+    fc.assert(fc.property(fc.string(), (text) => void readMeaning({ 'sluice.dev/intent': text })))
+    fc.assert(fc.property(fc.json(), (text) => void readMeaning({ 'sluice.dev/intent': text })))
+  })
+
+  it('reads quantities', () => {
+    expect(['500m', '1', '64Mi', '1e3', '2k', '-1', 'x', '', '1ki'].map(parseQuantity)).toEqual([
+      0.5,
+      1,
+      2 ** 26,
+      1000,
+      2000,
+      -1,
+      undefined,
+      undefined,
+      undefined,
+    ])
+  })
+})
