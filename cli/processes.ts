@@ -10,7 +10,7 @@ import { findOnPath } from './find-on-path.ts'
 import { EXIT, type ExitCode } from './verb.ts'
 
 /** What runs as a process of its own. */
-export type Part = 'agent' | 'cloud' | 'plant'
+export type Part = 'agent' | 'cloud' | 'plant' | 'board'
 
 export interface Launch {
   readonly command: string
@@ -24,6 +24,7 @@ const SOURCES: Readonly<Record<Part, string>> = {
   agent: '../agent/main.ts',
   cloud: '../cloudcore/main.ts',
   plant: '../demo/plant.ts',
+  board: '../hil/boards/board-main.ts',
 }
 
 /**
@@ -48,7 +49,7 @@ export function launchOf(part: Part, args: readonly string[]): Launch {
       hint: 'Install the package once more: npm install.',
     })
   }
-  if (part === 'plant') return { command: process.execPath, args: [file, ...args], env: {} }
+  if (part === 'plant' || part === 'board') return { command: process.execPath, args: [file, ...args], env: {} }
   if (part === 'cloud') return { command: process.execPath, args: [...CLOUD_FLAGS, file, ...args], env: {} }
   return { command: process.execPath, args: [...AGENT_FLAGS, file, ...args], env: AGENT_ENVIRONMENT }
 }

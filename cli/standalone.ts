@@ -11,7 +11,10 @@ import { keyOf, type ReadFiles, requireSoundFiles } from './model-files.ts'
  * The objects of a gateway that has no cloud, from YAML: what the hub would replicate. A desired value's version is the
  * time the files were last changed, so that an edited file wins over what was desired before.
  */
-export function standaloneObjects({ models, devices, resources }: ReadFiles, changedMs: number): LinkObject[] {
+export function standaloneObjects(
+  { models, devices, resources }: Pick<ReadFiles, 'models' | 'devices' | 'resources'>,
+  changedMs: number,
+): LinkObject[] {
   const version = Math.floor(changedMs)
   return [
     ...ownGateway(resources).map(({ metadata, spec }): LinkObject => {

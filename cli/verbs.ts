@@ -33,6 +33,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/agent.ts')).agent,
       },
       {
+        name: 'console',
+        summary: 'The web console: an address, and a code that signs in once',
+        load: async () => (await import('./verbs/console.ts')).consoleVerb,
+      },
+      {
         name: 'nodered',
         summary: 'Node-RED beside the agent, with nodes for its twins',
         load: async () => (await import('./verbs/nodered.ts')).nodered,
@@ -206,6 +211,41 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         name: 'mqtt passwd',
         summary: "A user of the gateway's own MQTT broker: password and rights",
         load: async () => (await import('./verbs/mqtt-passwd.ts')).mqttPasswd,
+      },
+    ],
+  },
+  {
+    title: 'Firmware',
+    verbs: [
+      {
+        name: 'fw init',
+        summary: 'Begin the firmware of a board: a model, a board, an application',
+        load: async () => (await import('./verbs/fw-init.ts')).fwInit,
+      },
+      {
+        name: 'fw validate',
+        summary: 'Check whether a board can be made of a model; writes nothing',
+        load: async () => (await import('./verbs/fw-validate.ts')).fwValidate,
+      },
+      {
+        name: 'fw gen',
+        summary: "Write the C, the register map and the gateway's YAML of a model",
+        load: async () => (await import('./verbs/fw-gen.ts')).fwGen,
+      },
+      {
+        name: 'fw build',
+        summary: 'Generate and compile the firmware of a board',
+        load: async () => (await import('./verbs/fw-build.ts')).fwBuild,
+      },
+      {
+        name: 'fw size',
+        summary: 'What the firmware takes of its board, and what takes most',
+        load: async () => (await import('./verbs/fw-size.ts')).fwSize,
+      },
+      {
+        name: 'fw emulate',
+        summary: 'Generate, build and run a board here, with an agent that reads it',
+        load: async () => (await import('./verbs/fw-emulate.ts')).fwEmulate,
       },
     ],
   },

@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type BuildOptions, type BuildResult, build, type Metafile, type Plugin, transform } from 'esbuild'
 import { SluiceError } from '../api/errors.ts'
+import { buildConsole } from '../console/build.ts'
 import { buildNodeRed } from '../node-red/build.ts'
 
 /**
@@ -19,6 +20,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   cloud: 'cloudcore/main.ts',
   apiserver: 'cloudcore/apiserver/thread-main.ts',
   plant: 'demo/plant.ts',
+  board: 'hil/boards/board-main.ts',
 }
 
 interface PackageJson {
@@ -224,4 +226,6 @@ if (import.meta.main) {
   process.stdout.write(`${Object.keys(metafile.outputs).length} files, ${Math.round(bytes / 1024)} KiB\n`)
   const nodes = await buildNodeRed(join(root, 'node-red/dist'))
   process.stdout.write(`node-red/dist: ${nodes.length} nodes\n`)
+  const { firstBytes } = await buildConsole(join(root, 'console/dist'))
+  process.stdout.write(`console/dist: ${Math.round(firstBytes / 1024)} KiB to load\n`)
 }

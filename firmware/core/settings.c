@@ -177,7 +177,7 @@ static sl_settings_status change(sl_settings *log, uint16_t key, uint8_t size, c
 
 sl_settings_status sl_settings_set(sl_settings *log, uint16_t key, const void *value, size_t size) {
   uint8_t known[SL_SETTINGS_VALUE_MAX];
-  if (size > SL_SETTINGS_VALUE_MAX || key == 0xFFFFu) return SL_SETTINGS_SIZE;
+  if (size > SL_SETTINGS_VALUE_MAX || key == 0xFFFFu) return SL_SETTINGS_TOO_LONG;
   if (sl_settings_get(log, key, known, sizeof known) == (int32_t)size && (size == 0 || memcmp(known, value, size) == 0)) {
     return SL_SETTINGS_OK;
   }

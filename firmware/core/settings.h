@@ -21,7 +21,7 @@
 typedef enum {
   SL_SETTINGS_OK = 0,
   SL_SETTINGS_FULL = 1, /* the values that count would not fit with this one; nothing was changed */
-  SL_SETTINGS_SIZE = 2, /* longer than SL_SETTINGS_VALUE_MAX, or key 0xFFFF */
+  SL_SETTINGS_TOO_LONG = 2, /* longer than SL_SETTINGS_VALUE_MAX, or key 0xFFFF */
   SL_SETTINGS_FLASH = 3 /* the flash did not take it */
 } sl_settings_status;
 

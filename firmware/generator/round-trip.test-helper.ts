@@ -15,11 +15,11 @@ export function catalogueModels(): { name: string; spec: DeviceModelSpec }[] {
     .sort()
     .flatMap((file) => {
       const { resources } = loadManifests([{ file, text: readFileSync(join(folder, file), 'utf8') }], references)
-      return resources.flatMap(({ resource }) =>
-        resource.kind === 'DeviceModel' && resource.spec.properties.some((each) => 'modbus' in each)
-          ? [{ name: (resource as DeviceModel).metadata.name, spec: (resource as DeviceModel).spec }]
-          : [],
-      )
+      return resources.flatMap(({ resource }) => {
+        if (resource.kind !== 'DeviceModel') return []
+        const { metadata, spec } = resource as DeviceModel
+        return spec.properties.some((each) => 'modbus' in each) ? [{ name: metadata.name, spec }] : []
+      })
     })
 }
 
