@@ -7,6 +7,13 @@ export type {
 } from './schema/device-model.ts'
 export type { DiscoveredDevice, DiscoveredDeviceSpec, DiscoveredDeviceStatus } from './schema/discovered-device.ts'
 export type { DiscoveryPolicy, DiscoveryPolicySpec, DiscoveryPolicyStatus } from './schema/discovery-policy.ts'
+export type { FirmwareRelease, FirmwareReleaseSpec, FirmwareReleaseStatus } from './schema/firmware-release.ts'
+export type {
+  FirmwareRollout,
+  FirmwareRolloutSpec,
+  FirmwareRolloutStatus,
+  RolloutDevice,
+} from './schema/firmware-rollout.ts'
 export type { Gateway, GatewaySpec, GatewayStatus } from './schema/gateway.ts'
 export type { Json, ObjectMeta } from './schema/parts.ts'
 

@@ -19,6 +19,8 @@ export interface HttpCall {
   readonly method?: string
   readonly path: string
   readonly body?: unknown
+  /** Sent as it is, instead of a JSON body. */
+  readonly bytes?: Uint8Array
   readonly headers?: Readonly<Record<string, string>>
   readonly signal: AbortSignal
   /** Silence on the connection for this long is an error; 0 waits for ever (event streams). Default 15 000. */
@@ -32,11 +34,12 @@ const GONE = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EHOSTUNREACH', 'E
 export async function openRequest(endpoint: Endpoint, call: HttpCall): Promise<IncomingMessage> {
   // TLS takes a while to load, and a gateway's own socket does without.
   const { request: send } = endpoint.kind === 'https' ? await import('node:https') : await import('node:http')
-  const payload = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body))
+  const payload = call.bytes ?? (call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body)))
+  const type = call.bytes === undefined ? 'application/json' : 'application/octet-stream'
   const headers: Record<string, string | number> = {
     accept: 'application/json',
     ...call.headers,
-    ...(payload === undefined ? {} : { 'content-type': 'application/json', 'content-length': payload.length }),
+    ...(payload === undefined ? {} : { 'content-type': type, 'content-length': payload.length }),
     ...(endpoint.kind !== 'socket' && endpoint.token !== undefined
       ? { authorization: `Bearer ${endpoint.token}` }
       : {}),

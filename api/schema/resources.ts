@@ -3,6 +3,8 @@ import { deviceSpec, deviceStatus } from './device.ts'
 import { deviceModelSpec } from './device-model.ts'
 import { discoveredDeviceSpec, discoveredDeviceStatus } from './discovered-device.ts'
 import { discoveryPolicySpec, discoveryPolicyStatus } from './discovery-policy.ts'
+import { firmwareReleaseSpec, firmwareReleaseStatus } from './firmware-release.ts'
+import { firmwareRolloutSpec, firmwareRolloutStatus } from './firmware-rollout.ts'
 import { gatewaySpec, gatewayStatus } from './gateway.ts'
 import { anyObject, type Rule } from './parts.ts'
 import type { ProtocolSchema } from './protocol.ts'
@@ -133,6 +135,45 @@ export const resourceDefinitions = (protocols: readonly ProtocolSchema[]): reado
       { name: 'Last', type: 'string', jsonPath: '.status.lastDevice' },
       { name: 'When', type: 'date', jsonPath: '.status.lastAdopted' },
       { name: 'Suspended', type: 'boolean', jsonPath: '.spec.suspend' },
+      age,
+    ],
+  },
+  {
+    kind: 'FirmwareRelease',
+    plural: 'firmwarereleases',
+    shortNames: ['fwr'],
+    namespaced: true,
+    spec: firmwareReleaseSpec(),
+    status: firmwareReleaseStatus(),
+    specRequired: true,
+    cloudOnly: true,
+    columns: [
+      { name: 'Board', type: 'string', jsonPath: '.spec.board' },
+      { name: 'Model', type: 'string', jsonPath: '.spec.model' },
+      { name: 'Version', type: 'string', jsonPath: '.spec.version' },
+      { name: 'Counter', type: 'integer', jsonPath: '.spec.securityCounter', priority: 1 },
+      { name: 'State', type: 'string', jsonPath: '.status.state' },
+      { name: 'Why', type: 'string', jsonPath: '.status.message', priority: 1 },
+      age,
+    ],
+  },
+  {
+    kind: 'FirmwareRollout',
+    plural: 'firmwarerollouts',
+    shortNames: ['fwo'],
+    namespaced: true,
+    spec: firmwareRolloutSpec(),
+    status: firmwareRolloutStatus(),
+    specRequired: true,
+    cloudOnly: true,
+    columns: [
+      { name: 'Release', type: 'string', jsonPath: '.spec.release' },
+      { name: 'Phase', type: 'string', jsonPath: '.status.phase' },
+      { name: 'Done', type: 'string', jsonPath: '.status.progress' },
+      { name: 'Stage', type: 'string', jsonPath: '.status.stage' },
+      { name: 'Updating', type: 'integer', jsonPath: '.status.updating' },
+      { name: 'Failed', type: 'integer', jsonPath: '.status.failed' },
+      { name: 'Why', type: 'string', jsonPath: '.status.message' },
       age,
     ],
   },
