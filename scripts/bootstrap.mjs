@@ -85,6 +85,10 @@ const SYSTEM_TOOLS = {
       debian: 'libmodbus-dev',
       use: 'the tests of the firmware with foreign masters',
     },
+    { command: 'bwrap', debian: 'bubblewrap', use: 'the tests of pods' },
+    { command: 'busybox', debian: 'busybox-static', use: 'the tests of pods' },
+    { command: 'skopeo', debian: 'skopeo', use: 'the tests of pods' },
+    { command: 'docker-registry', debian: 'docker-registry', use: 'the tests of pods' },
     { command: 'promtool', debian: 'prometheus', use: 'the check of the metrics page' },
   ],
   kernel: [
@@ -98,6 +102,8 @@ const SYSTEM_TOOLS = {
     { command: 'iw', debian: 'iw', use: 'the station of the guest' },
   ],
   bench: [
+    { command: 'bwrap', debian: 'bubblewrap', use: 'the start of pods' },
+    { command: 'busybox', debian: 'busybox-static', use: 'the start of pods' },
     { command: 'dbus-daemon', debian: 'dbus-daemon', use: 'the cost of advertisements through BlueZ' },
     { command: 'mosquitto', debian: 'mosquitto', use: 'the comparison of brokers' },
     { command: 'arm-none-eabi-gcc', debian: 'gcc-arm-none-eabi', use: 'the firmware benchmarks' },

@@ -84,6 +84,8 @@ export interface SandboxSpec {
   readonly resources: Resources
   readonly portMappings: readonly PortMapping[]
   readonly logDirectory: string
+  /** Of every container that may ever be made in it. */
+  readonly containerNames: readonly string[]
   readonly labels: Readonly<Record<string, string>>
   readonly annotations: Readonly<Record<string, string>>
 }

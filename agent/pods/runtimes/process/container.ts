@@ -1,0 +1,351 @@
+import { EventEmitter } from 'node:events'
+import { chownSync, closeSync, type FSWatcher, mkdirSync, openSync, watch } from 'node:fs'
+import { join } from 'node:path'
+import { type Clock, delay, type Timer } from '../../../../api/clock.ts'
+import { SluiceError, toSluiceError } from '../../../../api/errors.ts'
+import type { StoredImage } from '../../images/store.ts'
+import type { ContainerExit, ContainerSpec, ContainerView, Use } from '../runtime.ts'
+import { commandOf, environment, restArguments } from './arguments.ts'
+import { type ControlGroups, DEFAULT_PIDS } from './control-group.ts'
+import { LogPump, type StreamName } from './cri-log.ts'
+import { FD, handedOver, launch, started, wayIn } from './launch.ts'
+import { childrenOf, isAlive, markOf, signalProcess } from './life-signs.ts'
+import { type ContainerRecord, type Records, readStatus } from './records.ts'
+import type { Sandbox } from './sandbox.ts'
+import type { Tools } from './tools.ts'
+
+export interface Surroundings {
+  readonly tools: Tools
+  readonly clock: Clock
+  readonly groups: ControlGroups
+  readonly records: Records
+  /** Folder in memory for what is handed to a process once. */
+  readonly memoryFolder: string
+  readonly seccompFile: string | undefined
+  readonly onChange: () => void
+  readonly onTrouble: (error: SluiceError) => void
+}
+
+/** What a container was made from; known only to the agent that made it, since it holds secrets. */
+export interface Making {
+  readonly spec: ContainerSpec
+  readonly image: StoredImage
+}
+
+/** A monitor that is gone without a word is noticed this late. */
+const LOOK_EVERY_MS = 2000
+const SIGKILL_CODE = 137
+/** How long after SIGKILL the kernel may take. */
+const KILL_MS = 10_000
+
+/**
+ * A container as a process. Its supervisor is bubblewrap's own monitor, a process of its own session with a few hundred
+ * kilobytes: it waits for the program and writes its exit code into a file, whether an agent runs or not. What the program
+ * says goes into named pipes that the sandbox keeps open. So the agent can go and come back at any moment: it reads the
+ * same files and pipes again.
+ */
+export class Container {
+  record: ContainerRecord
+  readonly sandbox: Sandbox
+  readonly #around: Surroundings
+  /** Undefined after a restart of the agent. */
+  readonly #making: Making | undefined
+  readonly output = new EventEmitter<{ stdout: [Buffer]; stderr: [Buffer]; end: [] }>()
+  #left = false
+  #pump: LogPump | undefined
+  #watcher: FSWatcher | undefined
+  #timer: Timer | undefined
+  /** Exit code of the monitor, when it is our child. */
+  #monitorEnded = false
+  readonly #ended = Promise.withResolvers<void>()
+  /** What a program on the way into the sandbox complained of. */
+  #words = ''
+
+  constructor(around: Surroundings, sandbox: Sandbox, record: ContainerRecord, making: Making | undefined) {
+    this.#around = around
+    this.sandbox = sandbox
+    this.record = record
+    this.#making = making
+    this.output.setMaxListeners(64)
+  }
+
+  get folder(): string {
+    return this.#around.records.folderOf(this.sandbox.record.id, this.record.id)
+  }
+
+  get group(): string {
+    return join(this.sandbox.group, this.record.id)
+  }
+
+  get #statusFile(): string {
+    return join(this.folder, 'status')
+  }
+
+  get running(): boolean {
+    return this.record.first !== undefined && this.record.exit === undefined
+  }
+
+  view(): ContainerView {
+    const { record } = this
+    return {
+      id: record.id,
+      name: record.name,
+      attempt: record.attempt,
+      state: record.exit !== undefined ? 'exited' : record.first !== undefined ? 'running' : 'created',
+      imageId: record.imageId,
+      imageName: record.imageName,
+      createdMs: record.createdMs,
+      ...(record.startedMs === undefined ? {} : { startedMs: record.startedMs }),
+      ...(record.exit === undefined ? {} : { exit: record.exit }),
+      logPath: record.logFile,
+      labels: record.labels,
+    }
+  }
+
+  use(): Use {
+    return this.#around.groups.use(this.group)
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const making = this.#making
+    if (making === undefined || this.record.starting === true) {
+      throw new SluiceError('SLUICE_POD_START', `Container ${this.record.name} cannot be started again`, {
+        hint: 'Nothing to do: a new one is made in its place.',
+      })
+    }
+    const { groups, tools, memoryFolder, seccompFile, clock } = this.#around
+    const { spec, image } = making
+    groups.make(this.group, { pidsLimit: DEFAULT_PIDS, ...spec.resources })
+    this.#save({ ...this.record, starting: true })
+    this.#openPump()
+    await using files = new AsyncDisposableStack()
+    const opened = (path: string, flags: string) => {
+      const fd = openSync(path, flags)
+      files.defer(() => closeSync(fd))
+      return fd
+    }
+    const pipes = this.sandbox.pipesOf(this.record.name)
+    const seccomp = seccompFile === undefined || spec.unconfinedSeccomp ? undefined : opened(seccompFile, 'r')
+    const variables = environment(spec, image.config, this.sandbox.record.spec.hostname)
+    const args = [...this.record.box, ...restArguments(variables, seccomp === undefined ? undefined : FD.seccomp)]
+    const handed = files.use(handedOver(memoryFolder, this.record.id, args.map((each) => `${each}\0`).join('')))
+    const child = launch({
+      command: [
+        ...wayIn(tools, {
+          ...this.sandbox.way,
+          joinFiles: groups.joinFiles(this.group),
+          oomScoreAdj: spec.oomScoreAdj,
+        }),
+        ...[tools.bwrap, '--unshare-user', '--unshare-cgroup-try', '--new-session'],
+        ...(this.sandbox.record.spec.hostPid ? [] : ['--unshare-pid']),
+        ...['--json-status-fd', String(FD.status), '--info-fd', String(FD.info), '--args', String(FD.args), '--'],
+        ...commandOf(spec, image.config),
+      ],
+      stdio: [
+        // Both ends: without a writer the program would read its end at once, and with one it waits.
+        spec.stdin ? opened(pipes.stdin, 'r+') : 'ignore',
+        opened(pipes.stdout, 'r+'),
+        opened(pipes.stderr, 'r+'),
+        opened(this.#statusFile, 'a'),
+        'pipe',
+        handed.fd,
+        seccomp ?? 'ignore',
+      ],
+    })
+    child.unref()
+    child.once('exit', () => {
+      this.#monitorEnded = true
+      this.look()
+    })
+    let pid: number
+    try {
+      pid = await started(child, signal)
+    } catch (error) {
+      this.#finish({ code: 128, reason: 'StartError', message: this.#words || toSluiceError(error).message })
+      throw error
+    }
+    const first = markOf(pid)
+    if (first === undefined) this.look()
+    else this.#save({ ...this.record, first, startedMs: clock.now() })
+    this.watch()
+    this.#around.onChange()
+  }
+
+  /** Takes up what an agent before this one started. */
+  adopt(): void {
+    const { record } = this
+    if (record.exit !== undefined || record.starting !== true) return
+    const first = record.first ?? this.#markFromStatus()
+    if (first === undefined || !isAlive(first)) {
+      for (const pid of this.#around.groups.processes(this.group)) kill(pid)
+      this.#openPump()
+      this.record = { ...record, ...(first === undefined ? {} : { first }) }
+      this.#monitorEnded = true
+      this.look()
+      return
+    }
+    this.#save({ ...record, first, startedMs: record.startedMs ?? this.#around.clock.now() })
+    this.#openPump()
+    this.watch()
+    this.look()
+  }
+
+  /** Watches for its end. */
+  watch(): void {
+    if (this.record.exit !== undefined || this.#watcher !== undefined) return
+    this.#watcher = watch(this.#statusFile, { persistent: false }, () => this.look())
+    this.#watcher.on('error', () => {})
+    const again = () => {
+      this.#timer = this.#around.clock.after(
+        LOOK_EVERY_MS,
+        () => {
+          this.look()
+          if (this.record.exit === undefined) again()
+        },
+        true,
+      )
+    }
+    again()
+    this.look()
+  }
+
+  /** Whether it has ended by now. */
+  look(): void {
+    if (this.#left || this.record.exit !== undefined) return
+    const { exitCode } = readStatus(this.#statusFile)
+    if (exitCode !== undefined) {
+      const oom = exitCode !== 0 && this.#around.groups.oomKills(this.group) > 0
+      const reason = oom ? 'OOMKilled' : exitCode === 0 ? 'Completed' : 'Error'
+      this.#finish({ code: exitCode, reason })
+      return
+    }
+    const { first } = this.record
+    if (first !== undefined && isAlive(first)) return
+    if (first === undefined && !this.#monitorEnded) return
+    // The monitor says nothing when the program could not be executed, and when it was killed itself.
+    this.#closePump()
+    const words = this.#words
+    if (this.#monitorEnded && words !== '') this.#finish({ code: 128, reason: 'StartError', message: words })
+    else if (this.#around.groups.oomKills(this.group) > 0) this.#finish({ code: SIGKILL_CODE, reason: 'OOMKilled' })
+    else this.#finish({ code: SIGKILL_CODE, reason: 'ContainerStatusUnknown', message: 'nobody saw it end' })
+  }
+
+  async stop(graceMs: number, signal: AbortSignal): Promise<void> {
+    if (!this.running) return
+    const { groups } = this.#around
+    const first = this.record.first!
+    const [program] = isAlive(first) ? childrenOf(first.pid) : []
+    const mark = program === undefined ? undefined : markOf(program)
+    if (mark !== undefined && graceMs > 0) {
+      signalProcess(mark, stopSignal(this.record.stopSignal))
+      // What stands still cannot end itself.
+      groups.freeze(this.sandbox.group, false)
+      await this.#endedWithin(graceMs, signal)
+    }
+    if (!this.running) return
+    signalProcess(first, 'SIGKILL')
+    await this.#endedWithin(KILL_MS, signal)
+    if (this.running) {
+      throw new SluiceError('SLUICE_POD_STOP', `Container ${this.record.name} does not end, not even by SIGKILL`, {
+        hint: `A process of it waits for hardware or a network disk: look at /proc/${first.pid}/stack.`,
+      })
+    }
+  }
+
+  reopenLog(): void {
+    this.#pump?.reopen()
+  }
+
+  /** Lets go of it without ending it. */
+  leave(): void {
+    this.#left = true
+    this.#watcher?.close()
+    this.#timer?.cancel()
+    this.#pump?.[Symbol.dispose]()
+    this.#pump = undefined
+  }
+
+  get ended(): Promise<void> {
+    return this.record.exit === undefined ? this.#ended.promise : Promise.resolve()
+  }
+
+  async #endedWithin(ms: number, signal: AbortSignal): Promise<void> {
+    const stop = new AbortController()
+    const timeout = delay(this.#around.clock, ms, AbortSignal.any([signal, stop.signal])).catch(() => undefined)
+    await Promise.race([this.ended, timeout])
+    stop.abort()
+    this.look()
+  }
+
+  #finish(exit: Omit<ContainerExit, 'finishedMs'>): void {
+    const { first } = this.record
+    // The program has ended; whatever it left behind does too.
+    if (first !== undefined) signalProcess(first, 'SIGKILL')
+    for (const pid of this.#around.groups.processes(this.group)) kill(pid)
+    this.#watcher?.close()
+    this.#timer?.cancel()
+    this.#closePump()
+    const words = this.#words
+    const said = exit.reason === 'StartError' && words !== '' ? { message: words } : {}
+    this.#save({ ...this.record, exit: { ...exit, ...said, finishedMs: this.#around.clock.now() } })
+    this.output.emit('end')
+    this.#ended.resolve()
+    this.#around.onChange()
+  }
+
+  #openPump(): void {
+    const { clock, onTrouble } = this.#around
+    mkdirSync(join(this.record.logFile, '..'), { recursive: true, mode: 0o750 })
+    this.#pump = new LogPump({
+      pipes: this.sandbox.pipesOf(this.record.name),
+      logFile: this.record.logFile,
+      now: () => clock.now(),
+      onChunk: (stream, chunk) => this.#heard(stream, chunk),
+      onError: onTrouble,
+    })
+  }
+
+  #closePump(): void {
+    this.#pump?.finish()
+    this.#pump = undefined
+  }
+
+  #heard(stream: StreamName, chunk: Buffer): void {
+    if (stream === 'stderr') {
+      const words = /^(?:bwrap|nsenter|setpriv|prlimit): .*$/m.exec(chunk.toString('utf8'))?.[0]
+      if (words !== undefined) this.#words = words.slice(0, 512)
+    }
+    this.output.emit(stream, chunk)
+  }
+
+  #markFromStatus() {
+    const { childPid } = readStatus(this.#statusFile)
+    return childPid === undefined ? undefined : markOf(childPid)
+  }
+
+  #save(record: ContainerRecord): void {
+    this.record = record
+    this.#around.records.saveContainer(this.sandbox.record.id, record)
+  }
+}
+
+/** Makes the folder of a new container. */
+export function makeFolder(folder: string, hostUser: number | undefined): string {
+  mkdirSync(folder, { mode: 0o711 })
+  const tmp = join(folder, 'tmp')
+  mkdirSync(tmp, { mode: 0o700 })
+  if (hostUser !== undefined) chownSync(tmp, hostUser, hostUser)
+  return tmp
+}
+
+function stopSignal(name: string): NodeJS.Signals {
+  return (/^SIG[A-Z0-9]+$/.test(name) ? name : 'SIGTERM') as NodeJS.Signals
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended by itself.
+  }
+}

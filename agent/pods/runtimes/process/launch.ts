@@ -1,0 +1,103 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { SluiceError } from '../../../../api/errors.ts'
+import type { Tools } from './tools.ts'
+
+/**
+ * Enters control groups, then becomes the next program. A fixed text; everything that varies is an argument. The sandbox
+ * is inside of its limits from its first instruction on, since the shell turns into it.
+ */
+const ENTER = `
+echo "$1" > /proc/self/oom_score_adj 2>/dev/null
+n=$2; shift 2
+while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 125; shift; n=$((n-1)); done
+exec "$@"
+`
+
+/** What comes before bubblewrap on the way into a sandbox. */
+export interface Way {
+  /** User outside, who owns the sandbox's namespaces; undefined: the agent's own. */
+  readonly hostUser: number | undefined
+  /** First process of the sandbox whose network, host name and messages are shared. */
+  readonly holderPid: number | undefined
+  readonly joinFiles: readonly string[]
+  readonly oomScoreAdj: number
+  /** Limit of processes of this user where the kernel has no pids controller. */
+  readonly maxProcesses: number | undefined
+}
+
+export function wayIn(tools: Tools, way: Way): string[] {
+  const { hostUser, holderPid, joinFiles, maxProcesses } = way
+  return [
+    ...[tools.sh, '-c', ENTER, 'sh', String(way.oomScoreAdj), String(joinFiles.length), ...joinFiles],
+    ...[tools.prlimit, '--core=0', ...(maxProcesses === undefined ? [] : [`--nproc=${maxProcesses}`])],
+    ...(hostUser === undefined
+      ? []
+      : [tools.setpriv, `--reuid=${hostUser}`, `--regid=${hostUser}`, '--clear-groups', '--']),
+    ...(holderPid === undefined
+      ? []
+      : [tools.nsenter, '-t', String(holderPid), '-U', '--preserve-credentials', '-n', '-i', '-u', '--']),
+  ]
+}
+
+/** The agent's own variables are nobody's business. */
+export const CLEAN_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
+
+/** Numbers of the files that a sandbox is started with, after the three standard ones. */
+export const FD = { status: 3, info: 4, args: 5, seccomp: 6, userNamespace: 7, pidNamespace: 8 } as const
+
+export interface Launch {
+  readonly command: readonly string[]
+  readonly stdio: readonly (number | 'ignore' | 'pipe')[]
+}
+
+/** Starts it in a session of its own: what ends the agent does not end it. */
+export function launch({ command, stdio }: Launch): ChildProcess {
+  const [program, ...args] = command
+  return spawn(program!, args, { detached: true, env: CLEAN_ENVIRONMENT, cwd: '/', stdio: [...stdio] })
+}
+
+/** Resolves to the number of the sandbox's first process as soon as it is set up. */
+export function started(child: ChildProcess, signal: AbortSignal): Promise<number> {
+  const info = child.stdio[FD.info] as Readable
+  return new Promise((resolve, reject) => {
+    let text = ''
+    const end = (error: unknown) => {
+      signal.removeEventListener('abort', onAbort)
+      reject(error)
+    }
+    const onAbort = () => end(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    info.setEncoding('utf8')
+    info.on('data', (part: string) => {
+      text += part
+      const pid = /"child-pid":\s*(\d+)/.exec(text)?.[1]
+      if (pid === undefined) return
+      signal.removeEventListener('abort', onAbort)
+      resolve(Number(pid))
+    })
+    info.on('error', end)
+    info.on('end', () => end(notStarted('it ended before it was set up')))
+    child.once('error', (cause) => end(notStarted(cause.message)))
+  })
+}
+
+const notStarted = (why: string): SluiceError =>
+  new SluiceError('SLUICE_POD_START', `A sandbox did not start: ${why}`, {
+    hint: 'Look at the log of the container; `bwrap` says there what it lacks.',
+  })
+
+/** An open file with this content that nobody else can open: secrets pass through it. */
+export function handedOver(
+  folder: string,
+  name: string,
+  content: string | Buffer,
+): Disposable & { readonly fd: number } {
+  const path = join(folder, `.sluice-${process.pid}-${name}`)
+  writeFileSync(path, content, { mode: 0o600, flag: 'wx' })
+  const fd = openSync(path, 'r')
+  unlinkSync(path)
+  return { fd, [Symbol.dispose]: () => closeSync(fd) }
+}

@@ -1,0 +1,430 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { Duplex, PassThrough } from 'node:stream'
+import type { Clock } from '../../../../api/clock.ts'
+import { SluiceError } from '../../../../api/errors.ts'
+import { inside, makeMountPoint } from '../../images/inside.ts'
+import { type Fetch, FolderImages } from '../../images/store.ts'
+import type {
+  AttachOptions,
+  ContainerSpec,
+  ExecOptions,
+  ExecSession,
+  Mount,
+  PodRuntime,
+  Resources,
+  SandboxSpec,
+  SandboxState,
+  SandboxStats,
+} from '../runtime.ts'
+import { boxArguments, commandOf, FIXED_FILES, FIXED_FOLDERS, mountOrder, whoRuns } from './arguments.ts'
+import { Container, makeFolder, type Surroundings } from './container.ts'
+import { ControlGroups } from './control-group.ts'
+import { execIn } from './exec.ts'
+import { CLEAN_ENVIRONMENT, wayIn } from './launch.ts'
+import { Records } from './records.ts'
+import { openSandbox, Sandbox } from './sandbox.ts'
+import { seccompProgram } from './seccomp.ts'
+import { findTools } from './tools.ts'
+
+export interface ProcessRuntimeOptions {
+  /** Everything is in here; made when missing. Users of pods must be able to reach it. */
+  readonly folder: string
+  readonly clock: Clock
+  readonly fetch?: Fetch
+  /** First of the users that pods run as; see docs/pods.md. */
+  readonly firstUser?: number
+  readonly cgroupRoot?: string
+  readonly onTrouble: (error: SluiceError) => void
+}
+
+/** Above what distributions give to people, to subordinate ranges and to container managers. */
+const FIRST_USER = 1_900_000_000
+
+/**
+ * Pods without a container engine: bubblewrap for the box, control groups for the limits, a user of its own for each pod.
+ * Nothing here is a parent of what runs: an agent that begins again takes up what is there.
+ */
+export class ProcessRuntime implements PodRuntime {
+  readonly name = 'process'
+  readonly version: string
+  readonly images: FolderImages
+  readonly #options: ProcessRuntimeOptions
+  readonly #around: Surroundings
+  readonly #sandboxes = new Map<string, Sandbox>()
+  readonly #wakes = new Set<() => void>()
+  readonly #isRoot = process.getuid?.() === 0
+
+  constructor(options: ProcessRuntimeOptions) {
+    this.#options = options
+    const tools = findTools()
+    this.version = `process://${bwrapVersion(tools.bwrap)}`
+    mkdirSync(options.folder, { recursive: true, mode: 0o711 })
+    if (this.#isRoot) checkReachable(options.folder)
+    this.images = new FolderImages({
+      folder: join(options.folder, 'images'),
+      clock: options.clock,
+      ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
+    })
+    const filter = seccompProgram(process.arch)
+    const seccompFile = filter === undefined ? undefined : join(options.folder, 'seccomp.bpf')
+    if (seccompFile !== undefined) writeFileSync(seccompFile, filter!)
+    this.#around = {
+      tools,
+      clock: options.clock,
+      groups: new ControlGroups(options.cgroupRoot),
+      records: new Records(join(options.folder, 'sandboxes')),
+      memoryFolder: isWritable('/dev/shm') ? '/dev/shm' : options.folder,
+      seccompFile,
+      onChange: () => {
+        for (const wake of this.#wakes) wake()
+      },
+      onTrouble: options.onTrouble,
+    }
+    for (const { sandbox: record, containers } of this.#around.records.load()) {
+      const sandbox = new Sandbox(this.#around, record)
+      this.#sandboxes.set(record.id, sandbox)
+      for (const one of containers) {
+        const container = new Container(this.#around, sandbox, one, undefined)
+        sandbox.containers.set(one.id, container)
+        container.adopt()
+      }
+    }
+  }
+
+  list(): Promise<readonly SandboxState[]> {
+    for (const container of this.#containers()) container.look()
+    return Promise.resolve([...this.#sandboxes.values()].map((sandbox) => sandbox.state()))
+  }
+
+  async createSandbox(spec: SandboxSpec, signal: AbortSignal): Promise<SandboxState> {
+    if (spec.privileged) throw unsupported('a privileged container')
+    if (spec.portMappings.length > 0 && !spec.hostNetwork) throw unsupported('a host port without hostNetwork')
+    if (this.#around.groups.version === undefined && spec.resources.memoryLimitBytes !== undefined) {
+      throw unsupported('a memory limit on a machine without writable control groups')
+    }
+    const sandbox = await openSandbox(this.#around, newId(), spec, this.#freeUser(), signal)
+    this.#sandboxes.set(sandbox.record.id, sandbox)
+    return sandbox.state()
+  }
+
+  async removeSandbox(id: string, signal: AbortSignal): Promise<void> {
+    const sandbox = this.#sandboxes.get(id)
+    if (sandbox === undefined) return
+    this.#around.groups.freeze(sandbox.group, false)
+    for (const container of sandbox.containers.values()) {
+      await container.stop(0, signal)
+      container.leave()
+      this.#around.groups.remove(container.group)
+    }
+    sandbox.end()
+    this.#sandboxes.delete(id)
+    this.#around.records.removeSandbox(id)
+    const shared = [...this.#sandboxes.values()].some((other) => other.group === sandbox.group)
+    if (!shared) this.#around.groups.remove(sandbox.group)
+  }
+
+  createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {
+    signal.throwIfAborted()
+    const sandbox = this.#sandbox(sandboxId)
+    if (spec.privileged) throw unsupported(`container ${spec.name}: privileged`)
+    if (spec.tty) throw unsupported(`container ${spec.name}: a terminal (tty: true); exec has one`)
+    const image = this.images.get(spec.image.id)
+    if (image === undefined) {
+      throw new SluiceError('SLUICE_POD_IMAGE_MISSING', `The image ${spec.image.id} is not here any more`)
+    }
+    if (commandOf(spec, image.config).length === 0) {
+      throw new SluiceError('SLUICE_POD_START', `Container ${spec.name} has no command, and its image names none`, {
+        hint: 'Give the container a command.',
+      })
+    }
+    const rootPath = this.images.rootOf(image.id)
+    const who = whoRuns(spec, image.config.user, (path) => textIn(rootPath, path))
+    if (who === undefined) {
+      throw new SluiceError('SLUICE_POD_START', `The image's user '${image.config.user}' is not in its /etc/passwd`, {
+        hint: 'Give the container a runAsUser.',
+      })
+    }
+    const id = newId()
+    const folder = this.#around.records.folderOf(sandboxId, id)
+    const tmpPath = makeFolder(folder, sandbox.record.hostUser)
+    for (const path of FIXED_FOLDERS) makeMountPoint(rootPath, path, 'folder')
+    for (const path of FIXED_FILES) makeMountPoint(rootPath, path, 'file')
+    const mounts = placeMounts(rootPath, spec.mounts)
+    const { clock, records } = this.#around
+    const record = {
+      id,
+      name: spec.name,
+      attempt: spec.attempt,
+      imageId: image.id,
+      imageName: image.names[0] ?? image.id,
+      logFile: join(sandbox.record.spec.logDirectory, spec.logPath),
+      labels: spec.labels,
+      createdMs: clock.now(),
+      stopSignal: image.config.stopSignal ?? 'SIGTERM',
+      box: boxArguments(spec, image.config, { rootPath, tmpPath, ...who, mounts }),
+      unconfinedSeccomp: spec.unconfinedSeccomp,
+      oomScoreAdj: spec.oomScoreAdj,
+    }
+    records.saveContainer(sandboxId, record)
+    this.images.used(image.id)
+    sandbox.containers.set(id, new Container(this.#around, sandbox, record, { spec, image }))
+    return Promise.resolve(id)
+  }
+
+  startContainer(id: string, signal: AbortSignal): Promise<void> {
+    return this.#container(id).start(signal)
+  }
+
+  async stopContainer(id: string, graceMs: number, signal: AbortSignal): Promise<void> {
+    await this.#find(id)?.stop(graceMs, signal)
+  }
+
+  async removeContainer(id: string, signal: AbortSignal): Promise<void> {
+    const container = this.#find(id)
+    if (container === undefined) return
+    await container.stop(0, signal)
+    container.leave()
+    container.sandbox.containers.delete(id)
+    this.#around.groups.remove(container.group)
+    this.#around.records.removeContainer(container.sandbox.record.id, id)
+  }
+
+  updateResources(id: string, resources: Resources): Promise<void> {
+    this.#around.groups.limit(this.#container(id).group, resources)
+    return Promise.resolve()
+  }
+
+  freeze(sandboxId: string, frozen: boolean): Promise<void> {
+    if (!this.#around.groups.has('freezer')) throw unsupported('standing still, on a machine without a freezer')
+    const sandbox = this.#sandbox(sandboxId)
+    // Groups are frozen one by one: the first version's do not take what is below along in the same moment.
+    for (const container of sandbox.containers.values()) {
+      if (container.running) this.#around.groups.freeze(container.group, frozen)
+    }
+    return Promise.resolve()
+  }
+
+  exec(id: string, options: ExecOptions, signal: AbortSignal): Promise<ExecSession> {
+    return execIn(this.#around, this.#container(id), options, signal)
+  }
+
+  async attach(id: string, { stdin }: AttachOptions, signal: AbortSignal): Promise<ExecSession> {
+    signal.throwIfAborted()
+    const container = this.#container(id)
+    if (!container.running) throw new SluiceError('SLUICE_POD_EXEC', `Container ${container.record.name} does not run`)
+    const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+    // The program goes on whether anybody reads here or not: what does not fit is left out.
+    const copy = (to: PassThrough) => (chunk: Buffer) => {
+      if (!to.writableNeedDrain && to.writable) to.write(chunk)
+    }
+    const [toOut, toErr] = [copy(stdout), copy(stderr)]
+    const { output } = container
+    const letGo = Promise.withResolvers<undefined>()
+    output.on('stdout', toOut).on('stderr', toErr)
+    const { createWriteStream } = await import('node:fs')
+    const input = stdin ? createWriteStream(container.sandbox.pipesOf(container.record.name).stdin) : undefined
+    input?.on('error', () => {})
+    const end = () => {
+      output.off('stdout', toOut).off('stderr', toErr)
+      stdout.end()
+      stderr.end()
+      input?.destroy()
+      letGo.resolve(undefined)
+    }
+    signal.addEventListener('abort', end, { once: true })
+    const exited = Promise.race([container.ended.then(() => container.record.exit?.code), letGo.promise])
+    void exited.then(end)
+    return {
+      stdin: input,
+      stdout,
+      stderr,
+      resize: () => {},
+      exited,
+      [Symbol.asyncDispose]: () => {
+        end()
+        return Promise.resolve()
+      },
+    }
+  }
+
+  portForward(sandboxId: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    signal.throwIfAborted()
+    const { way } = this.#sandbox(sandboxId)
+    // A program of its own, since a network cannot be entered by one part of a process.
+    const child = spawn(
+      ...headAndTail([
+        ...wayIn(this.#around.tools, way),
+        process.execPath,
+        '--max-semi-space-size=1',
+        '--single-threaded',
+        '-e',
+        RELAY,
+        String(port),
+      ]),
+      { env: CLEAN_ENVIRONMENT, cwd: '/', stdio: ['pipe', 'pipe', 'pipe'], detached: true },
+    )
+    const end = () => child.kill('SIGKILL')
+    signal.addEventListener('abort', end, { once: true })
+    return new Promise((resolve, reject) => {
+      let said = ''
+      child.stderr.on('data', (chunk: Buffer) => {
+        said = (said + chunk.toString('utf8')).slice(0, 1024)
+        if (!said.startsWith('connected\n')) return
+        const duplex = Duplex.from({ writable: child.stdin, readable: child.stdout })
+        duplex.once('close', end)
+        resolve(duplex)
+      })
+      child.stdin.on('error', () => {})
+      child.once('error', reject)
+      child.once('exit', () => {
+        signal.removeEventListener('abort', end)
+        reject(
+          new SluiceError('SLUICE_POD_PORT', `Nothing listens on port ${port} of the pod: ${said.trim()}`, {
+            hint: 'Check the port, and that the program listens on localhost or all addresses.',
+          }),
+        )
+      })
+    })
+  }
+
+  stats(): Promise<readonly SandboxStats[]> {
+    return Promise.resolve(
+      [...this.#sandboxes.values()].map((sandbox) => ({
+        id: sandbox.record.id,
+        podUid: sandbox.record.spec.podUid,
+        ...this.#around.groups.use(sandbox.group),
+        containers: [...sandbox.containers.values()]
+          .filter(({ running }) => running)
+          .map((container) => ({
+            id: container.record.id,
+            name: container.record.name,
+            startedMs: container.record.startedMs ?? container.record.createdMs,
+            ...container.use(),
+          })),
+      })),
+    )
+  }
+
+  reopenLog(id: string): Promise<void> {
+    this.#find(id)?.reopenLog()
+    return Promise.resolve()
+  }
+
+  onChange(wake: () => void): () => void {
+    this.#wakes.add(wake)
+    return () => void this.#wakes.delete(wake)
+  }
+
+  /** Lets go of everything and ends nothing. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#wakes.clear()
+    for (const container of this.#containers()) container.leave()
+    return Promise.resolve()
+  }
+
+  #freeUser(): number | undefined {
+    if (!this.#isRoot) return undefined
+    const taken = new Set([...this.#sandboxes.values()].map(({ record }) => record.hostUser))
+    let user = this.#options.firstUser ?? FIRST_USER
+    while (taken.has(user)) user++
+    return user
+  }
+
+  *#containers(): Generator<Container> {
+    for (const sandbox of this.#sandboxes.values()) yield* sandbox.containers.values()
+  }
+
+  #find(id: string): Container | undefined {
+    for (const { containers } of this.#sandboxes.values()) {
+      const container = containers.get(id)
+      if (container !== undefined) return container
+    }
+    return undefined
+  }
+
+  #container(id: string): Container {
+    const container = this.#find(id)
+    if (container === undefined) throw new SluiceError('SLUICE_POD_GONE', `There is no container ${id.slice(0, 12)}`)
+    return container
+  }
+
+  #sandbox(id: string): Sandbox {
+    const sandbox = this.#sandboxes.get(id)
+    if (sandbox === undefined) throw new SluiceError('SLUICE_POD_GONE', `There is no sandbox ${id.slice(0, 12)}`)
+    return sandbox
+  }
+}
+
+/** Connects and copies; says on its error output when it is connected. Fixed text: the port is an argument. */
+const RELAY = `
+const socket = require('node:net').connect({ port: Number(process.argv[1]), host: 'localhost', allowHalfOpen: true })
+socket.on('connect', () => { process.stderr.write('connected\\n'); process.stdin.pipe(socket); socket.pipe(process.stdout) })
+socket.on('error', (error) => { process.stderr.write(error.message); process.exitCode = 1; process.stdin.destroy() })
+`
+
+/**
+ * Makes the places where things are mounted, in the image or in the mount around them, without ever following a link out
+ * of there; returns the mounts with their real places.
+ */
+function placeMounts(rootPath: string, mounts: readonly Mount[]): Mount[] {
+  const placed: Mount[] = []
+  for (const mount of mountOrder(mounts)) {
+    const kind = statSync(mount.hostPath).isDirectory() ? 'folder' : 'file'
+    const path = inside('/', mount.containerPath)
+    const outer = placed.findLast(({ containerPath }) => path.startsWith(`${containerPath}/`))
+    const scratch = ['/tmp', '/run', '/dev', '/var/tmp', '/proc'].some((each) => path.startsWith(`${each}/`))
+    let containerPath = path
+    if (outer !== undefined) {
+      containerPath = outer.containerPath + makeMountPoint(outer.hostPath, path.slice(outer.containerPath.length), kind)
+    } else if (!scratch) containerPath = makeMountPoint(rootPath, path, kind)
+    placed.push({ ...mount, containerPath })
+  }
+  return placed
+}
+
+function textIn(root: string, path: string): string {
+  try {
+    return readFileSync(inside(root, path, true), 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+const newId = (): string => randomBytes(32).toString('hex')
+
+const headAndTail = ([head, ...tail]: readonly string[]): [string, string[]] => [head!, tail]
+
+function bwrapVersion(bwrap: string): string {
+  return (
+    execFileSync(bwrap, ['--version'], { encoding: 'utf8', env: CLEAN_ENVIRONMENT }).trim().split(' ').at(-1) ?? '0'
+  )
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Users of pods own nothing on the way to their files, so they need the right to pass through. */
+function checkReachable(folder: string): void {
+  for (let at = folder; ; at = dirname(at)) {
+    if (existsSync(at) && (statSync(at).mode & 0o001) === 0) {
+      throw new SluiceError('SLUICE_POD_DIRECTORY', `Pods cannot reach ${folder}: ${at} lets no other user through`, {
+        hint: `chmod o+x ${at}, or give another folder with --pods-dir.`,
+      })
+    }
+    if (at === dirname(at)) return
+  }
+}
+
+const unsupported = (what: string): SluiceError =>
+  new SluiceError('SLUICE_POD_UNSUPPORTED', `The process runtime cannot do ${what}`, {
+    hint: 'Run this pod with containerd: `sluice agent --pods containerd`, or leave that out of the pod.',
+  })

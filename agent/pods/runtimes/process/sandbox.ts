@@ -1,0 +1,138 @@
+import { execFile } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import type { SandboxSpec, SandboxState } from '../runtime.ts'
+import type { Container, Surroundings } from './container.ts'
+import { FD, launch, started, type Way, wayIn } from './launch.ts'
+import { isAlive, markOf, signalProcess } from './life-signs.ts'
+import type { SandboxRecord } from './records.ts'
+
+const run = promisify(execFile)
+
+export interface Pipes {
+  readonly stdin: string
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Of the processes of one user, where the kernel cannot count those of a group. */
+const MAX_PROCESSES = 2048
+
+/**
+ * What the containers of a pod share: network, host name, messages and a user outside, kept by one sleeping process, and
+ * the pipes of their output, which that process holds open at both ends.
+ */
+export class Sandbox {
+  readonly record: SandboxRecord
+  readonly containers = new Map<string, Container>()
+  readonly #around: Surroundings
+
+  constructor(around: Surroundings, record: SandboxRecord) {
+    this.#around = around
+    this.record = record
+  }
+
+  get group(): string {
+    return `pod${this.record.spec.podUid}`
+  }
+
+  get ready(): boolean {
+    return isAlive(this.record.holder)
+  }
+
+  get way(): Way {
+    const { hostUser, holder } = this.record
+    return {
+      hostUser,
+      holderPid: holder.pid,
+      joinFiles: [],
+      oomScoreAdj: 0,
+      maxProcesses: this.#around.groups.has('pids') ? undefined : MAX_PROCESSES,
+    }
+  }
+
+  pipesOf(container: string): Pipes {
+    return pipesIn(this.#around.records.folderOf(this.record.id), container)
+  }
+
+  state(): SandboxState {
+    const { id, spec, createdMs } = this.record
+    return {
+      id,
+      podUid: spec.podUid,
+      namespace: spec.namespace,
+      name: spec.name,
+      attempt: spec.attempt,
+      ready: this.ready,
+      createdMs,
+      ips: [],
+      labels: spec.labels,
+      containers: [...this.containers.values()].map((container) => container.view()),
+    }
+  }
+
+  end(): void {
+    signalProcess(this.record.holder, 'SIGKILL')
+  }
+}
+
+/** Makes pipes and the holder; what it throws leaves nothing running. */
+export async function openSandbox(
+  around: Surroundings,
+  id: string,
+  spec: SandboxSpec,
+  hostUser: number | undefined,
+  signal: AbortSignal,
+): Promise<Sandbox> {
+  const { tools, records, groups, clock } = around
+  const folder = records.folderOf(id)
+  mkdirSync(folder, { mode: 0o711 })
+  const group = `pod${spec.podUid}`
+  groups.make(group, spec.resources)
+  const pipes = spec.containerNames.flatMap((name) => Object.values(pipesIn(folder, name)) as string[])
+  await run(tools.mkfifo, ['-m', '600', ...pipes], { signal })
+  const files = [join(folder, 'status'), ...pipes].map((path, at) => openSync(path, at === 0 ? 'a' : 'r+'))
+  const [status, ...held] = files
+  try {
+    const child = launch({
+      command: [
+        ...wayIn(tools, {
+          hostUser,
+          holderPid: undefined,
+          joinFiles: groups.joinFiles(group),
+          oomScoreAdj: HOLDER_OOM,
+          maxProcesses: undefined,
+        }),
+        ...[tools.bwrap, '--unshare-user', '--uid', '0', '--gid', '0', '--unshare-uts', '--hostname', spec.hostname],
+        ...(spec.hostNetwork ? [] : ['--unshare-net']),
+        ...(spec.hostIpc ? [] : ['--unshare-ipc']),
+        ...['--new-session', '--cap-drop', 'ALL', '--ro-bind', '/', '/'],
+        ...['--json-status-fd', String(FD.status), '--info-fd', String(FD.info), '--'],
+        ...[tools.sleep, 'infinity'],
+      ],
+      stdio: ['ignore', 'ignore', 'ignore', status!, 'pipe', ...held],
+    })
+    child.unref()
+    child.once('exit', () => around.onChange())
+    const holder = markOf(await started(child, signal)) ?? { pid: 0, startTicks: 0, boot: '' }
+    const record: SandboxRecord = { id, spec, createdMs: clock.now(), hostUser, holder }
+    records.saveSandbox(record)
+    return new Sandbox(around, record)
+  } catch (error) {
+    for (const pid of groups.processes(group)) process.kill(pid, 'SIGKILL')
+    records.removeSandbox(id)
+    throw error
+  } finally {
+    for (const fd of files) closeSync(fd)
+  }
+}
+
+/** It is the last that the kernel should end when memory is short. */
+const HOLDER_OOM = 0
+
+const pipesIn = (folder: string, container: string): Pipes => ({
+  stdin: join(folder, `${container}.stdin`),
+  stdout: join(folder, `${container}.stdout`),
+  stderr: join(folder, `${container}.stderr`),
+})
