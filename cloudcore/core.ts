@@ -6,13 +6,14 @@ import type { DialFrame } from '../api/link/streams.ts'
 import { API_VERSION } from '../api/resources.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
+import { openConsoleSide } from './console-api/open.ts'
 import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
 import { startDiscovery } from './discovery/start.ts'
 import { EventRecorder } from './gateways/event-recorder.ts'
 import { GatewayController } from './gateways/gateway-controller.ts'
 import { recordNotices } from './gateways/gateway-notices.ts'
 import { GatewayObjects } from './gateways/gateway-objects.ts'
-import { NodeKeeper } from './gateways/node-keeper.ts'
+import { type NodeFace, NodeKeeper } from './gateways/node-keeper.ts'
 import { openDurable } from './hub/database.ts'
 import { Hub } from './hub/hub.ts'
 import { inventory } from './hub/inventory.ts'
@@ -26,6 +27,7 @@ import { JoinService } from './join/join-service.ts'
 import { JoinRegistry } from './join/registry.ts'
 import { KubeClient } from './kube/client.ts'
 import { inClusterConfig, loadKubeconfig } from './kube/config.ts'
+import { openKubeletFace } from './kubelet/open.ts'
 import { IN_CLUSTER, openApi } from './open-api.ts'
 import { onPort, portMoved } from './ports.ts'
 import { Roamer } from './roaming/roamer.ts'
@@ -49,6 +51,8 @@ export interface CloudCoreOptions {
   /** Default: the last run's, else 7443, else any free one. */
   readonly hubPort?: number
   readonly apiPort?: number
+  /** Where API servers find the kubelet of every gateway. Default: the last run's, else 10250, else any free one. */
+  readonly kubeletPort?: number
   /** A cluster to use instead of the embedded API; `in-cluster` for the one this process runs in as a pod. */
   readonly kubeconfig?: string
   readonly mqttUrl?: string
@@ -113,7 +117,8 @@ async function assemble(
 
   const api = await openApi(options, { clock, log, stack, folder, authority, host, lastPort: last.apiPort, names })
   const inCluster = options.kubeconfig === IN_CLUSTER
-  const client = stack.use(new KubeClient(inCluster ? inClusterConfig() : loadKubeconfig(api.kubeconfig)))
+  const kubeConfig = inCluster ? inClusterConfig() : loadKubeconfig(api.kubeconfig)
+  const client = stack.use(new KubeClient(kubeConfig))
   await installCrds(client, clock, signal)
 
   const stream = new StreamHub()
@@ -148,8 +153,10 @@ async function assemble(
     parallelWrites: embedded ? 4 : 16,
   })
   const version = options.version ?? '0.1.0'
+  let nodeFace: NodeFace | undefined
   const nodes = new NodeKeeper({
     ...{ client, clock, signal, version, onTrouble: trouble },
+    kubelet: () => nodeFace,
     parallelRenewals: embedded ? 2 : 16,
   })
   const gatewayObjects = new GatewayObjects()
@@ -260,6 +267,14 @@ async function assemble(
     return made
   }
   let mqtt: MqttPublisher | undefined
+  const { gate, fleetRoutes } = openConsoleSide({
+    ...{ clock, client, kubeConfig, fleet, store, version, consoleUrl: hubUrl },
+    place: hubHost,
+    auditFile: folder.auditLog,
+    bearerToken: () => readFileSync(folder.tokenFile, 'utf8').trim(),
+    onTrouble: (message) => log('error', message),
+    stack,
+  })
   const consoleApi = new ConsoleApi({
     fleet,
     twins,
@@ -279,6 +294,8 @@ async function assemble(
       return count
     },
     gateways: () => [...gateways.watch.cache.keys()].map((name) => gateways.view(name)),
+    gate,
+    fleetRoutes,
   })
   const serverKey = await authority.issueServer('sluice-hub', names, SERVER_DAYS)
   const moved = portMoved(log)
@@ -298,6 +315,13 @@ async function assemble(
   )
   const running = stack.use(server)
   keepServerCertificate(clock, signal, authority, names, running, trouble)
+  const kubelet = await openKubeletFace({
+    ...{ host, authority, names, client, clock, signal, advertised: hubHost, broker: streams },
+    ...{ port: options.kubeletPort, lastPort: last.kubeletPort, onPortMoved: moved, onTrouble: trouble },
+    gateways: () => [...hub.sessions()].map(({ gateway }) => gateway),
+  })
+  stack.use(kubelet)
+  nodeFace = kubelet.node
   if (options.mqttUrl !== undefined) {
     mqtt = stack.use(new MqttPublisher({ stream, client: await connectMqtt(options.mqttUrl) }))
   }
@@ -308,6 +332,7 @@ async function assemble(
     consoleUrl: hubUrl(),
     hubUrl: hubUrl(),
     hubPort: running.port,
+    kubeletPort: kubelet.node.port,
     apiUrl: client.server,
     ...(api.port === undefined ? {} : { apiPort: api.port }),
     kubeconfig: api.kubeconfig,

@@ -15,6 +15,7 @@ export interface DataFolder {
   readonly kubeconfig: string
   readonly cloudFile: string
   readonly tokenFile: string
+  readonly auditLog: string
 }
 
 /** Throws SLUICE_CLOUD_DATA_FOLDER when the folder cannot be made. */
@@ -28,6 +29,7 @@ export function openDataFolder(root: string): DataFolder {
     kubeconfig: join(root, 'kubeconfig'),
     cloudFile: join(root, 'cloud.json'),
     tokenFile: join(root, 'console-token'),
+    auditLog: join(root, 'cloud-audit.jsonl'),
   }
   try {
     mkdirSync(root, { recursive: true, mode: 0o700 })
@@ -48,6 +50,7 @@ export interface CloudFile {
   readonly consoleUrl: string
   readonly hubUrl: string
   readonly hubPort: number
+  readonly kubeletPort?: number
   readonly apiUrl: string
   readonly apiPort?: number
   readonly kubeconfig: string
@@ -61,13 +64,14 @@ export function writeCloudFile(folder: DataFolder, content: CloudFile): void {
 }
 
 /** Ports of the last run: gateways and kubeconfigs know them, so they are kept where possible. */
-export function lastPorts(folder: DataFolder): { hubPort?: number; apiPort?: number } {
+export function lastPorts(folder: DataFolder): { hubPort?: number; apiPort?: number; kubeletPort?: number } {
   try {
     const content = JSON.parse(readFileSync(folder.cloudFile, 'utf8')) as Record<string, unknown>
-    const { hubPort, apiPort } = content
+    const { hubPort, apiPort, kubeletPort } = content
     return {
       ...(typeof hubPort === 'number' ? { hubPort } : {}),
       ...(typeof apiPort === 'number' ? { apiPort } : {}),
+      ...(typeof kubeletPort === 'number' ? { kubeletPort } : {}),
     }
   } catch {
     return {}

@@ -6,9 +6,6 @@ export const isRole = (word: unknown): word is Role => ROLES.some((role) => role
 
 export const mayActAs = (role: Role, needed: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf(needed)
 
-/** The lesser of two roles. */
-export const lesserRole = (a: Role, b: Role): Role => (mayActAs(a, b) ? b : a)
-
 /**
  * The role that a request of the `/v1` API needs: whoever is signed in reads, an operator writes values and approves
  * devices, everything else is an administrator's. Join tokens open a door, so even their list is not for everybody.

@@ -4,7 +4,7 @@ import { TLSSocket } from 'node:tls'
 import { SluiceError } from '../../api/errors.ts'
 import { ADMIN_GROUP, readSubject } from '../join/identity.ts'
 
-export interface Caller {
+interface Caller {
   readonly name: string
 }
 
@@ -29,7 +29,7 @@ export function authenticate(request: IncomingMessage, bearerToken: string | und
   })
 }
 
-function sameSecret(a: string, b: string): boolean {
+export function sameSecret(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest()
   return timingSafeEqual(digest(a), digest(b))
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../api/clock.ts'
+import type { ConsoleGate } from '../../api/console/gate.ts'
 import { SluiceError } from '../../api/errors.ts'
 import { type Json, splitKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
@@ -12,8 +13,9 @@ import type { DesireWriter } from '../twins/desire.ts'
 import type { DeviceRecord } from '../twins/device-record.ts'
 import type { Fleet } from '../twins/fleet.ts'
 import type { TwinEngine } from '../twins/twin-engine.ts'
-import { authenticate, type Caller } from './access.ts'
+import { authenticate } from './access.ts'
 import { serveEventStream } from './event-stream.ts'
+import type { FleetRoutes } from './fleet-routes.ts'
 import { readJson, sendError, sendJson } from './http.ts'
 import { deviceView } from './views.ts'
 
@@ -35,6 +37,14 @@ export interface ConsoleApiOptions {
   readonly revokeTokens: (idOrGateway: string) => number
   readonly revoke: (gateway: string) => number
   readonly gateways: () => readonly GatewayView[]
+  readonly gate: ConsoleGate
+  readonly fleetRoutes: FleetRoutes
+}
+
+/** Who calls, and whether from a browser that signed in. */
+interface Caller {
+  readonly name: string
+  readonly session: boolean
 }
 
 const MAX_BODY_BYTES = 256 * 1024
@@ -49,9 +59,15 @@ export class ConsoleApi {
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { gate } = this.#options
     try {
-      const caller = authenticate(request, this.#options.bearerToken())
-      await this.#route(request, response, caller)
+      const path = (request.url ?? '/').split('?', 1)[0]!
+      if (await gate.answered(request, response, path)) return
+      // What comes with a token or a certificate is no browser's doing: it needs no CSRF word.
+      const session = request.headers.authorization === undefined ? await gate.admit(request, path) : undefined
+      const caller = session ?? authenticate(request, this.#options.bearerToken())
+      gate.record(request, response, path, caller.name, session?.role)
+      await this.#route(request, response, { name: caller.name, session: session !== undefined })
     } catch (thrown) {
       sendError(response, thrown)
     }
@@ -70,6 +86,7 @@ export class ConsoleApi {
       return
     }
     if (first !== 'v1') throw notFound(url.pathname)
+    if (await this.#options.fleetRoutes.answered(request, response, path, url, caller)) return
     if (second === 'devices') {
       if (path.length === 2) {
         this.#only(method, 'GET')

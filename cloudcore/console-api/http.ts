@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { tellAnswer } from '../../api/console/answers.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 
 const STATUS: Readonly<Record<string, number>> = {
@@ -22,6 +23,12 @@ const STATUS: Readonly<Record<string, number>> = {
   SLUICE_KUBE_UNAVAILABLE: 503,
   SLUICE_KUBE_UNREACHABLE: 503,
   SLUICE_HUB_NOT_READY: 503,
+  SLUICE_CONSOLE_SIGNED_OUT: 401,
+  SLUICE_CONSOLE_SIGN_IN: 401,
+  SLUICE_CONSOLE_CSRF: 403,
+  SLUICE_CONSOLE_ROLE: 403,
+  SLUICE_CONSOLE_TOO_MANY: 429,
+  SLUICE_CONSOLE_NOT_BUILT: 503,
 }
 
 export function httpStatusOf(code: string): number {
@@ -29,6 +36,7 @@ export function httpStatusOf(code: string): number {
 }
 
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  tellAnswer(response, status, body)
   if (response.headersSent) return void response.destroy()
   const text = `${JSON.stringify(body)}\n`
   response.writeHead(status, {

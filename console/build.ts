@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
+
+export interface BuiltConsole {
+  /** Compressed by brotli: what the page itself needs before anything is seen. */
+  readonly firstBytes: number
+  /** All of it, the parts that are loaded later included. */
+  readonly allBytes: number
+}
+
+/**
+ * Builds the console into a folder: `index.html` and `assets/`, names with a hash of their content, everything compressed
+ * ahead. The folder is replaced as a whole once all of it is there.
+ */
+export async function buildConsole(out: string): Promise<BuiltConsole> {
+  const here = fileURLToPath(new URL('.', import.meta.url))
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: here,
+    entryPoints: { app: 'src/main.tsx' },
+    outdir: 'assets',
+    entryNames: '[name]-[hash]',
+    chunkNames: '[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'browser',
+    target: ['chrome110', 'firefox110', 'safari16'],
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    minify: true,
+    legalComments: 'none',
+    metafile: true,
+    write: false,
+    logLevel: 'warning',
+  })
+  const named = (extension: string) =>
+    basename(
+      outputFiles.map(({ path }) => path).find((path) => new RegExp(`/app-[^/]*\\.${extension}$`).test(path)) ?? '',
+    )
+  const page = (await readFile(join(here, 'src/index.html'), 'utf8'))
+    .replace('app.js', named('js'))
+    .replace('app.css', named('css'))
+  const icon = await readFile(join(here, 'src/icon.svg'))
+  const fresh = `${out.replace(/\/$/, '')}.${createHash('sha1').update(page).digest('hex').slice(0, 8)}`
+  await rm(fresh, { recursive: true, force: true })
+  await mkdir(join(fresh, 'assets'), { recursive: true })
+  const files: [name: string, content: Uint8Array][] = [
+    ['index.html', Buffer.from(page)],
+    ['assets/icon.svg', icon],
+    ...outputFiles.map(({ path, contents }): [string, Uint8Array] => [`assets/${basename(path)}`, contents]),
+  ]
+  const sizes = new Map<string, number>()
+  for (const [name, content] of files) {
+    const br = brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } })
+    sizes.set(name, br.length)
+    await writeFile(join(fresh, name), content)
+    await writeFile(join(fresh, `${name}.br`), br)
+    await writeFile(join(fresh, `${name}.gz`), gzipSync(content, { level: 9 }))
+  }
+  await rm(out, { recursive: true, force: true })
+  await rename(fresh, out)
+  const all = [...sizes.values()].reduce((sum, size) => sum + size, 0)
+  const later = Object.entries(metafile.outputs)
+    .filter(([, { entryPoint, imports: _ }]) => entryPoint !== undefined && entryPoint !== 'src/main.tsx')
+    .reduce((sum, [name]) => sum + (sizes.get(name) ?? 0), 0)
+  return { firstBytes: all - later, allBytes: all }
+}
+
+if (import.meta.main) {
+  const { firstBytes, allBytes } = await buildConsole(fileURLToPath(new URL('./dist', import.meta.url)))
+  process.stdout.write(
+    `console/dist: ${Math.round(firstBytes / 102.4) / 10} KiB at first, ${Math.round(allBytes / 102.4) / 10} KiB in all (brotli)\n`,
+  )
+}

@@ -1,0 +1,65 @@
+import type { ModelProperty } from '../../api/resources.ts'
+import type { PlannedRequest } from '../../api/views.ts'
+
+/** One address of the map: which request reads it, and what for. */
+export interface Cell {
+  readonly address: number
+  /** Index of the request; undefined for a hole between requests. */
+  readonly request: number | undefined
+  /** Absent for an address that is read along. */
+  readonly property?: string
+}
+
+export interface TableMap {
+  readonly table: string
+  readonly rows: readonly { readonly start: number; readonly cells: readonly Cell[] }[]
+}
+
+export const ROW_CELLS = 16
+
+const TABLES = ['coil', 'discrete', 'input', 'holding'] as const
+const WIDTHS: Readonly<Record<string, number>> = { float32: 2, int32: 2, uint32: 2, float64: 4, int64: 4, uint64: 4 }
+
+/** Where a property lies, as its Modbus binding says. */
+function placeOf(property: ModelProperty): { table: string; start: number; length: number } | undefined {
+  const binding = property['modbus']
+  if (typeof binding !== 'object' || binding === null) return undefined
+  const field = (name: string): unknown => Reflect.get(binding, name)
+  const table = TABLES.find((each) => typeof field(each) === 'number')
+  if (table === undefined) return undefined
+  const as = field('as')
+  const given = field('length') ?? field('registers')
+  const length = typeof given === 'number' ? given : (WIDTHS[String(as)] ?? 1)
+  return { table, start: Number(field(table)), length }
+}
+
+/** The requests of a plan laid over the address space: rows of 16, only those in which something is read. */
+export function registerMap(requests: readonly PlannedRequest[], properties: readonly ModelProperty[]): TableMap[] {
+  const tables = new Map<string, Map<number, Cell>>()
+  for (const [index, { table, start, length, properties: names }] of requests.entries()) {
+    if (table === undefined || start === undefined || length === undefined) continue
+    let cells = tables.get(table)
+    if (cells === undefined) tables.set(table, (cells = new Map()))
+    for (let address = start; address < start + length; address++) cells.set(address, { address, request: index })
+    for (const property of properties) {
+      const place = names.includes(property.name) ? placeOf(property) : undefined
+      if (place === undefined) continue
+      for (let address = place.start; address < place.start + place.length; address++) {
+        if (address >= start && address < start + length)
+          cells.set(address, { address, request: index, property: property.name })
+      }
+    }
+  }
+  return [...tables].map(([table, cells]) => ({ table, rows: rowsOf(cells) }))
+}
+
+function rowsOf(cells: ReadonlyMap<number, Cell>) {
+  const starts = [...new Set([...cells.keys()].map((address) => address - (address % ROW_CELLS)))].sort((a, b) => a - b)
+  return starts.map((start) => ({
+    start,
+    cells: Array.from(
+      { length: ROW_CELLS },
+      (_, at): Cell => cells.get(start + at) ?? { address: start + at, request: undefined },
+    ),
+  }))
+}

@@ -1,0 +1,212 @@
+import { useEffect, useState } from 'preact/hooks'
+import { objectKey } from '../../api/resources.ts'
+import type { DeviceView, GatewayView, ModelView, StreamEvent } from '../../api/views.ts'
+import { readEvents } from './event-reader.ts'
+import { foldEvent } from './fold.ts'
+import { call } from './http.ts'
+
+/** What the view in front needs; the event stream and the state follow it. */
+export type Scope =
+  | { readonly kind: 'fleet' }
+  | { readonly kind: 'devices' }
+  | { readonly kind: 'gateway'; readonly name: string }
+  | { readonly kind: 'device'; readonly key: string }
+  | { readonly kind: 'none' }
+
+export type Connection = { readonly state: 'opening' | 'live' } | { readonly state: 'lost'; readonly sinceMs: number }
+
+export type Listener = (event: StreamEvent) => void
+
+/** What is known of the fleet, kept live; views are told at most once a frame. */
+class Store {
+  devices: ReadonlyMap<string, DeviceView> = new Map()
+  gateways: ReadonlyMap<string, GatewayView> = new Map()
+  models: ReadonlyMap<string, ModelView> = new Map()
+  connection: Connection = { state: 'opening' }
+  /** Whether the state of the scope has been read at least once. */
+  loaded = false
+  #scope: Scope = { kind: 'none' }
+  #reading: AbortController | undefined
+  #isGateway = false
+  readonly #watchers = new Set<() => void>()
+  readonly #listeners = new Set<Listener>()
+  #dirty = false
+  /** Copied once a frame at most, whatever number of events came. */
+  #devicesOpen = false
+  #early: StreamEvent[] | undefined
+  readonly #stirred = new Set<string>()
+
+  start(isGateway: boolean): void {
+    this.#isGateway = isGateway
+  }
+
+  stop(): void {
+    this.#reading?.abort()
+    this.#scope = { kind: 'none' }
+    this.devices = new Map()
+    this.gateways = new Map()
+    this.loaded = false
+  }
+
+  /** Follows another part of the fleet. */
+  look(scope: Scope): void {
+    if (JSON.stringify(scope) === JSON.stringify(this.#scope)) return
+    this.#scope = scope
+    this.#reading?.abort()
+    if (scope.kind === 'none') return
+    this.loaded = this.#holds(scope)
+    const reading = new AbortController()
+    this.#reading = reading
+    const { signal } = reading
+    void readEvents({
+      query: this.#queryOf(scope),
+      signal,
+      onOpen: (missed) => {
+        if (missed) this.#early ??= []
+        void this.#load(scope, signal)
+      },
+      onEvents: (events) => this.#take(events),
+      onLost: () => {
+        if (this.connection.state === 'lost') return
+        this.connection = { state: 'lost', sinceMs: Date.now() }
+        this.#touch()
+      },
+    })
+  }
+
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher)
+    return () => void this.#watchers.delete(watcher)
+  }
+
+  /** Hears every event as it comes: charts. */
+  listen(listener: Listener): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  modelOf(device: DeviceView): ModelView | undefined {
+    return this.models.get(objectKey(device.namespace, device.model))
+  }
+
+  #holds(scope: Scope): boolean {
+    if (scope.kind === 'fleet') return this.gateways.size > 0
+    if (scope.kind === 'device') return this.devices.has(scope.key) && this.models.size > 0
+    return scope.kind === 'gateway' && this.gateways.has(scope.name) && this.devices.size > 0
+  }
+
+  #queryOf(scope: Scope): string {
+    if (scope.kind === 'device') return `?device=${encodeURIComponent(scope.key)}`
+    if (this.#isGateway) return ''
+    if (scope.kind === 'fleet') return '?kind=gateway'
+    return scope.kind === 'gateway' ? `?gateway=${encodeURIComponent(scope.name)}` : ''
+  }
+
+  async #load(scope: Scope, signal: AbortSignal): Promise<void> {
+    try {
+      const wanted: Promise<void>[] = []
+      if (scope.kind === 'fleet' || scope.kind === 'gateway' || this.#isGateway) wanted.push(this.#loadGateways(signal))
+      if (scope.kind === 'device') wanted.push(this.#loadDevice(scope.key, signal))
+      if (scope.kind === 'devices') wanted.push(this.#loadDevices('', signal))
+      if (scope.kind === 'gateway') {
+        wanted.push(this.#loadDevices(this.#isGateway ? '' : `?gateway=${encodeURIComponent(scope.name)}`, signal))
+      }
+      if (scope.kind !== 'fleet') wanted.push(this.#loadModels(signal))
+      await Promise.all(wanted)
+      if (signal.aborted) return
+      const early = this.#early ?? []
+      this.#early = undefined
+      this.#take(early)
+      this.loaded = true
+      this.connection = { state: 'live' }
+      this.#touch()
+    } catch {
+      // The stream ends with the server, and says so; whatever else went wrong is tried again with it.
+      if (!signal.aborted) this.#touch()
+    }
+  }
+
+  async #loadGateways(signal: AbortSignal): Promise<void> {
+    const { items } = await call<{ items: GatewayView[] }>('/v1/gateways', { signal })
+    this.gateways = new Map(items.map((gateway) => [gateway.name, gateway]))
+  }
+
+  async #loadModels(signal: AbortSignal): Promise<void> {
+    const { items } = await call<{ items: ModelView[] }>('/v1/models', { signal })
+    this.models = new Map(items.map((model) => [objectKey(model.namespace, model.name), model]))
+  }
+
+  async #loadDevices(query: string, signal: AbortSignal): Promise<void> {
+    const { items } = await call<{ items: DeviceView[] }>(`/v1/devices${query}`, { signal })
+    this.devices = new Map(items.map((device) => [objectKey(device.namespace, device.name), device]))
+    this.#devicesOpen = false
+  }
+
+  async #loadDevice(key: string, signal: AbortSignal): Promise<void> {
+    const device = await call<DeviceView>(`/v1/devices/${key.split('/').map(encodeURIComponent).join('/')}`, { signal })
+    this.#put(key, device)
+  }
+
+  #put(key: string, device: DeviceView): void {
+    if (!this.#devicesOpen) {
+      this.devices = new Map(this.devices)
+      this.#devicesOpen = true
+    }
+    ;(this.devices as Map<string, DeviceView>).set(key, device)
+  }
+
+  #take(events: readonly StreamEvent[]): void {
+    if (this.#early !== undefined) {
+      this.#early.push(...events)
+      return
+    }
+    for (const event of events) {
+      for (const listener of this.#listeners) listener(event)
+      if (event.kind === 'gateway') this.#gatewayChanged(event.gateway)
+      else {
+        const before = this.devices.get(event.device)
+        if (before === undefined) continue
+        const after = foldEvent(before, event)
+        if (after !== before) this.#put(event.device, after)
+      }
+    }
+    if (events.length > 0) this.#touch()
+  }
+
+  #gatewayChanged(gateway: GatewayView): void {
+    const before = this.gateways.get(gateway.name)
+    this.gateways = new Map(this.gateways).set(gateway.name, gateway)
+    if (before?.state === gateway.state || this.#isGateway || this.#stirred.has(gateway.name)) return
+    // A gateway that came or went changes what its devices are; nobody tells of each of them.
+    const scope = this.#scope
+    const signal = this.#reading?.signal
+    if (signal === undefined || scope.kind === 'fleet' || scope.kind === 'none') return
+    this.#stirred.add(gateway.name)
+    setTimeout(() => {
+      this.#stirred.delete(gateway.name)
+      if (this.#scope === scope) void this.#load(scope, signal)
+    }, 500)
+  }
+
+  #touch(): void {
+    if (this.#dirty) return
+    this.#dirty = true
+    const tell = () => {
+      this.#dirty = false
+      this.#devicesOpen = false
+      for (const watcher of this.#watchers) watcher()
+    }
+    // A page in the background draws no frames, and must not gather a backlog either.
+    if (document.visibilityState === 'visible') requestAnimationFrame(tell)
+    else setTimeout(tell, 1_000)
+  }
+}
+
+export const store = new Store()
+
+/** Draws the component again when something is new. */
+export function useStore(): Store {
+  const [, draw] = useState(0)
+  useEffect(() => store.watch(() => draw((count) => count + 1)), [])
+  return store
+}

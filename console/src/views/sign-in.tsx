@@ -1,0 +1,83 @@
+import { useEffect, useState } from 'preact/hooks'
+import { call, type Door } from '../http.ts'
+import { Failure } from '../parts/bits.tsx'
+import { switchLanguage, t } from '../words.ts'
+
+export function SignIn({
+  door,
+  code: given,
+  onSigned,
+}: {
+  readonly door: Door
+  readonly code: string
+  readonly onSigned: (door: Door) => void
+}) {
+  const [code, setCode] = useState(given)
+  const [token, setToken] = useState('')
+  const [error, setError] = useState<unknown>(undefined)
+  const enter = async (body: { readonly code: string } | { readonly token: string }) => {
+    setError(undefined)
+    try {
+      const signed = await call<Door>('/v1/session', { method: 'POST', body })
+      // The code is spent: it has no business in the history of the browser.
+      history.replaceState(null, '', '#/')
+      dispatchEvent(new HashChangeEvent('hashchange'))
+      onSigned(signed)
+    } catch (thrown) {
+      setError(thrown)
+    }
+  }
+  useEffect(() => {
+    if (given !== '') void enter({ code: given })
+  }, [given])
+  const submit = (event: Event) => {
+    event.preventDefault()
+    void enter(token.trim() === '' ? { code } : { token })
+  }
+  return (
+    <main class="alone">
+      <form class="panel sign-in" onSubmit={submit}>
+        <h1>Sluice</h1>
+        <p class="muted">{door.place}</p>
+        <label for="code">{t('code')}</label>
+        <input
+          id="code"
+          value={code}
+          autoComplete="one-time-code"
+          spellcheck={false}
+          aria-describedby="code-hint"
+          onInput={(event) => setCode(event.currentTarget.value)}
+        />
+        <p class="muted small" id="code-hint">
+          {door.kind === 'cloud' ? t('codeHintCloud') : t('codeHint')}
+        </p>
+        {door.kind === 'cloud' ? (
+          <>
+            <label for="token">{t('token')}</label>
+            <input
+              id="token"
+              type="password"
+              value={token}
+              autoComplete="off"
+              aria-describedby="token-hint"
+              onInput={(event) => setToken(event.currentTarget.value)}
+            />
+            <p class="muted small" id="token-hint">
+              {t('tokenHint')}
+            </p>
+          </>
+        ) : null}
+        <Failure error={error} />
+        <div class="field">
+          <button type="submit" class="primary" disabled={code === '' && token === ''}>
+            {t('signIn')}
+          </button>
+          <span class="grow" />
+          <button type="button" class="quiet" onClick={switchLanguage}>
+            {t('language')}
+          </button>
+        </div>
+      </form>
+    </main>
+  )
+}
