@@ -49,6 +49,10 @@ async function main(): Promise<void> {
     const agent = await runAgent(options, { log, onDamage })
     running = agent
     const { gateway, socketPath, port } = agent
+    if (options.manifests !== undefined) {
+      // Before anybody is told that it runs. What was served stays served when the files are wrong.
+      process.on('SIGHUP', () => void agent.reload().catch((error) => log('error', toSluiceError(error).message)))
+    }
     process.stdout.write(`${JSON.stringify({ event: 'ready', gateway, socket: socketPath, port, pid: process.pid })}\n`)
     function stop(why: string, code: number): void {
       // Before it runs, what went wrong ends the start by itself.

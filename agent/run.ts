@@ -78,6 +78,8 @@ export interface RunningAgent extends AsyncDisposable {
   readonly broker: BrokerService
   /** Replaces the objects given by manifests. */
   apply(objects: readonly LinkObject[]): Promise<void>
+  /** Reads the manifest files once more; what did not change goes on undisturbed. */
+  reload(): Promise<void>
 }
 
 /** Starts an agent; resolves when its local API answers. Disposing it ends it cleanly. */
@@ -238,9 +240,10 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
   // Asked for by name: a broker that cannot start then is a reason not to start.
   if (options.mqtt !== undefined && options.mqtt.off !== true) await broker.local()
   cleanup.defer(() => events.close())
-  const given = [...(deps.objects ?? []), ...(options.manifests ?? []).flatMap(readObjects)]
+  const given = () => [...(deps.objects ?? []), ...(options.manifests ?? []).flatMap(readObjects)]
   const apply = (objects: readonly LinkObject[]) => applyManifests(core, objects)
-  if (given.length > 0) await apply(given)
+  const reload = async () => apply(given())
+  if (given().length > 0) await reload()
   if (joins) {
     link = cleanup.use(
       openHubLink({
@@ -270,6 +273,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     link,
     broker,
     apply,
+    reload,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   }
 }

@@ -61,7 +61,8 @@ export class Emulation implements AsyncDisposable {
       parts.push(board)
       const path = join(folder, 'line0')
       const objects = join(folder, 'objects.json')
-      writeFileSync(objects, JSON.stringify(objectsOf(made, path)))
+      // The agent loads what the board needs while that is being built, and is told when its line is there.
+      writeFileSync(objects, JSON.stringify(objectsOf(made, join(folder, 'soon'))))
       const agent = new OwnPart(
         'agent',
         ['--data', folder, '--objects', objects, '--log-level', 'error', '--discover', 'off'],
@@ -79,6 +80,8 @@ export class Emulation implements AsyncDisposable {
       await board.next('ready', signal)
       const boardMs = sinceStart()
       const agentMs = await agentUp
+      writeFileSync(objects, JSON.stringify(objectsOf(made, path)))
+      agent.signal('SIGHUP')
       const key = `${made.project.namespace ?? DEFAULT_NAMESPACE}/${made.project.name}`
       return new Emulation({ folder, path, key }, built, { loadedMs, generatedMs, builtMs, boardMs, agentMs }, parts)
     } catch (error) {

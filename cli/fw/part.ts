@@ -20,10 +20,7 @@ export class OwnPart implements AsyncDisposable {
     this.#ended.promise.catch(() => undefined)
     this.#child.once('error', (cause) => this.#ended.reject(this.#failed(String(cause))))
     this.#child.once('close', () => this.#ended.reject(this.#failed(this.#said.join('\n'))))
-    createInterface({ input: this.#child.stderr! }).on(
-      'line',
-      (line) => this.#keep(line),
-    )
+    createInterface({ input: this.#child.stderr! }).on('line', (line) => this.#keep(line))
     createInterface({ input: this.#child.stdout! }).on('line', (line) => this.#heard(line))
   }
 
@@ -64,6 +61,10 @@ export class OwnPart implements AsyncDisposable {
   /** Says a line to it. */
   tell(line: string): void {
     this.#child.stdin?.write(`${line}\n`)
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
   }
 
   /** The next event of this name; rejects when the process fails or ends, or the signal aborts. */

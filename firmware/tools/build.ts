@@ -81,9 +81,9 @@ export async function buildFirmware(options: FirmwareBuildOptions): Promise<Firm
     join(firmwareRoot, 'core'),
     generated,
     ...(board.soc.compiler === 'cc' ? [] : [join(firmwareRoot, 'soc', 'cortex-m')]),
-    ...new Set([board.soc.folder, ...options.sources.map((file) => dirname(file))]),
-    ...(options.includes ?? []),
+    board.soc.folder,
   ]
+  const own = [...new Set([...options.sources.map((file) => dirname(file)), ...(options.includes ?? [])])]
   const compile: CompileOptions = {
     compiler: board.soc.compiler,
     flags: compilerFlags(board, options, generated),
@@ -91,7 +91,10 @@ export async function buildFirmware(options: FirmwareBuildOptions): Promise<Firm
     cacheDir: options.cacheDir ?? join(options.outDir, 'objects'),
     signal: options.signal,
   }
-  const objects = await compileAll(sourcesOf(board, image, options, generated), compile, options)
+  // The core knows no header of an application: a change there compiles the application alone.
+  const application: CompileOptions = { ...compile, includes: [...includes, ...own] }
+  const optionsFor = (source: string) => (options.sources.includes(source) ? application : compile)
+  const objects = await compileAll(sourcesOf(board, image, options, generated), optionsFor, options)
   return board.soc.compiler === 'cc'
     ? linkHost(board, image, objects, options)
     : linkImage(board, image, objects, options, generated)
@@ -148,7 +151,11 @@ function compilerFlags(board: Board, options: FirmwareBuildOptions, generated: s
   ]
 }
 
-async function compileAll(sources: readonly string[], compile: CompileOptions, options: FirmwareBuildOptions) {
+async function compileAll(
+  sources: readonly string[],
+  optionsFor: (source: string) => CompileOptions,
+  options: FirmwareBuildOptions,
+) {
   for (const source of sources) {
     if (existsSync(source)) continue
     throw new SluiceError('SLUICE_FW_SOURCE_MISSING', `there is no ${source}`, {
@@ -160,7 +167,7 @@ async function compileAll(sources: readonly string[], compile: CompileOptions, o
   const work = async () => {
     while (next < sources.length) {
       const index = next++
-      objects[index] = await compileCached(sources[index]!, compile)
+      objects[index] = await compileCached(sources[index]!, optionsFor(sources[index]!))
       options.signal?.throwIfAborted()
     }
   }
