@@ -21,6 +21,7 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
         advertise: { type: 'string' },
         'hub-port': { type: 'string' },
         'api-port': { type: 'string' },
+        'kubelet-port': { type: 'string' },
         kubeconfig: { type: 'string' },
         'mqtt-url': { type: 'string' },
       },
@@ -38,6 +39,7 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
   }
   const hubPort = port('hub-port')
   const apiPort = port('api-port')
+  const kubeletPort = port('kubelet-port')
   const mqttUrl = values['mqtt-url']
   return {
     dataDir: data ?? '.sluice',
@@ -47,6 +49,7 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
     ...(mqttUrl === undefined ? {} : { mqttUrl }),
     ...(hubPort === undefined ? {} : { hubPort }),
     ...(apiPort === undefined ? {} : { apiPort }),
+    ...(kubeletPort === undefined ? {} : { kubeletPort }),
   }
 }
 

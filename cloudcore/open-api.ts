@@ -38,6 +38,11 @@ export async function openApi(
   }
   const { clock, log, stack, folder, authority, host, names } = parts
   const serverKey = await authority.issueServer('sluice-api', names, 825)
+  const toNodes = await authority.issueClient(
+    { commonName: 'kube-apiserver-kubelet-client', organization: ADMIN_GROUP },
+    825,
+  )
+  const nodes = { ca: authority.caPem, key: toNodes.keyPem, cert: toNodes.certPem }
   const server = await onPort(
     options.apiPort,
     [parts.lastPort, DEFAULT_API_PORT],
@@ -46,7 +51,7 @@ export async function openApi(
     (port) => {
       const tls = { key: serverKey.keyPem, cert: serverKey.certPem, ca: authority.caPem }
       const onError = (error: unknown) => log('warn', `api server: ${toSluiceError(error).message}`)
-      const api = { dataDir: folder.api, host, port, tls, onError }
+      const api = { dataDir: folder.api, host, port, tls, nodes, onError }
       // Another clock cannot be handed to another thread.
       return clock === systemClock ? startApiThread(api) : startApiServer({ ...api, clock })
     },

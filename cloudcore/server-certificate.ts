@@ -1,6 +1,5 @@
 import type { Clock } from '../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../api/errors.ts'
-import type { HubServer } from './hub/server.ts'
 import type { CertificateAuthority } from './join/authority.ts'
 
 export const SERVER_DAYS = 397
@@ -12,7 +11,7 @@ export function keepServerCertificate(
   signal: AbortSignal,
   authority: CertificateAuthority,
   names: { dns: string[]; ips: string[] },
-  server: HubServer,
+  server: { renewTls(tls: { readonly key: string; readonly cert: string }): void },
   trouble: (what: string, error: SluiceError) => void,
 ): void {
   const arm = () => {

@@ -17,6 +17,7 @@ import { GarbageCollector } from './background/garbage-collector.ts'
 import { Namespaces } from './background/namespaces.ts'
 import { WorkQueue } from './background/work-queue.ts'
 import { Handler } from './http/handler.ts'
+import { type NodeCredentials, NodeProxy } from './http/node-proxy.ts'
 import { OpenApi } from './openapi/document.ts'
 import type { WriteOptions } from './registry/admission.ts'
 import { builtinKinds } from './registry/builtins.ts'
@@ -37,6 +38,8 @@ export interface ApiServerOptions {
   readonly port?: number
   /** PEM texts: the server's key and certificate, and the CA that signs client certificates. */
   readonly tls: { readonly key: string; readonly cert: string; readonly ca: string }
+  /** How it shows itself to the kubelets of nodes; without it `kubectl logs` and the like are refused. */
+  readonly nodes?: NodeCredentials
   readonly clock?: Clock
   /** Bearer tokens that are accepted besides client certificates. */
   readonly tokens?: Tokens
@@ -78,7 +81,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const authorize = options.authorize ?? defaultAuthorize
   const opened = openDatabase(options.dataDir, clock.now(), onError)
   const store = new ObjectStore(opened.database, clock, options.compaction)
-  const registry = new Registry(store, new Catalog(builtinKinds(authorize)), clock)
+  const authenticator = new Authenticator(options.tokens)
+  const registry = new Registry(store, new Catalog(builtinKinds(authorize, authenticator)), clock)
+  const nodes = options.nodes === undefined ? undefined : new NodeProxy(registry, options.nodes)
   const controllers = [
     new Definitions(registry, onError),
     new Namespaces(registry, onError),
@@ -90,8 +95,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const handler = new Handler({
     registry,
     openApi: new OpenApi(registry.catalog),
-    authenticator: new Authenticator(options.tokens),
+    authenticator,
     authorize,
+    nodes,
     maxWatches: options.maxWatches ?? 10_000,
     signal: stopping.signal,
   })
@@ -102,6 +108,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     })
     await bootstrap(registry)
     const server = createTlsServer(options, handler)
+    server.on('close', () => nodes?.close())
     await listen(server, options.host ?? '127.0.0.1', options.port ?? 0)
     return running(server, store, registry, controllers, stopping, opened.setAside, options, onError)
   } catch (error) {
@@ -217,6 +224,7 @@ function createTlsServer(options: ApiServerOptions, handler: Handler): Server {
       },
       (request, response) => void handler.handle(request, response),
     )
+    server.on('upgrade', (request, socket, head) => handler.upgrade(request, socket, head))
     server.on('tlsClientError', (_error, socket) => socket.destroy())
     server.on('clientError', (_error, socket) => {
       if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')

@@ -4,7 +4,7 @@ import { SluiceError } from '../../api/errors.ts'
 import type { ApiServer, ApiServerOptions } from './server.ts'
 
 /** What can be told to another thread; the rest of the options has to be the default there. */
-export type ApiThreadOptions = Pick<ApiServerOptions, 'dataDir' | 'host' | 'port' | 'tls'>
+export type ApiThreadOptions = Pick<ApiServerOptions, 'dataDir' | 'host' | 'port' | 'tls' | 'nodes'>
 
 /** An error between threads, where classes get lost. */
 export interface ThreadError {

@@ -20,6 +20,14 @@ export interface NodeKeeperOptions {
   /** Lease renewals that may be under way at once; a cluster far away needs more than an API beside us. */
   readonly parallelRenewals: number
   readonly onTrouble: (what: string, error: SluiceError) => void
+  /** Where an API server finds the kubelet of every gateway; undefined while there is none. */
+  readonly kubelet?: () => NodeFace | undefined
+}
+
+/** What a Node says of its kubelet. */
+export interface NodeFace {
+  readonly addresses: readonly { readonly type: 'Hostname' | 'InternalIP' | 'InternalDNS'; readonly address: string }[]
+  readonly port: number
 }
 
 interface Kept {
@@ -223,6 +231,7 @@ export class NodeKeeper {
   #statusOf(gateway: string, node: Kept): object {
     const { clock, version } = this.#options
     const nowMs = clock.now()
+    const face = this.#options.kubelet?.()
     const ready = node.ready
       ? { status: 'True', reason: 'LinkUp', message: 'the gateway is connected' }
       : { status: 'Unknown', reason: 'LinkDown', message: 'the gateway is silent' }
@@ -231,7 +240,8 @@ export class NodeKeeper {
         { type: 'Ready', ...ready, lastHeartbeatTime: seconds(nowMs), lastTransitionTime: seconds(node.sinceMs) },
         ...this.#conditionsOf(gateway, node, nowMs),
       ],
-      addresses: [{ type: 'Hostname', address: gateway }],
+      addresses: face?.addresses ?? [{ type: 'Hostname', address: gateway }],
+      ...(face === undefined ? {} : { daemonEndpoints: { kubeletEndpoint: { Port: face.port } } }),
       nodeInfo: {
         kubeletVersion: `v1.32.0-sluice-${node.agentVersion === 'unknown' ? version : node.agentVersion}`,
         architecture: '',
@@ -258,6 +268,8 @@ const nodeObject = (gateway: string) => ({
   kind: 'Node',
   metadata: {
     name: gateway,
+    // One listener stands for all gateways: metrics-server has to say which it means.
+    annotations: { 'metrics.k8s.io/resource-metrics-path': `/gateways/${gateway}/metrics/resource` },
     labels: {
       'kubernetes.io/hostname': gateway,
       'kubernetes.io/os': 'linux',

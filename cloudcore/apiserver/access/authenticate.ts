@@ -38,12 +38,18 @@ export class Authenticator {
 
   /** Compares digests in constant time, so that an answer's delay says nothing about a token. */
   #byToken(header: string): Caller {
-    const given = digest(/^Bearer +(.{1,4096})$/i.exec(header)?.[1] ?? '')
+    const caller = this.ofToken(/^Bearer +(.{1,4096})$/i.exec(header)?.[1] ?? '')
+    if (caller === undefined) throw unauthorized()
+    return caller
+  }
+
+  /** Whose a token is; undefined for nobody's. */
+  ofToken(token: string): Caller | undefined {
+    const given = digest(token)
     let caller: Caller | undefined
     for (const candidate of this.#tokens) {
       if (timingSafeEqual(candidate.digest, given)) caller = candidate.caller
     }
-    if (caller === undefined) throw unauthorized()
     return caller
   }
 }

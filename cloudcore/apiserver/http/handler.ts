@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
 import type { Authenticator } from '../access/authenticate.ts'
 import type { Authorize } from '../access/authorize.ts'
 import type { OpenApi } from '../openapi/document.ts'
@@ -8,11 +9,12 @@ import { answerDiscovery } from './discovery.ts'
 import type { Exchange } from './exchange.ts'
 import { sendError, sendJson, sendObject, sendText } from './exchange.ts'
 import { answerList } from './list.ts'
+import { isProxied, type NodeProxy, refusalHead } from './node-proxy.ts'
 import type { ResourcePath } from './path.ts'
 import { parseResourcePath } from './path.ts'
 import { answerPodSubresource } from './pod-subresources.ts'
 import { answerScale } from './scale.ts'
-import { ApiStatusError, badRequest, methodNotAllowed, tooManyRequests } from './status.ts'
+import { ApiStatusError, badRequest, internalError, methodNotAllowed, tooManyRequests } from './status.ts'
 import {
   answerCollectionDelete,
   answerCreate,
@@ -30,6 +32,8 @@ export interface HandlerOptions {
   readonly authenticator: Authenticator
   readonly authorize: Authorize
   readonly maxWatches: number
+  /** The way to the nodes of pods; without it nobody can look into a pod. */
+  readonly nodes?: NodeProxy | undefined
   /** Ends open watches. */
   readonly signal: AbortSignal
 }
@@ -137,6 +141,7 @@ export class Handler {
     const special = subresourceOf(kind, path.subresource)
     if (special !== undefined) {
       if (!special.verbs.includes(verb)) throw methodNotAllowed()
+      if (isProxied(special.name)) return this.#nodes().answer(special.name, exchange, target)
       if (await answerPodSubresource(special.name, exchange, registry, target)) return
     }
     if (path.subresource === 'scale') return answerScale(exchange, registry, target, writeOptions)
@@ -152,6 +157,37 @@ export class Handler {
     }
   }
 
+  /** Who asks for an upgrade asks for a pod: nothing else has one. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on('error', () => socket.destroy())
+    try {
+      const caller = this.#options.authenticator.identify(request)
+      const [path = '', ...rest] = (request.url ?? '/').split('?')
+      const resource = parseResourcePath(path)
+      const kind =
+        resource === undefined
+          ? undefined
+          : this.#options.registry.catalog.find(resource.group, resource.version, resource.plural)
+      const special = kind === undefined ? undefined : subresourceOf(kind, resource?.subresource)
+      if (resource?.name === undefined || kind === undefined || special === undefined || !isProxied(special.name)) {
+        throw new ApiStatusError(404, 'NotFound', 'the server could not find the requested resource')
+      }
+      const verb = verbOf(request.method ?? 'GET', resource)
+      this.#admit({ caller }, kind, resource, verb)
+      if (!special.verbs.includes(verb)) throw methodNotAllowed()
+      const target = { kind, namespace: resource.namespace ?? '', name: resource.name, subresource: undefined }
+      this.#nodes().upgrade(special.name, target, new URLSearchParams(rest.join('?')), request, socket, head)
+    } catch (error) {
+      socket.end(refusalHead(error instanceof ApiStatusError ? error : internalError('the upgrade failed')))
+    }
+  }
+
+  #nodes(): NodeProxy {
+    const { nodes } = this.#options
+    if (nodes !== undefined) return nodes
+    throw new ApiStatusError(501, 'NotImplemented', 'this API server was started without a way to its nodes')
+  }
+
   async #watch(exchange: Exchange, kind: Kind, namespace: string | undefined, name: string | undefined): Promise<void> {
     if (this.#watches >= this.#options.maxWatches)
       throw tooManyRequests(`${this.#options.maxWatches} watches are open, no more are allowed`)
@@ -165,7 +201,7 @@ export class Handler {
     }
   }
 
-  #admit({ caller }: Exchange, kind: Kind, path: ResourcePath, verb: string): void {
+  #admit({ caller }: Pick<Exchange, 'caller'>, kind: Kind, path: ResourcePath, verb: string): void {
     const target = {
       group: kind.group,
       resource: kind.plural,

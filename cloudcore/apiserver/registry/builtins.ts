@@ -1,7 +1,9 @@
+import type { Authenticator } from '../access/authenticate.ts'
 import type { Authorize } from '../access/authorize.ts'
 import type { Kind } from './kind.ts'
 import { configMapKind } from './kinds/config-map.ts'
 import { customResourceDefinitionKind } from './kinds/custom-resource-definition.ts'
+import { delegatedReviewKinds } from './kinds/delegated-reviews.ts'
 import { disruptionBudgetKind } from './kinds/disruption-budget.ts'
 import { eventKind } from './kinds/event.ts'
 import { leaseKind } from './kinds/lease.ts'
@@ -14,7 +16,7 @@ import { serviceAccountKind } from './kinds/service-account.ts'
 import { controllerRevisionKind, daemonSetKind, deploymentKind, jobKind, replicaSetKind } from './kinds/workloads.ts'
 
 /** The kinds that are there without anybody defining them. A new one is a file in kinds/ and a line here. */
-export function builtinKinds(authorize: Authorize): Kind[] {
+export function builtinKinds(authorize: Authorize, authenticator: Authenticator): Kind[] {
   return [
     configMapKind,
     eventKind,
@@ -32,5 +34,6 @@ export function builtinKinds(authorize: Authorize): Kind[] {
     disruptionBudgetKind,
     customResourceDefinitionKind,
     ...reviewKinds(authorize),
+    ...delegatedReviewKinds(authorize, authenticator),
   ]
 }
