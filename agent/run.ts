@@ -30,6 +30,7 @@ import type { RunningNorthbound } from './northbound/attach.ts'
 import { openOwnEnergy } from './own-energy.ts'
 import { lockDirectory } from './store/lock.ts'
 import { Store } from './store/store.ts'
+import type { StreamHandler } from './streams/host.ts'
 import { AGENT_VERSION } from './version.ts'
 import { Vitals } from './vitals.ts'
 
@@ -66,6 +67,8 @@ export interface AgentDeps {
   readonly onDamage?: () => void
   /** Sees every change, as a subscriber of the local API does. */
   readonly onEvent?: (event: StreamEvent) => void
+  /** Serves streams that the hub asks for, besides those the agent knows. */
+  readonly streams?: (kind: string) => Promise<StreamHandler | undefined>
 }
 
 export interface RunningAgent extends AsyncDisposable {
@@ -258,7 +261,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         joinTokenFile: options.joinTokenFile,
         hubUrl: options.hubUrl,
         gatewayStatus: () => gatewayStatus(health, 'told'),
-        streams: async (kind) => (kind === FIRMWARE_STREAM ? firmware.receive : undefined),
+        streams: async (kind) => (kind === FIRMWARE_STREAM ? firmware.receive : await deps.streams?.(kind)),
       }),
     )
   }
