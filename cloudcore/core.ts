@@ -9,6 +9,7 @@ import { renderMetrics } from './console-api/metrics.ts'
 import { openConsoleSide } from './console-api/open.ts'
 import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
 import { startDiscovery } from './discovery/start.ts'
+import { startFirmware } from './firmware/start.ts'
 import { EventRecorder } from './gateways/event-recorder.ts'
 import { GatewayController } from './gateways/gateway-controller.ts'
 import { recordNotices } from './gateways/gateway-notices.ts'
@@ -32,6 +33,8 @@ import { IN_CLUSTER, openApi } from './open-api.ts'
 import { onPort, portMoved } from './ports.ts'
 import { Roamer } from './roaming/roamer.ts'
 import { TermBook } from './roaming/terms.ts'
+import type { Scheduler } from './scheduler/scheduler.ts'
+import { startScheduler } from './scheduler/start.ts'
 import { keepServerCertificate, SERVER_DAYS } from './server-certificate.ts'
 import { StreamBroker } from './streams/broker.ts'
 import { DesireWriter } from './twins/desire.ts'
@@ -160,10 +163,12 @@ async function assemble(
     parallelRenewals: embedded ? 2 : 16,
   })
   const gatewayObjects = new GatewayObjects()
+  let scheduler: Scheduler | undefined
   const gateways: GatewayController = new GatewayController({
     ...{ client, clock, signal, presence, nodes, events, store, onTrouble: trouble },
     objects: gatewayObjects,
     onChange: (name) => {
+      scheduler?.gatewayChanged(name)
       if (stream.subscribers === 0) return
       stream.note({ kind: 'gateway', gateway: gateways.view(name), at: new Date(clock.now()).toISOString() }, name)
     },
@@ -199,11 +204,14 @@ async function assemble(
   const desire = new DesireWriter({ client, fleet, clock })
   const streams = new StreamBroker({ clock, send: (gateway, frame) => dialOver(hub, gateway, frame) })
   stack.defer(() => streams[Symbol.dispose]())
+  const bearerToken = () => readFileSync(folder.tokenFile, 'utf8').trim()
+  const follow = { client, fleet, streams, events, clock, signal, onTrouble: trouble }
+  const firmware = startFirmware({ ...follow, folder: folder.firmware, bearerToken })
   const hub = new Hub({
     clock,
     store,
     fleet,
-    objects: inventory(fleet, gatewayObjects),
+    objects: inventory(fleet, gatewayObjects, firmware.orders),
     presence,
     heartbeatMs: options.heartbeatMs ?? DEFAULT_HEARTBEAT_S * 1000,
     window: { batches: 256, bytes: 1024 * 1024 },
@@ -220,6 +228,7 @@ async function assemble(
     onSighted: (gateway, items) => discovery.sighted(gateway, items),
     onEvents: (gateway, items) =>
       recordNotices({ events, fleet, subject: (name) => gateways.subject(name) }, gateway, items),
+    onFirmware: (gateway, items) => firmware.told(gateway, items),
     onDialRefused: (gateway, refusal) => streams.refused(gateway, refusal),
     onConnected: (session, agentVersion) => {
       streams.connected(session.gateway)
@@ -241,7 +250,8 @@ async function assemble(
     hub.objectsChanged(name, [['Gateway', gatewayKey(name)]])
     roamer.gatewayChanged(name)
   })
-  const synced = followFleet(client, fleet, clock, signal, trouble)
+  const synced = Promise.all([followFleet(client, fleet, clock, signal, trouble), firmware.synced])
+  firmware.orders.onChange = (gateway, key) => hub.objectsChanged(gateway, [['FirmwareUpdate', key]])
   let ready = false
   let server: HubServer | undefined
   const hubHost = reachableHost(host, options.advertise)
@@ -271,7 +281,7 @@ async function assemble(
     ...{ clock, client, kubeConfig, fleet, store, version, consoleUrl: hubUrl },
     place: hubHost,
     auditFile: folder.auditLog,
-    bearerToken: () => readFileSync(folder.tokenFile, 'utf8').trim(),
+    bearerToken,
     onTrouble: (message) => log('error', message),
     stack,
   })
@@ -282,7 +292,7 @@ async function assemble(
     store,
     stream,
     clock,
-    bearerToken: () => readFileSync(folder.tokenFile, 'utf8').trim(),
+    bearerToken,
     metrics: () => renderMetrics({ hub, store, stream, fleet, twins, mqtt: () => mqtt }),
     createToken,
     tokens: () => join.tokens(),
@@ -308,7 +318,7 @@ async function assemble(
       streams,
       join,
       registry,
-      console: (request, response) => consoleApi.handle(request, response),
+      console: (request, response) => firmware.handle(request, response) ?? consoleApi.handle(request, response),
       ready: () => ready,
       audit,
     }),

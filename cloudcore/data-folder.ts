@@ -15,6 +15,8 @@ export interface DataFolder {
   readonly kubeconfig: string
   readonly cloudFile: string
   readonly tokenFile: string
+  /** Signed images of firmware releases. */
+  readonly firmware: string
   readonly auditLog: string
 }
 
@@ -29,6 +31,7 @@ export function openDataFolder(root: string): DataFolder {
     kubeconfig: join(root, 'kubeconfig'),
     cloudFile: join(root, 'cloud.json'),
     tokenFile: join(root, 'console-token'),
+    firmware: join(root, 'firmware'),
     auditLog: join(root, 'cloud-audit.jsonl'),
   }
   try {
