@@ -1,0 +1,240 @@
+import { createRequire } from 'node:module'
+import type { BrowserContext, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runSluice } from '../cli/run-sluice.ts'
+import { type House, startHouse } from './house.ts'
+
+const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
+
+let house: House
+let local: { context: BrowserContext; page: Page }
+let fleet: { context: BrowserContext; page: Page }
+beforeAll(async () => {
+  house = await startHouse()
+  local = await house.fresh()
+  fleet = await house.fresh()
+}, 120_000)
+afterAll(() => house?.[Symbol.asyncDispose]())
+
+const widget = (page: Page, name: string) =>
+  page.locator('article.widget').filter({ has: page.getByRole('heading', { name, exact: true }) })
+
+describe('the console of a gateway', { timeout: 60_000 }, () => {
+  it('signs in by the address that the command prints, once', async () => {
+    const { url, code } = await house.invite()
+    const { page } = local
+    await page.goto(url)
+    await page.getByRole('heading', { name: 'gw-1' }).waitFor()
+    expect(page.url()).not.toContain(code)
+    const { page: second } = await house.fresh()
+    await second.goto(url)
+    await second.getByRole('alert').filter({ hasText: 'not valid' }).waitFor()
+    await second.context().close()
+  })
+
+  it('leads from the gateway to a device, whose values are live', async () => {
+    const { page } = local
+    await page.getByRole('link', { name: 'meter-1' }).first().click()
+    await page.getByRole('heading', { name: 'meter-1', level: 1 }).waitFor()
+    const voltage = widget(page, 'voltage').locator('output')
+    await expect.poll(() => voltage.textContent(), { timeout: 10_000 }).toMatch(/^2\d\d\.\d\u202fV$/)
+    const first = await voltage.textContent()
+    await expect.poll(() => voltage.textContent(), { timeout: 15_000 }).not.toBe(first)
+    await page.locator('.plot canvas').waitFor()
+  })
+
+  it('writes a value and says how it went', async () => {
+    const { page } = local
+    await page.goto(new URL('#/device/default/drive-1', page.url()).href)
+    await page.getByLabel('Reason (goes into the audit log)').fill('morning shift')
+    const speed = widget(page, 'speed')
+    await speed.getByRole('spinbutton').fill('1230')
+    await speed.getByRole('button', { name: 'Set' }).click()
+    await expect
+      .poll(() => speed.locator('.standing').innerText(), { timeout: 10_000 })
+      .toMatch(/1230\s1\/min\s+✓\s+in sync/)
+    await expect.poll(() => speed.locator('.reading output').innerText(), { timeout: 10_000 }).toMatch(/^1230\s1\/min/)
+  })
+
+  it('says what is wrong with a value before it is sent', async () => {
+    const { page } = local
+    const speed = widget(page, 'speed')
+    await speed.getByRole('spinbutton').fill('9999')
+    await expect.poll(() => speed.getByRole('alert').innerText()).toContain('above the maximum of 3000')
+    const sent: string[] = []
+    page.on('request', (request) => request.method() === 'PUT' && sent.push(request.url()))
+    await speed.getByRole('spinbutton').press('Enter')
+    await speed.getByRole('spinbutton').fill('')
+    expect(sent).toEqual([])
+  })
+
+  it('says who set the value that somebody is editing', async () => {
+    const { page } = local
+    const ramp = widget(page, 'ramp')
+    await ramp.getByRole('spinbutton').fill('7')
+    const set = await runSluice('device', 'set', 'drive-1', 'ramp=3.5', '--data', house.data)
+    expect(set.code).toBe(0)
+    await expect
+      .poll(() => ramp.locator('.meanwhile').innerText(), { timeout: 10_000 })
+      .toMatch(/set 3\.5\ss while you/)
+    expect(await ramp.getByRole('spinbutton').inputValue()).toBe('7')
+  })
+
+  it('can be worked by the keyboard alone', async () => {
+    const { page } = local
+    const enable = widget(page, 'enable').getByRole('switch')
+    const before = await enable.getAttribute('aria-checked')
+    await enable.focus()
+    await page.keyboard.press('Space')
+    const after = before === 'true' ? 'false' : 'true'
+    await expect.poll(() => enable.getAttribute('aria-checked'), { timeout: 10_000 }).toBe(after)
+    await page.keyboard.press('Space')
+    await expect.poll(() => enable.getAttribute('aria-checked'), { timeout: 10_000 }).toBe(before)
+  })
+
+  it('draws the read plan on the register map', async () => {
+    const { page } = local
+    await page.getByRole('link', { name: 'Read plan' }).click()
+    await page.locator('.register', { hasText: 'speed' }).first().waitFor()
+    expect(await page.locator('.register', { hasText: 'temperature' }).count()).toBe(1)
+  })
+
+  it('has every write in the audit log: who, what, why, and how it ended', async () => {
+    const { page } = local
+    await page.getByRole('link', { name: 'Audit' }).click()
+    const row = page.getByRole('row').filter({ hasText: 'devices/default/drive-1/desired/speed' })
+    await row.first().waitFor()
+    expect(await row.first().innerText()).toMatch(/= 1230[\s\S]*morning shift[\s\S]*(applied|synced)/)
+  })
+
+  it('shows a viewer everything and lets them write nothing, whatever the page thinks', async () => {
+    const { url } = await house.invite('--role', 'viewer', '--name', 'kiosk')
+    const { page, context } = await house.fresh()
+    await page.goto(url)
+    await page.getByRole('heading', { name: 'gw-1' }).waitFor()
+    await page.goto(new URL('#/device/default/drive-1', page.url()).href)
+    await widget(page, 'speed').waitFor()
+    expect(await widget(page, 'speed').getByRole('spinbutton').isDisabled()).toBe(true)
+    const answers = await page.evaluate(async () => {
+      const { csrf } = await (await fetch('/v1/session')).json()
+      const put = (headers: Record<string, string>) =>
+        fetch('/v1/devices/default/drive-1/desired/speed', { method: 'PUT', headers, body: '{"value": 100}' })
+      const answers = [await put({ 'x-sluice-csrf': csrf }), await put({})]
+      return Promise.all(answers.map(async (answer) => [answer.status, (await answer.json()).code]))
+    })
+    expect(answers).toEqual([
+      [403, 'SLUICE_CONSOLE_ROLE'],
+      [403, 'SLUICE_CONSOLE_CSRF'],
+    ])
+    const [cookie] = await context.cookies()
+    expect(cookie).toMatchObject({ httpOnly: true, sameSite: 'Strict' })
+    await context.close()
+  })
+})
+
+describe('the console of the fleet', { timeout: 60_000 }, () => {
+  it('leads from the fleet to a gateway, to a device, to a write', async () => {
+    const { page } = fleet
+    await page.goto((await house.invite('--cloud')).url)
+    await page.getByRole('link', { name: 'gw-1' }).click()
+    await page.getByRole('link', { name: 'drive-1' }).click()
+    const speed = widget(page, 'speed')
+    await speed.getByRole('spinbutton').fill('1111')
+    await speed.getByRole('button', { name: 'Set' }).click()
+    await expect
+      .poll(() => speed.locator('.standing').innerText(), { timeout: 15_000 })
+      .toMatch(/1111\s1\/min\s+✓\s+in sync/)
+    await page.locator('.plot canvas').waitFor()
+  })
+
+  it('takes the console token, and says no to any other', async () => {
+    const { page, context } = await house.fresh()
+    await page.goto((await house.invite('--cloud')).url.replace(/#.*/, ''))
+    await page.getByLabel('Or a token').fill('nonsense')
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByRole('alert').filter({ hasText: 'not valid' }).waitFor()
+    const { readFileSync } = await import('node:fs')
+    await page.getByLabel('Or a token').fill(readFileSync(`${house.data}/console-token`, 'utf8').trim())
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByRole('heading', { name: 'Fleet' }).waitFor()
+    const [cookie] = await context.cookies()
+    expect(cookie).toMatchObject({ name: '__Host-sluice-console', httpOnly: true, secure: true, sameSite: 'Strict' })
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByLabel('One-time code').waitFor()
+    expect(await page.evaluate(async () => (await fetch('/v1/devices')).status)).toBe(401)
+    await context.close()
+  })
+
+  it('checks a model while it is typed, and applies it; what looks like HTML is text', async () => {
+    const { page } = fleet
+    await page.getByRole('link', { name: 'Models' }).click()
+    await page.getByRole('button', { name: 'New model' }).click()
+    const text = page.getByRole('textbox', { name: 'Model as YAML' })
+    const good = (await text.inputValue()).replace('vendor: Example', `vendor: '<img src=x onerror=alert(1)>'`)
+    await text.fill(good.replace('type: float', 'type: flaot'))
+    await page.locator('.findings .error', { hasText: 'Line 7' }).waitFor()
+    expect(await page.getByRole('button', { name: 'Apply' }).isDisabled()).toBe(true)
+    await text.fill(good)
+    await page.locator('.findings .sound').waitFor()
+    await page.getByRole('button', { name: 'Apply' }).click()
+    await page.getByRole('status').filter({ hasText: 'default/my-meter' }).waitFor()
+    await page.locator('nav button', { hasText: '<img src=x' }).waitFor()
+    expect(await page.locator('nav img').count()).toBe(0)
+  })
+
+  it('makes a token to join with, as text and as a QR code', async () => {
+    const { page } = fleet
+    await page.getByRole('link', { name: 'Join' }).click()
+    await page.getByLabel('Name of the gateway').fill('gw-7')
+    await page.getByRole('button', { name: 'Make a token' }).click()
+    await page.locator('canvas.qr').waitFor()
+    expect(await page.locator('.copyable code').innerText()).toMatch(/sluice join <<'EOF'\n\S{40,}\nEOF/)
+    await page.getByRole('link', { name: 'Audit' }).click()
+    const row = page.getByRole('row').filter({ hasText: 'POST tokens' })
+    await row.first().waitFor()
+    expect(await row.first().innerText()).toContain('gw-7')
+  })
+
+  it('has nothing that axe complains about, and nothing that the browser does', async () => {
+    const { page } = fleet
+    const found: string[] = []
+    for (const path of [
+      'fleet',
+      'gateway/gw-1',
+      'device/default/drive-1',
+      'devices',
+      'discovery',
+      'models',
+      'join',
+      'audit',
+    ]) {
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme })
+        await page.goto(new URL(`#/${path}`, page.url()).href)
+        await page.locator('main h1').waitFor()
+        await expect.poll(() => page.locator('main', { hasText: 'Loading' }).count()).toBe(0)
+        for (const { id, nodes } of await violations(page)) found.push(`${path} ${colorScheme} ${id}: ${nodes}`)
+      }
+    }
+    expect(found).toEqual([])
+    expect(house.problems).toEqual([])
+  })
+})
+
+/** axe runs from outside the page's own scripts: the policy of the page lets nothing in that is not its own. */
+async function violations(page: Page): Promise<{ id: string; nodes: string }[]> {
+  const { readFileSync } = await import('node:fs')
+  await page.evaluate(readFileSync(AXE, 'utf8'))
+  return page.evaluate(async () => {
+    const axe: { run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }> } =
+      Reflect.get(globalThis, 'axe')
+    const { violations } = await axe.run()
+    return violations.map(({ id, nodes }) => ({
+      id,
+      nodes: nodes
+        .slice(0, 3)
+        .map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`)
+        .join(' | '),
+    }))
+  })
+}
