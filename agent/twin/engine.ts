@@ -2,17 +2,12 @@ import { randomUUID } from 'node:crypto'
 import type { Clock, Timer } from '../../api/clock.ts'
 import type { DesireFrame, LinkDevice, RoamingRole } from '../../api/link/messages.ts'
 import type { DeviceModelSpec, Json, ObjectKey } from '../../api/resources.ts'
-import { isBad } from '../../api/twin/quality.ts'
-import { decideReport } from '../../api/twin/report.ts'
 import { figuresMoved, SIGNAL_EVERY_MS } from '../../api/twin/signal.ts'
 import {
   type Desired,
   mergeDesired,
-  mergeReported,
   mergeWait,
   mergeWrite,
-  type Order,
-  type Reported,
   removeDesired,
   sameValue,
   type WriteEnd,
@@ -23,9 +18,12 @@ import type { DeviceReachability, Reading, WriteNews } from '../../mappers/sdk/m
 import type { StoredTwin } from '../store/store.ts'
 import { bounded } from './bounded-reading.ts'
 import { DeviceState, type Listens, type PropertyState, type StoredTwinState } from './device-state.ts'
+import { desiredEvent, reachEvent, writeEvent } from './events.ts'
 import { knownTwin } from './kept-values.ts'
 import type { ReportBatcher } from './report-batcher.ts'
+import { Reporter } from './reporter.ts'
 import { beginActive, beginStandby } from './roles.ts'
+import { isExpected, silence } from './staleness.ts'
 import { type StretchOf, stretchDevices } from './stretching.ts'
 import { writableProperty } from './writable-property.ts'
 import { type CheckValue, deadlineOf, endOf, isPending, type Writes } from './writes.ts'
@@ -72,15 +70,14 @@ export class TwinEngine {
     ends: { applied: 0, rejected: 0, timedOut: 0 },
   }
   readonly #options: EngineOptions
-  readonly #held = new Map<PropertyState, DeviceState>()
+  readonly #reporter: Reporter
   readonly #waiters = new Map<PropertyState, Set<() => void>>()
-  #order: Order = { epoch: 1, seq: 0 }
   #stretchOf: StretchOf = () => undefined
-  #heldTimer: Timer | undefined
   #sweepTimer: Timer | undefined
 
   constructor(options: EngineOptions) {
     this.#options = options
+    this.#reporter = new Reporter(options, this.counters)
     this.#armSweep()
   }
 
@@ -116,7 +113,7 @@ export class TwinEngine {
     this.#options.writes.discard(device)
     this.#options.batcher.forget(device)
     for (const property of device.properties.values()) {
-      this.#held.delete(property)
+      this.#reporter.forget(property)
       this.#wake(property)
     }
     return device
@@ -151,9 +148,7 @@ export class TwinEngine {
     await this.#options.writes.withdraw(device)
     device.releasing = false
     if (this.devices.get(key) !== device) return
-    for (const property of device.properties.values()) {
-      if (property.held !== undefined) this.#report(device, property, property.held)
-    }
+    this.#reporter.flush(device)
     beginStandby(device, role)
   }
 
@@ -168,10 +163,10 @@ export class TwinEngine {
     }
     const { clock, writes, hubOffsetMs } = this.#options
     const times = { hubOffsetMs: hubOffsetMs?.() ?? 0, monotonicMs: clock.monotonic(), restarted }
-    this.#order = { epoch: 1, seq: this.#order.seq + 1 }
+    this.#reporter.nextOrder()
     for (const reading of beginActive(device, role, times)) {
       const property = device.properties.get(reading.property)
-      if (property?.definition !== undefined) this.#take(device, property, reading)
+      if (property?.definition !== undefined) this.#reporter.take(device, property, reading)
     }
     const { overheard } = device
     device.overheard = undefined
@@ -225,7 +220,7 @@ export class TwinEngine {
   }
 
   readings(batch: readonly Reading[]): void {
-    this.#order = { epoch: 1, seq: this.#order.seq + 1 }
+    this.#reporter.nextOrder()
     let key: ObjectKey | undefined
     let device: DeviceState | undefined
     for (const reading of batch) {
@@ -238,7 +233,7 @@ export class TwinEngine {
         this.counters.unknownReadings++
         continue
       }
-      if (device.understudy === undefined) this.#take(device, property, reading)
+      if (device.understudy === undefined) this.#reporter.take(device, property, reading)
       else device.understudy.take(bounded(reading), this.#options.clock.now())
     }
     this.counters.readings += batch.length
@@ -259,14 +254,7 @@ export class TwinEngine {
       device.reach = item
       if (changed || this.#figuresDue(device)) this.#tellReach(device)
       if (item.online) this.pump(device)
-      if (!changed || !this.#options.listening()) continue
-      this.#options.onEvent({
-        kind: 'reach',
-        device: item.device,
-        online: item.online,
-        at: new Date(item.atMs).toISOString(),
-        ...(item.reason === undefined ? {} : { reason: item.reason }),
-      })
+      if (changed && this.#options.listening()) this.#options.onEvent(reachEvent(item))
     }
   }
 
@@ -294,16 +282,7 @@ export class TwinEngine {
     property.twin = mergeWrite(property.twin, end)
     this.#options.batcher.writeEnd(device, property, end)
     this.#wake(property)
-    if (!this.#options.listening()) return
-    this.#options.onEvent({
-      kind: 'write',
-      device: device.key,
-      property: property.name,
-      version: end.version,
-      state: end.state,
-      at: new Date(end.atMs).toISOString(),
-      ...(end.reason === undefined ? {} : { reason: end.reason }),
-    })
+    if (this.#options.listening()) this.#options.onEvent(writeEvent(device.key, property.name, end))
   }
 
   /** Why a write that is under way waits; about anything else it is not heard. */
@@ -315,8 +294,7 @@ export class TwinEngine {
     if (desired.version !== version || !isPending(property) || waitReason(property.twin) === reason) return
     const { local } = desired
     const words = reason.slice(0, MAX_REASON)
-    this.#order = { epoch: 1, seq: this.#order.seq + 1 }
-    const wait = { version, reason: words, atMs: this.#options.clock.now(), order: this.#order }
+    const wait = { version, reason: words, atMs: this.#options.clock.now(), order: this.#reporter.nextOrder() }
     property.twin = mergeWait(property.twin, local === undefined ? wait : { ...wait, local })
     this.#options.batcher.writeNews(device, property, property.twin.wait!)
   }
@@ -335,9 +313,7 @@ export class TwinEngine {
 
   stop(): void {
     this.#sweepTimer?.cancel()
-    this.#heldTimer?.cancel()
-    for (const [property, device] of this.#held) this.#report(device, property, property.held!)
-    this.#held.clear()
+    this.#reporter.stop()
     for (const device of this.devices.values()) this.#options.writes.discard(device)
   }
 
@@ -370,92 +346,7 @@ export class TwinEngine {
 
   #tellDesired(device: DeviceState, property: PropertyState, version: number, atMs: number): void {
     if (!this.#options.listening()) return
-    const { desired } = property.twin
-    this.#options.onEvent({
-      kind: 'desired',
-      device: device.key,
-      property: property.name,
-      version,
-      at: new Date(atMs).toISOString(),
-      ...(desired === undefined ? {} : { value: desired.value }),
-      ...(desired?.by === undefined ? {} : { by: desired.by }),
-    })
-  }
-
-  #take(device: DeviceState, property: PropertyState, given: Reading): void {
-    device.readings++
-    const reading = bounded(given)
-    const nowMs = this.#options.clock.monotonic()
-    property.lastReadingMs = nowMs
-    property.rhythm?.heard(nowMs)
-    property.fresh = true
-    device.lastSeenMs = isBad(reading.quality) ? device.lastSeenMs : reading.atMs
-    this.#merge(property, reading)
-    const decision = decideReport(property.policy, property.lastReport, reading.value, reading.quality, nowMs)
-    if (decision === 'report') this.#report(device, property, reading)
-    else if (decision === 'hold') this.#hold(device, property, reading)
-    else if (property.held !== undefined) this.#letGo(property)
-  }
-
-  #merge(property: PropertyState, reading: Reading): void {
-    if (property.twin.reported?.order === this.#order) this.#order = { epoch: 1, seq: this.#order.seq + 1 }
-    const reported: { -readonly [K in keyof Reported]: Reported[K] } = {
-      atMs: reading.atMs,
-      quality: reading.quality,
-      order: this.#order,
-    }
-    if (reading.value !== undefined) reported.value = reading.value
-    if (reading.reason !== undefined) reported.reason = reading.reason
-    property.twin = mergeReported(property.twin, reported)
-    if (reading.value !== undefined) property.knownDirty = true
-  }
-
-  #report(device: DeviceState, property: PropertyState, reading: Reading): void {
-    if (property.held !== undefined) this.#letGo(property)
-    const { quality, value, atMs, reason } = reading
-    property.lastReport = {
-      value: value ?? property.lastReport?.value,
-      quality,
-      atMonotonicMs: this.#options.clock.monotonic(),
-    }
-    this.counters.reports++
-    this.#options.batcher.report(device, property, value, atMs, quality, reason)
-    if (!this.#options.listening()) return
-    this.#options.onEvent({
-      kind: 'reported',
-      device: device.key,
-      property: property.name,
-      value: value ?? null,
-      at: new Date(atMs).toISOString(),
-      quality,
-      ...(reason === undefined ? {} : { reason }),
-    })
-  }
-
-  #hold(device: DeviceState, property: PropertyState, reading: Reading): void {
-    property.held = reading
-    this.#held.set(property, device)
-    if (this.#heldTimer === undefined) this.#armHeld()
-  }
-
-  #letGo(property: PropertyState): void {
-    property.held = undefined
-    this.#held.delete(property)
-  }
-
-  #armHeld(): void {
-    let dueMs = Number.POSITIVE_INFINITY
-    for (const property of this.#held.keys()) dueMs = Math.min(dueMs, dueOf(property))
-    if (dueMs === Number.POSITIVE_INFINITY) return
-    const { clock } = this.#options
-    this.#heldTimer = clock.after(Math.max(1, Math.ceil(dueMs - clock.monotonic())), () => {
-      this.#heldTimer = undefined
-      const nowMs = clock.monotonic()
-      for (const [property, device] of this.#held) {
-        if (dueOf(property) <= nowMs) this.#report(device, property, property.held!)
-      }
-      this.#armHeld()
-    })
+    this.#options.onEvent(desiredEvent(device.key, property.name, version, atMs, property.twin.desired))
   }
 
   #armSweep(): void {
@@ -483,30 +374,16 @@ export class TwinEngine {
     this.#options.batcher.reach(device, device.reach!)
   }
 
-  /** Marks what has been silent for too long; measured by the monotonic clock, so that setting the time does nothing. */
+  /** Marks what has been silent for too long. */
   #sweep(): void {
-    const nowMs = this.#options.clock.monotonic()
+    const { clock } = this.#options
+    const time = { monotonicMs: clock.monotonic(), wallMs: clock.now() }
     for (const device of this.devices.values()) {
-      if (device.standby) continue
-      if (this.#figuresDue(device)) this.#tellReach(device)
-      if (device.spec.paused === true || device.stretch?.paused !== undefined || device.model === undefined) continue
+      if (!device.standby && this.#figuresDue(device)) this.#tellReach(device)
+      if (!isExpected(device)) continue
       for (const property of device.properties.values()) {
-        const { staleAfterMs, rhythm } = property
-        if (nowMs - property.lastReadingMs < (rhythm?.silenceMs ?? staleAfterMs)) continue
-        if (property.definition === undefined || property.definition.access === 'write') continue
-        const quality = property.lastReport?.quality
-        if (quality === 'stale' || (quality !== undefined && isBad(quality))) continue
-        this.#order = { epoch: 1, seq: this.#order.seq + 1 }
-        const reason = `no reading for ${Math.round((nowMs - property.lastReadingMs) / 1000)} s`
-        const reading: Reading = {
-          device: device.key,
-          property: property.name,
-          atMs: this.#options.clock.now(),
-          quality: 'stale',
-          reason,
-        }
-        this.#merge(property, reading)
-        this.#report(device, property, reading)
+        const reading = silence(device, property, time)
+        if (reading !== undefined) this.#reporter.tell(device, property, reading)
       }
     }
   }
@@ -514,8 +391,4 @@ export class TwinEngine {
   #wake(property: PropertyState): void {
     for (const wake of this.#waiters.get(property) ?? []) wake()
   }
-}
-
-function dueOf(property: PropertyState): number {
-  return (property.lastReport?.atMonotonicMs ?? 0) + property.policy.minIntervalMs
 }
