@@ -8,8 +8,17 @@ const REFUSED = /_(REFUSED|FORBIDDEN|UNAUTHORIZED|REJECTED|DENIED|REPLAYED|REVOK
 const USAGE =
   /^SLUICE_CLI_(?!ALREADY_RUNNING$|PART_|API_)|^SLUICE_(YAML|INVALID|MODEL|DEVICE|SCHEMA|LINT|MODBUS_LINT)_|_(INVALID|MALFORMED|NOT_FOUND|UNKNOWN)$/
 
+/** A card that is plainly unbootable now, because it failed or because what came back from it differs. */
+const CARD: Readonly<Record<string, ExitCode>> = {
+  SLUICE_FLASH_DEVICE_LOST: EXIT.cardFailed,
+  SLUICE_FLASH_WRITE: EXIT.cardFailed,
+  SLUICE_FLASH_VERIFY: EXIT.cardDiffers,
+}
+
 /** The exit code that goes with an error; the classes are the ones `sluice help` lists. */
 export function exitCodeOf(error: SluiceError): ExitCode {
+  const card = CARD[error.code]
+  if (card !== undefined) return card
   if (UNREACHABLE.test(error.code)) return EXIT.unreachable
   if (REFUSED.test(error.code)) return EXIT.refused
   if (USAGE.test(error.code)) return EXIT.usage

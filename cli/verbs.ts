@@ -250,6 +250,26 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
     ],
   },
   {
+    title: 'Machines',
+    verbs: [
+      {
+        name: 'flash gateway',
+        summary: 'Write a card that boots into the fleet',
+        load: async () => (await import('./verbs/flash-gateway.ts')).flashGateway,
+      },
+      {
+        name: 'flash ls',
+        summary: 'The disks an image can be written to, and why not to the others',
+        load: async () => (await import('./verbs/flash-ls.ts')).flashLs,
+      },
+      {
+        name: 'flash bundle',
+        summary: 'Everything a gateway needs to run Sluice, in one file for a card',
+        load: async () => (await import('./verbs/flash-bundle.ts')).flashBundle,
+      },
+    ],
+  },
+  {
     title: 'Trouble',
     verbs: [
       {
