@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { gatewayKey, type LinkGateway, type LinkObject, type LinkObjectKind } from '../../api/link/messages.ts'
-import type { Gateway, ObjectKey } from '../../api/resources.ts'
+import type { Gateway, GatewaySpec, ObjectKey } from '../../api/resources.ts'
 import type { ObjectSource } from '../hub/inventory.ts'
 
 interface Held {
@@ -35,6 +35,10 @@ export class GatewayObjects implements ObjectSource {
 
   remove(name: string): void {
     if (this.#held.delete(name)) this.#changed(name)
+  }
+
+  spec(name: string): GatewaySpec | undefined {
+    return this.#held.get(name)?.object.spec
   }
 
   /** Every gateway with its labels. */

@@ -1,0 +1,131 @@
+import type { Cluster, Place } from './cluster.ts'
+import { ask, obstacles, type Question, spotsOf } from './filter.ts'
+import type { PodTerm, PodView } from './pod-view.ts'
+import { type ScorePart, scoreOf, scoreParts } from './score.ts'
+
+/** What was made of one node. */
+export interface Candidate {
+  readonly node: string
+  /** Why it cannot be; empty when it can. */
+  readonly obstacles: readonly string[]
+  readonly score: number
+  readonly parts: readonly ScorePart[]
+}
+
+export interface Decision {
+  readonly node: string | undefined
+  readonly candidates: readonly Candidate[]
+  /** In one line: why this node, or why none. */
+  readonly why: string
+  /** The pod waits of its own will until then, ms since 1970. */
+  readonly waitUntilMs?: number
+}
+
+export interface ChooseOptions {
+  readonly nowMs: number
+  readonly avoid?: ReadonlyMap<string, string>
+  /** Only places that keep hard intents with something to spare: for a pod that is moved from a place where it runs. */
+  readonly onlyStrict?: boolean
+}
+
+/** A place that is not better by this much is not better: it saves nothing, and choosing by name is steady. */
+const TIE = 0.5
+
+/**
+ * Where a pod goes. Pure: the same cluster gives the same answer. Places that keep hard intents with something to spare
+ * come first; when there is none, those that keep them as they were written; never any other.
+ */
+export function choose(pod: PodView, cluster: Cluster, options: ChooseOptions): Decision {
+  const strict = decide(ask(pod, cluster, true, options.avoid), options)
+  if (strict.node !== undefined || options.onlyStrict === true || pod.meaning.intents.every(({ hard }) => !hard))
+    return strict
+  return decide(ask(pod, cluster, false, options.avoid), options)
+}
+
+function decide(question: Question, { nowMs }: ChooseOptions): Decision {
+  const { pod, cluster } = question
+  const candidates: Candidate[] = []
+  const preferred = preferences(pod, cluster)
+  let best: Candidate | undefined
+  for (const place of cluster.places.values()) {
+    const candidate = judge(question, place, preferred)
+    candidates.push(candidate)
+    if (candidate.obstacles.length > 0) continue
+    if (best === undefined || beats(candidate, best)) best = candidate
+  }
+  if (best === undefined) return { node: undefined, candidates, why: nowhere(candidates) }
+  const waitUntilMs = cleanerLater(pod, cluster.places.get(best.node), nowMs)
+  if (waitUntilMs !== undefined) {
+    const why = `waits for cleaner power until ${new Date(waitUntilMs).toISOString()} at the latest`
+    return { node: undefined, candidates, why, waitUntilMs }
+  }
+  return { node: best.node, candidates, why: reasons(best) }
+}
+
+function judge(question: Question, place: Place, preferred: readonly Preference[]): Candidate {
+  const { name } = place.node
+  const against = obstacles(question, place)
+  if (against.length > 0) return { node: name, obstacles: against, score: 0, parts: [] }
+  const parts = scoreParts(question, place)
+  for (const { counts, topologyKey, sign, weight } of preferred) {
+    const here = counts.get(place.node.labels[topologyKey] ?? '') ?? 0
+    const points = sign > 0 ? (here > 0 ? 100 : 0) : here > 0 ? 0 : 100
+    parts.push({
+      of: sign > 0 ? 'pod affinity' : 'pod anti-affinity',
+      points,
+      weight: weight / 50,
+      why: `${here} of them are here`,
+    })
+  }
+  return { node: name, obstacles: [], score: scoreOf(parts), parts }
+}
+
+interface Preference {
+  readonly counts: ReadonlyMap<string, number>
+  readonly topologyKey: string
+  readonly sign: 1 | -1
+  readonly weight: number
+}
+
+function preferences(pod: PodView, cluster: Cluster): Preference[] {
+  const read = (terms: readonly PodTerm[], sign: 1 | -1) =>
+    terms.map((term): Preference => {
+      const { counts, topologyKey } = spotsOf(term, pod, cluster)
+      return { counts, topologyKey, sign, weight: term.weight }
+    })
+  return [...read(pod.preferNear, 1), ...read(pod.preferApart, -1)]
+}
+
+const beats = (one: Candidate, other: Candidate) =>
+  one.score > other.score + TIE || (Math.abs(one.score - other.score) <= TIE && one.node < other.node)
+
+/** A pod that may wait does so while even the best place has power that is not as clean as it wants. */
+function cleanerLater(pod: PodView, place: Place | undefined, nowMs: number): number | undefined {
+  const { maxDelayMs, intents } = pod.meaning
+  const untilMs = pod.createdMs + maxDelayMs
+  if (maxDelayMs === 0 || nowMs >= untilMs) return undefined
+  const grams = place?.gateway?.carbonGPerKWh
+  if (grams === undefined) return undefined
+  // Without a number of its own, clean is what a third of a coal grid emits.
+  const wanted = intents.find((each) => each.name === 'carbon-aware')
+  const bound = wanted?.name === 'carbon-aware' ? (wanted.maxGPerKWh ?? CLEAN_G_PER_KWH) : CLEAN_G_PER_KWH
+  return grams > bound ? untilMs : undefined
+}
+
+const CLEAN_G_PER_KWH = 250
+
+function reasons({ parts, score }: Candidate): string {
+  const told = [...parts].sort((a, b) => b.points * b.weight - a.points * a.weight).slice(0, 4)
+  return `${Math.round(score)} points: ${told.map(({ of, why }) => `${of} (${why})`).join(', ')}`
+}
+
+/** `0/3 nodes are available: 1 Insufficient cpu, 2 ...`, as kube-scheduler says it. */
+export function nowhere(candidates: readonly Candidate[]): string {
+  if (candidates.length === 0) return '0/0 nodes are available: there are no nodes'
+  const counts = new Map<string, number>()
+  for (const { obstacles: against } of candidates) {
+    for (const reason of new Set(against)) counts.set(reason, (counts.get(reason) ?? 0) + 1)
+  }
+  const words = [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).slice(0, 12)
+  return `0/${candidates.length} nodes are available: ${words.map(([reason, count]) => `${count} ${reason}`).join(', ')}`
+}

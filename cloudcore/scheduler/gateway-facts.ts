@@ -1,0 +1,77 @@
+import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
+
+/** What the scheduler knows of a gateway besides its Node. A figure that nobody told is absent. */
+export interface GatewayFacts {
+  readonly online: boolean
+  readonly mode: 'autonomous' | 'tethered'
+  readonly battery?: {
+    readonly percent?: number
+    readonly state: string
+    /** Until empty at this pace: the likely time, and the one it lasts with nineteen chances of twenty. */
+    readonly leftS?: number
+    readonly leftLowS?: number
+  }
+  readonly supply?: 'mains' | 'battery' | 'unknown'
+  readonly watts?: number
+  readonly wattsSource?: string
+  readonly carbonGPerKWh?: number
+  readonly roundTripMs?: number
+  readonly linkQuality?: number
+  readonly linkTrend?: 'improving' | 'steady' | 'degrading'
+  readonly bitrateBps?: number
+  readonly celsius?: number
+  readonly throttled?: boolean
+}
+
+/** What a device behind a gateway means to the scheduler. */
+export interface DeviceFacts {
+  /** `namespace/name`. */
+  readonly key: string
+  readonly gateway: string
+  readonly model: string
+  readonly online: boolean
+  /** What a robot says it does, where its twin has such a property. */
+  readonly robotStatus?: string
+}
+
+/** Names under which a robot's twin has its status; FLUIDOS calls it robot_status. */
+export const ROBOT_STATUS_PROPERTIES = ['robot-status', 'robot_status', 'robotStatus'] as const
+
+export function gatewayFacts(status: GatewayStatus, spec: GatewaySpec = {}): GatewayFacts {
+  const { battery, power, energy, link, networks, thermal } = status
+  const way = networks?.find(({ toHub }) => toHub === true)
+  return {
+    online: status.state === 'online',
+    mode: spec.mode ?? 'autonomous',
+    ...(battery === undefined
+      ? {}
+      : {
+          battery: {
+            state: battery.state,
+            ...known({
+              percent: battery.percent,
+              leftS: battery.timeToEmpty?.seconds,
+              leftLowS: battery.timeToEmpty?.lowSeconds,
+            }),
+          },
+        }),
+    ...known({
+      supply: power?.supply,
+      watts: power?.watts,
+      wattsSource: power?.source,
+      carbonGPerKWh: energy?.carbonGPerKWh,
+      roundTripMs: link?.roundTripMs,
+      linkQuality: link?.quality,
+      linkTrend: link?.trend,
+      bitrateBps: way?.bitrateBps,
+      celsius: thermal?.celsius,
+      throttled: thermal?.throttled,
+    }),
+  }
+}
+
+type Known<T> = { [K in keyof T]?: Exclude<T[K], undefined> }
+
+function known<T extends object>(fields: T): Known<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Known<T>
+}

@@ -1,0 +1,139 @@
+import { choose } from './choose.ts'
+import type { Cluster, Place } from './cluster.ts'
+import { dyingInS, EVACUATE_BEFORE_S } from './filter.ts'
+import { breachInS, checkIntent, span } from './intent-check.ts'
+import { hasEnded, type PodView } from './pod-view.ts'
+
+/** A pod that is to run elsewhere. */
+export interface Move {
+  readonly pod: PodView
+  readonly from: string
+  readonly to: string
+  readonly why: string
+}
+
+/** A pod that ought to run elsewhere, and why it does not. */
+export interface Stuck {
+  readonly pod: PodView
+  readonly why: string
+}
+
+/** Since when something is wrong with a pod where it runs, by uid. */
+export type Troubles = Map<string, { readonly sinceMs: number; readonly why: string }>
+
+/** A breach that is over sooner is none. */
+const HOLD_MS = 30_000
+/** A pod stays this long before it is moved again, unless its gateway is dying. */
+const RESIDENCE_MS = 300_000
+const URGENT_RESIDENCE_MS = 60_000
+/** Moves begun in one pass at most; the rest comes in the next. */
+const MOST_AT_ONCE = 50
+/** Of one workload at a time, unless the gateway dies: a quarter, one at least. */
+const SHARE = 0.25
+
+/**
+ * Which pods have to leave where they run: because a hard intent is broken there, because it will be within twenty
+ * minutes at this pace, or because the gateway's battery is empty then. Each goes only where it may stay: a place that
+ * keeps its intents with something to spare. Pure but for `troubles`, which it keeps.
+ */
+export function planMoves(cluster: Cluster, troubles: Troubles, nowMs: number): { moves: Move[]; stuck: Stuck[] } {
+  const moves: Move[] = []
+  const stuck: Stuck[] = []
+  const seen = new Set<string>()
+  const away = awayByOwner(cluster)
+  const assumed: PodView[] = []
+  const wanting = findTroubles(cluster, troubles, seen, nowMs)
+  for (const uid of troubles.keys()) if (!seen.has(uid)) troubles.delete(uid)
+  for (const { pod, place, why, urgent } of wanting) {
+    if (moves.length >= MOST_AT_ONCE) break
+    const workload = pod.owner?.uid ?? pod.uid
+    const group = away.get(workload) ?? { all: 1, away: 0 }
+    // A gateway that dies takes all of them with it: there is nothing to wait for.
+    if (!urgent && group.away >= Math.max(1, Math.floor(group.all * SHARE))) continue
+    const decision = choose(pod, cluster, { nowMs, avoid: new Map([[place.node.name, why]]), onlyStrict: true })
+    if (decision.node === undefined) {
+      stuck.push({ pod, why: `${why}; ${decision.why}` })
+      continue
+    }
+    moves.push({ pod, from: place.node.name, to: decision.node, why })
+    away.set(workload, { ...group, away: group.away + 1 })
+    // The next one sees what this one will take.
+    cluster.setPod({ ...pod, node: decision.node })
+    assumed.push(pod)
+  }
+  for (const pod of assumed) cluster.setPod(pod)
+  return { moves, stuck }
+}
+
+interface Wanting {
+  readonly pod: PodView
+  readonly place: Place
+  readonly why: string
+  readonly urgent: boolean
+}
+
+function findTroubles(cluster: Cluster, troubles: Troubles, seen: Set<string>, nowMs: number): Wanting[] {
+  const found: Wanting[] = []
+  for (const place of cluster.places.values()) {
+    // What a silent gateway told last says nothing of now; its pods are the tether's matter.
+    if (place.gateway?.online !== true) continue
+    const leftS = dyingInS(place)
+    for (const pod of place.pods.values()) {
+      if (!movable(pod)) continue
+      const dying = leftS === undefined ? undefined : `the battery of ${place.node.name} is empty in ${span(leftS)}`
+      const why = dying ?? trouble(pod, place)
+      if (why === undefined) continue
+      seen.add(pod.uid)
+      const held = troubles.get(pod.uid) ?? { sinceMs: nowMs, why }
+      troubles.set(pod.uid, { ...held, why })
+      const urgent = dying !== undefined
+      const residence = urgent ? URGENT_RESIDENCE_MS : RESIDENCE_MS
+      if (nowMs - held.sinceMs < HOLD_MS || nowMs - pod.createdMs < residence) continue
+      found.push({ pod, place, why, urgent })
+    }
+  }
+  return found.sort(
+    (a, b) =>
+      b.pod.priority - a.pod.priority || Number(b.urgent) - Number(a.urgent) || a.pod.key.localeCompare(b.pod.key),
+  )
+}
+
+/** Pods that belong to their node, or are going anyway, stay. */
+function movable(pod: PodView): boolean {
+  if (pod.leaving || hasEnded(pod) || pod.meaning.onBreach === 'stay' || pod.problems.length > 0) return false
+  return pod.owner?.kind !== 'DaemonSet' && pod.owner?.kind !== 'Node' && pod.offloadTo === undefined
+}
+
+/** What is wrong with a pod where it runs, or will soon be. Figures that nobody tells are no trouble. */
+function trouble(pod: PodView, place: Place): string | undefined {
+  for (const intent of pod.meaning.intents) {
+    if (!intent.hard) continue
+    // A pod brings its own request along; what is free besides is not its matter any more.
+    if (intent.name === 'cpu' || intent.name === 'memory' || intent.name === 'gpu') continue
+    const verdict = checkIntent(intent, place, false)
+    if (!verdict.keeps && verdict.unknown !== true) return `intent ${intent.name} is broken: ${verdict.why}`
+    const inS = breachInS(intent, place)
+    if (inS !== undefined && inS <= EVACUATE_BEFORE_S)
+      return `intent ${intent.name} will be broken in ${span(inS)}: ${verdict.why}`
+    const link = intent.name === 'latency' || intent.name === 'throughput' || intent.name === 'bandwidth-against'
+    const { linkTrend, linkQuality } = place.gateway ?? {}
+    if (link && linkTrend === 'degrading' && linkQuality !== undefined && linkQuality < POOR_LINK) {
+      return `intent ${intent.name} will be broken: the link is at ${Math.round(linkQuality * 100)} % and degrading`
+    }
+  }
+  return undefined
+}
+
+const POOR_LINK = 0.3
+
+function awayByOwner(cluster: Cluster): Map<string, { all: number; away: number }> {
+  const groups = new Map<string, { all: number; away: number }>()
+  for (const pod of cluster.pods.values()) {
+    if (hasEnded(pod)) continue
+    const key = pod.owner?.uid ?? pod.uid
+    const group = groups.get(key) ?? { all: 0, away: 0 }
+    const absent = pod.node === undefined || pod.leaving || pod.phase === 'Pending'
+    groups.set(key, { all: group.all + (pod.leaving ? 0 : 1), away: group.away + (absent ? 1 : 0) })
+  }
+  return groups
+}

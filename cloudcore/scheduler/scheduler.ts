@@ -1,0 +1,287 @@
+import type { Clock, Timer } from '../../api/clock.ts'
+import { type SluiceError, toSluiceError } from '../../api/errors.ts'
+import { PLACED_ANNOTATION } from '../../api/intents/intents.ts'
+import type { EventNote } from '../gateways/event-recorder.ts'
+import type { KubeClient } from '../kube/client.ts'
+import { collectionPath, NODES, objectPath, PODS } from '../kube/paths.ts'
+import { watchResource } from '../kube/watch.ts'
+import { choose, type Decision } from './choose.ts'
+import { Cluster, readNode } from './cluster.ts'
+import type { DeviceFacts, GatewayFacts } from './gateway-facts.ts'
+import { NodeLifecycle } from './keep-nodes.ts'
+import type { MayMoveFrom } from './lifecycle.ts'
+import type { MoveBook } from './move-book.ts'
+import { Mover } from './mover.ts'
+import { hasEnded, type PodView, readPod, subjectOf } from './pod-view.ts'
+
+export const SCHEDULER_NAME = 'sluice'
+/** Pods that ask for nobody in particular are ours where there is no other scheduler. */
+const DEFAULT_NAME = 'default-scheduler'
+
+export interface SchedulerOptions {
+  readonly client: KubeClient
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  readonly book: MoveBook
+  /** The API is the embedded one: nobody else schedules, taints nodes or evicts. */
+  readonly embedded: boolean
+  readonly gateway: (name: string) => GatewayFacts | undefined
+  /** Devices behind gateways, newest facts; asked when pods ask for devices. */
+  readonly devices: () => Iterable<DeviceFacts>
+  readonly mayMoveFrom: MayMoveFrom
+  readonly record: (note: EventNote) => void
+  readonly onTrouble: (what: string, error: SluiceError) => void
+}
+
+const TICK_MS = 1_000
+/** Pods that could not be placed are tried again when something changed, and after this long in any case. */
+const RETRY_MS = 30_000
+/** Gateways and pods are looked over for breaches this often. */
+const LOOK_OVER_MS = 5_000
+
+interface Waiting {
+  readonly pod: PodView
+  triedMs: number
+  why: string
+}
+
+/** Places pods on nodes by what they mean, and moves them when that no longer holds. */
+export class Scheduler {
+  readonly cluster = new Cluster()
+  readonly #options: SchedulerOptions
+  readonly #waiting = new Map<string, Waiting>()
+  readonly #binding = new Set<string>()
+  readonly #mover: Mover
+  readonly #lifecycle: NodeLifecycle | undefined
+  #timer: Timer | undefined
+  #changed = true
+  #ready = false
+  #kicked = false
+  #lookedOverMs = Number.NEGATIVE_INFINITY
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options
+    const { client, clock, signal, onTrouble } = options
+    this.#mover = new Mover({ ...options, cluster: this.cluster, isOurs: (pod) => this.#isOurs(pod) })
+    this.#lifecycle = options.embedded ? new NodeLifecycle({ ...options, cluster: this.cluster }) : undefined
+    const nodes = watchResource<{ metadata: { name: string } }, string>(
+      client,
+      collectionPath(NODES),
+      {
+        upsert: (node) => {
+          this.cluster.setNode(readNode(node))
+          this.#refresh(node.metadata.name)
+          this.#kick()
+        },
+        remove: (name) => this.cluster.removeNode(name),
+        trouble: (error) => onTrouble('watch of nodes', error),
+      },
+      { clock, signal, keep: () => '' },
+    )
+    const pods = watchResource<{ metadata: { name: string; namespace?: string; uid?: string } }, string>(
+      client,
+      collectionPath(PODS),
+      {
+        upsert: (pod, held) => this.#seen(readPod(pod), held),
+        remove: (_key, uid) => this.#gone(uid),
+        trouble: (error) => onTrouble('watch of pods', error),
+      },
+      { clock, signal, keep: (pod) => pod.metadata.uid ?? '' },
+    )
+    void Promise.all([nodes.synced, pods.synced]).then(() => {
+      this.#ready = true
+      this.#mover.begin()
+      this.#kick()
+    })
+    signal.addEventListener('abort', () => this.#timer?.cancel(), { once: true })
+    this.#arm()
+  }
+
+  /** A gateway told something new, came or went. */
+  gatewayChanged(name: string): void {
+    this.#refresh(name)
+    this.#changed = true
+  }
+
+  /** Where a pod that is known would go now, and why: for whoever asks. */
+  explain(key: string): Decision | undefined {
+    const pod = [...this.cluster.pods.values()].find((each) => each.key === key)
+    return pod === undefined ? undefined : choose(pod, this.cluster, { nowMs: this.#options.clock.now() })
+  }
+
+  #refresh(name: string): void {
+    this.cluster.setGateway(name, this.#options.gateway(name))
+  }
+
+  #isOurs(pod: PodView): boolean {
+    return pod.scheduler === SCHEDULER_NAME || (this.#options.embedded && pod.scheduler === DEFAULT_NAME)
+  }
+
+  #seen(pod: PodView, heldUid: string | undefined): void {
+    if (heldUid !== undefined && heldUid !== pod.uid) this.#gone(heldUid)
+    const before = this.cluster.pods.get(pod.uid)
+    // What was bound a moment ago is bound, also when an older picture of the pod arrives.
+    const assumed = pod.node === undefined && this.#binding.has(pod.uid) ? before?.node : undefined
+    this.cluster.setPod(assumed === undefined ? pod : { ...pod, node: assumed })
+    const pending = pod.node === undefined && !pod.leaving && !hasEnded(pod) && this.#isOurs(pod)
+    if (pending && !this.#binding.has(pod.uid)) {
+      const held = this.#waiting.get(pod.uid)
+      this.#waiting.set(pod.uid, { pod, triedMs: held?.triedMs ?? Number.NEGATIVE_INFINITY, why: held?.why ?? '' })
+      if (held === undefined) this.#kick()
+    } else this.#waiting.delete(pod.uid)
+    if (before !== undefined && (hasEnded(pod) || pod.leaving)) this.#changed = true
+    if (pod.node !== undefined) this.#mover.placed(pod)
+  }
+
+  #gone(uid: string): void {
+    const pod = this.cluster.pods.get(uid)
+    this.cluster.removePod(uid)
+    this.#waiting.delete(uid)
+    this.#binding.delete(uid)
+    this.#changed = true
+    if (pod !== undefined) this.#mover.gone(pod)
+  }
+
+  /** Places what waits in the next turn of the event loop: what arrives together is decided together. */
+  #kick(): void {
+    this.#changed = true
+    if (this.#kicked || !this.#ready) return
+    this.#kicked = true
+    setImmediate(() => {
+      this.#kicked = false
+      if (!this.#options.signal.aborted) this.#placeWaiting()
+    })
+  }
+
+  #arm(): void {
+    if (this.#options.signal.aborted) return
+    this.#timer = this.#options.clock.after(
+      TICK_MS,
+      () => {
+        if (this.#ready) this.#tick()
+        this.#arm()
+      },
+      true,
+    )
+  }
+
+  #tick(): void {
+    const { clock } = this.#options
+    const nowMs = clock.monotonic()
+    if (nowMs - this.#lookedOverMs >= LOOK_OVER_MS) {
+      this.#lookedOverMs = nowMs
+      for (const name of this.cluster.places.keys()) this.#refresh(name)
+      this.#lookAtDevices()
+      this.#mover.lookOver()
+      this.#lifecycle?.lookOver()
+    }
+    this.#placeWaiting()
+  }
+
+  /** Devices count only for pods that ask for some: a fleet of a hundred thousand is not copied for nothing. */
+  #lookAtDevices(): void {
+    const asks = (pod: PodView) =>
+      pod.devices.length + pod.nearDevices.length > 0 ||
+      pod.meaning.intents.some(({ name }) => name === 'sensor' || name === 'robot-status' || name === 'robot-preferred')
+    if (![...this.cluster.pods.values()].some(asks)) return
+    this.cluster.setDevices(this.#options.devices())
+  }
+
+  #placeWaiting(): void {
+    const nowMs = this.#options.clock.monotonic()
+    const changed = this.#changed
+    this.#changed = false
+    const due = [...this.#waiting.values()].filter(
+      ({ triedMs }) =>
+        triedMs === Number.NEGATIVE_INFINITY || (changed && nowMs - triedMs >= TICK_MS) || nowMs - triedMs >= RETRY_MS,
+    )
+    if (due.some(({ pod, triedMs }) => triedMs === Number.NEGATIVE_INFINITY && asksDevices(pod))) this.#lookAtDevices()
+    due.sort((a, b) => b.pod.priority - a.pod.priority || a.pod.createdMs - b.pod.createdMs)
+    for (const waiting of due) this.#place(waiting, nowMs)
+  }
+
+  #place(waiting: Waiting, nowMs: number): void {
+    const { pod } = waiting
+    waiting.triedMs = nowMs
+    if (pod.gated) return
+    const [problem] = pod.problems
+    if (problem !== undefined) {
+      this.#unplaced(waiting, 'IntentInvalid', `${problem.message}. ${problem.hint ?? ''}`.trim())
+      return
+    }
+    const wallMs = this.#options.clock.now()
+    const decision = this.#mover.decide(pod) ?? choose(pod, this.cluster, { nowMs: wallMs })
+    if (decision.node === undefined) {
+      const reason = decision.waitUntilMs === undefined ? 'FailedScheduling' : 'WaitsForCleanPower'
+      this.#unplaced(waiting, reason, decision.why)
+      return
+    }
+    this.#waiting.delete(pod.uid)
+    this.#binding.add(pod.uid)
+    this.cluster.setPod({ ...pod, node: decision.node })
+    void this.#bind(pod, decision.node, decision.why)
+  }
+
+  async #bind(pod: PodView, node: string, why: string): Promise<void> {
+    const { client, signal, onTrouble, record } = this.#options
+    const { name, namespace, uid } = pod
+    const metadata = { name, namespace, uid, annotations: { [PLACED_ANNOTATION]: why.slice(0, 512) } }
+    const target = { apiVersion: 'v1', kind: 'Node', name: node }
+    const binding = { apiVersion: 'v1', kind: 'Binding', metadata, target }
+    try {
+      await client.create(objectPath(PODS, name, namespace, 'binding'), binding, { signal })
+      record({
+        subject: subjectOf(pod),
+        type: 'Normal',
+        reason: 'Scheduled',
+        message: `Successfully assigned ${pod.key} to ${node}: ${why}`,
+      })
+    } catch (thrown) {
+      if (signal.aborted) return
+      const error = toSluiceError(thrown)
+      if (error.code !== 'SLUICE_KUBE_CONFLICT' && error.code !== 'SLUICE_KUBE_NOT_FOUND')
+        onTrouble(`binding of ${pod.key}`, error)
+      // Whether it was bound, the watch says; until then it waits like any other.
+      const held = this.cluster.pods.get(uid)
+      if (held !== undefined && held.phase === 'Pending' && !held.leaving) {
+        this.cluster.setPod({ ...held, node: undefined })
+        if (error.code !== 'SLUICE_KUBE_NOT_FOUND')
+          this.#waiting.set(uid, { pod, triedMs: this.#options.clock.monotonic(), why: '' })
+      }
+    } finally {
+      this.#binding.delete(uid)
+    }
+  }
+
+  /** Says once why a pod waits: an Event and its condition. */
+  #unplaced(waiting: Waiting, reason: string, why: string): void {
+    if (waiting.why === why) return
+    waiting.why = why
+    const { pod } = waiting
+    const { client, clock, signal, record } = this.#options
+    const type = reason === 'WaitsForCleanPower' ? 'Normal' : 'Warning'
+    record({ subject: subjectOf(pod), type, reason, message: why })
+    const lastTransitionTime = `${new Date(clock.now()).toISOString().slice(0, 19)}Z`
+    const condition = {
+      type: 'PodScheduled',
+      status: 'False',
+      reason: 'Unschedulable',
+      message: why.slice(0, 1024),
+      lastTransitionTime,
+    }
+    client
+      .patch(
+        objectPath(PODS, pod.name, pod.namespace, 'status'),
+        'strategic',
+        { status: { conditions: [condition] } },
+        { signal },
+      )
+      .catch((thrown: unknown) => {
+        const error = toSluiceError(thrown)
+        if (!signal.aborted && error.code !== 'SLUICE_KUBE_NOT_FOUND')
+          this.#options.onTrouble(`status of ${pod.key}`, error)
+      })
+  }
+}
+
+const asksDevices = (pod: PodView) => pod.devices.length + pod.nearDevices.length + pod.meaning.intents.length > 0
