@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { requestJson } from '../../api/client/http.ts'
 import { delay, systemClock } from '../../api/clock.ts'
-import type { Device, DeviceModel } from '../../api/resources.ts'
+import { toSluiceError } from '../../api/errors.ts'
+import { API_VERSION, type Device, type DeviceModel } from '../../api/resources.ts'
 import { DEFAULT_NAMESPACE } from '../../api/validate-set.ts'
 import type { DeviceView } from '../../api/views.ts'
 import { gatewayDocuments } from '../../firmware/generator/emit-documents.ts'
@@ -55,14 +56,10 @@ export class Emulation implements AsyncDisposable {
     const folder = mkdtempSync(join(tmpdir(), 'sluice-emulate-'))
     const parts: OwnPart[] = []
     try {
-      const made = load()
-      const loadedMs = sinceStart()
       const board = new OwnPart('board', [], env)
       parts.push(board)
-      const path = join(folder, 'line0')
       const objects = join(folder, 'objects.json')
-      // The agent loads what the board needs while that is being built, and is told when its line is there.
-      writeFileSync(objects, JSON.stringify(objectsOf(made, join(folder, 'soon'))))
+      writeFileSync(objects, JSON.stringify(placeholder(join(folder, 'soon'))))
       const agent = new OwnPart(
         'agent',
         ['--data', folder, '--objects', objects, '--log-level', 'error', '--discover', 'off'],
@@ -71,11 +68,14 @@ export class Emulation implements AsyncDisposable {
       parts.push(agent)
       const agentUp = agent.next('ready', signal).then(sinceStart)
       agentUp.catch(() => undefined)
+      const made = load()
+      const loadedMs = sinceStart()
       writeGenerated(made)
       const generatedMs = sinceStart()
       const built = await build(made, { signal })
       const builtMs = sinceStart()
       const { elf, bin, address, image } = built
+      const path = join(folder, 'line0')
       board.tell(JSON.stringify({ board: made.board.name, image, elf, bin, address, link: path }))
       await board.next('ready', signal)
       const boardMs = sinceStart()
@@ -85,7 +85,7 @@ export class Emulation implements AsyncDisposable {
       const key = `${made.project.namespace ?? DEFAULT_NAMESPACE}/${made.project.name}`
       return new Emulation({ folder, path, key }, built, { loadedMs, generatedMs, builtMs, boardMs, agentMs }, parts)
     } catch (error) {
-      for (const part of parts) await part[Symbol.asyncDispose]()
+      await Promise.all(parts.map((part) => part.kill()))
       rmSync(folder, { recursive: true, force: true })
       throw error
     }
@@ -102,7 +102,12 @@ export class Emulation implements AsyncDisposable {
     const ended = Promise.race(this.#parts.map((part) => part.ended))
     ended.catch(() => undefined)
     for (;;) {
-      const { twins } = await Promise.race([this.view(signal), ended])
+      // Until the agent has been told of the board it does not know it.
+      const looked = this.view(signal).catch((error: unknown) => {
+        if (toSluiceError(error).code === 'SLUICE_TWIN_DEVICE_UNKNOWN') return { twins: [] }
+        throw error
+      })
+      const { twins } = await Promise.race([looked, ended])
       if (twins.some(({ quality, value }) => quality === 'good' && value !== undefined)) return sinceStart()
       await Promise.race([delay(systemClock, LOOK_EVERY_MS, signal), ended])
     }
@@ -115,6 +120,21 @@ export class Emulation implements AsyncDisposable {
 }
 
 const sinceStart = (): number => Math.round(performance.now())
+
+/** A device that makes the agent load what it needs for any board; its line is never there. */
+function placeholder(port: string) {
+  const spec = { properties: [{ name: 'none', type: 'int' as const, modbus: { input: 0 } }] }
+  const device = { model: 'none', modbus: { rtu: { port }, unit: 1 } }
+  const [apiVersion, metadata] = [API_VERSION, { name: 'none' }] as const
+  return standaloneObjects(
+    {
+      models: [{ apiVersion, kind: 'DeviceModel', metadata, spec }],
+      devices: [{ apiVersion, kind: 'Device', metadata, spec: device }],
+      resources: [],
+    },
+    Date.now(),
+  )
+}
 
 /** What the gateway is given, with the emulated line for its port. */
 function objectsOf({ project, generated, model }: Made & { readonly model: DeviceModel }, port: string) {

@@ -87,6 +87,14 @@ export class OwnPart implements AsyncDisposable {
     return this.#ended.promise
   }
 
+  /** Ends it at once. */
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const gone = once(this.#child, 'close')
+    this.#child.kill('SIGKILL')
+    await gone
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const gone = once(this.#child, 'close')

@@ -43,7 +43,7 @@ export function propertiesSource(
     ...(options.hooks ? properties.flatMap(weakHooks) : []),
     ...properties.flatMap((each) => hookFunctions(each, kept.indexOf(each), options)),
     ...entries.flatMap((entry) => (entry.of.kind === 'fields' ? wordFunctions(entry, options) : [])),
-    wireBuffer(properties),
+    wireBuffer(properties, options),
     ...TABLE_NAMES.map(([table, name]) =>
       tableOf(
         name,
@@ -84,8 +84,9 @@ function weakHooks(each: BoardProperty): string[] {
 }
 
 /** Text is put together here when it is asked for: it leaves before the next one is. */
-function wireBuffer(properties: readonly BoardProperty[]): string {
-  const sizes = properties.filter((each) => !isNumber(each)).map(({ registers }) => 2 * registers)
+function wireBuffer(properties: readonly BoardProperty[], options: SourceOptions): string {
+  const fetched = properties.filter((each) => !isNumber(each) && hooksOf(each, options).read)
+  const sizes = fetched.map(({ registers }) => 2 * registers)
   return sizes.length === 0 ? '' : `static uint8_t wire[${Math.max(...sizes)}];\n`
 }
 
