@@ -148,7 +148,8 @@ export async function buildPrograms(root: string, folder: string): Promise<Built
   const shipped = dependencyFiles(metafile)
   for (const { path, contents, text } of outputFiles) {
     await mkdir(dirname(path), { recursive: true })
-    await writeFile(path, shipped.has(basename(path)) ? await squeezed(text) : contents)
+    const small = !path.endsWith('.js') ? contents : await (shipped.has(basename(path)) ? squeezed : compact)(text)
+    await writeFile(path, small)
   }
   await writeFile(join(folder, 'LICENSES.txt'), await licences(root, metafile))
   return { programs: Object.fromEntries(present.map(([name]) => [name, `${name}.js`])), metafile }
@@ -156,7 +157,7 @@ export async function buildPrograms(root: string, folder: string): Promise<Built
 
 /**
  * Outputs that are mostly other people's or generated code. A process keeps the text of what it has loaded, so these lose
- * their layout and comments (the licences are in LICENSES.txt); our own stays readable in a stack trace.
+ * their layout and comments (the licences are in LICENSES.txt).
  */
 function dependencyFiles({ outputs }: Metafile): ReadonlySet<string> {
   const files = new Set<string>()
@@ -175,6 +176,12 @@ async function squeezed(text: string): Promise<string> {
   const isGenerated = /^\/\/ \S*\/generated\//m.test(text)
   const minify = { minifyWhitespace: true, minifySyntax: true, minifyIdentifiers: isGenerated }
   return (await transform(text, { format: 'esm', target: 'node24', legalComments: 'none', ...minify })).code
+}
+
+/** Our own without its indentation, in short lines and with its names, so that a stack trace still points at something. */
+async function compact(text: string): Promise<string> {
+  const options = { minifyWhitespace: true, minifySyntax: true, lineLimit: 120 }
+  return (await transform(text, { format: 'esm', target: 'node24', legalComments: 'none', ...options })).code
 }
 
 /** Folder of the package an input of the bundle belongs to: `node_modules/@scope/name`, nested ones too. */
