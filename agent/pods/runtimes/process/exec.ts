@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { PassThrough, type Readable, type Writable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
+import { delay } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
 import type { ExecOptions, ExecSession, WindowSize } from '../runtime.ts'
 import { restArguments } from './arguments.ts'
@@ -9,6 +10,7 @@ import { CLEAN_ENVIRONMENT, FD, handedOver, launch, wayIn } from './launch.ts'
 import { childrenOf } from './life-signs.ts'
 
 let counter = 0
+const SETTING_UP_MS = 2
 
 /**
  * A command beside the program of a container: a second box with the same files, processes, network, user, limits and
@@ -32,6 +34,9 @@ export async function execIn(
     return fd
   }
   const first = record.first!.pid
+  // The box is complete once the program in it exists.
+  while (container.running && childrenOf(first).length === 0) await delay(around.clock, SETTING_UP_MS, signal)
+  if (!container.running) throw new SluiceError('SLUICE_POD_EXEC', `Container ${record.name} has ended`)
   const user = opened(`/proc/${first}/ns/user`)
   const processes = opened(`/proc/${first}/ns/pid`)
   const seccomp = seccompFile === undefined || record.unconfinedSeccomp ? undefined : opened(seccompFile)

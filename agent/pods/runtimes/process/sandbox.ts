@@ -1,7 +1,8 @@
-import { execFile } from 'node:child_process'
+import { type ChildProcess, execFile } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { SluiceError } from '../../../../api/errors.ts'
 import type { SandboxSpec, SandboxState } from '../runtime.ts'
 import type { Container, Surroundings } from './container.ts'
 import { FD, launch, started, type Way, wayIn } from './launch.ts'
@@ -109,13 +110,14 @@ export async function openSandbox(
         ...(spec.hostIpc ? [] : ['--unshare-ipc']),
         ...['--new-session', '--cap-drop', 'ALL', '--ro-bind', '/', '/'],
         ...['--json-status-fd', String(FD.status), '--info-fd', String(FD.info), '--'],
-        ...[tools.sleep, 'infinity'],
+        ...[tools.sh, '-c', READY, 'sh', tools.sleep, 'infinity'],
       ],
-      stdio: ['ignore', 'ignore', 'ignore', status!, 'pipe', ...held],
+      stdio: ['ignore', 'pipe', 'ignore', status!, 'pipe', ...held],
     })
     child.unref()
     child.once('exit', () => around.onChange())
-    const holder = markOf(await started(child, signal)) ?? { pid: 0, startTicks: 0, boot: '' }
+    const [pid] = await Promise.all([started(child, signal), firstWord(child, signal)])
+    const holder = markOf(pid) ?? { pid: 0, startTicks: 0, boot: '' }
     const record: SandboxRecord = { id, spec, createdMs: clock.now(), hostUser, holder }
     records.saveSandbox(record)
     return new Sandbox(around, record)
@@ -126,6 +128,20 @@ export async function openSandbox(
   } finally {
     for (const fd of files) closeSync(fd)
   }
+}
+
+/** Its number is known before its namespaces are ready to be entered; this comes after that. */
+const READY = 'echo ready; exec "$@"'
+
+function firstWord(child: ChildProcess, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.stdout?.once('data', () => {
+      child.stdout?.destroy()
+      resolve()
+    })
+    child.stdout?.once('end', () => reject(new SluiceError('SLUICE_POD_START', 'A sandbox ended before it was set up')))
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
 }
 
 /** It is the last that the kernel should end when memory is short. */
