@@ -51,15 +51,15 @@ export class LinkClient implements CoreListener, Disposable {
   }
 
   onHeard(): void {
-    this.#session?.heard()
+    this.#session?.announce('heard')
   }
 
   onPods(): void {
-    this.#session?.podsChanged()
+    this.#session?.announce('pods')
   }
 
   onUpdates(): void {
-    this.#session?.updatesChanged()
+    this.#session?.announce('updates')
   }
 
   get mayWriteRoaming(): boolean {
@@ -67,11 +67,11 @@ export class LinkClient implements CoreListener, Disposable {
   }
 
   onSighted(): void {
-    this.#session?.sighted()
+    this.#session?.announce('sighted')
   }
 
   onNotice(): void {
-    this.#session?.noticed()
+    this.#session?.announce('noticed')
   }
 
   statusChanged(): void {

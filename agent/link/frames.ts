@@ -48,7 +48,10 @@ const CHECKS: Readonly<Record<HubFrame['t'], (frame: Fields) => boolean>> = {
   objects: ({ upserts, deletes }) => isListOf(upserts, isObject) && isListOf(deletes, isDelete),
   ack: ({ received }) => isRanges(received),
   desireResult: ({ id, ok }) => typeof id === 'string' && typeof ok === 'boolean',
-  pong: ({ id, nowMs }) => isCount(id) && (nowMs === undefined || Number.isFinite(nowMs)),
+  pong: ({ id, nowMs, lease }) =>
+    isCount(id) &&
+    (nowMs === undefined || Number.isFinite(nowMs)) &&
+    (lease === undefined || (isCount(lease.term) && Number.isFinite(lease.spanMs) && lease.spanMs > 0)),
   dial: (frame) => isDial(frame),
   error: ({ code, message }) => typeof code === 'string' && typeof message === 'string',
 }

@@ -18,7 +18,8 @@ import { snapshotParts } from '../twin/snapshot.ts'
 import { Announcements } from './announcements.ts'
 import { parseHubFrame } from './frames.ts'
 import { Lanes } from './lanes.ts'
-import { type LinkStatus, observePing, observeRoundTrip } from './status.ts'
+import { Pings } from './pings.ts'
+import type { LinkStatus } from './status.ts'
 import type { Transport } from './transport.ts'
 
 export interface SessionOptions {
@@ -42,9 +43,6 @@ const LOST_AT_END_MS = 3000
 const WELCOME_TIMEOUT_MS = 10_000
 const DELETE_MS = 100
 const STATUS_MIN_MS = 1000
-const CLOCK_SAMPLES = 16
-const FIRST_CLOCK_SAMPLES = 4
-const CLOCK_SLACK_MS = 20
 const SNAPSHOT_SOCKET_BYTES = 1024 * 1024
 
 /**
@@ -61,14 +59,11 @@ export class Session {
   readonly #boundary: number
   #heartbeatMs = DEFAULT_HEARTBEAT_S * 1000
   #heardMs: number
-  readonly #pings = new Map<number, number>()
-  #pingId = 0
-  /** What recent pings said of the hub's clock; the quickest is right to within half its round trip. */
-  #clockSamples: { readonly roundTripMs: number; readonly offsetMs: number }[] = []
-  #leaseFromMs = Number.NEGATIVE_INFINITY
+  readonly #pings: Pings
   /** Acknowledgements that wait until everything that was told before them is on its way. */
   #acksToCome: { readonly items: ObjectsAckFrame['items']; readonly behindSeq: number }[] = []
   #heartbeat: Timer | undefined
+  #leaseTimer: Timer | undefined
   #deleteTimer: Timer | undefined
   #statusTimer: Timer | undefined
   #statusText = ''
@@ -81,10 +76,19 @@ export class Session {
     this.#startMs = options.clock.monotonic()
     this.#heardMs = this.#startMs
     const { store, objects, batcher, sightings, notices, heard, pods, updates } = options.core
+    this.#pings = new Pings({
+      clock: options.clock,
+      status: options.status,
+      send: (ping) => this.#send(ping),
+      onOffset: (offsetMs) => {
+        options.core.hubOffsetMs = offsetMs
+        options.status.clockOffsetMs = offsetMs
+      },
+    })
     this.#announcements = new Announcements({
       ...{ clock: options.clock, sightings, notices, heard, pods, updates },
       send: (frame) => this.#send(frame),
-      ping: () => this.#ping(),
+      ping: () => this.#pings.send(),
     })
     batcher.flush()
     this.#boundary = store.lastSeq
@@ -166,24 +170,9 @@ export class Session {
     )
   }
 
-  /** There are new sightings. */
-  sighted(): void {
-    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.sighted()
-  }
-
-  /** Roaming devices were heard. */
-  heard(): void {
-    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.heard()
-  }
-
-  /** Something became of firmware updates. */
-  updatesChanged(): void {
-    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.updates()
-  }
-
-  /** Statuses of pods have changed. */
-  podsChanged(): void {
-    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.pods()
+  /** There is something new of this kind. */
+  announce(what: 'sighted' | 'heard' | 'updates' | 'pods' | 'noticed'): void {
+    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements[what]()
   }
 
   /**
@@ -191,19 +180,14 @@ export class Session {
    * from when we asked, so that it ends here before it ends there.
    */
   get leaseUntilMs(): number {
-    return this.#leaseFromMs + SILENT_HEARTBEATS * this.#heartbeatMs
-  }
-
-  /** There are new notices. */
-  noticed(): void {
-    if (this.#phase !== 'greeting' && this.#phase !== 'closed') this.#announcements.noticed()
+    return this.#pings.answeredFromMs + SILENT_HEARTBEATS * this.#heartbeatMs
   }
 
   /** The connection is gone; what was acknowledged is deleted, everything else is sent again later. */
   closed(): void {
     if (this.#phase === 'closed') return
     this.#phase = 'closed'
-    this.#loseOlderThan(LOST_AT_END_MS)
+    this.#pings.loseOlderThan(LOST_AT_END_MS)
     this.#heartbeat?.cancel()
     this.#statusTimer?.cancel()
     this.#announcements[Symbol.dispose]()
@@ -264,9 +248,21 @@ export class Session {
         })
         return
       case 'pong':
-        this.#pong(frame.id, frame.nowMs)
+        if (!this.#pings.answered(frame.id, frame.nowMs)) return
+        this.#options.onLease()
+        if (frame.lease !== undefined) this.#led(frame.lease)
+        this.#announcements.pong(frame.id)
         return
     }
+  }
+
+  /** A lease shorter than the heartbeats is asked for more often: two questions may be lost before it is over. */
+  #led(lease: { readonly term: number; readonly spanMs: number }): void {
+    this.#options.core.tether.grant({ ...lease, askedMs: this.#pings.answeredFromMs })
+    const againMs = lease.spanMs / 3
+    if (againMs >= this.#heartbeatMs) return
+    this.#leaseTimer?.cancel()
+    this.#leaseTimer = this.#options.clock.after(againMs, () => this.#phase === 'closed' || this.#pings.send(), true)
   }
 
   #welcome({ received, window, nowMs, heartbeatMs }: WelcomeFrame): void {
@@ -283,7 +279,7 @@ export class Session {
     this.#armHeartbeat()
     this.#sendStatus()
     this.#announcements.begin()
-    this.#ping()
+    this.#pings.send()
     this.offerDesires()
     this.pump()
   }
@@ -338,54 +334,9 @@ export class Session {
       )
       return
     }
-    this.#loseOlderThan(this.#heartbeatMs)
-    this.#ping()
+    this.#pings.loseOlderThan(this.#heartbeatMs)
+    this.#pings.send()
     this.#sendStatus(true)
-  }
-
-  #ping(): number {
-    const id = ++this.#pingId
-    this.#pings.set(id, this.#options.clock.monotonic())
-    this.#send(
-      this.#clockSamples.length === 0 ? { t: 'ping', id } : { t: 'ping', id, offsetMs: this.#options.core.hubOffsetMs },
-    )
-    return id
-  }
-
-  #loseOlderThan(ageMs: number): void {
-    const nowMs = this.#options.clock.monotonic()
-    for (const [id, sentMs] of this.#pings) {
-      if (nowMs - sentMs < ageMs) continue
-      this.#pings.delete(id)
-      observePing(this.#options.status, false)
-    }
-  }
-
-  #pong(id: number, hubNowMs: number | undefined): void {
-    const sentMs = this.#pings.get(id)
-    if (sentMs === undefined) return
-    this.#pings.delete(id)
-    if (hubNowMs !== undefined) this.#compareClocks(this.#options.clock.monotonic() - sentMs, hubNowMs)
-    this.#leaseFromMs = Math.max(this.#leaseFromMs, sentMs)
-    this.#options.onLease()
-    this.#announcements.pong(id)
-    observePing(this.#options.status, true)
-    observeRoundTrip(this.#options.status, this.#options.clock.monotonic() - sentMs)
-  }
-
-  #compareClocks(roundTripMs: number, hubNowMs: number): void {
-    const { core, clock, status } = this.#options
-    const offsetMs = hubNowMs + roundTripMs / 2 - clock.now()
-    // A sample that contradicts the others by more than both may err: a clock was set.
-    const known = this.#clockSamples.filter(
-      (one) => Math.abs(one.offsetMs - offsetMs) <= (one.roundTripMs + roundTripMs) / 2 + CLOCK_SLACK_MS,
-    )
-    this.#clockSamples = [...known.slice(1 - CLOCK_SAMPLES), { roundTripMs, offsetMs }]
-    const best = this.#clockSamples.reduce((a, b) => (b.roundTripMs < a.roundTripMs ? b : a))
-    core.hubOffsetMs = best.offsetMs
-    status.clockOffsetMs = best.offsetMs
-    // The hub is told with the next ping; the first few follow each other at once.
-    if (this.#clockSamples.length < FIRST_CLOCK_SAMPLES) this.#ping()
   }
 
   #sendStatus(always = false): void {
