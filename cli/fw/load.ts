@@ -28,7 +28,9 @@ export function checkProject(path: string, options: MadeOptions = {}): Checked {
   } catch (cause) {
     throw fileError(project.model, cause)
   }
-  const read = loadManifests([{ file, text }], references)
+  const loaded = loadManifests([{ file, text }], references)
+  // What is bound nowhere is what the generator finds a place for.
+  const read = { ...loaded, findings: loaded.findings.filter(({ code }) => code !== 'SLUICE_MODEL_UNBOUND') }
   const models = read.resources.filter(({ resource }) => resource.kind === 'DeviceModel')
   const errors = read.findings.filter(({ severity }) => severity === 'error')
   const [only, ...others] = models
@@ -37,7 +39,7 @@ export function checkProject(path: string, options: MadeOptions = {}): Checked {
     return { project, made: undefined, model: undefined, findings: read.findings, sources: read.sources }
   }
   if (others.length > 0)
-    throw new SluiceError('SLUICE_FW_MODEL', `${file} has ${models.length} models; a board is made of one`, {
+    throw new SluiceError('SLUICE_FW_MODEL_INVALID', `${file} has ${models.length} models; a board is made of one`, {
       hint: 'Put the others into files of their own.',
     })
   const model = only.resource as DeviceModel
@@ -50,7 +52,7 @@ const located = ({ document }: LoadedResource, findings: Parameters<typeof locat
   locateFindings(document, findings)
 
 const noModel = (file: string): SluiceError =>
-  new SluiceError('SLUICE_FW_MODEL', `there is no DeviceModel in ${file}`, {
+  new SluiceError('SLUICE_FW_MODEL_INVALID', `there is no DeviceModel in ${file}`, {
     hint: 'Begin it with apiVersion: sluice.dev/v1alpha1 and kind: DeviceModel.',
   })
 
@@ -61,10 +63,14 @@ export function requireProject(path: string, options: MadeOptions = {}): Made & 
   const [first] = errors
   if (first === undefined && made !== undefined && model !== undefined) return { ...made, model }
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
-  throw new SluiceError(first?.code ?? 'SLUICE_FW_MODEL', `${first?.message ?? 'the model cannot be used'}${more}`, {
-    hint: `${first?.hint ?? ''} All findings: sluice fw validate ${path}`,
-    ...(first === undefined
-      ? {}
-      : { field: first.path.join('.'), position: { file: first.file, line: first.line, column: first.column } }),
-  })
+  throw new SluiceError(
+    first?.code ?? 'SLUICE_FW_MODEL_INVALID',
+    `${first?.message ?? 'the model cannot be used'}${more}`,
+    {
+      hint: `${first?.hint ?? ''} All findings: sluice fw validate ${path}`,
+      ...(first === undefined
+        ? {}
+        : { field: first.path.join('.'), position: { file: first.file, line: first.line, column: first.column } }),
+    },
+  )
 }

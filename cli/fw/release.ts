@@ -3,10 +3,14 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { SluiceError } from '../../api/errors.ts'
 import type { FirmwareReleaseSpec } from '../../api/resources.ts'
-import { build, type Made, writeGenerated } from '../../firmware/project/make.ts'
+import { build, writeGenerated } from '../../firmware/project/make.ts'
 import { formatVersion, makeImage, parseImage } from '../../firmware/tools/image.ts'
 import { developmentKey, publicKeyOf, readPrivateKey } from '../../firmware/tools/keys.ts'
 import { signerOf, verifyImage } from '../../firmware/tools/sign.ts'
+import type { requireProject } from './load.ts'
+
+/** A project that is sound, with its model. */
+type Sound = ReturnType<typeof requireProject>
 
 /** How a project's firmware is signed: `signing:` of sluice-fw.yaml, and options that win over it. */
 export interface SigningWishes {
@@ -36,7 +40,7 @@ export interface SignedRelease {
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 
 /** What marks the data folder of an agent. */
-const AGENT_MARKS = ['agent.db', 'agent.sock', 'identity.json']
+const AGENT_MARKS = ['agent.db', 'agent.sock', 'secrets.key']
 
 /** Throws SLUICE_FW_KEY_ON_GATEWAY for a private key under an agent's data folder: whoever takes the gateway has it. */
 export function refuseGatewayKeys(folder: string): void {
@@ -55,7 +59,7 @@ interface Signing {
   readonly counter?: number
 }
 
-function signingOf({ project }: Made): Signing {
+function signingOf({ project }: Sound): Signing {
   const written = project.more['signing']
   if (written === undefined || written === null) return {}
   const { keys, counter, ...others } =
@@ -65,9 +69,13 @@ function signingOf({ project }: Made): Signing {
     (keys === undefined || typeof keys === 'string') &&
     (counter === undefined || (Number.isInteger(counter) && Number(counter) >= 1))
   if (!good)
-    throw new SluiceError('SLUICE_FW_PROJECT', `${project.file}: signing has the fields keys (a folder) and counter`, {
-      hint: 'Write for example signing: {keys: ~/keys/greenhouse, counter: 1}.',
-    })
+    throw new SluiceError(
+      'SLUICE_FW_PROJECT_INVALID',
+      `${project.file}: signing has the fields keys (a folder) and counter`,
+      {
+        hint: 'Write for example signing: {keys: ~/keys/greenhouse, counter: 1}.',
+      },
+    )
   return {
     ...(typeof keys === 'string' ? { keys: resolve(project.folder, keys) } : {}),
     ...(typeof counter === 'number' ? { counter } : {}),
@@ -75,7 +83,7 @@ function signingOf({ project }: Made): Signing {
 }
 
 /** Builds both variants of a project, signs them, checks them as a board would, and writes them under build/. */
-export async function signProject(made: Made, wishes: SigningWishes, signal: AbortSignal): Promise<SignedRelease> {
+export async function signProject(made: Sound, wishes: SigningWishes, signal: AbortSignal): Promise<SignedRelease> {
   const { project, board, generated } = made
   const written = signingOf(made)
   const folder = wishes.keys ?? written.keys
@@ -132,7 +140,7 @@ export async function signProject(made: Made, wishes: SigningWishes, signal: Abo
   }
   const version = formatVersion(project.version)
   const spec: FirmwareReleaseSpec = {
-    model: modelName(made),
+    model: made.model.metadata.name,
     modelHash: hex(generated.hash),
     board: board.name,
     version,
@@ -145,12 +153,4 @@ export async function signProject(made: Made, wishes: SigningWishes, signal: Abo
   const name = `${project.name}-${version.replace('+', '-')}-${digest}`.toLowerCase()
   writeFileSync(join(outDir, 'release.json'), `${JSON.stringify({ name, spec }, null, 2)}\n`)
   return { name, spec, images, development: own.development }
-}
-
-const modelName = (made: Made): string => ('model' in made ? modelMeta(made.model) : undefined) ?? made.project.name
-
-function modelMeta(model: unknown): string | undefined {
-  if (typeof model !== 'object' || model === null || !('metadata' in model)) return undefined
-  const { metadata } = model
-  return typeof metadata === 'object' && metadata !== null && 'name' in metadata ? String(metadata.name) : undefined
 }

@@ -30,7 +30,7 @@ export const fwBuild = defineVerb({
   async run({ options, args, out, signal }) {
     const image = IMAGES.find((kind) => kind === options.image)
     if (image === undefined) {
-      throw new SluiceError('SLUICE_CLI_BAD_VALUE', `'${options.image}' is no kind of image`, {
+      throw new SluiceError('SLUICE_CLI_OPTION_VALUE', `'${options.image}' is no kind of image`, {
         hint: `Choose one of ${IMAGES.join(', ')}.`,
       })
     }

@@ -26,7 +26,7 @@ export const fwInit = defineVerb({
     const board = loadBoard(options.board)
     const folder = resolve(name)
     if (existsSync(folder) && readdirSync(folder).length > 0) {
-      throw new SluiceError('SLUICE_FW_PROJECT', `'${name}' is there already, and not empty`, {
+      throw new SluiceError('SLUICE_FW_PROJECT_INVALID', `'${name}' is there already, and not empty`, {
         hint: 'Give another name; what is there stays as it is.',
       })
     }

@@ -169,7 +169,7 @@ class Taken {
 
 const refuse = (path: readonly number[], message: string, hint: string): Finding => ({
   severity: 'error',
-  code: 'SLUICE_FW_MODEL',
+  code: 'SLUICE_FW_MODEL_INVALID',
   message,
   hint,
   path: ['spec', 'properties', ...path],

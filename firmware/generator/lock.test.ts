@@ -53,7 +53,8 @@ describe('addresses', () => {
         for (const step of steps) {
           lock = allocate(modelOf(step), lock).lock
           const all = [...spans(lock), ...lock.retired]
-          all.forEach((one, at) => expect(all.slice(at + 1).some((other) => overlap(one, other))).toBe(false))
+          for (const [at, one] of all.entries())
+            expect(all.slice(at + 1).some((other) => overlap(one, other))).toBe(false)
           for (const [name, { number }] of lock.properties) {
             const holder = numbers.get(number)
             if (holder !== undefined) expect(holder).toBe(name)
@@ -104,7 +105,7 @@ describe('addresses', () => {
       ],
     }
     expect(allocate(model, lock).findings).toMatchObject([
-      { code: 'SLUICE_FW_MODEL', path: ['spec', 'properties', 0], message: expect.stringContaining('input 0') },
+      { code: 'SLUICE_FW_MODEL_INVALID', path: ['spec', 'properties', 0], message: expect.stringContaining('input 0') },
     ])
   })
 })
@@ -136,7 +137,7 @@ describe('the lock file', () => {
     ['version: 1\nnext: 9\nretired: 5', 'no list'],
   ])('that is damaged is refused and not guessed at: %s', (text, what) => {
     expect(() => parseLock(text, 'firmware.lock.yaml')).toThrow(
-      expect.objectContaining({ code: 'SLUICE_FW_LOCK', message: expect.stringContaining(what) }),
+      expect.objectContaining({ code: 'SLUICE_FW_LOCK_INVALID', message: expect.stringContaining(what) }),
     )
   })
 
@@ -146,7 +147,7 @@ describe('the lock file', () => {
         try {
           parseLock(text, 'f')
         } catch (error) {
-          expect(error).toMatchObject({ code: 'SLUICE_FW_LOCK' })
+          expect(error).toMatchObject({ code: 'SLUICE_FW_LOCK_INVALID' })
         }
       }),
     )

@@ -44,7 +44,7 @@ export function formatLock(lock: Lock): string {
   return HEADER + stringify(body, { collectionStyle: 'any', lineWidth: 120 })
 }
 
-/** @throws SluiceError `SLUICE_FW_LOCK` with what is wrong; a lock file is never guessed at. */
+/** @throws SluiceError `SLUICE_FW_LOCK_INVALID` with what is wrong; a lock file is never guessed at. */
 export function parseLock(text: string, file: string): Lock {
   let value: unknown
   try {
@@ -100,7 +100,7 @@ function wholeOf(value: unknown, max: number, file: string, where: string): numb
 }
 
 const broken = (file: string, what: string, cause?: unknown): SluiceError =>
-  new SluiceError('SLUICE_FW_LOCK', `${file}: ${what}`, {
+  new SluiceError('SLUICE_FW_LOCK_INVALID', `${file}: ${what}`, {
     hint: 'Take it back from version control. Without it new addresses are given, and boards in the field have the old ones.',
     cause,
   })

@@ -271,7 +271,7 @@ function constantsOf(found: Placed, id: string, names: ConstantNames, sunspec: b
 
 export const refuse = (index: number, path: readonly (string | number)[], message: string, hint: string): Finding => ({
   severity: 'error',
-  code: 'SLUICE_FW_MODEL',
+  code: 'SLUICE_FW_MODEL_INVALID',
   message,
   hint,
   path: ['spec', 'properties', index, ...path],

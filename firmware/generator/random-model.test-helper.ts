@@ -13,9 +13,10 @@ export function randomModel(seed: number, count: number): DeviceModelSpec {
   const base = draw.one([0, 0, 1])
   while (properties.length < count) {
     const name = nameOf(properties.length, draw)
-    if (draw.chance(0.15)) properties.push(unbound(name, draw))
-    else if (draw.chance(0.2)) properties.push(onBit(name, draw, free, base))
-    else if (draw.chance(0.2)) properties.push(...fields(name, draw, free, base))
+    const kind = draw.below(20)
+    if (kind < 3) properties.push(unbound(name, draw))
+    else if (kind < 6) properties.push(onBit(name, draw, free, base))
+    else if (kind < 9) properties.push(...fields(name, draw, free, base))
     else properties.push(onRegisters(name, draw, free, base))
   }
   const options = {

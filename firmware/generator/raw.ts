@@ -157,7 +157,7 @@ function exponentFor(precision: number | undefined): number {
 
 const inside = (index: number, name: string): Finding => ({
   severity: 'error',
-  code: 'SLUICE_FW_MODEL',
+  code: 'SLUICE_FW_MODEL_INVALID',
   message: `${name}: its scale register is one of its own registers`,
   hint: 'Give the register that the power of ten stands in.',
   path: ['spec', 'properties', index, 'modbus', 'scaleRegister'],

@@ -129,7 +129,7 @@ function capacity(plan: BoardPlan, board: Board): Finding[] {
   return [
     {
       severity: 'error',
-      code: 'SLUICE_FW_MODEL',
+      code: 'SLUICE_FW_MODEL_INVALID',
       message: `'${board.name}' cannot carry this model: ${plan.properties.length} properties need at least ${flashBytes} bytes of flash and ${ramBytes} of RAM, it has ${board.layout.slotA?.size ?? board.flash.size} and ${board.ram.size}`,
       hint:
         others.length === 0

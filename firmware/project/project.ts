@@ -54,14 +54,14 @@ const KEYS = [
   'flash',
 ]
 
-/** Reads the project in a folder. SLUICE_FW_PROJECT with file, line and field. */
+/** Reads the project in a folder. SLUICE_FW_PROJECT_INVALID with file, line and field. */
 export function loadProject(path: string): Project {
   const folder = resolve(path)
   const file = join(folder, PROJECT_FILE)
   const text = existsSync(folder) && statSync(folder).isDirectory() ? readIfThere(file) : undefined
   if (text === undefined) {
     throw new SluiceError(
-      'SLUICE_FW_PROJECT',
+      'SLUICE_FW_PROJECT_INVALID',
       `there is no firmware project in '${path}': ${PROJECT_FILE} is missing`,
       {
         hint: `Make one with "sluice fw init ${basename(folder)} --board rp2040", or give the folder of one.`,
@@ -146,7 +146,7 @@ class Reader {
     const range = typeof node === 'object' && node !== null && 'range' in node ? (node.range as number[] | null) : null
     const { line, col } = this.#lines.linePos(offset ?? range?.[0] ?? 0)
     const field = path.join('.')
-    return new SluiceError('SLUICE_FW_PROJECT', field === '' ? message : `${field}: ${message}`, {
+    return new SluiceError('SLUICE_FW_PROJECT_INVALID', field === '' ? message : `${field}: ${message}`, {
       hint,
       field,
       position: { file: this.#file, line, column: col },
