@@ -1,0 +1,68 @@
+import type { BatchBody } from '../../api/link/messages.ts'
+import type { ObjectKey } from '../../api/resources.ts'
+import type { ToldValue } from '../roaming/terms.ts'
+import { type Ownership, ownedRows } from './ownership.ts'
+import type { SessionContext } from './session.ts'
+
+/** Lets through the rows of a gateway that are its to tell, counts the others, and says so. */
+export class RowGate {
+  readonly #context: SessionContext
+  readonly #gateway: string
+  /** By uid, the devices that this gateway serves or has served. */
+  readonly #assigned: Map<string, string>
+
+  constructor(context: SessionContext, gateway: string) {
+    this.#context = context
+    this.#gateway = gateway
+    this.#assigned = context.store.assignmentsOf(gateway)
+  }
+
+  /** @param offsetMs brings source times of the gateway to the hub's clock */
+  pass(body: BatchBody, offsetMs: number): BatchBody {
+    const { store } = this.#context
+    const owned = ownedRows(body, (key, uid, term) => this.#admission(key, uid, term), offsetMs)
+    this.#cover(owned.body, offsetMs)
+    if (owned.fenced > 0) store.count(this.#gateway, 'fencedRows', owned.fenced)
+    if (owned.refused > 0) {
+      store.count(this.#gateway, 'refusedRows', owned.refused)
+      const names = owned.strangers.slice(0, 3).join(', ')
+      const message = `${owned.refused} row(s) for devices that are not this gateway's were refused: ${names}`
+      this.#context.audit(this.#gateway, 'SLUICE_LINK_NOT_OWNED', message)
+    }
+    return owned.body
+  }
+
+  /** What this gateway still records of the device counts as its own from now on, also when it is moved away. */
+  assign(uid: string, key: ObjectKey): void {
+    if (this.#assigned.get(uid) === key) return
+    this.#assigned.set(uid, key)
+    this.#context.store.assign(this.#gateway, uid, key)
+  }
+
+  #admission(key: ObjectKey, uid: string, term: number): Ownership {
+    const { fleet, admits } = this.#context
+    const record = fleet.devices.get(key)
+    if (record?.uid === uid && record.tenure !== undefined) return admits?.(uid, this.#gateway, term) ?? 'all'
+    if (this.#assigned.get(uid) === key) return 'all'
+    if (record === undefined || record.uid !== uid || record.gateway !== this.#gateway) return 'stranger'
+    this.assign(uid, key)
+    return 'all'
+  }
+
+  /** From the first value of a term on, the terms before have nothing new to tell. */
+  #cover(body: BatchBody, offsetMs: number): void {
+    const { fleet, onCovered } = this.#context
+    if (onCovered === undefined) return
+    let told: Map<string, ToldValue[]> | undefined
+    for (const [index, property, value, atMs] of body.r ?? []) {
+      const [key, uid, term = 0] = body.d[index]!
+      const tenure = fleet.devices.get(key)?.tenure
+      if (tenure === undefined || tenure.accepts !== term) continue
+      told ??= new Map()
+      const values = told.get(uid) ?? []
+      values.push({ property, value, atMs: atMs + offsetMs })
+      told.set(uid, values)
+    }
+    for (const [uid, values] of told ?? []) onCovered(uid, values)
+  }
+}
