@@ -76,16 +76,9 @@ function House({
   }
   return (
     <div class={`house${connection.state === 'lost' ? ' lost' : ''}`}>
-      <a
-        class="skip"
-        href="#content"
-        onClick={(event) => {
-          event.preventDefault()
-          main.current?.focus()
-        }}
-      >
+      <button type="button" class="skip" onClick={() => main.current?.focus()}>
         {t('skip')}
-      </a>
+      </button>
       <header class="top">
         <a class="brand" href="#/">
           Sluice <span>{session.place}</span>

@@ -14,7 +14,9 @@ export function foldEvent(device: DeviceView, event: StreamEvent): DeviceView {
   const before = device.twins[index]
   if (before === undefined) return device
   const after = foldTwin(before, event)
-  return after === before ? device : { ...device, twins: device.twins.with(index, after) }
+  if (after === before) return device
+  const heard = event.kind === 'reported' && event.backfill !== true && !event.quality.startsWith('bad(')
+  return { ...device, ...(heard ? { lastSeen: event.at } : {}), twins: device.twins.with(index, after) }
 }
 
 type TwinEvent = Exclude<StreamEvent, { kind: 'gateway' } | { kind: 'reach' }>

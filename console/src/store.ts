@@ -17,6 +17,8 @@ export type Connection = { readonly state: 'opening' | 'live' } | { readonly sta
 
 export type Listener = (event: StreamEvent) => void
 
+const GATEWAY_EVERY_MS = 3_000
+
 /** What is known of the fleet, kept live; views are told at most once a frame. */
 class Store {
   devices: ReadonlyMap<string, DeviceView> = new Map()
@@ -58,6 +60,8 @@ class Store {
     const reading = new AbortController()
     this.#reading = reading
     const { signal } = reading
+    // A gateway does not tell of its own figures as they move.
+    if (this.#isGateway && scope.kind === 'gateway') this.#follow(signal)
     void readEvents({
       query: this.#queryOf(scope),
       signal,
@@ -129,6 +133,18 @@ class Store {
   async #loadGateways(signal: AbortSignal): Promise<void> {
     const { items } = await call<{ items: GatewayView[] }>('/v1/gateways', { signal })
     this.gateways = new Map(items.map((gateway) => [gateway.name, gateway]))
+  }
+
+  #follow(signal: AbortSignal): void {
+    const timer = setInterval(() => {
+      if (document.visibilityState === 'visible' && this.connection.state === 'live') {
+        this.#loadGateways(signal).then(
+          () => this.#touch(),
+          () => {},
+        )
+      }
+    }, GATEWAY_EVERY_MS)
+    signal.addEventListener('abort', () => clearInterval(timer))
   }
 
   async #loadModels(signal: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@ export type Language = 'en' | 'de'
 const kept = localStorage.getItem('sluice-language')
 export const language: Language =
   kept === 'en' || kept === 'de' ? kept : navigator.language.startsWith('de') ? 'de' : 'en'
-const locale = language === 'de' ? 'de-DE' : 'en-GB'
+export const locale = language === 'de' ? 'de-DE' : 'en-GB'
 document.documentElement.lang = language
 
 export function switchLanguage(): void {

@@ -51,16 +51,18 @@ describe('the console of a gateway', { timeout: 60_000 }, () => {
     await speed.getByRole('spinbutton').fill('1230')
     await speed.getByRole('button', { name: 'Set' }).click()
     await expect
-      .poll(() => speed.locator('.standing').innerText(), { timeout: 10_000 })
-      .toMatch(/1230\s1\/min\s+✓\s+in sync/)
-    await expect.poll(() => speed.locator('.reading output').innerText(), { timeout: 10_000 }).toMatch(/^1230\s1\/min/)
+      .poll(() => speed.locator('.standing').textContent(), { timeout: 10_000 })
+      .toMatch(/1230\s1\/min\s*✓\s*in sync/)
+    await expect
+      .poll(() => speed.locator('.reading output').textContent(), { timeout: 10_000 })
+      .toMatch(/^1230\s1\/min/)
   })
 
   it('says what is wrong with a value before it is sent', async () => {
     const { page } = local
     const speed = widget(page, 'speed')
     await speed.getByRole('spinbutton').fill('9999')
-    await expect.poll(() => speed.getByRole('alert').innerText()).toContain('above the maximum of 3000')
+    await expect.poll(() => speed.getByRole('alert').textContent()).toContain('above the maximum of 3000')
     const sent: string[] = []
     page.on('request', (request) => request.method() === 'PUT' && sent.push(request.url()))
     await speed.getByRole('spinbutton').press('Enter')
@@ -75,7 +77,7 @@ describe('the console of a gateway', { timeout: 60_000 }, () => {
     const set = await runSluice('device', 'set', 'drive-1', 'ramp=3.5', '--data', house.data)
     expect(set.code).toBe(0)
     await expect
-      .poll(() => ramp.locator('.meanwhile').innerText(), { timeout: 10_000 })
+      .poll(() => ramp.locator('.meanwhile').textContent(), { timeout: 10_000 })
       .toMatch(/set 3\.5\ss while you/)
     expect(await ramp.getByRole('spinbutton').inputValue()).toBe('7')
   })
@@ -104,7 +106,7 @@ describe('the console of a gateway', { timeout: 60_000 }, () => {
     await page.getByRole('link', { name: 'Audit' }).click()
     const row = page.getByRole('row').filter({ hasText: 'devices/default/drive-1/desired/speed' })
     await row.first().waitFor()
-    expect(await row.first().innerText()).toMatch(/= 1230[\s\S]*morning shift[\s\S]*(applied|synced)/)
+    expect(await row.first().textContent()).toMatch(/= 1230[\s\S]*morning shift[\s\S]*(applied|synced)/)
   })
 
   it('shows a viewer everything and lets them write nothing, whatever the page thinks', async () => {
@@ -142,8 +144,8 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
     await speed.getByRole('spinbutton').fill('1111')
     await speed.getByRole('button', { name: 'Set' }).click()
     await expect
-      .poll(() => speed.locator('.standing').innerText(), { timeout: 15_000 })
-      .toMatch(/1111\s1\/min\s+✓\s+in sync/)
+      .poll(() => speed.locator('.standing').textContent(), { timeout: 15_000 })
+      .toMatch(/1111\s1\/min\s*✓\s*in sync/)
     await page.locator('.plot canvas').waitFor()
   })
 
@@ -188,11 +190,11 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
     await page.getByLabel('Name of the gateway').fill('gw-7')
     await page.getByRole('button', { name: 'Make a token' }).click()
     await page.locator('canvas.qr').waitFor()
-    expect(await page.locator('.copyable code').innerText()).toMatch(/sluice join <<'EOF'\n\S{40,}\nEOF/)
+    expect(await page.locator('.copyable code').textContent()).toMatch(/sluice join <<'EOF'\n\S{40,}\nEOF/)
     await page.getByRole('link', { name: 'Audit' }).click()
     const row = page.getByRole('row').filter({ hasText: 'POST tokens' })
     await row.first().waitFor()
-    expect(await row.first().innerText()).toContain('gw-7')
+    expect(await row.first().textContent()).toContain('gw-7')
   })
 
   it('has nothing that axe complains about, and nothing that the browser does', async () => {

@@ -12,6 +12,8 @@ const LOOKS: Readonly<Record<string, readonly [tone: string, mark: string]>> = {
   good: ['ok', '●'],
   pending: ['wait', '…'],
   new: ['wait', '●'],
+  unused: ['wait', '●'],
+  neverJoined: ['wait', '◌'],
   uncertain: ['warn', '?'],
   stale: ['warn', '◌'],
   unknown: ['warn', '◌'],

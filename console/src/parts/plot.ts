@@ -1,6 +1,6 @@
 import uPlot from 'uplot'
 import type { HistoryPoint } from '../../../api/views.ts'
-import { language, number } from '../words.ts'
+import { locale, number } from '../words.ts'
 
 export interface PlotOptions {
   readonly spanMs: number
@@ -23,7 +23,12 @@ const colour = (name: string) => getComputedStyle(document.documentElement).getP
 /** Draws points into a box, and follows the clock and what is added until it is closed. */
 export function openPlot(box: HTMLElement, given: readonly HistoryPoint[], options: PlotOptions): Plot {
   const points = [...given]
-  const axis = { stroke: colour('--muted'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } }
+  // Asked for at each drawing: the reader may change from light to dark.
+  const axis = {
+    stroke: () => colour('--muted'),
+    grid: { stroke: () => colour('--line'), width: 1 },
+    ticks: { show: false },
+  }
   const width = () => Math.max(200, box.clientWidth)
   const paths = options.steps ? uPlot.paths.stepped!({ align: 1 }) : uPlot.paths.linear!()
   const plot = new uPlot(
@@ -37,14 +42,14 @@ export function openPlot(box: HTMLElement, given: readonly HistoryPoint[], optio
         y: { range: (_, low, high) => (options.steps ? [-0.1, 1.1] : padded(low, high)) },
       },
       axes: [
-        { ...axis, space: 70, values: (_, splits) => splits.map((at) => timeLabel(at, options.spanMs)) },
+        { ...axis, space: 70, size: 28, values: (_, splits) => splits.map((at) => timeLabel(at, options.spanMs)) },
         { ...axis, size: 64, values: (_, splits) => splits.map((value) => number(value)) },
       ],
       series: [
         {},
         {
           label: options.label,
-          stroke: colour('--accent'),
+          stroke: () => colour('--accent'),
           width: 1.5,
           paths,
           points: { show: false },
@@ -53,7 +58,7 @@ export function openPlot(box: HTMLElement, given: readonly HistoryPoint[], optio
         // What was recorded while the link was down: the same line, in another colour.
         {
           label: 'backfill',
-          stroke: colour('--warn'),
+          stroke: () => colour('--warn'),
           width: 2,
           paths,
           points: { show: true, size: 4 },
@@ -75,6 +80,9 @@ export function openPlot(box: HTMLElement, given: readonly HistoryPoint[], optio
     due = true
   }
   const timer = setInterval(ask, 1_000)
+  const scheme = matchMedia('(prefers-color-scheme: dark)')
+  const recolour = () => plot.redraw(false, true)
+  scheme.addEventListener('change', recolour)
   const resized = new ResizeObserver(() => plot.setSize({ width: width(), height: HEIGHT_PX }))
   resized.observe(box)
   return {
@@ -88,12 +96,16 @@ export function openPlot(box: HTMLElement, given: readonly HistoryPoint[], optio
     close() {
       clearInterval(timer)
       resized.disconnect()
+      scheme.removeEventListener('change', recolour)
       plot.destroy()
     },
   }
 }
 
-function dataOf(points: readonly HistoryPoint[]): uPlot.AlignedData {
+/** What was reported last stands until something else is: a value is reported when it changes. */
+function dataOf(reported: readonly HistoryPoint[]): uPlot.AlignedData {
+  const last = reported.findLast(([, , backfill]) => backfill !== 1)
+  const points = last === undefined ? reported : [...reported, [Date.now(), last[1]] as const]
   const live = points.map(([, value, backfill]) => (backfill === 1 ? null : value))
   const late = points.map(([, value, backfill]) => (backfill === 1 ? value : null))
   return [points.map(([at]) => at / 1000), live, late]
@@ -107,7 +119,7 @@ function padded(low: number | null, high: number | null): [number, number] {
 }
 
 const timeLabel = (s: number, spanMs: number): string =>
-  new Date(s * 1000).toLocaleTimeString(language, {
+  new Date(s * 1000).toLocaleTimeString(locale, {
     hour: '2-digit',
     minute: '2-digit',
     ...(spanMs <= 600_000 ? { second: '2-digit' } : {}),

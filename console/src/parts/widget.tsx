@@ -121,7 +121,7 @@ function Writer(props: WidgetProps & { readonly property: ModelProperty; readonl
   const [asked, setAsked] = useState<AbortController | undefined>(undefined)
   const meanwhile = useMeanwhile(twin, me, draft !== undefined)
   const standing = twin.desired?.value ?? twin.value
-  const value = draft === undefined ? undefined : valueOf(draft, property)
+  const value = draft === undefined ? undefined : typedAs(draft, property)
   const refusal = draft === undefined || draft === '' ? undefined : checkValue(property, value)
   const write = async (wanted: Json) => {
     asked?.abort()
@@ -308,7 +308,7 @@ function Control({ property, draft, setDraft, standing, label, disabled, writeNo
 }
 
 /** What was typed, as the property's type; what cannot be that stays text, for the check to say so. */
-function valueOf(draft: string | boolean, property: ModelProperty): Json {
+function typedAs(draft: string | boolean, property: ModelProperty): Json {
   if (typeof draft === 'boolean') return draft
   if (property.enum !== undefined || property.type === 'object' || property.type === 'array') {
     try {

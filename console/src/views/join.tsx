@@ -68,44 +68,46 @@ export function JoinPage(_: PageProps) {
         {(value?.items ?? []).length === 0 ? (
           <p class="muted">{t('none')}</p>
         ) : (
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">{t('gateway')}</th>
-                <th scope="col">{t('state')}</th>
-                <th scope="col">{t('until')}</th>
-                <th scope="col">
-                  <span class="hidden">{t('revoke')}</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {(value?.items ?? []).map((token) => (
-                <tr key={token.id}>
-                  <td>{token.gateway}</td>
-                  <td>
-                    {token.state === 'unused' ? (
-                      <Badge state="pending" title={t('unused')} />
-                    ) : (
-                      <span class="muted">{token.state === 'used' ? t('usedToken') : t('expired')}</span>
-                    )}
-                  </td>
-                  <td class="nowrap">{moment(token.expiresAt)}</td>
-                  <td class="num">
-                    {token.state === 'unused' ? (
-                      <button
-                        type="button"
-                        aria-label={`${t('revoke')}: ${token.gateway}`}
-                        onClick={() => void revoke(token.id)}
-                      >
-                        {t('revoke')}
-                      </button>
-                    ) : null}
-                  </td>
+          <div class="scroll-x" tabIndex={0} role="group" aria-label={t('openTokens')}>
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">{t('gateway')}</th>
+                  <th scope="col">{t('state')}</th>
+                  <th scope="col">{t('until')}</th>
+                  <th scope="col">
+                    <span class="hidden">{t('revoke')}</span>
+                  </th>
                 </tr>
-              ))}
-            </tbody>
-          </table>
+              </thead>
+              <tbody>
+                {(value?.items ?? []).map((token) => (
+                  <tr key={token.id}>
+                    <td>{token.gateway}</td>
+                    <td>
+                      {token.state === 'unused' ? (
+                        <Badge state="unused" />
+                      ) : (
+                        <span class="muted">{token.state === 'used' ? t('usedToken') : t('expired')}</span>
+                      )}
+                    </td>
+                    <td>{moment(token.expiresAt)}</td>
+                    <td class="num">
+                      {token.state === 'unused' ? (
+                        <button
+                          type="button"
+                          aria-label={`${t('revoke')}: ${token.gateway}`}
+                          onClick={() => void revoke(token.id)}
+                        >
+                          {t('revoke')}
+                        </button>
+                      ) : null}
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
         )}
       </Panel>
     </>

@@ -142,8 +142,6 @@ function Editor({ text, setText, mayApply, onApplied }: EditorProps) {
       <div class="editing">
         <pre class="gutter" aria-hidden="true" ref={gutter}>
           {lines.map((_, index) => (
-            // Lines have no other name than their number.
-            // biome-ignore lint/suspicious/noArrayIndexKey: see above
             <span key={index} class={marked.get(index + 1) ?? ''}>{`${index + 1}\n`}</span>
           ))}
         </pre>
