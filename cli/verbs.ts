@@ -247,6 +247,26 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         summary: 'Generate, build and run a board here, with an agent that reads it',
         load: async () => (await import('./verbs/fw-emulate.ts')).fwEmulate,
       },
+      {
+        name: 'fw sign',
+        summary: 'Build, sign and check the images of both slots',
+        load: async () => (await import('./verbs/fw-sign.ts')).fwSign,
+      },
+      {
+        name: 'fw key new',
+        summary: 'A key to sign firmware with',
+        load: async () => (await import('./verbs/fw-key-new.ts')).fwKeyNew,
+      },
+      {
+        name: 'fw key rotate',
+        summary: 'Make the next key, or move on to it',
+        load: async () => (await import('./verbs/fw-key-rotate.ts')).fwKeyRotate,
+      },
+      {
+        name: 'fw ota',
+        summary: 'Update boards behind a gateway over the line they are polled on',
+        load: async () => (await import('./verbs/fw-ota.ts')).fwOta,
+      },
     ],
   },
   {
@@ -266,6 +286,16 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         name: 'flash bundle',
         summary: 'Everything a gateway needs to run Sluice, in one file for a card',
         load: async () => (await import('./verbs/flash-bundle.ts')).flashBundle,
+      },
+      {
+        name: 'install',
+        summary: 'Run the agent as a service of this machine, now and after every boot',
+        load: async () => (await import('./verbs/install.ts')).install,
+      },
+      {
+        name: 'uninstall',
+        summary: 'Remove the agent that was installed as a service',
+        load: async () => (await import('./verbs/uninstall.ts')).uninstall,
       },
     ],
   },
