@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { type Clock, delay, type Timer } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { GatewayStatus } from '../../api/resources.ts'
@@ -147,6 +148,9 @@ async function joinUntilDone(options: HubLinkOptions, signal: AbortSignal): Prom
     try {
       const identity = await join(readToken(options.joinTokenFile!), signal, key)
       saveIdentity(options.dataDir, identity)
+      // Left there for this agent by whoever installed it; a used token is of no use to anybody.
+      if (dirname(resolve(options.joinTokenFile!)) === resolve(options.dataDir))
+        rmSync(options.joinTokenFile!, { force: true })
       log('info', `Joined as gateway ${identity.gateway}`, { hub: identity.hubUrl })
       return identity
     } catch (thrown) {

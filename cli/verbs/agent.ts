@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { DEFAULT_DATA, dataFolder } from '../device-api.ts'
 import { becomePart } from '../processes.ts'
 import { writeStandaloneObjects } from '../standalone.ts'
@@ -34,6 +35,7 @@ export const agent = defineVerb({
     data: { kind: 'text', value: 'DIR', help: `Folder of the agent (also: SLUICE_DATA). Default ${DEFAULT_DATA}.` },
     model: files('Models of a gateway without a cloud: files, or names of the catalogue. May be given several times.'),
     device: files('Devices (and models) of a gateway without a cloud. May be given several times.'),
+    'token-file': text('FILE', 'Join with this token when it is there and the gateway has no identity yet.'),
     ...PASSED_ON,
   },
   examples: [
@@ -47,6 +49,8 @@ export const agent = defineVerb({
     const { data, model, device, ...rest } = options
     const passedOn = Object.entries(rest).filter(([flag]) => Object.hasOwn(PASSED_ON, flag))
     const args = passedOn.flatMap(([flag, value]) => (value === undefined ? [] : [`--${flag}`, String(value)]))
+    const token = rest['token-file']
+    if (token !== undefined && existsSync(token)) args.push('--token-file', token)
     if (model.length + device.length > 0) {
       const folder = dataFolder(data, env)
       makeDataFolder(folder)
