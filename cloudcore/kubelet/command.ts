@@ -39,15 +39,15 @@ export async function connectCommand(caller: CommandCaller, stream: StreamEndpoi
     [CHANNEL.stdout, stdout],
     [CHANNEL.stderr, stderr],
   ] as const
-  const drained = outputs.map(([id, output]) =>
-    output === undefined
-      ? Promise.resolve(stream.channel(id).resume())
-      : pipeline(stream.channel(id), output, { end: false }),
+  const drained = Promise.allSettled(
+    outputs.map(([id, output]) =>
+      output === undefined ? stream.channel(id).resume() : pipeline(stream.channel(id), output, { end: false }),
+    ),
   )
   let status: string
   try {
     status = endStatus(await stream.outcome)
-    await Promise.allSettled(drained)
+    await drained
   } catch (thrown) {
     status = failureStatus(thrown)
   }

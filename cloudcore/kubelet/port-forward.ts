@@ -95,6 +95,11 @@ async function forward(
     await stream.outcome.finally(() => both)
     error.end()
   } catch (thrown) {
+    // kubectl resets a connection whose other end has closed; told of an error, it would end all the others.
+    if (stop.signal.aborted) {
+      error.end()
+      return
+    }
     const { message } = toSluiceError(thrown)
     error.end(`error forwarding port ${port} to pod ${namespace}/${pod.pod}: ${message}`)
     if (!data.writableEnded) data.end()
