@@ -113,7 +113,8 @@ async function idle(quick: boolean): Promise<readonly Figure[]> {
         ...['--data', dataDir, '--objects', objects, '--log-level', 'warn', ...ports],
       ])
       await linksUp(String(agent.ready['socket']), names, wires.loraPort)
-      await pause(quick ? 6000 : 20_000)
+      // Starting leaves garbage, which the engine collects once, 8 to 12 s later; idle is what comes after that.
+      await pause(quick ? 15_000 : 20_000)
       const cpuBefore = await cpuSeconds(agent.pid)
       const sample: number[] = []
       for (let second = 0; second < (quick ? 4 : 20); second++) {

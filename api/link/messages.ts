@@ -334,6 +334,8 @@ export interface PongFrame {
   readonly id: number
   /** The hub's clock. */
   readonly nowMs?: number
+  /** Of a tethered gateway: it is led for so long from when it sent the ping. See docs/tether.md. */
+  readonly lease?: { readonly term: number; readonly spanMs: number }
 }
 
 /** The last frame before the sender closes. */

@@ -5,7 +5,8 @@ import type { ObjectKey } from '../../api/resources.ts'
 import type { DeviceRecord } from '../twins/device-record.ts'
 import type { PresenceBoard } from '../twins/presence.ts'
 import type { LinkSocket } from './link-socket.ts'
-import { Session, type SessionContext } from './session.ts'
+import { Session } from './session.ts'
+import type { SessionContext } from './session-context.ts'
 
 export interface HubOptions extends Omit<SessionContext, 'onHello'> {
   readonly presence: PresenceBoard

@@ -2,7 +2,7 @@ import type { BatchBody } from '../../api/link/messages.ts'
 import type { ObjectKey } from '../../api/resources.ts'
 import type { ToldValue } from '../roaming/terms.ts'
 import { type Ownership, ownedRows } from './ownership.ts'
-import type { SessionContext } from './session.ts'
+import type { SessionContext } from './session-context.ts'
 
 /** Lets through the rows of a gateway that are its to tell, counts the others, and says so. */
 export class RowGate {

@@ -1,68 +1,26 @@
 import { randomUUID } from 'node:crypto'
-import type { Clock } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
-import type { FirmwareStatusItem } from '../../api/link/firmware.ts'
 import {
   type AgentFrame,
-  type BatchBody,
   type BatchFrame,
   type DesireFrame,
   type GapFrame,
-  type HeardItem,
   type HelloFrame,
   type HubFrame,
   LINK_VERSION,
   type LinkObjectKind,
   type SeqRange,
 } from '../../api/link/messages.ts'
-import type { NoticeItem } from '../../api/link/notices.ts'
 import { addRange, missing } from '../../api/link/ranges.ts'
-import type { SightedItem } from '../../api/link/sighted.ts'
-import type { DialFrame, DialRefusedFrame } from '../../api/link/streams.ts'
-import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
-import type { Admission, ToldValue } from '../roaming/terms.ts'
-import type { Fleet } from '../twins/fleet.ts'
+import type { DialFrame } from '../../api/link/streams.ts'
+import type { ObjectKey } from '../../api/resources.ts'
 import type { BatchOrigin } from '../twins/twin-engine.ts'
 import { readAgentFrame } from './frames.ts'
-import type { ObjectSource } from './inventory.ts'
 import type { LinkSocket } from './link-socket.ts'
-import { type Ownership, ownedRows } from './ownership.ts'
 import { Replication } from './replication.ts'
-import type { EpochState, HubStore } from './store.ts'
-
-/** What all sessions of a hub share. */
-export interface SessionContext {
-  readonly clock: Clock
-  readonly store: HubStore
-  readonly fleet: Fleet
-  /** Everything gateways are to hold; the fleet and what others add. */
-  readonly objects: ObjectSource
-  readonly heartbeatMs: number
-  readonly window: { readonly batches: number; readonly bytes: number }
-  readonly ingest: (body: BatchBody, origin: BatchOrigin) => void
-  readonly onObjectAck: (
-    gateway: string,
-    kind: LinkObjectKind,
-    key: ObjectKey,
-    refusal: { code: string; message: string } | undefined,
-  ) => void
-  readonly onHello: (session: Session, hello: HelloFrame) => void
-  readonly onStatus: (gateway: string, status: GatewayStatus) => void
-  readonly onSighted?: (gateway: string, items: readonly SightedItem[]) => void
-  readonly onEvents?: (gateway: string, items: readonly NoticeItem[]) => void
-  /** What of a gateway's rows about a device counts, by the term they were taken in. Default: all of its own. */
-  readonly admits?: (uid: string, gateway: string, term: number) => Admission
-  /** Values of the term in force arrived. */
-  readonly onCovered?: (uid: string, values: readonly ToldValue[]) => void
-  /** What the frames of a gateway that just said hello have to wait for. */
-  readonly holdBack?: (gateway: string) => Promise<void> | undefined
-  readonly onHeard?: (gateway: string, items: readonly HeardItem[]) => void
-  readonly onFirmware?: (gateway: string, items: readonly FirmwareStatusItem[]) => void
-  readonly onDialRefused?: (gateway: string, refusal: DialRefusedFrame) => void
-  readonly desire: (gateway: string, frame: DesireFrame) => Promise<{ ok: boolean; code?: string; message?: string }>
-  /** Something refused or lost that somebody should know. */
-  readonly audit: (gateway: string, code: string, message: string) => void
-}
+import { RowGate } from './row-gate.ts'
+import type { SessionContext } from './session-context.ts'
+import type { EpochState } from './store.ts'
 
 const HELLO_WITHIN_MS = 10_000
 
@@ -78,7 +36,7 @@ export class Session {
   readonly #context: SessionContext
   readonly #socket: LinkSocket
   #replication: Replication | undefined
-  #assigned: Map<string, string> | undefined
+  #rows: RowGate | undefined
   #closed = false
   #liveSeq = 0
   #backfillSeq = 0
@@ -128,6 +86,11 @@ export class Session {
     } catch (thrown) {
       this.fail(toSluiceError(thrown))
     }
+  }
+
+  #pong(id: number): void {
+    const lease = this.#context.lease?.(this.gateway)
+    this.#send({ t: 'pong', id, nowMs: this.#context.clock.now(), ...(lease === undefined ? {} : { lease }) })
   }
 
   /** Leaves every frame that comes where it is until `until` is settled. */
@@ -205,13 +168,16 @@ export class Session {
       case 'ping':
         this.lastPingMs = this.#context.clock.monotonic()
         if (frame.offsetMs !== undefined) this.clockOffsetMs = frame.offsetMs
-        this.#send({ t: 'pong', id: frame.id, nowMs: this.#context.clock.now() })
+        this.#pong(frame.id)
         return
       case 'objectsAck':
         this.#replication.acknowledged(frame.items)
         return
       case 'snapshot':
-        this.#context.ingest(this.#owned(frame.body), this.#origin(this.epoch, frame.seq, false))
+        this.#context.ingest(
+          this.#rows!.pass(frame.body, this.clockOffsetMs),
+          this.#origin(this.epoch, frame.seq, false),
+        )
         return
       case 'status':
         this.#context.onStatus(this.gateway, frame.status)
@@ -268,7 +234,8 @@ export class Session {
     if (hello.nowMs !== undefined) this.clockOffsetMs = clock.now() - hello.nowMs
     this.epoch = epoch
     this.streams = hello.streams ?? 0
-    this.#assigned = store.assignmentsOf(this.gateway)
+    const rows = new RowGate(this.#context, this.gateway)
+    this.#rows = rows
     this.#liveSeq = hello.lastSeq
     this.#backfillSeq = hello.firstSeq - 1
     this.#replication = new Replication({
@@ -276,7 +243,7 @@ export class Session {
       objects,
       socket: this.#socket,
       clock,
-      onAssign: (key) => this.#assign(fleet.devices.get(key)!.uid, key),
+      onAssign: (key) => rows.assign(fleet.devices.get(key)!.uid, key),
       onAck: (kind, key, refusal) => this.#context.onObjectAck(this.gateway, kind, key, refusal),
       onSilence: (kind, key) =>
         this.#context.audit(this.gateway, 'SLUICE_LINK_NO_ACK', `${kind} ${key} was sent and never acknowledged`),
@@ -302,7 +269,7 @@ export class Session {
       return
     }
     this.#watchForHoles(frame, epoch)
-    const body = this.#owned(frame.body)
+    const body = this.#rows!.pass(frame.body, this.clockOffsetMs)
     const origin = this.#origin(epoch, seq, lane === 'backfill')
     store.count(this.gateway, 'batches')
     this.#unackedBytes += text.length
@@ -360,53 +327,6 @@ export class Session {
     }
     if (frame.lane === 'live') this.#liveSeq = Math.max(last, frame.seq)
     else this.#backfillSeq = Math.max(last, frame.seq)
-  }
-
-  #owned(body: BatchBody): BatchBody {
-    const { store } = this.#context
-    const owned = ownedRows(body, (key, uid, term) => this.#admission(key, uid, term), this.clockOffsetMs)
-    this.#cover(owned.body)
-    if (owned.fenced > 0) store.count(this.gateway, 'fencedRows', owned.fenced)
-    if (owned.refused > 0) {
-      store.count(this.gateway, 'refusedRows', owned.refused)
-      const names = owned.strangers.slice(0, 3).join(', ')
-      const message = `${owned.refused} row(s) for devices that are not this gateway's were refused: ${names}`
-      this.#context.audit(this.gateway, 'SLUICE_LINK_NOT_OWNED', message)
-    }
-    return owned.body
-  }
-
-  #admission(key: ObjectKey, uid: string, term: number): Ownership {
-    const { fleet, admits } = this.#context
-    const record = fleet.devices.get(key)
-    if (record?.uid === uid && record.tenure !== undefined) return admits?.(uid, this.gateway, term) ?? 'all'
-    if (this.#assigned?.get(uid) === key) return 'all'
-    if (record === undefined || record.uid !== uid || record.gateway !== this.gateway) return 'stranger'
-    this.#assign(uid, key)
-    return 'all'
-  }
-
-  /** From the first value of a term on, the terms before have nothing new to tell. */
-  #cover(body: BatchBody): void {
-    const { fleet, onCovered } = this.#context
-    if (onCovered === undefined) return
-    let told: Map<string, ToldValue[]> | undefined
-    for (const [index, property, value, atMs] of body.r ?? []) {
-      const [key, uid, term = 0] = body.d[index]!
-      const tenure = fleet.devices.get(key)?.tenure
-      if (tenure === undefined || tenure.accepts !== term) continue
-      told ??= new Map()
-      const values = told.get(uid) ?? []
-      values.push({ property, value, atMs: atMs + this.clockOffsetMs })
-      told.set(uid, values)
-    }
-    for (const [uid, values] of told ?? []) onCovered(uid, values)
-  }
-
-  #assign(uid: string, key: ObjectKey): void {
-    if (this.#assigned?.get(uid) === key) return
-    this.#assigned?.set(uid, key)
-    this.#context.store.assign(this.gateway, uid, key)
   }
 
   #origin(epoch: EpochState, seq: number, backfill: boolean): BatchOrigin {
