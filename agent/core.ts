@@ -18,6 +18,7 @@ import { PodStatusBoard } from './pods/status-board.ts'
 import { stretchedBinding } from './policy/stretch.ts'
 import { HeardBoard } from './roaming/heard-board.ts'
 import type { Store } from './store/store.ts'
+import { TETHER_STORE, Tether } from './tether/tether.ts'
 import { type NewDesire, TwinEngine } from './twin/engine.ts'
 import { takeChangedValues } from './twin/kept-values.ts'
 import { ReportBatcher } from './twin/report-batcher.ts'
@@ -79,6 +80,8 @@ export class AgentCore implements AsyncDisposable {
   readonly batcher: ReportBatcher
   readonly sightings: Sightings
   readonly notices: Notices
+  /** Who decides here: see docs/tether.md. */
+  readonly tether: Tether
   readonly heard: HeardBoard
   /** What became of each pod; undefined where no pods run. */
   readonly pods: PodStatusBoard | undefined
@@ -110,6 +113,8 @@ export class AgentCore implements AsyncDisposable {
     })
     this.sightings = new Sightings({ clock, onChange: () => this.listener?.onSighted() })
     this.heard = new HeardBoard(clock, () => this.listener?.onHeard())
+    this.tether = new Tether({ clock, storage: mapperStorage(store, TETHER_STORE) })
+    this.onGatewaySpec((spec) => this.tether.configure(spec))
     if (options.pods === true) this.pods = new PodStatusBoard(() => this.listener?.onPods())
     this.notices = new Notices({ clock, onChange: () => this.listener?.onNotice() })
     const writes = new Writes({
@@ -177,6 +182,7 @@ export class AgentCore implements AsyncDisposable {
 
   start(): void {
     this.objects.restore()
+    this.tether.begin(this.gatewaySpec)
     for (const text of this.store.desires()) {
       const desire = JSON.parse(text) as NewDesire
       this.#desires.set(desire.id, desire)
@@ -235,6 +241,7 @@ export class AgentCore implements AsyncDisposable {
 
   /** Sets a desired value here and now; it is offered to the hub until that answers. */
   desire(key: string, property: string, value: Json, by: string | undefined): void {
+    this.tether.needOwnWill(`'${property}' of ${key}`)
     const desire = this.engine.desireLocally(key, property, value, by)
     const replaced = [...this.#desires.values()].filter((other) => other.device === key && other.property === property)
     const offers = this.#options.offersDesires
@@ -270,6 +277,7 @@ export class AgentCore implements AsyncDisposable {
     this.sightings[Symbol.dispose]()
     this.notices[Symbol.dispose]()
     await this.mappers[Symbol.asyncDispose]()
+    this.tether[Symbol.dispose]()
     this.engine.stop()
     this.batcher.stop()
     this.saveValues()

@@ -37,6 +37,7 @@ import type { Scheduler } from './scheduler/scheduler.ts'
 import { startScheduler } from './scheduler/start.ts'
 import { keepServerCertificate, SERVER_DAYS } from './server-certificate.ts'
 import { StreamBroker } from './streams/broker.ts'
+import { Leases } from './tether/leases.ts'
 import { DesireWriter } from './twins/desire.ts'
 import { tellDesired } from './twins/desired-notes.ts'
 import type { DeviceRecord } from './twins/device-record.ts'
@@ -207,7 +208,12 @@ async function assemble(
   const bearerToken = () => readFileSync(folder.tokenFile, 'utf8').trim()
   const follow = { client, fleet, streams, events, clock, signal, onTrouble: trouble }
   const firmware = startFirmware({ ...follow, folder: folder.firmware, bearerToken })
-  const hub = new Hub({
+  const leases = new Leases({
+    ...{ db: store.db, clock, spec: (gateway) => gatewayObjects.spec(gateway) },
+    settled: (gateway) => hub.session(gateway)?.behind === 0,
+  })
+  const hub: Hub = new Hub({
+    lease: (gateway) => leases.give(gateway),
     clock,
     store,
     fleet,
@@ -249,6 +255,11 @@ async function assemble(
   gatewayObjects.listen((name) => {
     hub.objectsChanged(name, [['Gateway', gatewayKey(name)]])
     roamer.gatewayChanged(name)
+  })
+  scheduler = startScheduler({
+    ...{ client, clock, signal, embedded, gateways, fleet, events, db: store.db, objects: gatewayObjects },
+    mayMoveFrom: (node) => leases.mayMoveFrom(node),
+    onTrouble: trouble,
   })
   const synced = Promise.all([followFleet(client, fleet, clock, signal, trouble), firmware.synced])
   firmware.orders.onChange = (gateway, key) => hub.objectsChanged(gateway, [['FirmwareUpdate', key]])

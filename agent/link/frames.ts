@@ -49,9 +49,7 @@ const CHECKS: Readonly<Record<HubFrame['t'], (frame: Fields) => boolean>> = {
   ack: ({ received }) => isRanges(received),
   desireResult: ({ id, ok }) => typeof id === 'string' && typeof ok === 'boolean',
   pong: ({ id, nowMs, lease }) =>
-    isCount(id) &&
-    (nowMs === undefined || Number.isFinite(nowMs)) &&
-    (lease === undefined || (isCount(lease.term) && Number.isFinite(lease.spanMs) && lease.spanMs > 0)),
+    isCount(id) && (nowMs === undefined || Number.isFinite(nowMs)) && (lease === undefined || isLease(lease)),
   dial: (frame) => isDial(frame),
   error: ({ code, message }) => typeof code === 'string' && typeof message === 'string',
 }
@@ -132,3 +130,10 @@ function broken(what: string): SluiceError {
     hint: 'Check that the address is that of a Sluice hub and that no proxy changes WebSocket frames.',
   })
 }
+
+const isLease = (lease: unknown): boolean =>
+  isMap(lease) &&
+  isCount(lease['term']) &&
+  typeof lease['spanMs'] === 'number' &&
+  lease['spanMs'] > 0 &&
+  lease['spanMs'] < 1e9

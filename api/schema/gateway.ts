@@ -25,6 +25,25 @@ export const gatewaySpec = () =>
         description: 'Whether the gateway decides for itself while the link is down.',
       }),
     ),
+    tether: optional(
+      object(
+        {
+          lease: optional(
+            duration({ description: 'How long a tethered gateway is led by one word of the supernode. Default 30s.' }),
+          ),
+          grace: optional(
+            duration({ description: 'How long its work goes on after the lease, before onLoss. Default 60s.' }),
+          ),
+          onLoss: optional(
+            word(['keep', 'freeze', 'stop'], {
+              default: 'keep',
+              description: 'What becomes of its work when the supernode stays silent.',
+            }),
+          ),
+        },
+        { description: 'Of a tethered gateway: see docs/tether.md.' },
+      ),
+    ),
     heartbeat: optional(duration({ description: 'Link heartbeat. Default 15s.' })),
     description: optional(text()),
     energy: optional(gatewayEnergy()),

@@ -9,7 +9,8 @@ import { silentLog } from '../../agent/log.ts'
 import { Store } from '../../agent/store/store.ts'
 import { FakeProtocol } from '../../agent/test-helpers/fake-protocol.ts'
 import type { Clock } from '../../api/clock.ts'
-import type { Device, DeviceModel, Json } from '../../api/resources.ts'
+import { gatewayKey } from '../../api/link/messages.ts'
+import type { Device, DeviceModel, GatewaySpec, Json } from '../../api/resources.ts'
 import type { VirtualClock } from '../../api/virtual-clock.ts'
 import { GatewayObjects } from '../../cloudcore/gateways/gateway-objects.ts'
 import { Hub } from '../../cloudcore/hub/hub.ts'
@@ -18,6 +19,7 @@ import type { Session } from '../../cloudcore/hub/session.ts'
 import { HubStore, type StreamRow } from '../../cloudcore/hub/store.ts'
 import { Roamer } from '../../cloudcore/roaming/roamer.ts'
 import { TermBook } from '../../cloudcore/roaming/terms.ts'
+import { Leases } from '../../cloudcore/tether/leases.ts'
 import type { DeviceRecord } from '../../cloudcore/twins/device-record.ts'
 import { Fleet } from '../../cloudcore/twins/fleet.ts'
 import { PresenceBoard } from '../../cloudcore/twins/presence.ts'
@@ -35,6 +37,7 @@ export class VirtualHub {
   readonly hub: Hub
   readonly roamer: Roamer
   readonly twins: TwinEngine
+  readonly leases: Leases
   readonly #stop = new AbortController()
   readonly rows: StreamRow[] = []
   /** Every change of hands, with the time of the hub's monotonic clock. */
@@ -80,6 +83,7 @@ export class VirtualHub {
       onCovered: (uid, values) => book.covered(uid, values),
       holdBack: (gateway) => this.roamer.unsettled(gateway),
       onHeard: (gateway, items) => this.roamer.heard(gateway, items),
+      lease: (gateway) => this.leases.give(gateway),
       onObjectAck: (gateway, kind, key) => {
         if (kind === 'Device') this.roamer.acknowledged(gateway, key)
       },
@@ -89,6 +93,10 @@ export class VirtualHub {
       desire: async () => ({ ok: true }),
       audit: (gateway, code) => this.audited.push(`${gateway}: ${code}`),
     })
+    this.leases = new Leases({
+      ...{ db: this.store.db, clock, spec: (gateway) => this.objects.spec(gateway) },
+      settled: (gateway) => this.hub.session(gateway)?.behind === 0,
+    })
     this.fleet.upsertModel(MODEL)
   }
 
@@ -96,9 +104,10 @@ export class VirtualHub {
     return this.fleet.devices.get(TAG)!
   }
 
-  addGateway(name: string): void {
-    const metadata = { name, uid: `uid-${name}`, generation: 1, labels: { hall: 'yes' } }
-    this.objects.upsert({ apiVersion: 'sluice.dev/v1alpha1', kind: 'Gateway', metadata, spec: {} })
+  addGateway(name: string, spec: GatewaySpec = {}): void {
+    const metadata = { name, uid: `uid-${name}`, generation: ++this.#resourceVersion, labels: { hall: 'yes' } }
+    this.objects.upsert({ apiVersion: 'sluice.dev/v1alpha1', kind: 'Gateway', metadata, spec })
+    this.hub.objectsChanged(name, [['Gateway', gatewayKey(name)]])
   }
 
   put(spec: Partial<Device['spec']>, desired?: Record<string, Json>): void {
