@@ -89,6 +89,11 @@ const SYSTEM_TOOLS = {
     { command: 'busybox', debian: 'busybox-static', use: 'the tests of pods' },
     { command: 'skopeo', debian: 'skopeo', use: 'the tests of pods' },
     { command: 'docker-registry', debian: 'docker-registry', use: 'the tests of pods' },
+    { command: 'mtools', debian: 'mtools', use: 'the tests of flashing' },
+    { command: 'mkfs.vfat', debian: 'dosfstools', use: 'the tests of flashing' },
+    { command: 'sfdisk', debian: 'fdisk', use: 'the tests of flashing' },
+    { command: 'xz', debian: 'xz-utils', use: 'the tests of flashing' },
+    { command: 'zstd', debian: 'zstd', use: 'the tests of flashing' },
     { command: 'promtool', debian: 'prometheus', use: 'the check of the metrics page' },
   ],
   kernel: [
