@@ -10,7 +10,7 @@ extern const sl_register_map sl_model_map;
 
 /** Brings back what survived the power cut. */
 void sl_model_restore(void);
-/** Puts one changed value into the flash. */
+/** Puts changed values into the flash. */
 void sl_model_keep(void);
 
 #endif

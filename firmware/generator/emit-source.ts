@@ -131,7 +131,7 @@ function mapOf(entries: readonly TableEntry[]): string {
   return `const sl_register_map sl_model_map = {\n  {${tables.join(', ')}},\n  sl_system_word, SL_SYSTEM_ADDRESS, SL_SYSTEM_WORDS,\n};\n`
 }
 
-/** Changed values go to the flash one a turn of the main loop, after the write was answered. */
+/** Changed values go to the flash in the main loop, after the write was answered. */
 function persistence(kept: readonly BoardProperty[]): string {
   if (kept.length === 0) return 'void sl_model_restore(void) {}\nvoid sl_model_keep(void) {}'
   const restore = kept.flatMap((each) => {
@@ -177,7 +177,6 @@ function persistence(kept: readonly BoardProperty[]): string {
     '    if (!changed[i]) continue;',
     '    changed[i] = false;',
     '    (void)sl_settings_set(&settings, rows[i].key, rows[i].value, rows[i].size);',
-    '    return;',
     '  }',
     '}',
   ].join('\n')

@@ -88,11 +88,21 @@ export function generate(options: GenerateOptions): Generated {
 /** The longest value the settings log takes (core/settings.h). */
 const SETTING_BYTES = 64
 
+/** Pages of the settings that hold the security counter, and the least that a log needs beside them (core/layout.h). */
+const LEAST_SETTINGS_PAGES = 4
+
+/** Whether a board has room for settings and two slots: only then values survive, and updates come over the line. */
+export const hasSlots = ({ layout, flash }: Board): boolean =>
+  layout.slotA !== undefined &&
+  layout.slotB !== undefined &&
+  layout.settings !== undefined &&
+  layout.settings.size >= LEAST_SETTINGS_PAGES * flash.page
+
 function keptFindings(plan: BoardPlan, board: Board): Finding[] {
   return plan.properties.flatMap((each) => {
     if (!each.persist) return []
     const { name } = each.property
-    if (board.layout.settings === undefined || board.layout.slotA === undefined)
+    if (!hasSlots(board))
       return [
         refuse(
           each.index,

@@ -136,6 +136,20 @@ export class MappedBoard implements AsyncDisposable {
     })
   }
 
+  /** Quality of the next reading of a property. */
+  quality(property: string): Promise<string> {
+    return new Promise((resolve) => {
+      const look = () => {
+        const reading = this.#newest.get(property)
+        if (reading === undefined) return
+        this.#watchers.delete(look)
+        resolve(reading.quality)
+      }
+      this.#watchers.add(look)
+      look()
+    })
+  }
+
   #is(name: string, value: Json): boolean {
     const reading = this.#newest.get(name)
     return reading?.quality === 'good' && JSON.stringify(reading.value) === JSON.stringify(value)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { DeviceModelSpec } from '../../api/resources.ts'
 import type { Finding } from '../../api/yaml/findings.ts'
 import { givenType, placeType, textBytes } from '../generator/emit-names.ts'
-import { type Generated, generate, modulesFor } from '../generator/generate.ts'
+import { type Generated, generate, hasSlots, modulesFor } from '../generator/generate.ts'
 import { EMPTY_LOCK, formatLock, parseLock } from '../generator/lock.ts'
 import type { BoardPlan } from '../generator/plan.ts'
 import { type Board, boardNames, loadBoard } from '../tools/board.ts'
@@ -62,8 +62,7 @@ export function plan(
 }
 
 /** Only a board with two slots can take an update. */
-const isManaged = (project: Project, board: Board): boolean =>
-  project.update && board.layout.slotA !== undefined && board.layout.settings !== undefined
+const isManaged = (project: Project, board: Board): boolean => project.update && hasSlots(board)
 
 /** Writes what was planned: generated/ and the lock file anew, app/app.c only when there is none. */
 export function writeGenerated({ project, generated, generatedFolder }: Made): void {
