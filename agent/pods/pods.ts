@@ -1,0 +1,147 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../../api/clock.ts'
+import { SluiceError, toSluiceError } from '../../api/errors.ts'
+import type { ObjectKey } from '../../api/resources.ts'
+import type { Leash } from '../../api/tether/tether.ts'
+import type { AgentCore } from '../core.ts'
+import type { Log } from '../log.ts'
+import type { PodKeeper } from './life/keeper.ts'
+import type { PodRuntime } from './runtimes/runtime.ts'
+
+/** What `--pods` takes. */
+export const POD_MODES = ['off', 'auto', 'process'] as const
+export type PodMode = (typeof POD_MODES)[number]
+
+/** Which runtime a mode means on this machine; undefined: no pods run here. Looks at two files and loads nothing. */
+export function podRuntimeOf(mode: string | undefined, fileExists: (path: string) => boolean = existsSync) {
+  if (mode === undefined || mode === 'off') return undefined
+  if (mode === 'process') return 'process'
+  if (mode === 'auto') return fileExists('/usr/bin/bwrap') || fileExists('/bin/bwrap') ? 'process' : undefined
+  throw new SluiceError('SLUICE_POD_MODE', `'${mode}' is no way to run pods`, {
+    hint: `Give one of ${POD_MODES.join(', ')}.`,
+  })
+}
+
+export interface PodsOptions {
+  readonly core: AgentCore
+  readonly clock: Clock
+  readonly log: Log
+  readonly gateway: string
+  /** Folder of images, sandboxes, volumes and logs. */
+  readonly folder: string
+  /** What the tether allows now; `onLeash` is called when that changes. */
+  readonly leash: () => Leash
+  readonly cgroupRoot?: string
+}
+
+/** The pods of a gateway, once they are needed. */
+export interface Pods extends AsyncDisposable {
+  /** Undefined until the runtime is up; it comes up with the first pod, or when something is left of one. */
+  readonly runtime: PodRuntime | undefined
+  /** Where a container is, for logs and commands. */
+  locate(
+    key: ObjectKey,
+    container: string | undefined,
+    attempt?: 'current' | 'previous',
+  ): ReturnType<PodKeeper['locate']>
+  /** The tether has changed. */
+  wake(): void
+  /** The runtime, started now if it was not: for images. */
+  open(): Promise<PodRuntime>
+}
+
+/**
+ * Runs pods. Neither the runtime nor what keeps pods is loaded before there is one: a gateway that may run pods and has
+ * none costs nothing.
+ */
+export function openPods(options: PodsOptions): Pods {
+  const { core, log } = options
+  let opened: Promise<{ runtime: PodRuntime; keeper: PodKeeper }> | undefined
+  let running: { runtime: PodRuntime; keeper: PodKeeper } | undefined
+  let disposed = false
+
+  const open = () => {
+    opened ??= start(options).then((started) => {
+      running = started
+      if (!disposed) started.keeper.wake()
+      return started
+    })
+    return opened
+  }
+  const needed = () => {
+    if (running !== undefined) {
+      running.keeper.wake()
+      return
+    }
+    if (!core.objects.podObjects().some(({ kind }) => kind === 'Pod') && !existsSync(sandboxFolder(options.folder)))
+      return
+    open().catch((thrown: unknown) => {
+      const { code, message, hint } = toSluiceError(thrown)
+      log('error', message, { code, hint: hint ?? '' })
+      core.notices.record({
+        about: 'gateway',
+        type: 'Warning',
+        reason: 'PodRuntimeMissing',
+        message: hint === undefined ? message : `${message}. ${hint}`,
+      })
+      // Asked again with the next object: somebody may have installed it.
+      opened = undefined
+    })
+  }
+  const unsubscribe = core.onPodObjects(needed)
+  needed()
+  return {
+    get runtime() {
+      return running?.runtime
+    },
+    locate: (key, container, attempt) =>
+      running?.keeper.locate(key, container, attempt) ?? { sandbox: undefined, container: undefined },
+    wake: () => running?.keeper.wake(),
+    open: async () => (await open()).runtime,
+    async [Symbol.asyncDispose]() {
+      disposed = true
+      unsubscribe()
+      const started = await opened?.catch(() => undefined)
+      await started?.keeper[Symbol.asyncDispose]()
+      await started?.runtime[Symbol.asyncDispose]()
+    },
+  }
+}
+
+const sandboxFolder = (folder: string): string => join(folder, 'sandboxes')
+
+async function start(options: PodsOptions): Promise<{ runtime: PodRuntime; keeper: PodKeeper }> {
+  const { core, clock, log, folder, gateway, leash } = options
+  const [{ ProcessRuntime }, { PodKeeper }, { fetchImage }, { nodeFacts }] = await Promise.all([
+    import('./runtimes/process/runtime.ts'),
+    import('./life/keeper.ts'),
+    import('./images/registry.ts'),
+    import('./life/node.ts'),
+  ])
+  const runtime = new ProcessRuntime({
+    folder,
+    clock,
+    fetch: fetchImage,
+    ...(options.cgroupRoot === undefined ? {} : { cgroupRoot: options.cgroupRoot }),
+    onTrouble: ({ code, message }) => log('warn', message, { code }),
+  })
+  const keeper = new PodKeeper({
+    runtime,
+    clock,
+    board: core.pods!,
+    objects: () => core.objects.podObjects(),
+    leash,
+    node: nodeFacts(gateway),
+    folders: {
+      disk: join(folder, 'volumes'),
+      memory: existsSync('/dev/shm')
+        ? join('/dev/shm', `sluice-pods-${process.getuid?.() ?? 0}`, gateway)
+        : join(folder, 'volumes'),
+      logs: join(folder, 'logs'),
+    },
+    refuse: () => undefined,
+    onEvent: (event) => core.notices.record(event),
+  })
+  return { runtime, keeper }
+}
