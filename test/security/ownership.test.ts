@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { BatchBody, LinkDevice } from '../../api/link/messages.ts'
+import type { BatchBody, LinkDevice, LinkObject } from '../../api/link/messages.ts'
 import { ScriptedAgent } from '../../cloudcore/testing/scripted-agent.ts'
 import { Assembly } from '../harness/assembly.ts'
 import { twinOf } from '../harness/devices.ts'
@@ -94,12 +94,16 @@ describe("a gateway that speaks of another's device", { timeout: 30_000 }, () =>
   it('gets the device when it is moved to it, and the one before loses it', async () => {
     const gone = owner.next((frame) => frame.t === 'objects' && frame.deletes.some((item) => item.key === key))
     await house.patchDevice('safe', { spec: { nodeName: 'gw-thief' } })
-    await Promise.all([gone, thief.object('Device', key)])
-    await thief.batch({ d: [[key, uid]], r: [[0, 'count', 3, now()]] })
+    const isActive = ({ object }: LinkObject) => 'roaming' in object && object.roaming?.role === 'active'
+    const [taken] = await Promise.all([thief.object('Device', key, isActive), gone])
+    const term = (taken.object as LinkDevice).roaming!.term
+    // A gateway that does not know the term it serves under has not been told to serve.
+    await thief.batch({ d: [[key, uid]], r: [[0, 'count', 6, now()]] })
+    await thief.batch({ d: [[key, uid, term]], r: [[0, 'count', 3, now()]] })
     await house.devices.until('safe', (d) => twinOf(d, 'count')?.reported?.value === 3, 'the new owner is heard')
     // What the one before recorded may still arrive; it is history and changes no state.
     await owner.batch({ d: [[key, uid]], r: [[0, 'count', 4, now()]] }, 'backfill')
-    await thief.batch({ d: [[key, uid]], r: [[0, 'speed', 8, now()]] })
+    await thief.batch({ d: [[key, uid, term]], r: [[0, 'speed', 8, now()]] })
     const held = await house.devices.until('safe', (d) => twinOf(d, 'speed')?.reported?.value === 8, 'the next report')
     expect(twinOf(held, 'count')?.reported?.value).toBe(3)
   })
