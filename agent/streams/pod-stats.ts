@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { delay, systemClock } from '../../api/clock.ts'
 import type { GatewayStats, PodUse, UseNow } from '../../api/link/pod-streams.ts'
 import type { Json } from '../../api/resources.ts'
 import type { SandboxStats, Use } from '../pods/runtimes/runtime.ts'
@@ -6,6 +7,10 @@ import type { Runtimes } from './pod-lookup.ts'
 
 /** Readings this near to each other say little of a rate; the one before them is compared with. */
 const MIN_APART_MS = 1000
+/** A rate over more than this says little of now. */
+const MAX_APART_MS = 60_000
+/** All of it, for all who wait for it. */
+const READ_MS = 5000
 const TICKS_PER_S = 100
 
 interface Counter {
@@ -19,18 +24,31 @@ export class PodStats {
   readonly #runtimes: Runtimes
   #counters = new Map<string, Counter>()
   #reading: Promise<GatewayStats> | undefined
+  #readMs = Number.NEGATIVE_INFINITY
 
   constructor(runtimes: Runtimes) {
     this.#runtimes = runtimes
   }
 
   /** One reading at a time: who asks meanwhile shares it. */
-  async read(signal: AbortSignal): Promise<Json> {
-    this.#reading ??= this.#read(signal).finally(() => {
+  async read(): Promise<Json> {
+    this.#reading ??= this.#rates(AbortSignal.timeout(READ_MS)).finally(() => {
       this.#reading = undefined
     })
     const told: unknown = await this.#reading
     return told as Json
+  }
+
+  /** The first of a time takes two readings: who asks wants a rate, not to be told to ask again. */
+  async #rates(signal: AbortSignal): Promise<GatewayStats> {
+    if (performance.now() - this.#readMs > MAX_APART_MS) {
+      this.#counters.clear()
+      await this.#read(signal)
+      await delay(systemClock, MIN_APART_MS, signal)
+    }
+    const stats = await this.#read(signal)
+    this.#readMs = performance.now()
+    return stats
   }
 
   async #read(signal: AbortSignal): Promise<GatewayStats> {

@@ -30,7 +30,7 @@ export function podStreams(runtimes: Runtimes): (kind: string) => StreamHandler 
     portForward: (call) => portForward(runtimes, call),
     stats: (call) => {
       call.ready()
-      return stats.read(call.signal)
+      return stats.read()
     },
   }
   return (kind) => (Object.hasOwn(handlers, kind) ? handlers[kind] : undefined)

@@ -22,6 +22,7 @@ import { OpenApi } from './openapi/document.ts'
 import type { WriteOptions } from './registry/admission.ts'
 import { builtinKinds } from './registry/builtins.ts'
 import { Catalog } from './registry/catalog.ts'
+import { metricsKinds } from './registry/kinds/metrics.ts'
 import { namespaceKind } from './registry/kinds/namespace.ts'
 import { Registry } from './registry/registry.ts'
 import { databaseFile, openDatabase } from './storage/database.ts'
@@ -82,7 +83,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const opened = openDatabase(options.dataDir, clock.now(), onError)
   const store = new ObjectStore(opened.database, clock, options.compaction)
   const authenticator = new Authenticator(options.tokens)
-  const registry = new Registry(store, new Catalog(builtinKinds(authorize, authenticator)), clock)
+  const measured = options.nodes === undefined ? [] : metricsKinds
+  const catalog = new Catalog([...builtinKinds(authorize, authenticator), ...measured])
+  const registry = new Registry(store, catalog, clock)
   const nodes = options.nodes === undefined ? undefined : new NodeProxy(registry, options.nodes)
   const controllers = [
     new Definitions(registry, onError),

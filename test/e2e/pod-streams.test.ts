@@ -161,6 +161,19 @@ describe.skipIf(missing && process.env['CI'] === undefined)('kubectl looks into 
     })
   })
 
+  it('shows what nodes and pods use right now', async () => {
+    const { sandboxId } = await pods.run('busy', ['sh', '-c', 'while :; do :; done'])
+    const nodes = await pods.kubectl('top', 'nodes', '--no-headers')
+    expect(nodes.stdout).toMatch(/^gw-1\s+\d+m\s+.*\d+Mi/)
+    const [, milli] = /^busy\s+(\d+)m\s+\d+Mi/m.exec((await pods.kubectl('top', 'pods', '--no-headers')).stdout)!
+    // Its share of the machine depends on what else runs there; a sleeping one would have none.
+    expect(Number(milli)).toBeGreaterThan(20)
+    const raw = await pods.kubectl('get', '--raw', '/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/busy')
+    expect(JSON.parse(raw.stdout)).toMatchObject({ kind: 'PodMetrics', containers: [{ name: 'main' }] })
+    expect((await pods.kubectl('top', 'pod', 'nobody')).stderr).toContain('not found')
+    await pods.runtime.removeSandbox(sandboxId)
+  })
+
   it('attaches to the container itself', async () => {
     await pods.run('echo', ['sh', '-c', 'while read line; do echo "got $line"; done'])
     const child = pods.spawn('attach', '-i', 'echo')

@@ -4,11 +4,13 @@ import type { Authenticator } from '../access/authenticate.ts'
 import type { Authorize } from '../access/authorize.ts'
 import type { OpenApi } from '../openapi/document.ts'
 import type { Kind } from '../registry/kind.ts'
+import { METRICS_GROUP } from '../registry/kinds/metrics.ts'
 import type { Registry } from '../registry/registry.ts'
 import { answerDiscovery } from './discovery.ts'
 import type { Exchange } from './exchange.ts'
 import { sendError, sendJson, sendObject, sendText } from './exchange.ts'
 import { answerList } from './list.ts'
+import { answerMetrics } from './metrics.ts'
 import { isProxied, type NodeProxy, refusalHead } from './node-proxy.ts'
 import type { ResourcePath } from './path.ts'
 import { parseResourcePath } from './path.ts'
@@ -128,6 +130,7 @@ export class Handler {
     const { registry } = this.#options
     const namespace = kind.namespaced ? path.namespace : undefined
     if (watching) return this.#watch(exchange, kind, namespace, path.name)
+    if (kind.group === METRICS_GROUP) return answerMetrics(exchange, registry, this.#nodes(), kind, path)
     const { name } = path
     if (name === undefined) {
       if (method === 'GET') return answerList(exchange, registry, kind, namespace)
