@@ -140,7 +140,17 @@ export class Mover {
     const { client, signal, book, clock, record } = this.#options
     const { uid, namespace, name, owner } = pod
     const booked: BookedMove = {
-      ...{ uid, namespace, name, from, to, why, owner: owner?.uid ?? '', atMs: clock.now(), body: undefined },
+      ...{
+        uid,
+        namespace,
+        name,
+        from,
+        to,
+        why,
+        owner: owner?.uid ?? '',
+        atMs: Math.floor(clock.now()),
+        body: undefined,
+      },
     }
     // Taken before anything is awaited: a second look must not begin it twice.
     this.#booked.set(uid, booked)

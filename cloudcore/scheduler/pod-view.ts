@@ -33,6 +33,8 @@ export interface SpreadConstraint {
 export interface PodView {
   readonly key: string
   readonly uid: string
+  /** Of the object as it was read. */
+  readonly version: string
   readonly namespace: string
   readonly name: string
   readonly labels: Readonly<Record<string, string>>
@@ -79,6 +81,7 @@ export function readPod(pod: unknown): PodView {
   return {
     key: `${namespace}/${name}`,
     uid: stringAt(meta, 'uid'),
+    version: stringAt(meta, 'resourceVersion'),
     ...{ namespace, name, labels: words(at(meta, 'labels')) },
     node: stringAt(spec, 'nodeName') || undefined,
     phase: stringAt(pod, 'status', 'phase') || 'Pending',

@@ -273,13 +273,14 @@ export class Scheduler {
       .patch(
         objectPath(PODS, pod.name, pod.namespace, 'status'),
         'strategic',
-        { status: { conditions: [condition] } },
+        // Only as long as nothing else became of the pod: it may have been placed meanwhile.
+        { metadata: { resourceVersion: pod.version }, status: { conditions: [condition] } },
         { signal },
       )
       .catch((thrown: unknown) => {
         const error = toSluiceError(thrown)
-        if (!signal.aborted && error.code !== 'SLUICE_KUBE_NOT_FOUND')
-          this.#options.onTrouble(`status of ${pod.key}`, error)
+        const moot = ['SLUICE_KUBE_NOT_FOUND', 'SLUICE_KUBE_CONFLICT'].includes(error.code)
+        if (!moot && !signal.aborted) this.#options.onTrouble(`status of ${pod.key}`, error)
       })
   }
 }

@@ -68,7 +68,7 @@ export class FakeKubelet implements AsyncDisposable {
       await this.#client.delete(path, { body: { gracePeriodSeconds: 0, preconditions: { uid } } })
       return
     }
-    if (pod.status?.phase !== 'Pending') return
+    if (pod.status?.phase !== 'Pending' || this.started.some((each) => each.uid === uid)) return
     const phase = this.#options.outcome === undefined ? 'Running' : this.#options.outcome(pod)
     if (phase === undefined) return
     this.started.push({ uid, name, node: nodeName })
