@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { systemClock } from '../../api/clock.ts'
 import type { HubFrame } from '../../api/link/messages.ts'
+import type { Device } from '../../api/resources.ts'
 import { CertificateAuthority } from '../../cloudcore/join/authority.ts'
 import { ScriptedAgent } from '../../cloudcore/testing/scripted-agent.ts'
 import { Assembly } from '../harness/assembly.ts'
@@ -72,9 +73,12 @@ describe('a link that is cut', { timeout: 120_000 }, () => {
           agent.core.desire(`${house.namespace}/cut`, 'ramp', 2000 + number, 'test')
         if (cutAfter < Number.POSITIVE_INFINITY) await cut.promise
         else {
-          const done = ({ spec, status }: { spec: object; status?: object }) =>
-            JSON.stringify(spec).includes(`${1000 + number}`) && JSON.stringify(status ?? {}).includes('"synced"')
-          await house.devices.until('cut', (d) => done(d) && twinOf(d, 'speed')?.state === 'synced', 'speed is synced')
+          // The status may still speak of the value before: what it calls desired has to be the new one.
+          const isInForce = (device: Device) => {
+            const speed = twinOf(device, 'speed')
+            return speed?.desired?.value === 1000 + number && speed.state === 'synced'
+          }
+          await house.devices.until('cut', isInForce, 'speed is synced')
           await eventually(() => agent.link?.caughtUp && agent.core.store.totals.batches < 3, 'the backlog is drained')
         }
       }
@@ -96,7 +100,11 @@ describe('a link that is cut', { timeout: 120_000 }, () => {
 
     const device = await house.devices.until(
       'cut',
-      (d) => ['speed', 'ramp'].every((name) => ['synced', 'applied'].includes(twinOf(d, name)?.state ?? '')),
+      (d) =>
+        Object.entries({ speed: 1001 + boundaries, ramp: 2001 + boundaries }).every(([name, value]) => {
+          const twin = twinOf(d, name)
+          return twin?.desired?.value === value && (twin.state === 'synced' || twin.state === 'applied')
+        }),
       'everything is in force',
     )
     expect(device.spec.desired).toEqual({ speed: 1001 + boundaries, ramp: 2001 + boundaries })
