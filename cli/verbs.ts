@@ -138,6 +138,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/link.ts')).link,
       },
       {
+        name: 'notices',
+        summary: 'What went wrong with devices and the gateway, counted, the newest first',
+        load: async () => (await import('./verbs/notices.ts')).notices,
+      },
+      {
         name: 'policy explain',
         summary: 'What each stage of a gateway policy would do to each device',
         load: async () => (await import('./verbs/policy-explain.ts')).policyExplain,
@@ -246,6 +251,16 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         name: 'fw emulate',
         summary: 'Generate, build and run a board here, with an agent that reads it',
         load: async () => (await import('./verbs/fw-emulate.ts')).fwEmulate,
+      },
+      {
+        name: 'fw test',
+        summary: 'Emulate a board and try every property against its model',
+        load: async () => (await import('./verbs/fw-test.ts')).fwTest,
+      },
+      {
+        name: 'fw monitor',
+        summary: 'Follow the values of a board on a serial port, without an agent',
+        load: async () => (await import('./verbs/fw-monitor.ts')).fwMonitor,
       },
       {
         name: 'fw sign',

@@ -192,4 +192,25 @@ describe.skipIf(missing !== undefined)('sluice fw emulate', { timeout: 60_000 },
     expect(code).not.toBe(EXIT.ok)
     expect(stderr).toContain('read_humidity')
   })
+
+  it('tries every property against the model, and tells which the application refuses', async () => {
+    change('app/app.c', (text) =>
+      text.replace(
+        'on_write_mode(uint16_t value) {\n  (void)value;',
+        'on_write_mode(uint16_t value) {\n  if (value == MODE_OFF) return SL_FAILED;',
+      ),
+    )
+    const { stdout, code } = await run('fw', 'test', project, '--json')
+    expect(code).toBe(EXIT.failure)
+    const { trials } = JSON.parse(stdout)
+    expect(trials).toHaveLength(5)
+    expect(trials.filter(({ problem }: { problem?: string }) => problem !== undefined)).toMatchObject([
+      { property: 'mode', problem: expect.stringContaining('"off" is rejected') },
+    ])
+    expect(trials.find(({ property }: { property: string }) => property === 'setpoint').tried).toEqual([
+      'read',
+      '5',
+      '35',
+    ])
+  })
 })
