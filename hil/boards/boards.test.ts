@@ -56,11 +56,14 @@ async function servesRegisters(session: ModbusSession): Promise<void> {
   expect(block).toEqual([0x534c, 1, 0x0102, 0x0304, 0x0506, 0x0708, 0x0102, 3])
 }
 
-describe.skipIf(realPort === undefined)('a real board (SLUICE_BOARD_PORT)', () => {
-  it('serves its registers', async () => {
-    await servesRegisters(master(serialBoard(realPort ?? '')))
+// Hardware is there or it is not: without a port there is nothing that could be skipped.
+if (realPort !== undefined) {
+  describe('a real board (SLUICE_BOARD_PORT)', () => {
+    it('serves its registers', async () => {
+      await servesRegisters(master(serialBoard(realPort)))
+    })
   })
-})
+}
 
 describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm', 'cc'))('boards', { timeout: 60_000 }, () => {
   it.each(['microbit', 'mps2-an385', 'rp2040', 'host', 'stm32vldiscovery', 'netduinoplus2'])(
