@@ -6,6 +6,7 @@ import type { NetworkView } from '../agent/local-api/vital-routes.ts'
 import type { PolicyExplanation } from '../agent/policy/explain.ts'
 import { type Endpoint, requestJson } from '../api/client/http.ts'
 import { SluiceError } from '../api/errors.ts'
+import type { NoticeView } from '../api/views.ts'
 import { dataFolder, socketPath } from './device-api.ts'
 import type { OptionSpecs } from './verb.ts'
 
@@ -32,6 +33,14 @@ export class VitalsApi {
 
   policy(signal: AbortSignal): Promise<PolicyExplanation> {
     return requestJson<PolicyExplanation>(this.#endpoint, { path: '/v1/policy', signal })
+  }
+
+  async notices(signal: AbortSignal): Promise<readonly NoticeView[]> {
+    const { items } = await requestJson<{ items: readonly NoticeView[] }>(this.#endpoint, {
+      path: '/v1/notices',
+      signal,
+    })
+    return items
   }
 
   calibration(signal: AbortSignal): Promise<CalibrationState> {

@@ -9,6 +9,7 @@ import { energyRows, energyTable, headLines, joulesWords } from './energy-pictur
 import { colorless, createOutput } from './output.ts'
 import { displayWidth } from './text.ts'
 import { linkLines } from './verbs/link.ts'
+import { noticeLines } from './verbs/notices.ts'
 import { policyExplain } from './verbs/policy-explain.ts'
 
 const at = '2026-01-01T00:00:00.000Z'
@@ -204,5 +205,28 @@ spec: {model: m, nodeName: gw-2, modbus: {tcp: {host: h}, unit: 3}}
     await expect(explain(GATEWAY.replace('poll: 10', 'poll: 0'), false)).rejects.toMatchObject({
       code: expect.stringMatching(/^SLUICE_/),
     })
+  })
+})
+
+describe('notices', () => {
+  it('stand one a line with their count, and what a device made up cannot move the cursor', () => {
+    const lines = noticeLines(
+      [
+        {
+          about: 'plant/probe',
+          type: 'Warning',
+          reason: 'WrongKey',
+          message: 'the MIC is wrong\u001b[2J',
+          count: 12,
+          firstAt: at,
+          lastAt: '2026-01-02T03:04:05.000Z',
+        },
+      ],
+      colorless,
+      200,
+    )
+    expect(lines).toHaveLength(2)
+    expect(lines[1]).toMatch(/2026-01-02 03:04:05 +12 +plant\/probe +WrongKey +the MIC is wrong/)
+    expect(lines[1]).not.toContain('\u001b')
   })
 })

@@ -17,7 +17,7 @@ export interface MetricsSources {
 /** Figures of the cloud core in Prometheus' text format. Counters of gateways are summed: one series a gateway would be 10 000. */
 export function renderMetrics(sources: MetricsSources): string {
   const { hub, store, stream, fleet, twins } = sources
-  const sums = { batches: 0, duplicates: 0, gaps: 0, lostValues: 0, unexplained: 0, refusedRows: 0 }
+  const sums = { batches: 0, duplicates: 0, gaps: 0, lostValues: 0, unexplained: 0, refusedRows: 0, fencedRows: 0 }
   for (const counters of store.allCounters().values()) {
     sums.batches += counters.batches
     sums.duplicates += counters.duplicates
@@ -25,6 +25,7 @@ export function renderMetrics(sources: MetricsSources): string {
     sums.lostValues += counters.lostValues
     sums.unexplained += counters.unexplained
     sums.refusedRows += counters.refusedRows
+    sums.fencedRows += counters.fencedRows
   }
   let objectsBehind = 0
   for (const session of hub.sessions()) objectsBehind += session.behind
@@ -40,6 +41,8 @@ export function renderMetrics(sources: MetricsSources): string {
   put('sluice_hub_lost_values_total', 'counter', 'Values that gateways said they dropped.', sums.lostValues)
   put('sluice_hub_unexplained_batches_total', 'counter', 'Batches that never came.', sums.unexplained)
   put('sluice_hub_refused_rows_total', 'counter', 'Rows for devices of somebody else.', sums.refusedRows)
+  const fenced = 'Rows of a gateway that no longer serves the device, known from the one that does.'
+  put('sluice_hub_fenced_rows_total', 'counter', fenced, sums.fencedRows)
   put('sluice_hub_objects_behind', 'gauge', 'Objects that gateways have not acknowledged.', objectsBehind)
   put('sluice_hub_commit_queue', 'gauge', 'Batches waiting to become durable.', store.pendingCount)
   put('sluice_stream_bytes', 'gauge', 'Size of the stream log.', store.streamBytes)

@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { HeardItem } from '../../api/link/messages.ts'
-import type { ObjectKey } from '../../api/resources.ts'
+import type { DeviceSpec, ObjectKey } from '../../api/resources.ts'
+import { protocols } from '../../mappers/registry.ts'
 import type { DeviceRecord, Tenure } from '../twins/device-record.ts'
 import type { Fleet, Placement } from '../twins/fleet.ts'
 import { type Candidate, type Challenger, choose, roamingPolicy } from './choose.ts'
@@ -27,6 +28,8 @@ export interface RoamerOptions {
   readonly clock: Clock
   /** Gateways that are known, with their labels. */
   readonly gateways: () => Iterable<readonly [name: string, labels: Readonly<Record<string, string>>]>
+  /** Whether a gateway that stands by hears the device. Default: what its protocol says of itself. */
+  readonly overhears?: (spec: DeviceSpec) => boolean
   readonly onTrouble: (what: string, error: SluiceError) => void
   readonly onHandOver?: (record: DeviceRecord, from: string | undefined, why: string) => void
 }
@@ -240,7 +243,9 @@ export class Roamer implements Placement {
     state.preparing = undefined
     const tenure = record.tenure ?? NEVER_MOVED
     const listens = tenure.standbys.includes(to)
-    if (from !== undefined && !listens && links.present(from) && links.present(to)) {
+    const { overhears = overheard } = this.#options
+    // Waiting until the new one hears the device gains nothing where it cannot.
+    if (from !== undefined && !listens && overhears(record.spec) && links.present(from) && links.present(to)) {
       const timer = clock.after(PREPARE_MS, () => this.#release(record, state))
       state.preparing = { to, why, timer }
       fleet.assign(record, from, { ...tenure, standbys: [...tenure.standbys, to] })
@@ -342,3 +347,6 @@ export class Roamer implements Placement {
 
 const sameNames = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((name) => b.includes(name))
+
+const overheard = (spec: DeviceSpec): boolean =>
+  protocols.some(({ name, overhears }) => overhears === true && Object.hasOwn(spec, name))

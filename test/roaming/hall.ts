@@ -44,6 +44,8 @@ export class VirtualHub {
   readonly handOvers: { readonly atMs: number; readonly from: string | undefined; readonly to: string | undefined }[] =
     []
   readonly audited: string[] = []
+  /** Whether the protocol of the devices can be heard by a gateway that stands by. */
+  overhears = true
   #resourceVersion = 10
 
   constructor(clock: VirtualClock, heartbeatMs = 2000) {
@@ -61,6 +63,7 @@ export class VirtualHub {
         holdBack: (gateway, until) => this.hub.session(gateway)?.holdBack(until),
       },
       gateways: () => this.objects.labels(),
+      overhears: () => this.overhears,
       onTrouble: (what, error) => this.audited.push(`${what}: ${error.code}`),
       onHandOver: ({ gateway }, from) => this.handOvers.push({ atMs: clock.monotonic(), from, to: gateway }),
     })

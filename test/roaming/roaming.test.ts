@@ -167,6 +167,24 @@ describe('a device that is moved by nodeName', () => {
   })
 })
 
+describe('a device of a protocol that nobody can overhear', () => {
+  it.each([
+    [true, 'gw-a'],
+    [false, 'gw-b'],
+  ])('is moved without waiting to be heard: overhears %s', async (overhears, servedAfter) => {
+    const { hub, walk, stop, clock } = await hall(['gw-a', 'gw-b'], { nodeSelector: undefined, nodeName: 'gw-a' })
+    await walk(1000, -50)
+    hub.overhears = overhears
+    hub.put({ nodeName: 'gw-b' })
+    await clock.advance(500)
+    expect(hub.record.gateway).toBe(servedAfter)
+    // Where it could be heard, and is not, it is moved all the same.
+    await clock.advance(2000)
+    expect(hub.record.gateway).toBe('gw-b')
+    await stop()
+  })
+})
+
 describe('whatever happens to links and signals', () => {
   const step = fc.record({
     act: fc.constantFrom('walk', 'walk', 'walk', 'cut', 'heal', 'slow', 'desire'),
