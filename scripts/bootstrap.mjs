@@ -95,6 +95,7 @@ const SYSTEM_TOOLS = {
     { command: 'xz', debian: 'xz-utils', use: 'the tests of flashing' },
     { command: 'zstd', debian: 'zstd', use: 'the tests of flashing' },
     { command: 'promtool', debian: 'prometheus', use: 'the check of the metrics page' },
+    { command: 'chromium', debian: 'chromium', use: 'the tests in a browser' },
   ],
   kernel: [
     { command: 'qemu-system-x86_64', debian: 'qemu-system-x86', use: 'the guest with a kernel of its own' },

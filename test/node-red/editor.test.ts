@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { buildNodeRed } from '../../node-red/build.ts'
-import { startBrowser } from '../harness/browser.ts'
+import { noBrowser, startBrowser } from '../harness/browser.ts'
 import { type Folder, temporaryFolder } from '../harness/folder.ts'
 import { type Plant, startPlant } from './plant.ts'
 import { RedProcess, tell } from './red.ts'
@@ -27,6 +27,7 @@ let browser: Browser
 let page: Page
 const problems: string[] = []
 beforeAll(async () => {
+  if (noBrowser) return
   await buildNodeRed(fileURLToPath(new URL('../../node-red/dist', import.meta.url)))
   folder = temporaryFolder('editor')
   const [data, own] = [join(folder.path, 'gateway'), join(folder.path, 'red')]
@@ -92,7 +93,7 @@ async function deploy(): Promise<void> {
   expect((await answered).ok()).toBe(true)
 }
 
-describe('the editor', { timeout: 60_000 }, () => {
+describe.skipIf(noBrowser)('the editor (needs chromium)', { timeout: 60_000 }, () => {
   it('offers the nodes in a palette group of their own', async () => {
     const group = page.locator('#red-ui-palette-Sluice')
     await expect.poll(() => group.locator('.red-ui-palette-node').count()).toBe(6)
