@@ -100,7 +100,7 @@ function onRegisters(name: string, draw: Draw, free: Free, base: number): ModelP
   const address = free[table] + draw.below(3)
   free[table] = address + registersOf({ as, length })
   const binding: Binding = { [table]: address + base, as, ...(draw.chance(0.7) ? { order: draw.one(ORDERS) } : {}) }
-  if (text) {
+  if (as === 'string' || as === 'bytes') {
     const stringByte = as === 'string' ? { stringByte: draw.one(['both', 'both', 'high', 'low']) } : {}
     return { name, type: as, access, modbus: { ...binding, length, ...stringByte } }
   }

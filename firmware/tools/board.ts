@@ -66,7 +66,10 @@ export type LayoutPart = 'boot' | 'slotA' | 'slotB' | 'settings'
 const parts: readonly LayoutPart[] = ['boot', 'slotA', 'slotB', 'settings']
 
 /** Folder that holds core/, soc/ and boards/. */
-export const firmwareRoot: string = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '')
+export const firmwareRoot: string = fileURLToPath(
+  // In the package this file is part of a bundle in dist/, the C lies beside that.
+  new URL(import.meta.url.endsWith('.ts') ? '..' : '../firmware', import.meta.url),
+).replace(/\/$/, '')
 
 /** Names of all boards, without their aliases. */
 export function boardNames(): readonly string[] {
