@@ -22,6 +22,8 @@ async function main(): Promise<void> {
       objects: { type: 'string', multiple: true },
       // A gateway says nothing on a network of machines unless it is told to.
       discover: { type: 'string', default: 'usb' },
+      pods: { type: 'string', default: 'off' },
+      'pods-dir': { type: 'string' },
       ...MQTT_FLAGS,
       'log-level': { type: 'string', default: 'info' },
       'log-format': { type: 'string', default: 'text' },
@@ -40,6 +42,8 @@ async function main(): Promise<void> {
     ...(values['local-port'] === undefined ? {} : { localPort: Number(values['local-port']) }),
     ...(values.objects === undefined ? {} : { manifests: values.objects }),
     discover: values.discover,
+    pods: values.pods,
+    ...(values['pods-dir'] === undefined ? {} : { podsDir: values['pods-dir'] }),
     ...mqttOptions(values),
   }
   try {

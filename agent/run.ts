@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { resolve } from 'node:path'
 import { type Clock, systemClock } from '../api/clock.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
 import { FIRMWARE_STREAM } from '../api/link/firmware.ts'
@@ -28,6 +29,7 @@ import { createLog, type Log } from './log.ts'
 import { metricsPage } from './metrics/page.ts'
 import type { RunningNorthbound } from './northbound/attach.ts'
 import { openOwnEnergy } from './own-energy.ts'
+import { openPods, podRuntimeOf } from './pods/pods.ts'
 import { lockDirectory } from './store/lock.ts'
 import { Store } from './store/store.ts'
 import type { StreamHandler } from './streams/host.ts'
@@ -53,6 +55,10 @@ export interface AgentOptions {
   readonly discover?: string
   readonly maxOutboxBytes?: number
   readonly maxOutboxAgeMs?: number
+  /** Whether pods run here, and how: `off` (default), `auto`, `process`. */
+  readonly pods?: string
+  /** Images, sandboxes, volumes and logs of pods. Default: beside the data directory, with `-pods` at the end. */
+  readonly podsDir?: string
 }
 
 export interface AgentDeps {
@@ -105,6 +111,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     ...(options.maxOutboxAgeMs === undefined ? {} : { maxOutboxAgeMs: options.maxOutboxAgeMs }),
   })
   cleanup.use(store)
+  const podRuntime = podRuntimeOf(options.pods)
   const events = new EventStream(clock, randomBytes(6).toString('hex'))
   const { onEvent } = deps
   let gatewayConsole: GatewayConsole | undefined
@@ -149,9 +156,22 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         onEvent?.(event)
       },
       offersDesires: joins,
+      pods: podRuntime !== undefined,
     }),
   )
   core.start()
+  const pods =
+    podRuntime === undefined
+      ? undefined
+      : cleanup.use(
+          openPods({
+            core,
+            clock,
+            log,
+            gateway,
+            folder: resolve(options.podsDir ?? `${resolve(options.dataDir)}-pods`),
+          }),
+        )
   const { sightings } = core
   cleanup.use(
     startSources(sourcesNamed(options.discover ?? 'off'), {
@@ -261,7 +281,10 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         joinTokenFile: options.joinTokenFile,
         hubUrl: options.hubUrl,
         gatewayStatus: () => gatewayStatus(health, 'told'),
-        streams: async (kind) => (kind === FIRMWARE_STREAM ? firmware.receive : await deps.streams?.(kind)),
+        streams: async (kind) => {
+          if (kind === FIRMWARE_STREAM) return firmware.receive
+          return (await deps.streams?.(kind)) ?? (await pods?.streams(kind))
+        },
       }),
     )
   }

@@ -2,10 +2,9 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
-import type { ObjectKey } from '../../api/resources.ts'
-import type { Leash } from '../../api/tether/tether.ts'
 import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
+import type { StreamHandler } from '../streams/host.ts'
 import type { PodKeeper } from './life/keeper.ts'
 import type { PodRuntime } from './runtimes/runtime.ts'
 
@@ -30,8 +29,6 @@ export interface PodsOptions {
   readonly gateway: string
   /** Folder of images, sandboxes, volumes and logs. */
   readonly folder: string
-  /** What the tether allows now; `onLeash` is called when that changes. */
-  readonly leash: () => Leash
   readonly cgroupRoot?: string
 }
 
@@ -39,14 +36,8 @@ export interface PodsOptions {
 export interface Pods extends AsyncDisposable {
   /** Undefined until the runtime is up; it comes up with the first pod, or when something is left of one. */
   readonly runtime: PodRuntime | undefined
-  /** Where a container is, for logs and commands. */
-  locate(
-    key: ObjectKey,
-    container: string | undefined,
-    attempt?: 'current' | 'previous',
-  ): ReturnType<PodKeeper['locate']>
-  /** The tether has changed. */
-  wake(): void
+  /** What serves a stream that the hub asks for: logs, exec, attach, portForward, stats. */
+  streams(kind: string): Promise<StreamHandler | undefined>
   /** The runtime, started now if it was not: for images. */
   open(): Promise<PodRuntime>
 }
@@ -60,6 +51,7 @@ export function openPods(options: PodsOptions): Pods {
   let opened: Promise<{ runtime: PodRuntime; keeper: PodKeeper }> | undefined
   let running: { runtime: PodRuntime; keeper: PodKeeper } | undefined
   let disposed = false
+  let handlers: ((kind: string) => StreamHandler | undefined) | undefined
 
   const open = () => {
     opened ??= start(options).then((started) => {
@@ -89,19 +81,21 @@ export function openPods(options: PodsOptions): Pods {
       opened = undefined
     })
   }
-  const unsubscribe = core.onPodObjects(needed)
+  const unsubscribe = [core.onPodObjects(needed), core.tether.onChange(() => running?.keeper.wake())]
   needed()
   return {
     get runtime() {
       return running?.runtime
     },
-    locate: (key, container, attempt) =>
-      running?.keeper.locate(key, container, attempt) ?? { sandbox: undefined, container: undefined },
-    wake: () => running?.keeper.wake(),
+    async streams(kind) {
+      const { podStreams } = await import('../streams/pod-streams.ts')
+      handlers ??= podStreams(() => (running === undefined ? [] : [running.runtime]))
+      return handlers(kind)
+    },
     open: async () => (await open()).runtime,
     async [Symbol.asyncDispose]() {
       disposed = true
-      unsubscribe()
+      for (const each of unsubscribe) each()
       const started = await opened?.catch(() => undefined)
       await started?.keeper[Symbol.asyncDispose]()
       await started?.runtime[Symbol.asyncDispose]()
@@ -112,7 +106,7 @@ export function openPods(options: PodsOptions): Pods {
 const sandboxFolder = (folder: string): string => join(folder, 'sandboxes')
 
 async function start(options: PodsOptions): Promise<{ runtime: PodRuntime; keeper: PodKeeper }> {
-  const { core, clock, log, folder, gateway, leash } = options
+  const { core, clock, log, folder, gateway } = options
   const [{ ProcessRuntime }, { PodKeeper }, { fetchImage }, { nodeFacts }] = await Promise.all([
     import('./runtimes/process/runtime.ts'),
     import('./life/keeper.ts'),
@@ -131,7 +125,7 @@ async function start(options: PodsOptions): Promise<{ runtime: PodRuntime; keepe
     clock,
     board: core.pods!,
     objects: () => core.objects.podObjects(),
-    leash,
+    leash: () => core.tether.leash,
     node: nodeFacts(gateway),
     folders: {
       disk: join(folder, 'volumes'),

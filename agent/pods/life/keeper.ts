@@ -99,18 +99,6 @@ export class PodKeeper implements AsyncDisposable {
     this.#work.add(looking)
   }
 
-  /** Sandbox and container of a pod by name, for logs and commands; `containerName` may be left out for the first. */
-  locate(key: ObjectKey, containerName: string | undefined, attempt: 'current' | 'previous' = 'current') {
-    const pod = this.#pods().find((one) => one.key === key)
-    const name = containerName ?? pod?.object.spec.containers[0]?.name
-    const sandboxes = this.#sandboxes.filter(({ podUid }) => podUid === pod?.object.uid)
-    const all = sandboxes
-      .flatMap((sandbox) => sandbox.containers.map((container) => ({ sandbox, container })))
-      .filter(({ container }) => container.name === name)
-      .sort((a, b) => b.container.attempt - a.container.attempt)
-    return { sandbox: currentSandbox(sandboxes), container: all[attempt === 'current' ? 0 : 1]?.container }
-  }
-
   /** Ends nothing: what runs goes on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new Error('the agent stops'))
