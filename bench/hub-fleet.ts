@@ -17,7 +17,7 @@ interface FarSide extends AsyncDisposable {
   step<T>(input: string): Promise<T>
 }
 
-function startGateways(): FarSide {
+export function startGateways(): FarSide {
   const file = fileURLToPath(new URL('./far-side/fleet-gateways.ts', import.meta.url))
   const child: ChildProcess = spawn(process.execPath, [file], { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
@@ -36,7 +36,7 @@ function startGateways(): FarSide {
   }
 }
 
-async function inParallel(count: number, act: (index: number) => Promise<unknown>): Promise<void> {
+export async function inParallel(count: number, act: (index: number) => Promise<unknown>): Promise<void> {
   let next = 0
   const worker = async () => {
     while (next < count) await act(next++)

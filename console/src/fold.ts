@@ -44,8 +44,8 @@ function foldTwin(twin: TwinView, event: TwinEvent): TwinView {
   const { desired: _desired, state: _state, stateReason: _reason, ...rest } = twin
   if (event.value === undefined) return rest
   const { value, version, at, by } = event
-  // Told again after its end: what is known of the end stays.
-  if (twin.desired?.version === version) return twin
+  // Told again after its end: what is known of the end stays. Values set at a gateway share the version they are based on.
+  if (twin.desired?.version === version && JSON.stringify(twin.desired.value) === JSON.stringify(value)) return twin
   return { ...rest, desired: { value, version, at, ...(by === undefined ? {} : { by }) }, state: 'pending' }
 }
 

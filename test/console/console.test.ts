@@ -118,11 +118,13 @@ describe('the console of a gateway', { timeout: 60_000 }, () => {
     await widget(page, 'speed').waitFor()
     expect(await widget(page, 'speed').getByRole('spinbutton').isDisabled()).toBe(true)
     const answers = await page.evaluate(async () => {
-      const { csrf } = await (await fetch('/v1/session')).json()
+      const { csrf } = (await (await fetch('/v1/session')).json()) as { csrf: string }
       const put = (headers: Record<string, string>) =>
         fetch('/v1/devices/default/drive-1/desired/speed', { method: 'PUT', headers, body: '{"value": 100}' })
       const answers = [await put({ 'x-sluice-csrf': csrf }), await put({})]
-      return Promise.all(answers.map(async (answer) => [answer.status, (await answer.json()).code]))
+      return Promise.all(
+        answers.map(async (answer) => [answer.status, ((await answer.json()) as { code: string }).code]),
+      )
     })
     expect(answers).toEqual([
       [403, 'SLUICE_CONSOLE_ROLE'],

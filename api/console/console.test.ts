@@ -1,0 +1,120 @@
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { VirtualClock } from '../virtual-clock.ts'
+import { AuditLog } from './audit-log.ts'
+import { neededRole } from './roles.ts'
+import { ConsoleSessions } from './sessions.ts'
+import { isConsoleFile } from './static-files.ts'
+
+describe('sessions', () => {
+  const ada = { name: 'ada', role: 'operator' } as const
+
+  it('take a code once, however it is typed, and for five minutes only', async () => {
+    const clock = new VirtualClock()
+    const sessions = new ConsoleSessions(clock)
+    const code = sessions.issueCode(ada)
+    expect(code).toMatch(/^[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}$/)
+    expect(sessions.redeem(code.toLowerCase().replaceAll('-', ' '))).toMatchObject(ada)
+    expect(sessions.redeem(code)).toBeUndefined()
+    const late = sessions.issueCode(ada)
+    await clock.advance(5 * 60_000)
+    expect(sessions.redeem(late)).toBeUndefined()
+  })
+
+  it('stop listening to whoever guesses', async () => {
+    const clock = new VirtualClock()
+    const sessions = new ConsoleSessions(clock)
+    const code = sessions.issueCode(ada)
+    for (let guess = 0; guess < 10; guess++) sessions.redeem('0000-0000-0000')
+    expect(() => sessions.redeem(code)).toThrowError('Too many wrong codes')
+    await clock.advance(60_000)
+    expect(sessions.redeem(code)).toMatchObject(ada)
+  })
+
+  it('end after eight hours of nothing', async () => {
+    const clock = new VirtualClock()
+    const sessions = new ConsoleSessions(clock)
+    const { secret } = sessions.start(ada)
+    await clock.advance(7.9 * 3_600_000)
+    expect(await sessions.find(secret)).toMatchObject(ada)
+    await clock.advance(8.1 * 3_600_000)
+    expect(await sessions.find(secret)).toBeUndefined()
+  })
+
+  it('follow what somebody may do, and end when that is nothing any more', async () => {
+    const clock = new VirtualClock()
+    const sessions = new ConsoleSessions(clock)
+    let role: 'viewer' | 'admin' | undefined = 'viewer'
+    const { secret } = sessions.start({ name: 'bob', role: 'admin', recheck: async () => role })
+    expect((await sessions.find(secret))?.role).toBe('admin')
+    await clock.advance(60_000)
+    expect((await sessions.find(secret))?.role).toBe('viewer')
+    role = undefined
+    await clock.advance(60_000)
+    expect(await sessions.find(secret)).toBeUndefined()
+  })
+})
+
+describe('roles', () => {
+  it.each([
+    ['GET', '/v1/devices', 'viewer'],
+    ['GET', '/v1/tokens', 'admin'],
+    ['GET', '/v1/audit', 'operator'],
+    ['PUT', '/v1/devices/n/d/desired/p', 'operator'],
+    ['POST', '/v1/discovered/n/d/approve', 'operator'],
+    ['POST', '/v1/discovered', 'admin'],
+    ['POST', '/v1/models', 'admin'],
+    ['POST', '/v1/gateways/g/revoke', 'admin'],
+    ['DELETE', '/v1/whatever', 'admin'],
+  ])('%s %s is for a %s', (method, path, role) => {
+    expect(neededRole(method, path)).toBe(role)
+  })
+})
+
+describe('files', () => {
+  it('are the page and its assets, and nothing beside or above them', () => {
+    expect(['/', '/assets/app-1.js'].every(isConsoleFile)).toBe(true)
+    const others = ['/index.html', '/assets/', '/assets/../x', '/assets/a/b', '/assets/%2e%2e', '/v1/devices']
+    expect(others.some(isConsoleFile)).toBe(false)
+  })
+})
+
+describe('the audit log', () => {
+  let folder: string
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'sluice-audit-'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true, force: true }))
+  const entry = (target: string) => ({
+    at: '2026-01-01T00:00:00Z',
+    who: 'ada',
+    from: '::1',
+    action: 'PUT',
+    target,
+    status: 200,
+  })
+  const open = (maxBytes?: number) => {
+    const path = join(folder, 'audit.jsonl')
+    const onTrouble = (message: string) => expect.fail(message)
+    return new AuditLog({ path, onTrouble, ...(maxBytes === undefined ? {} : { maxBytes }) })
+  }
+
+  it('is there after a restart, the newest first, readable by its owner alone', () => {
+    using first = open()
+    first.append(entry('a'))
+    first.append(entry('b'))
+    using second = open()
+    expect(second.list().map(({ target }) => target)).toEqual(['b', 'a'])
+    expect(statSync(join(folder, 'audit.jsonl')).mode & 0o777).toBe(0o600)
+  })
+
+  it('stays within two files, and cuts what is too long', () => {
+    using log = open(2_000)
+    for (let count = 0; count < 100; count++) log.append(entry(`${count} ${'x'.repeat(1_000)}`))
+    expect(readFileSync(join(folder, 'audit.jsonl')).length).toBeLessThanOrEqual(2_000)
+    expect(readFileSync(join(folder, 'audit.jsonl.1')).length).toBeLessThanOrEqual(2_000)
+    expect(log.list()[0]!.target).toHaveLength(256)
+  })
+})

@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest'
+import type { DeviceView, StreamEvent, TwinView } from '../../api/views.ts'
+import { foldEvent } from '../../console/src/fold.ts'
+import { registerMap } from '../../console/src/register-map.ts'
+import { routeOf } from '../../console/src/route.ts'
+
+const at = (s: number) => new Date(s * 1000).toISOString()
+const device = (twin: Partial<TwinView> = {}): DeviceView => ({
+  ...{ namespace: 'n', name: 'd', model: 'm', state: 'online' },
+  twins: [{ name: 'p', access: 'readwrite', value: 1, at: at(10), quality: 'good', ...twin }],
+})
+const reported = (value: number, s: number, more: object = {}): StreamEvent => ({
+  ...{ kind: 'reported', device: 'n/d', property: 'p', value, at: at(s), quality: 'good' },
+  ...more,
+})
+const desired = (value: number, version: number, s: number): StreamEvent => ({
+  ...{ kind: 'desired', device: 'n/d', property: 'p', value, version, at: at(s) },
+})
+const write = (version: number, state: 'applied' | 'rejected', reason?: string): StreamEvent => ({
+  ...{ kind: 'write', device: 'n/d', property: 'p', version, state, at: at(30) },
+  ...(reason === undefined ? {} : { reason }),
+})
+const twinAfter = (from: DeviceView, ...events: StreamEvent[]) => events.reduce(foldEvent, from).twins[0]!
+
+describe('what an event makes of a device', () => {
+  it('takes the newest value, and leaves it when history arrives late', () => {
+    expect(twinAfter(device(), reported(2, 20)).value).toBe(2)
+    expect(twinAfter(device(), reported(2, 20), reported(3, 15, { backfill: true }))).toMatchObject({
+      value: 2,
+      at: at(20),
+    })
+  })
+
+  it('keeps the last known value and its time when a reading fails', () => {
+    const failed = reported(0, 20, { value: null, quality: 'bad(timeout)', reason: 'no answer' })
+    expect(twinAfter(device(), failed)).toMatchObject({
+      value: 1,
+      at: at(10),
+      quality: 'bad(timeout)',
+      reason: 'no answer',
+    })
+    expect(twinAfter(device(), failed, reported(5, 21))).not.toHaveProperty('reason')
+  })
+
+  it('follows a write to its end, and to agreement with what is read', () => {
+    const set = twinAfter(device(), desired(7, 3, 20))
+    expect(set).toMatchObject({ desired: { value: 7, version: 3 }, state: 'pending' })
+    expect(twinAfter(device(), desired(7, 3, 20), write(3, 'applied')).state).toBe('applied')
+    expect(twinAfter(device(), desired(7, 3, 20), write(3, 'applied'), reported(7, 31)).state).toBe('synced')
+    expect(twinAfter(device(), desired(7, 3, 20), write(3, 'rejected', 'too hot'))).toMatchObject({
+      ...{ state: 'rejected', stateReason: 'too hot' },
+    })
+  })
+
+  it('does not let an older version end a newer write, or replace it', () => {
+    expect(twinAfter(device(), desired(7, 3, 20), write(2, 'applied')).state).toBe('pending')
+    expect(twinAfter(device(), desired(7, 3, 20), desired(6, 2, 21)).desired?.value).toBe(7)
+  })
+
+  it('takes a second value set at the gateway, which has the version of the first', () => {
+    expect(twinAfter(device(), desired(7, 3, 20), write(3, 'applied'), desired(8, 3, 40))).toMatchObject({
+      ...{ desired: { value: 8 }, state: 'pending' },
+    })
+  })
+})
+
+describe('the register map', () => {
+  it('lays properties and what is read along over rows of sixteen', () => {
+    const [map] = registerMap(
+      [{ request: '', everyMs: 1, properties: ['a', 'b'], busMs: 1, why: '', table: 'input', start: 14, length: 6 }],
+      [
+        { name: 'a', type: 'float', modbus: { input: 14, as: 'float32' } },
+        { name: 'b', type: 'int', modbus: { input: 19 } },
+      ],
+    )
+    expect(map!.rows.map(({ start }) => start)).toEqual([0, 16])
+    const cells = map!.rows.flatMap((row) => row.cells).filter(({ request }) => request !== undefined)
+    expect(cells.map(({ property }) => property)).toEqual(['a', 'a', undefined, undefined, undefined, 'b'])
+  })
+})
+
+describe('addresses of views', () => {
+  it('are read back, whatever stands in them', () => {
+    expect(routeOf('#/device/n/d')).toEqual({ page: 'device', id: 'n/d' })
+    expect(routeOf('#/nonsense/<img>')).toEqual({ page: 'home', id: '<img>' })
+    expect(routeOf('#/gateway/%E0%A4%A')).toEqual({ page: 'gateway', id: '%E0%A4%A' })
+  })
+})
