@@ -185,6 +185,21 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
     ],
   },
   {
+    title: 'Pods',
+    verbs: [
+      {
+        name: 'explain',
+        summary: 'Why a pod is where it is, or nowhere, candidate by candidate',
+        load: async () => (await import('./verbs/explain.ts')).explain,
+      },
+      {
+        name: 'offload',
+        summary: 'Move a pod to a gateway by hand',
+        load: async () => (await import('./verbs/offload.ts')).offload,
+      },
+    ],
+  },
+  {
     title: 'Gateways',
     verbs: [
       {
