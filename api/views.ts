@@ -6,7 +6,8 @@ import type { DeviceBattery, DeviceLink } from './twin/signal.ts'
  * What the local API of a gateway and the API of the cloud core both answer, so that one command and one web page
  * work against either. Times are RFC 3339 in UTC.
  *
- *     GET  /v1/devices                                  {items: DeviceView[]}
+ *     GET  /v1/devices                                  {items: DeviceView[]}; in the cloud core ?namespace=, ?gateway=, and
+ *                                                       ?twins=4 for the first four properties of each
  *     GET  /v1/devices/{namespace}/{name}               DeviceView
  *     PUT  /v1/devices/{namespace}/{name}/desired/{property}   {value, by?}  -> DesiredAnswer; ?wait=10s waits for the end
  *     GET  /v1/models                                   {items: ModelView[]}: those that devices use

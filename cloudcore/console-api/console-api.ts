@@ -137,7 +137,11 @@ export class ConsoleApi {
       .filter((record) => namespace === null || record.namespace === namespace)
       .filter((record) => gateway === null || record.gateway === gateway)
       .sort((a, b) => (a.key < b.key ? -1 : 1))
-    const items = records.map((record) => deviceView(record, this.#options.twins.context(record)))
+    const most = Number(url.searchParams.get('twins') ?? Number.POSITIVE_INFINITY)
+    const items = records.map((record) => {
+      const view = deviceView(record, this.#options.twins.context(record))
+      return view.twins.length > most ? { ...view, twins: view.twins.slice(0, most) } : view
+    })
     sendJson(response, 200, { items })
   }
 

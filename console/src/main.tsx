@@ -3,4 +3,6 @@ import './style.css'
 import { render } from 'preact'
 import { App } from './app.tsx'
 
-render(<App />, document.getElementById('app')!)
+const root = document.getElementById('app')!
+root.replaceChildren()
+render(<App />, root)

@@ -18,6 +18,8 @@ export type Connection = { readonly state: 'opening' | 'live' } | { readonly sta
 export type Listener = (event: StreamEvent) => void
 
 const GATEWAY_EVERY_MS = 3_000
+/** A table shows the first values of a device only. */
+const BRIEF = '?twins=4'
 
 /** What is known of the fleet, kept live; views are told at most once a frame. */
 class Store {
@@ -111,9 +113,11 @@ class Store {
       const wanted: Promise<void>[] = []
       if (scope.kind === 'fleet' || scope.kind === 'gateway' || this.#isGateway) wanted.push(this.#loadGateways(signal))
       if (scope.kind === 'device') wanted.push(this.#loadDevice(scope.key, signal))
-      if (scope.kind === 'devices') wanted.push(this.#loadDevices('', signal))
+      if (scope.kind === 'devices') wanted.push(this.#loadDevices(BRIEF, signal))
       if (scope.kind === 'gateway') {
-        wanted.push(this.#loadDevices(this.#isGateway ? '' : `?gateway=${encodeURIComponent(scope.name)}`, signal))
+        wanted.push(
+          this.#loadDevices(this.#isGateway ? '' : `${BRIEF}&gateway=${encodeURIComponent(scope.name)}`, signal),
+        )
       }
       if (scope.kind !== 'fleet') wanted.push(this.#loadModels(signal))
       await Promise.all(wanted)
@@ -220,9 +224,28 @@ class Store {
 
 export const store = new Store()
 
-/** Draws the component again when something is new. */
-export function useStore(): Store {
+/** Draws the component again when something is new, at most every so often: nobody reads a long table faster. */
+export function useStore(everyMs = 0): Store {
   const [, draw] = useState(0)
-  useEffect(() => store.watch(() => draw((count) => count + 1)), [])
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    let drawnMs = Number.NEGATIVE_INFINITY
+    const now = () => {
+      timer = undefined
+      drawnMs = performance.now()
+      draw((count) => count + 1)
+    }
+    let wasLoaded = store.loaded
+    const unwatch = store.watch(() => {
+      const waitMs = wasLoaded === store.loaded ? drawnMs + everyMs - performance.now() : 0
+      wasLoaded = store.loaded
+      if (waitMs <= 0) now()
+      else timer ??= setTimeout(now, waitMs)
+    })
+    return () => {
+      unwatch()
+      clearTimeout(timer)
+    }
+  }, [everyMs])
   return store
 }

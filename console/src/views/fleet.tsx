@@ -1,3 +1,4 @@
+import { useMemo } from 'preact/hooks'
 import { objectKey } from '../../../api/resources.ts'
 import { NODE_CONDITIONS } from '../../../api/schema/node-conditions.ts'
 import type { DeviceView, GatewayView, TwinView } from '../../../api/views.ts'
@@ -8,6 +9,7 @@ import { useStore } from '../store.ts'
 import { figure, percent, plain, t, watts, withUnit, word } from '../words.ts'
 
 const NEVER = -1
+const TABLE_MS = 250
 /** These conditions are bad when they hold, all others when they do not. */
 const TROUBLE: ReadonlySet<string> = new Set(NODE_CONDITIONS)
 
@@ -86,8 +88,8 @@ const GATEWAY_COLUMNS: readonly Column<GatewayView>[] = [
 ]
 
 export function FleetPage(_: { readonly session: Signed }) {
-  const { gateways, loaded } = useStore()
-  const rows = [...gateways.values()]
+  const { gateways, loaded } = useStore(TABLE_MS)
+  const rows = useMemo(() => [...gateways.values()], [gateways])
   const online = rows.filter(({ state }) => state === 'online').length
   return (
     <div class="full">
@@ -179,8 +181,8 @@ export function DeviceTable({
 }
 
 export function DevicesPage({ session }: { readonly session: Signed }) {
-  const { devices, loaded } = useStore()
-  const rows = [...devices.values()]
+  const { devices, loaded } = useStore(TABLE_MS)
+  const rows = useMemo(() => [...devices.values()], [devices])
   return (
     <div class="full">
       <div class="title">
