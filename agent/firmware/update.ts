@@ -21,6 +21,11 @@ export interface UpdateNote {
 
 /** Resets after which a board has used up the attempts of an image on trial, and one to spare. */
 const ROLLBACK_RESETS = 4
+/**
+ * For an answer; a chunk may take twice, its first and a check ten times as long: erasing a page takes up to 0.4 s. While
+ * one is waited for, nobody on the line is polled, and a lost one is asked for again.
+ */
+export const ANSWER_MS = 400
 const AFTER_RESET_MS = 1500
 const LOOK_EVERY_MS = 1000
 const HEALTH_LOOK_MS = 250
@@ -49,7 +54,7 @@ export class Update {
     this.#tools = tools
     this.#signal = signal
     const transport = tunnelTransport((pdu, options) => tunnel.ask(pdu, options))
-    this.#client = new SmpClient(transport, { clock: tools.clock })
+    this.#client = new SmpClient(transport, { clock: tools.clock, timeoutMs: ANSWER_MS })
   }
 
   async run(): Promise<UpdateWord> {
