@@ -47,7 +47,7 @@ export type PodAction =
       readonly graceMs: number
       readonly reason: string
     }
-  | { readonly do: 'removeContainer'; readonly containerId: string }
+  | { readonly do: 'removeContainer'; readonly containerId: string; readonly name: string }
 
 export interface PodPlan {
   readonly actions: readonly PodAction[]
@@ -193,7 +193,8 @@ function planRun(input: PodInput, pod: LinkPod): PodPlan {
     )
     if (superseded && current !== undefined) steps.add({ do: 'removeSandbox', sandboxId: sandbox.id })
   }
-  for (const container of surplus(sandboxes)) steps.add({ do: 'removeContainer', containerId: container.id })
+  for (const container of surplus(sandboxes))
+    steps.add({ do: 'removeContainer', containerId: container.id, name: container.name })
   if (current === undefined) {
     const running = sandboxes.some(({ containers }) => containers.some(({ state }) => state === 'running'))
     const failure = input.notes.get('')?.failure
@@ -250,7 +251,7 @@ function planContainer(
   }
   if (container !== undefined && container.state !== 'exited') {
     // Made and never started: whoever made it is gone, or failed.
-    steps.add({ do: 'removeContainer', containerId: container.id })
+    steps.add({ do: 'removeContainer', containerId: container.id, name: container.name })
   }
   const changed = container !== undefined && container.labels[LABEL_HASH] !== containerHash(wanted)
   const policy = role === 'sidecar' ? 'Always' : (pod.spec.restartPolicy ?? 'Always')

@@ -242,7 +242,7 @@ export class PodKeeper implements AsyncDisposable {
 
   #start(known: Known, pod: LinkPod | undefined, action: PodAction): void {
     const name = busyName(action)
-    if (known.busy.has(name) || (name !== '' && known.busy.has(''))) return
+    if (known.busy.has(name) || known.busy.has('') || (name === '' && known.busy.size > 0)) return
     known.busy.add(name)
     this.#background(
       this.#do(known, pod, action)
@@ -525,10 +525,9 @@ export class PodKeeper implements AsyncDisposable {
 /** What is in a pod is ended before the agent and the machine's own services are. */
 const OOM_SCORE = 500
 
-const busyName = (action: PodAction): string => {
-  if (action.do === 'startContainer' || action.do === 'stopContainer') return action.name
-  return action.do === 'removeContainer' ? `remove ${action.containerId}` : ''
-}
+/** One thing at a time is done to a container, and to a sandbox nothing while anything is done in it. */
+const busyName = (action: PodAction): string =>
+  action.do === 'createSandbox' || action.do === 'removeSandbox' ? '' : action.name
 
 const containersOf = ({ spec }: LinkPod): readonly PodContainer[] => [
   ...(spec.initContainers ?? []),

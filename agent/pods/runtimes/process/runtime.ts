@@ -55,6 +55,8 @@ export class ProcessRuntime implements PodRuntime {
   readonly #around: Surroundings
   readonly #sandboxes = new Map<string, Sandbox>()
   readonly #wakes = new Set<() => void>()
+  /** Users of sandboxes that are being made. */
+  readonly #reserved = new Set<number>()
   readonly #isRoot = process.getuid?.() === 0
 
   constructor(options: ProcessRuntimeOptions) {
@@ -105,9 +107,15 @@ export class ProcessRuntime implements PodRuntime {
     if (this.#around.groups.version === undefined && spec.resources.memoryLimitBytes !== undefined) {
       throw unsupported('a memory limit on a machine without writable control groups')
     }
-    const sandbox = await openSandbox(this.#around, newId(), spec, this.#freeUser(), signal)
-    this.#sandboxes.set(sandbox.record.id, sandbox)
-    return sandbox.state()
+    const user = this.#freeUser()
+    if (user !== undefined) this.#reserved.add(user)
+    try {
+      const sandbox = await openSandbox(this.#around, newId(), spec, user, signal)
+      this.#sandboxes.set(sandbox.record.id, sandbox)
+      return sandbox.state()
+    } finally {
+      if (user !== undefined) this.#reserved.delete(user)
+    }
   }
 
   async removeSandbox(id: string, signal: AbortSignal): Promise<void> {
@@ -124,6 +132,7 @@ export class ProcessRuntime implements PodRuntime {
     this.#around.records.removeSandbox(id)
     const shared = [...this.#sandboxes.values()].some((other) => other.group === sandbox.group)
     if (!shared) this.#around.groups.remove(sandbox.group)
+    this.#around.onChange()
   }
 
   createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {
@@ -275,6 +284,8 @@ export class ProcessRuntime implements PodRuntime {
         if (!said.startsWith('connected\n')) return
         const duplex = Duplex.from({ writable: child.stdin, readable: child.stdout })
         duplex.once('close', end)
+        // Whoever lets go of it early is told by its own signal.
+        duplex.on('error', () => {})
         resolve(duplex)
       })
       child.stdin.on('error', () => {})
@@ -329,7 +340,7 @@ export class ProcessRuntime implements PodRuntime {
     if (!this.#isRoot) return undefined
     const taken = new Set([...this.#sandboxes.values()].map(({ record }) => record.hostUser))
     let user = this.#options.firstUser ?? FIRST_USER
-    while (taken.has(user)) user++
+    while (taken.has(user) || this.#reserved.has(user)) user++
     return user
   }
 
