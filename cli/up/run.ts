@@ -124,6 +124,7 @@ async function showLive(
             `  ${cyan('kubectl get devices')}          ${dim('every device, its state and first values')}`,
             `  ${cyan(patchCommand(sample))}   ${dim('write a value')}`,
             `  ${cyan(`${command} plan ${sample.split(' ')[0]!.replace(/^default\//, '')}${where}`)}   ${dim('how it is read, and why')}`,
+            `  ${cyan(`${command} console --cloud${where}`)}          ${dim('the fleet in a browser')}`,
           ],
           devices,
           foot: [
@@ -169,7 +170,7 @@ const patchCommand = (sample: string): string => {
 }
 
 async function showLines(
-  _call: Call<UpOptions>,
+  { env }: Call<UpOptions>,
   house: House,
   observer: Observer,
   say: Progress,
@@ -177,6 +178,7 @@ async function showLines(
   signal: AbortSignal,
 ): Promise<void> {
   say.step(`kubectl: export KUBECONFIG=${kubeconfigPath(house.data)}`)
+  say.step(`In a browser: ${commandName(env)} console --cloud --data ${house.data}`)
   const told = new Map<string, string>()
   let first = true
   let nextMs = PROGRESS_MS
