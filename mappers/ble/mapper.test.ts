@@ -73,7 +73,10 @@ describe('advertisements', () => {
     const bad = host.readings.filter(({ quality }) => quality === 'bad(mic)')
     expect(bad).toHaveLength(1)
     expect(mapper.explain('ns/a')?.notes).toContain('5 advertisements unusable (mic)')
-    const said = JSON.stringify([host.readings, host.news, host.logs, mapper.explain('ns/a')])
+    // Each is told; counting and limiting them is the gateway's.
+    expect(host.events).toHaveLength(5)
+    expect(host.events[0]).toMatchObject({ about: 'ns/a', type: 'Warning', reason: 'MicFailure' })
+    const said = JSON.stringify([host.readings, host.news, host.events, host.logs, mapper.explain('ns/a')])
     expect(said).not.toContain(wrong)
   })
 

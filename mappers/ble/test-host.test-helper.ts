@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../../api/clock.ts'
 import type { DeviceModelSpec, DeviceSpec, Json } from '../../api/resources.ts'
-import type { DeviceBinding, DeviceReachability, GatewayHost, Reading, Sighting } from '../sdk/mapper.ts'
+import type { DeviceBinding, DeviceReachability, GatewayHost, HostEvent, Reading, Sighting } from '../sdk/mapper.ts'
 
 export interface TestHost {
   readonly host: GatewayHost
@@ -9,6 +9,7 @@ export interface TestHost {
   readonly sightings: Sighting[]
   readonly stored: Map<string, string>
   readonly logs: string[]
+  readonly events: HostEvent[]
   /** Resolves as soon as `what` holds; looked at whenever something is told. */
   until<T>(what: () => T | undefined | false): Promise<T>
   values(property: string, device?: string): Json[]
@@ -19,6 +20,7 @@ export function testHost(clock: Clock = systemClock): TestHost {
   const news: DeviceReachability[] = []
   const sightings: Sighting[] = []
   const logs: string[] = []
+  const events: HostEvent[] = []
   const stored = new Map<string, string>()
   const watchers = new Set<() => void>()
   const look = () => {
@@ -31,7 +33,7 @@ export function testHost(clock: Clock = systemClock): TestHost {
       readings.push(...batch)
       look()
     },
-    event: () => {},
+    event: (event) => void events.push(event),
     writeNews: () => {},
     reachability: (some) => {
       news.push(...some)
@@ -57,6 +59,7 @@ export function testHost(clock: Clock = systemClock): TestHost {
   return {
     host,
     readings,
+    events,
     news,
     sightings,
     stored,

@@ -1,5 +1,7 @@
 import { toSluiceError } from '../../api/errors.ts'
+import type { ObjectKey } from '../../api/resources.ts'
 import { bad, type Quality } from '../../api/twin/quality.ts'
+import type { HostEvent } from '../sdk/mapper.ts'
 import { exceptionOf } from './session.ts'
 
 /** Why a request brought nothing, sorted by what follows from it. */
@@ -40,3 +42,29 @@ export function failureOf(thrown: unknown): Failure {
 }
 
 export const qualityOf = (failure: Failure): Quality => bad(failure.code)
+
+/**
+ * The event about what a device answered wrongly, for a person to look at; undefined for silence and being busy, which its
+ * state tells.
+ */
+export function wrongAnswerEvent(
+  device: ObjectKey,
+  points: readonly { readonly name: string }[],
+  quality: Quality,
+  words: string,
+): HostEvent | undefined {
+  const reason = eventReason(quality)
+  if (reason === undefined) return undefined
+  const names = points.slice(0, 3).map(({ name }) => name)
+  const more = points.length > names.length ? ` and ${points.length - names.length} more` : ''
+  return { about: device, type: 'Warning', reason, message: `${names.join(', ')}${more}: ${words}` }
+}
+
+function eventReason(quality: Quality): string | undefined {
+  if (quality === bad('bad-response')) return 'AnswerUnusable'
+  if (quality === bad('crc')) return 'AnswerDamaged'
+  const exception = Number(/^bad\(modbus-exception-(\d+)\)$/.exec(quality)?.[1])
+  // 5 and 6 ask to be asked again, from 10 on a gateway says that the device is not there.
+  const isRefusal = exception < 10 && exception !== 5 && exception !== 6
+  return isRefusal ? 'ReadRefused' : undefined
+}

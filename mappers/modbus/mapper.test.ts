@@ -94,6 +94,11 @@ describe('a device that refuses addresses', () => {
     await b.clock.advance(20_000)
     expect(b.values('ns/a', 'p5').every(({ quality }) => quality === 'bad(modbus-exception-2)')).toBe(true)
     expect(b.values('ns/a', 'p5').length).toBeGreaterThan(2)
+    expect(b.events.length).toBeGreaterThan(0)
+    for (const event of b.events) {
+      expect(event).toMatchObject({ about: 'ns/a', type: 'Warning', reason: 'ReadRefused' })
+      expect(event.message).toMatch(/^p5: .*exception 2/)
+    }
     for (const name of ['p0', 'p4', 'p6', 'p15']) {
       expect(b.values('ns/a', name).length, name).toBeGreaterThanOrEqual(19)
       expect(b.values('ns/a', name).every(({ quality }) => quality === 'good')).toBe(true)

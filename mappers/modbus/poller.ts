@@ -5,7 +5,7 @@ import type { Beat, ScheduledTask } from '../sdk/scheduler.ts'
 import { type DeviceConfig, UNLIMITED } from './device-config.ts'
 import { type Exchanged, UnitExchange } from './exchange.ts'
 import { explainPlan } from './explain.ts'
-import { type Failure, qualityOf } from './failure.ts'
+import { type Failure, qualityOf, wrongAnswerEvent } from './failure.ts'
 import { Holes } from './holes.ts'
 import { ModelCheck } from './model-check.ts'
 import { narrow, type ReadRange, rangeOf } from './narrow.ts'
@@ -389,5 +389,7 @@ export class UnitPoller implements LinkUser {
     this.#host.readings(
       points.map((point) => ({ device: this.config.key, property: point.name, atMs, quality, reason })),
     )
+    const event = wrongAnswerEvent(this.config.key, points, quality, reason)
+    if (event !== undefined) this.#host.event(event)
   }
 }
