@@ -89,7 +89,11 @@ async function watch(
     if (signal.aborted) return last
     await new Promise<void>((resolve) => {
       const timer = systemClock.after(SHOW_EVERY_MS, resolve, true)
-      signal.addEventListener('abort', () => (timer.cancel(), resolve()), { once: true })
+      const end = (): void => {
+        timer.cancel()
+        resolve()
+      }
+      signal.addEventListener('abort', end, { once: true })
     })
   }
 }

@@ -59,7 +59,11 @@ export const fwMonitor = defineVerb({
     mapper.configure([{ key: `default/${project.name}`, device, model, revision: '1' }])
     await new Promise<void>((resolve) => {
       const timer = options.for === undefined ? undefined : systemClock.after(options.for, resolve, true)
-      signal.addEventListener('abort', () => (timer?.cancel(), resolve()), { once: true })
+      const end = (): void => {
+        timer?.cancel()
+        resolve()
+      }
+      signal.addEventListener('abort', end, { once: true })
     })
     await mapper[Symbol.asyncDispose]()
     // Who watches for a while wants to know whether there was anything to see.
