@@ -16,7 +16,7 @@ import type { ImageState, ImageStore, RegistryAuth } from '../runtimes/runtime.t
 import { type ImageSource, readLayout, unpackArchive } from './layout.ts'
 import type { ImageConfig } from './manifest.ts'
 import { canonicalName, parseReference } from './reference.ts'
-import { DEFAULT_LIMITS, type UnpackLimits, unpackLayer } from './unpack.ts'
+import { DEFAULT_LIMITS, prove, type UnpackLimits, unpackLayer } from './unpack.ts'
 
 export interface FolderImagesOptions {
   /** Made when missing. */
@@ -138,7 +138,7 @@ export class FolderImages implements ImageStore {
     }
     using work = this.#workFolder()
     const source = await fetch(reference, auth, work.path, signal)
-    return this.#store(source, [name], work.path, signal)
+    return await this.#store(source, [name], work.path, signal)
   }
 
   async #store(source: ImageSource, names: readonly string[], work: string, signal: AbortSignal): Promise<StoredImage> {
@@ -165,6 +165,7 @@ export class FolderImages implements ImageStore {
     let bytes = 0
     for (const layer of plan.layers) {
       const left = { ...this.#limits, bytes: this.#limits.bytes - bytes }
+      if (layer.storedDigest !== undefined) await prove(source.layer(layer.digest), layer.storedDigest, signal)
       bytes += (await unpackLayer(source.layer(layer.digest), layer, root, left, signal)).bytes
     }
     const image: StoredImage = { id: plan.id, ...merged, bytes, config: plan.config }

@@ -303,7 +303,9 @@ describe.skipIf(missing !== undefined)('pods of a gateway, with the process runt
     const again = await status('probed', ({ containerStatuses }) => containerStatuses?.[0]?.restartCount === 1)
     expect(again.containerStatuses![0]!.lastState.terminated).toMatchObject({ exitCode: 0 })
     expect(await logOf(uid)).toMatch(/hooked\n.*stopping/)
-    expect(events).toContainEqual(expect.objectContaining({ reason: 'Unhealthy', message: expect.stringContaining('Liveness probe failed') }))
+    expect(events).toContainEqual(
+      expect.objectContaining({ reason: 'Unhealthy', message: expect.stringContaining('Liveness probe failed') }),
+    )
   })
 
   it('asks over HTTP and TCP inside of the pod', async () => {

@@ -177,7 +177,11 @@ describe.skipIf(missing !== undefined)('the process runtime', () => {
 
   it('says that a program that is not there could not be started', async () => {
     const id = await container(await sandbox(), '', { command: ['/bin/nothing'] })
-    expect((await ended(id)).exit).toMatchObject({ code: 128, reason: 'StartError', message: expect.stringContaining('nothing') })
+    expect((await ended(id)).exit).toMatchObject({
+      code: 128,
+      reason: 'StartError',
+      message: expect.stringContaining('nothing'),
+    })
   })
 
   it('gives a program no right, no writable root, no other process and no network', async () => {
