@@ -8,6 +8,7 @@ const DECODER = `function decodeUplink(input) {
   if (input.bytes.length < 2) {
     throw new Error('short');
   }
+  while (input.bytes[0] === 0xff) {}
   return { data: { temp: input.bytes[0], door: { open: input.bytes[1] === 1 } } };
 }
 function encodeDownlink(input) {
@@ -36,6 +37,16 @@ describe("a vendor's decoder in the mapper", () => {
     await forwarder.hear(device.uplink(1, Buffer.from('15', 'hex')))
     const failed = await b.until(() => b.readings.find(({ quality }) => quality !== 'good'))
     expect(failed).toMatchObject({ quality: 'bad(decoder-error)', reason: 'line 3: short; port 1, payload 15' })
+    const about = { about: failed.device, type: 'Warning' }
+    expect(b.events).toEqual([{ ...about, reason: 'DecoderFailed', message: 'line 3: short; port 1, payload 15' }])
+
+    // One that does not end is ended, said, and in nobody's way: the next uplink is decoded as ever.
+    await forwarder.hear(device.uplink(1, Buffer.from('ff01', 'hex')))
+    const looped = await b.until(() => b.readings.find(({ quality }) => quality === 'bad(decoder-timeout)'))
+    expect(looped.reason).toContain('payload ff01')
+    expect(b.events.slice(1)).toMatchObject([{ ...about, reason: 'DecoderTimeout', message: looped.reason }])
+    await forwarder.hear(device.uplink(1, Buffer.from('1601', 'hex')))
+    await b.until(() => b.last('temperature')?.value === 22)
 
     const outcome = b.write('every', 10)
     // The encoder runs in a process of its own: the device reports until the downlink is there.
