@@ -69,6 +69,8 @@ const nameDynamicImports = (root: string, external: readonly string[]): Plugin =
   },
 })
 
+const builtin: (name: string) => object = createRequire(import.meta.url)
+
 /**
  * Node's own modules are asked for by `require`. An `import` of one reads everything it exports to know the names, and
  * reading some of `node:http` loads a whole second HTTP client: 6 MiB of memory that the gateway has better use for.
@@ -80,9 +82,13 @@ export const requireBuiltins: Plugin = {
       // An `import()` stays as it is: what it gives has to have its names.
       isBuiltin(path) && kind === 'import-statement' ? { path, namespace: 'builtin' } : undefined,
     )
-    context.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
-      contents: `module.exports = require(${JSON.stringify(path)})`,
-    }))
+    // Each name is read when it is used anywhere and left out when not. As one CommonJS module it would be copied for every
+    // file that asks for it, name by name: a megabyte of getters.
+    context.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => {
+      const names = Object.keys(builtin(path)).filter((name) => name !== 'default' && /^[A-Za-z_$][\w$]*$/.test(name))
+      const lines = names.map((name) => `export const ${name} = /* @__PURE__ */ (() => all.${name})()`)
+      return { contents: [`const all = require(${JSON.stringify(path)})`, 'export default all', ...lines].join('\n') }
+    })
   },
 }
 
