@@ -28,13 +28,26 @@ const UNITS: Readonly<Record<string, string>> = { degC: '°C', degF: '°F', deg:
 /** A unit as people write it. */
 export const unitOf = (unit: string | undefined): string => (unit === undefined ? '' : (UNITS[unit] ?? unit))
 
+const numberFormats = new Map<string, Intl.NumberFormat>()
+
+/** Making a format takes a hundred times as long as using it. */
+function formatted(value: number, options: Intl.NumberFormatOptions): string {
+  const key = JSON.stringify(options)
+  let format = numberFormats.get(key)
+  if (format === undefined) numberFormats.set(key, (format = new Intl.NumberFormat(locale, options)))
+  return format.format(value)
+}
+
+const momentFormat = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'medium' })
+const timeFormat = new Intl.DateTimeFormat(locale, { timeStyle: 'medium' })
+
 /** With a step, as many decimals as its multiples have; else six digits, which no sensor exceeds. */
 export function number(value: number, step?: number): string {
   if (step !== undefined && step > 0) {
     const digits = Math.min(10, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)))
-    return value.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits })
+    return formatted(value, { minimumFractionDigits: digits, maximumFractionDigits: digits })
   }
-  return value.toLocaleString(locale, { maximumSignificantDigits: 6, useGrouping: Math.abs(value) >= 10_000 })
+  return formatted(value, { maximumSignificantDigits: 6, useGrouping: Math.abs(value) >= 10_000 })
 }
 
 /** A value without its unit. */
@@ -51,7 +64,7 @@ export const withUnit = (text: string, unit: string | undefined): string =>
 
 export function figure(value: number | undefined, unit: string, digits = 1): string {
   if (value === undefined) return '–'
-  const text = value.toLocaleString(locale, { maximumFractionDigits: Math.abs(value) >= 100 ? 0 : digits })
+  const text = formatted(value, { maximumFractionDigits: Math.abs(value) >= 100 ? 0 : digits })
   return withUnit(text, unit)
 }
 
@@ -90,7 +103,6 @@ export function ago(at: string | undefined): string {
   return ms < 2_000 ? t('now') : t('ago', { age: span(ms) })
 }
 
-export const moment = (at: string): string =>
-  new Date(at).toLocaleString(locale, { dateStyle: 'medium', timeStyle: 'medium' })
+export const moment = (at: string): string => momentFormat.format(new Date(at))
 
-export const clockTime = (at: string | number): string => new Date(at).toLocaleTimeString(locale)
+export const clockTime = (at: string | number): string => timeFormat.format(new Date(at))

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -157,7 +158,6 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
     await page.getByLabel('Or a token').fill('nonsense')
     await page.getByRole('button', { name: 'Sign in' }).click()
     await page.getByRole('alert').filter({ hasText: 'not valid' }).waitFor()
-    const { readFileSync } = await import('node:fs')
     await page.getByLabel('Or a token').fill(readFileSync(`${house.data}/console-token`, 'utf8').trim())
     await page.getByRole('button', { name: 'Sign in' }).click()
     await page.getByRole('heading', { name: 'Fleet' }).waitFor()
@@ -223,11 +223,22 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
     expect(found).toEqual([])
     expect(house.problems).toEqual([])
   })
+
+  it('says at once that the server is gone, keeps what was known, and asks to sign in when it is another one', async () => {
+    const { page } = fleet
+    await page.goto(new URL('#/device/default/meter-1', page.url()).href)
+    await expect.poll(() => widget(page, 'voltage').locator('output').textContent()).toMatch(/V$/)
+    const { pid } = JSON.parse(readFileSync(`${house.data}/cloud.json`, 'utf8')) as { pid: number }
+    process.kill(pid, 'SIGKILL')
+    await page.getByRole('alert').filter({ hasText: 'Connection lost' }).waitFor()
+    expect(await page.locator('.house.lost').count()).toBe(1)
+    expect(await widget(page, 'voltage').locator('output').textContent()).toMatch(/V$/)
+    await page.getByLabel('One-time code').waitFor({ timeout: 30_000 })
+  })
 })
 
 /** axe runs from outside the page's own scripts: the policy of the page lets nothing in that is not its own. */
 async function violations(page: Page): Promise<{ id: string; nodes: string }[]> {
-  const { readFileSync } = await import('node:fs')
   await page.evaluate(readFileSync(AXE, 'utf8'))
   return page.evaluate(async () => {
     const axe: { run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }> } =

@@ -47,12 +47,23 @@ export function QualityMark({
   return <Badge state={state} title={reason ?? quality} />
 }
 
-/** Draws again every so often, so that ages grow. */
+const clocks = new Map<number, Set<() => void>>()
+
+/** Draws again every so often, so that ages grow. All that tick alike share one timer. */
 export function useTick(everyMs: number): void {
   const [, draw] = useState(0)
   useEffect(() => {
-    const timer = setInterval(() => draw((count) => count + 1), everyMs)
-    return () => clearInterval(timer)
+    let waiting = clocks.get(everyMs)
+    if (waiting === undefined) {
+      const made = new Set<() => void>()
+      clocks.set(everyMs, (waiting = made))
+      setInterval(() => {
+        for (const tick of made) tick()
+      }, everyMs)
+    }
+    const tick = () => draw((count) => count + 1)
+    waiting.add(tick)
+    return () => void waiting.delete(tick)
   }, [everyMs])
 }
 
