@@ -53,7 +53,7 @@ const points = ({ obstacles, score }: Candidate) => (obstacles.length > 0 ? '' :
 const why = ({ obstacles, parts }: Candidate) =>
   obstacles.length > 0
     ? obstacles.join('; ')
-    : parts.map(({ of, points: each, why: words }) => `${of} ${Math.round(each)}: ${words}`).join('; ')
+    : parts.map(({ of, points: each, why: words }) => `${of} ${Math.round(each)}: ${words()}`).join('; ')
 
 function verdict({ node, problems }: PodView, decision: Decision): string {
   if (node === undefined && problems.length > 0) return 'It waits until its annotations are corrected.'

@@ -1,6 +1,6 @@
 import { systemClock } from '../../api/clock.ts'
 import { PLACED_ANNOTATION } from '../../api/intents/intents.ts'
-import { choose } from '../../cloudcore/scheduler/choose.ts'
+import { choose, type Decision } from '../../cloudcore/scheduler/choose.ts'
 import { DEFAULT_DATA, dataFolder } from '../device-api.ts'
 import { explainPicture } from '../explain-picture.ts'
 import { findPod } from '../find-pod.ts'
@@ -24,10 +24,19 @@ export const explain = defineVerb({
     await using kube = openKube(dataFolder(options.data, env))
     const { pod, annotations } = await findPod(kube, options.namespace, args[0]!, signal)
     const cluster = await loadCluster(kube, signal)
-    const decision = choose(pod, cluster, { nowMs: systemClock.now() })
+    const decision = choose(pod, cluster, { nowMs: systemClock.now(), detailed: true })
     const because = annotations[PLACED_ANNOTATION]
-    if (out.json) out.value({ pod: pod.key, node: pod.node, because, intents: pod.meaning.intents, now: decision })
+    if (out.json)
+      out.value({ pod: pod.key, node: pod.node, because, intents: pod.meaning.intents, now: spoken(decision) })
     else for (const line of explainPicture(pod, because, decision, out.style, out.width)) out.line(line)
     return EXIT.ok
   },
+})
+
+const spoken = ({ candidates, ...decision }: Decision) => ({
+  ...decision,
+  candidates: candidates.map(({ parts, ...each }) => ({
+    ...each,
+    parts: parts.map((part) => ({ ...part, why: part.why() })),
+  })),
 })

@@ -67,6 +67,7 @@ describe('where a pod goes', () => {
     ).toBeUndefined()
     const decision = choose(pod('p', { 'sluice.dev/intent': '{require: {battery: 40}, policy: battery}' }), on, {
       nowMs: NOW,
+      detailed: true,
     })
     expect(decision.node).toBe('gw-c')
     expect(decision.why).toContain('runs on mains')

@@ -1,5 +1,5 @@
 import type { Cluster, Place } from './cluster.ts'
-import { ask, obstacles, type Question, spotsOf } from './filter.ts'
+import { ask, isBlocked, obstacles, type Question, spotsOf } from './filter.ts'
 import type { PodTerm, PodView } from './pod-view.ts'
 import { type ScorePart, scoreOf, scoreParts } from './score.ts'
 
@@ -26,6 +26,8 @@ export interface ChooseOptions {
   readonly avoid?: ReadonlyMap<string, string>
   /** Only places that keep hard intents with something to spare: for a pod that is moved from a place where it runs. */
   readonly onlyStrict?: boolean
+  /** Look at every place to its end, for whoever wants to read what was made of each. */
+  readonly detailed?: boolean
 }
 
 /** A place that is not better by this much is not better: it saves nothing, and choosing by name is steady. */
@@ -42,17 +44,20 @@ export function choose(pod: PodView, cluster: Cluster, options: ChooseOptions): 
   return decide(ask(pod, cluster, false, options.avoid), options)
 }
 
-function decide(question: Question, { nowMs }: ChooseOptions): Decision {
+function decide(question: Question, { nowMs, detailed = false }: ChooseOptions): Decision {
   const { pod, cluster } = question
   const candidates: Candidate[] = []
   const preferred = preferences(pod, cluster)
   let best: Candidate | undefined
   for (const place of cluster.places.values()) {
-    const candidate = judge(question, place, preferred)
-    candidates.push(candidate)
+    if (!detailed && isBlocked(question, place)) continue
+    const candidate = judge(question, place, preferred, detailed)
+    if (detailed) candidates.push(candidate)
     if (candidate.obstacles.length > 0) continue
     if (best === undefined || beats(candidate, best)) best = candidate
   }
+  // Nobody took it: what speaks against each place has to be said.
+  if (best === undefined && !detailed) return decide(question, { nowMs, detailed: true })
   if (best === undefined) return { node: undefined, candidates, why: nowhere(candidates) }
   const waitUntilMs = cleanerLater(pod, cluster.places.get(best.node), nowMs)
   if (waitUntilMs !== undefined) {
@@ -62,9 +67,9 @@ function decide(question: Question, { nowMs }: ChooseOptions): Decision {
   return { node: best.node, candidates, why: reasons(best) }
 }
 
-function judge(question: Question, place: Place, preferred: readonly Preference[]): Candidate {
+function judge(question: Question, place: Place, preferred: readonly Preference[], detailed: boolean): Candidate {
   const { name } = place.node
-  const against = obstacles(question, place)
+  const against = detailed ? obstacles(question, place) : []
   if (against.length > 0) return { node: name, obstacles: against, score: 0, parts: [] }
   const parts = scoreParts(question, place)
   for (const { counts, topologyKey, sign, weight } of preferred) {
@@ -74,7 +79,7 @@ function judge(question: Question, place: Place, preferred: readonly Preference[
       of: sign > 0 ? 'pod affinity' : 'pod anti-affinity',
       points,
       weight: weight / 50,
-      why: `${here} of them are here`,
+      why: () => `${here} of them are here`,
     })
   }
   return { node: name, obstacles: [], score: scoreOf(parts), parts }
@@ -116,7 +121,7 @@ const CLEAN_G_PER_KWH = 250
 
 function reasons({ parts, score }: Candidate): string {
   const told = [...parts].sort((a, b) => b.points * b.weight - a.points * a.weight).slice(0, 4)
-  return `${Math.round(score)} points: ${told.map(({ of, why }) => `${of} (${why})`).join(', ')}`
+  return `${Math.round(score)} points: ${told.map(({ of, why }) => `${of} (${why()})`).join(', ')}`
 }
 
 /** `0/3 nodes are available: 1 Insufficient cpu, 2 ...`, as kube-scheduler says it. */

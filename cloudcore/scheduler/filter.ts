@@ -88,64 +88,71 @@ const RESOURCE_WORDS: Readonly<Record<string, string>> = { pods: 'Too many pods'
 
 /** Every reason why a pod cannot be at a place; none when it can. Words are those of kube-scheduler where it has some. */
 export function obstacles(question: Question, place: Place): string[] {
+  return [...each(question, place)]
+}
+
+/** Whether anything speaks against a place: as soon as one thing does, and without saying what. */
+export function isBlocked(question: Question, place: Place): boolean {
+  return each(question, place).next().done !== true
+}
+
+function* each(question: Question, place: Place): Generator<string, undefined> {
   const { pod, avoid, cluster, strict } = question
   const { node, gateway } = place
-  const found: string[] = []
   const kept = avoid.get(node.name)
-  if (kept !== undefined) found.push(kept)
-  if (pod.offloadTo !== undefined && pod.offloadTo !== node.name)
-    found.push(`${OFFLOAD_ANNOTATION} names ${pod.offloadTo}`)
-  if (!wantsNode(pod.wish, node.name, node.labels)) found.push("node(s) didn't match Pod's node affinity/selector")
-  if (node.unschedulable && !tolerates(pod.tolerations, UNSCHEDULABLE)) found.push('node(s) were unschedulable')
+  if (kept !== undefined) yield kept
+  if (pod.offloadTo !== undefined && pod.offloadTo !== node.name) yield `${OFFLOAD_ANNOTATION} names ${pod.offloadTo}`
+  if (!wantsNode(pod.wish, node.name, node.labels)) yield "node(s) didn't match Pod's node affinity/selector"
+  if (node.unschedulable && !tolerates(pod.tolerations, UNSCHEDULABLE)) yield 'node(s) were unschedulable'
   for (const taint of node.taints) {
     if (taint.effect === 'PreferNoSchedule' || tolerates(pod.tolerations, taint)) continue
-    found.push(`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`)
+    yield `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`
   }
-  if (gateway?.online === false) found.push('the gateway is silent')
+  if (gateway?.online === false) yield 'the gateway is silent'
   for (const [name, amount] of Object.entries(pod.requests)) {
     if (amount === 0) continue
     const had = pod.node === node.name && place.pods.has(pod.uid) ? amount : 0
     const free = (node.allocatable[name] ?? 0) - (place.requested[name] ?? 0) + had
-    if (amount > free) found.push(RESOURCE_WORDS[name] ?? `Insufficient ${name}`)
+    if (amount > free) yield RESOURCE_WORDS[name] ?? `Insufficient ${name}`
   }
   if (pod.hostPorts.length > 0 && portsTaken(pod, place)) {
-    found.push("node(s) didn't have free ports for the requested pod ports")
+    yield "node(s) didn't have free ports for the requested pod ports"
   }
   const at = ({ topologyKey, counts }: Spots) => counts.get(node.labels[topologyKey] ?? '') ?? 0
   // The first of a group that wants to be together has nobody to be with.
   if (question.near.some((term) => at(term) === 0 && !(term.counts.size === 0 && term.selfMatches))) {
-    found.push("node(s) didn't match pod affinity rules")
+    yield "node(s) didn't match pod affinity rules"
   }
-  if (question.apart.some((term) => at(term) > 0)) found.push("node(s) didn't match pod anti-affinity rules")
+  if (question.apart.some((term) => at(term) > 0)) yield "node(s) didn't match pod anti-affinity rules"
   if (question.repelled.some((term) => at(term) > 0)) {
-    found.push("node(s) didn't satisfy existing pods anti-affinity rules")
+    yield "node(s) didn't satisfy existing pods anti-affinity rules"
   }
   for (const term of question.spread) {
     if (!term.hard) continue
     const here = node.labels[term.topologyKey]
-    if (here === undefined) found.push("node(s) didn't match pod topology spread constraints (missing required label)")
+    if (here === undefined) yield "node(s) didn't match pod topology spread constraints (missing required label)"
     else if (at(term) + (term.selfMatches ? 1 : 0) - term.least > term.maxSkew) {
-      found.push("node(s) didn't match pod topology spread constraints")
+      yield "node(s) didn't match pod topology spread constraints"
     }
   }
   for (const key of pod.devices) {
     const device = cluster.device(key)
-    if (device === undefined) found.push(`no gateway serves the device ${key}`)
-    else if (device.gateway !== node.name) found.push(`the device ${key} is behind ${device.gateway}`)
+    if (device === undefined) yield `no gateway serves the device ${key}`
+    else if (device.gateway !== node.name) yield `the device ${key} is behind ${device.gateway}`
   }
   for (const intent of pod.meaning.intents) {
     if (!intent.hard) continue
     const verdict = checkIntent(intent, place, strict)
-    if (!verdict.keeps) found.push(`intent ${intent.name}: ${verdict.why}`)
+    if (!verdict.keeps) yield `intent ${intent.name}: ${verdict.why()}`
     const inS = strict && pod.node !== node.name ? breachInS(intent, place) : undefined
     // What is chosen anew is not to be left again at once.
     if (verdict.keeps && inS !== undefined && inS < 2 * EVACUATE_BEFORE_S) {
-      found.push(`intent ${intent.name}: kept for ${span(inS)} only`)
+      yield `intent ${intent.name}: kept for ${span(inS)} only`
     }
   }
   const leftS = dyingInS(place)
-  if (leftS !== undefined && pod.node !== node.name) found.push(`its battery is empty in ${span(leftS)}`)
-  return found
+  if (leftS !== undefined && pod.node !== node.name) yield `its battery is empty in ${span(leftS)}`
+  return undefined
 }
 
 const UNSCHEDULABLE = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' }

@@ -5,7 +5,8 @@ import type { Place } from './cluster.ts'
 export interface Verdict {
   readonly keeps: boolean
   readonly fit: number
-  readonly why: string
+  /** In words; made when somebody reads it, because most verdicts are never read. */
+  readonly why: () => string
   /** Nobody told what it takes to judge. */
   readonly unknown?: boolean
 }
@@ -23,29 +24,38 @@ export function checkIntent(intent: Intent, place: Place, strict: boolean): Verd
       const watts = gateway?.watts
       if (watts === undefined) return nothingKnown('its power', intent.maxWatts === undefined || !intent.hard)
       const bound = intent.maxWatts
-      if (bound === undefined) return { keeps: true, fit: 1 / (1 + watts / 10), why: `takes ${round(watts)} W` }
-      return atMost(watts, bound, strict, 0.95, `takes ${round(watts)} W`, `${bound} W`)
+      if (bound === undefined) return { keeps: true, fit: 1 / (1 + watts / 10), why: () => `takes ${round(watts)} W` }
+      return atMost(
+        watts,
+        bound,
+        strict,
+        0.95,
+        () => `takes ${round(watts)} W`,
+        () => `${bound} W`,
+      )
     }
     case 'carbon-aware': {
       const grams = gateway?.carbonGPerKWh
       if (grams === undefined)
         return nothingKnown('the carbon of its power', intent.maxGPerKWh === undefined || !intent.hard)
       const bound = intent.maxGPerKWh
-      const why = `power of ${round(grams)} g CO2 a kWh`
+      const why = () => `power of ${round(grams)} g CO2 a kWh`
       if (bound === undefined) return { keeps: true, fit: Math.max(0, 1 - grams / 800), why }
-      return atMost(grams, bound, strict, 1, why, `${bound} g`)
+      return atMost(grams, bound, strict, 1, why, () => `${bound} g`)
     }
-    case 'latency':
+    case 'latency': {
       // As FLUIDOS: a place that does not say is taken at its word later, when it is measured.
-      if (gateway?.roundTripMs === undefined) return nothingKnown('its round trip', true)
+      const roundTripMs = gateway?.roundTripMs
+      if (roundTripMs === undefined) return nothingKnown('its round trip', true)
       return atMost(
-        gateway.roundTripMs,
+        roundTripMs,
         intent.maxMs,
         strict,
         0.8,
-        `round trip ${round(gateway.roundTripMs)} ms`,
-        `${intent.maxMs} ms`,
+        () => `round trip ${round(roundTripMs)} ms`,
+        () => `${intent.maxMs} ms`,
       )
+    }
     case 'throughput': {
       const bps = gateway?.bitrateBps
       if (bps === undefined) return nothingKnown('its bit rate', true)
@@ -53,8 +63,8 @@ export function checkIntent(intent: Intent, place: Place, strict: boolean): Verd
       return verdict(
         keeps,
         Math.min(1, bps / (4 * intent.minBps)),
-        `${round(bps / 1e6)} Mbit/s`,
-        `needs ${intent.minBps / 1e6} Mbit/s`,
+        () => `${round(bps / 1e6)} Mbit/s`,
+        () => `needs ${intent.minBps / 1e6} Mbit/s`,
       )
     }
     case 'bandwidth-against':
@@ -64,19 +74,19 @@ export function checkIntent(intent: Intent, place: Place, strict: boolean): Verd
       const label = node.labels['sluice.dev/robot-status']
       const all = said.length > 0 ? said : label === undefined ? [] : [label]
       const found = all.find((status) => intent.anyOf.includes(status.toLowerCase()))
-      if (all.length === 0) return { keeps: false, fit: 0, why: 'has no robot that tells its status' }
+      if (all.length === 0) return { keeps: false, fit: 0, why: () => 'has no robot that tells its status' }
       return verdict(
         found !== undefined,
         found === undefined ? 0 : 1,
-        `the robot is ${found ?? all.join(', ')}`,
-        `wanted is ${intent.anyOf.join(' or ')}`,
+        () => `the robot is ${found ?? all.join(', ')}`,
+        () => `wanted is ${intent.anyOf.join(' or ')}`,
       )
     }
     case 'robot-preferred': {
       const robot =
         node.labels['sluice.dev/robot'] === 'true' ||
         [...place.devices.values()].some((each) => each.robotStatus !== undefined)
-      return { keeps: true, fit: robot ? 1 : 0, why: robot ? 'is a robot' : 'is no robot' }
+      return { keeps: true, fit: robot ? 1 : 0, why: () => (robot ? 'is a robot' : 'is no robot') }
     }
     case 'cpu':
       return amount('cpu', intent.minMillis, place, (value) => `${value / 1000} cores`)
@@ -87,27 +97,32 @@ export function checkIntent(intent: Intent, place: Place, strict: boolean): Verd
         (sum, [name, value]) => sum + (/\/.*gpu/i.test(name) ? value : 0),
         0,
       )
-      return verdict(gpus >= intent.min, gpus > 0 ? 1 : 0, `${gpus} GPU`, `needs ${intent.min}`)
+      return verdict(
+        gpus >= intent.min,
+        gpus > 0 ? 1 : 0,
+        () => `${gpus} GPU`,
+        () => `needs ${intent.min}`,
+      )
     }
     case 'tee-readiness': {
       const has = wordsOf(place, 'tee').includes('true')
       return verdict(
         has,
         has ? 1 : 0,
-        has ? 'has a trusted execution environment' : 'says of no trusted execution environment',
-        'needs one',
+        () => (has ? 'has a trusted execution environment' : 'says of no trusted execution environment'),
+        () => 'needs one',
       )
     }
     default: {
       const words = wordsFor(intent.name, place)
       const found = intent.anyOf.find((word) => words.includes(word))
-      const has =
+      const has = () =>
         words.length === 0 ? `says nothing of its ${intent.name}` : `${intent.name} ${words.slice(0, 6).join(', ')}`
       return verdict(
         found !== undefined,
         found === undefined ? 0 : 1,
-        found === undefined ? has : `${intent.name} ${found}`,
-        `wanted is ${intent.anyOf.join(' or ')}`,
+        found === undefined ? has : () => `${intent.name} ${found}`,
+        () => `wanted is ${intent.anyOf.join(' or ')}`,
       )
     }
   }
@@ -117,30 +132,33 @@ function battery(intent: Intent & { name: 'battery' }, { gateway }: Place, stric
   const held = gateway?.battery
   if (held === undefined) {
     if (gateway !== undefined && gateway.supply !== 'mains') return nothingKnown('its battery', !intent.hard)
-    return { keeps: true, fit: 1, why: 'runs on mains' }
+    return { keeps: true, fit: 1, why: () => 'runs on mains' }
   }
-  if (intent.minLeftMs !== undefined) {
-    if (held.state === 'charging' || held.state === 'full') return { keeps: true, fit: 1, why: `battery ${held.state}` }
+  const { minLeftMs } = intent
+  if (minLeftMs !== undefined) {
+    if (held.state === 'charging' || held.state === 'full')
+      return { keeps: true, fit: 1, why: () => `battery ${held.state}` }
     const leftS = held.leftLowS ?? held.leftS
     if (leftS === undefined) return nothingKnown('how long its battery lasts', !intent.hard)
-    const keeps = leftS * 1000 >= intent.minLeftMs * (strict ? 1.2 : 1)
+    const keeps = leftS * 1000 >= minLeftMs * (strict ? 1.2 : 1)
     return verdict(
       keeps,
-      Math.min(1, (leftS * 1000) / (4 * intent.minLeftMs)),
-      `battery for ${span(leftS)}`,
-      `needs ${span(intent.minLeftMs / 1000)}`,
+      Math.min(1, (leftS * 1000) / (4 * minLeftMs)),
+      () => `battery for ${span(leftS)}`,
+      () => `needs ${span(minLeftMs / 1000)}`,
     )
   }
-  if (held.percent === undefined) return nothingKnown('its charge', !intent.hard)
+  const { percent } = held
+  if (percent === undefined) return nothingKnown('its charge', !intent.hard)
   const least = intent.minPercent ?? 0
   // Five points to spare; where so much cannot be had, half of the way to full.
   const spare = strict && held.state !== 'charging' && held.state !== 'full' ? Math.min(5, (100 - least) / 2) : 0
-  const fit = least >= 100 ? 1 : Math.max(0, Math.min(1, (held.percent - least) / (100 - least)))
+  const fit = least >= 100 ? 1 : Math.max(0, Math.min(1, (percent - least) / (100 - least)))
   return verdict(
-    held.percent >= least + spare,
+    percent >= least + spare,
     fit,
-    `battery ${round(held.percent)} %, ${held.state}`,
-    `needs ${least} %`,
+    () => `battery ${round(percent)} %, ${held.state}`,
+    () => `needs ${least} %`,
   )
 }
 
@@ -175,7 +193,12 @@ function against(intent: Intent & { name: 'bandwidth-against' }, { gateway, node
         : compare === '>'
           ? measured > ms
           : measured >= ms
-  return verdict(holds, holds ? 1 : 0, `${point} is ${round(measured)} ms away`, `wanted is ${compare} ${ms} ms`)
+  return verdict(
+    holds,
+    holds ? 1 : 0,
+    () => `${point} is ${round(measured)} ms away`,
+    () => `wanted is ${compare} ${ms} ms`,
+  )
 }
 
 function amount(name: string, least: number, { node, requested }: Place, words: (value: number) => string): Verdict {
@@ -183,8 +206,8 @@ function amount(name: string, least: number, { node, requested }: Place, words: 
   return verdict(
     free >= least,
     Math.min(1, free / (4 * Math.max(1, least))),
-    `${words(Math.max(0, free))} free`,
-    `needs ${words(least)}`,
+    () => `${words(Math.max(0, free))} free`,
+    () => `needs ${words(least)}`,
   )
 }
 
@@ -230,21 +253,28 @@ function wordsFor(name: string, place: Place): string[] {
   }
 }
 
-function atMost(value: number, bound: number, strict: boolean, share: number, why: string, wanted: string): Verdict {
+function atMost(
+  value: number,
+  bound: number,
+  strict: boolean,
+  share: number,
+  why: () => string,
+  wanted: () => string,
+): Verdict {
   return verdict(
     value <= bound * (strict ? share : 1),
     Math.max(0, Math.min(1, 1 - value / (2 * Math.max(bound, 1e-9)))),
     why,
-    `at most ${wanted}`,
+    () => `at most ${wanted()}`,
   )
 }
 
-const verdict = (keeps: boolean, fit: number, why: string, wanted: string): Verdict => ({
-  ...{ keeps, fit, why: keeps ? why : `${why}, ${wanted}` },
+const verdict = (keeps: boolean, fit: number, why: () => string, wanted: () => string): Verdict => ({
+  ...{ keeps, fit, why: keeps ? why : () => `${why()}, ${wanted()}` },
 })
 
 const nothingKnown = (what: string, keeps: boolean): Verdict => ({
-  ...{ keeps, fit: 0.5, why: `nobody told ${what}`, unknown: true },
+  ...{ keeps, fit: 0.5, why: () => `nobody told ${what}`, unknown: true },
 })
 
 const round = (value: number) => Number(value.toPrecision(3))

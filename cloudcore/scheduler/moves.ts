@@ -111,10 +111,10 @@ function trouble(pod: PodView, place: Place): string | undefined {
     // A pod brings its own request along; what is free besides is not its matter any more.
     if (intent.name === 'cpu' || intent.name === 'memory' || intent.name === 'gpu') continue
     const verdict = checkIntent(intent, place, false)
-    if (!verdict.keeps && verdict.unknown !== true) return `intent ${intent.name} is broken: ${verdict.why}`
+    if (!verdict.keeps && verdict.unknown !== true) return `intent ${intent.name} is broken: ${verdict.why()}`
     const inS = breachInS(intent, place)
     if (inS !== undefined && inS <= EVACUATE_BEFORE_S)
-      return `intent ${intent.name} will be broken in ${span(inS)}: ${verdict.why}`
+      return `intent ${intent.name} will be broken in ${span(inS)}: ${verdict.why()}`
     const link = intent.name === 'latency' || intent.name === 'throughput' || intent.name === 'bandwidth-against'
     const { linkTrend, linkQuality } = place.gateway ?? {}
     if (link && linkTrend === 'degrading' && linkQuality !== undefined && linkQuality < POOR_LINK) {

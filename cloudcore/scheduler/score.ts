@@ -9,7 +9,8 @@ export interface ScorePart {
   readonly of: string
   readonly points: number
   readonly weight: number
-  readonly why: string
+  /** In words; made when somebody reads it. */
+  readonly why: () => string
 }
 
 /** What a pod gets that asks for no policy: the one of the default scheduler's users. */
@@ -43,7 +44,7 @@ export function scoreParts(question: Question, place: Place): ScorePart[] {
   return parts
 }
 
-type Judge = (question: Question, place: Place) => { readonly points: number; readonly why: string }
+type Judge = (question: Question, place: Place) => { readonly points: number; readonly why: () => string }
 
 /** Share of a resource that is asked for with this pod, 0 to 1. */
 function used(question: Question, { node, requested, pods }: Place, name: string): number {
@@ -59,58 +60,59 @@ const POLICY: Readonly<Record<Policy, Judge>> = {
   'workload-balance': (question, place) => {
     const shares = ['cpu', 'memory', 'pods'].map((name) => used(question, place, name))
     const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length
-    return { points: 100 * (1 - mean), why: `${percent(mean)} taken` }
+    return { points: 100 * (1 - mean), why: () => `${percent(mean)} taken` }
   },
   'cpu-balance': (question, place) => {
     const share = used(question, place, 'cpu')
-    return { points: 100 * (1 - share), why: `${percent(share)} of its CPU asked for` }
+    return { points: 100 * (1 - share), why: () => `${percent(share)} of its CPU asked for` }
   },
   consolidation: (question, place) => {
     const share = (used(question, place, 'cpu') + used(question, place, 'memory')) / 2
-    return { points: 100 * share, why: `${percent(share)} taken, fuller is better` }
+    return { points: 100 * share, why: () => `${percent(share)} taken, fuller is better` }
   },
   'thermal-balance': (_question, { gateway }) => {
-    if (gateway?.throttled === true) return { points: 0, why: 'slowed down by heat' }
-    if (gateway?.celsius === undefined) return { points: 50, why: 'nobody told its temperature' }
+    if (gateway?.throttled === true) return { points: 0, why: () => 'slowed down by heat' }
+    const celsius = gateway?.celsius
+    if (celsius === undefined) return { points: 50, why: () => 'nobody told its temperature' }
     // 40 C is cool, at 85 C a Raspberry Pi throttles.
-    const points = Math.max(0, Math.min(100, ((85 - gateway.celsius) / 45) * 100))
-    return { points, why: `${Math.round(gateway.celsius)} °C` }
+    const points = Math.max(0, Math.min(100, ((85 - celsius) / 45) * 100))
+    return { points, why: () => `${Math.round(celsius)} °C` }
   },
   energy: (_question, { gateway, node }) => {
-    if (gateway?.watts === undefined) return { points: 50, why: 'nobody told its power' }
+    if (gateway?.watts === undefined) return { points: 50, why: () => 'nobody told its power' }
     const cores = Math.max(0.1, (node.allocatable['cpu'] ?? 1000) / 1000)
     const perCore = gateway.watts / cores
     return {
       points: 100 / (1 + perCore / 4),
-      why: `${Number(perCore.toPrecision(3))} W a core, ${gateway.wattsSource ?? 'told'}`,
+      why: () => `${Number(perCore.toPrecision(3))} W a core, ${gateway.wattsSource ?? 'told'}`,
     }
   },
   carbon: (_question, { gateway }) => {
     const grams = gateway?.carbonGPerKWh
-    if (grams === undefined) return { points: 50, why: 'nobody told the carbon of its power' }
-    return { points: Math.max(0, 100 * (1 - grams / 800)), why: `${Math.round(grams)} g CO2 a kWh` }
+    if (grams === undefined) return { points: 50, why: () => 'nobody told the carbon of its power' }
+    return { points: Math.max(0, 100 * (1 - grams / 800)), why: () => `${Math.round(grams)} g CO2 a kWh` }
   },
   battery: (_question, { gateway }) => {
     const held = gateway?.battery
     if (held === undefined) {
       return gateway?.supply === 'mains' || gateway === undefined
-        ? { points: 100, why: 'runs on mains' }
-        : { points: 50, why: 'nobody told its battery' }
+        ? { points: 100, why: () => 'runs on mains' }
+        : { points: 50, why: () => 'nobody told its battery' }
     }
     const charge = held.percent ?? 50
     if (held.state === 'charging' || held.state === 'full') {
-      return { points: 60 + charge * 0.4, why: `battery ${Math.round(charge)} %, ${held.state}` }
+      return { points: 60 + charge * 0.4, why: () => `battery ${Math.round(charge)} %, ${held.state}` }
     }
     const leftS = held.leftLowS ?? held.leftS
     // A day or longer is as good as it gets on a battery.
     const lasts = leftS === undefined ? charge / 100 : Math.min(1, leftS / 86_400)
     const points = 80 * (0.5 * (charge / 100) + 0.5 * lasts)
-    return { points, why: `battery ${Math.round(charge)} %${leftS === undefined ? '' : `, for ${span(leftS)}`}` }
+    return { points, why: () => `battery ${Math.round(charge)} %${leftS === undefined ? '' : `, for ${span(leftS)}`}` }
   },
   cost: (_question, { node }) => {
     const told = Number(node.labels['sluice.dev/price'] ?? node.annotations['sluice.dev/price'] ?? Number.NaN)
-    if (!Number.isFinite(told) || told < 0) return { points: 50, why: 'nobody told its price' }
-    return { points: 100 / (1 + told), why: `price ${told}` }
+    if (!Number.isFinite(told) || told < 0) return { points: 50, why: () => 'nobody told its price' }
+    return { points: 100 / (1 + told), why: () => `price ${told}` }
   },
 }
 
@@ -124,7 +126,7 @@ function gravity({ pod, cluster }: Question, place: Place): ScorePart[] {
       of: 'near devices',
       points,
       weight: GRAVITY_WEIGHT,
-      why: `${here.length} of ${pod.nearDevices.length} are here`,
+      why: () => `${here.length} of ${pod.nearDevices.length} are here`,
     })
   }
   if (pod.claims.length > 0) {
@@ -138,7 +140,7 @@ function gravity({ pod, cluster }: Question, place: Place): ScorePart[] {
         of: 'near volumes',
         points: (100 * here) / pod.claims.length,
         weight: GRAVITY_WEIGHT,
-        why: `${here} of ${pod.claims.length} are in use here`,
+        why: () => `${here} of ${pod.claims.length} are in use here`,
       })
   }
   return parts
@@ -157,7 +159,7 @@ function common(question: Question, place: Place): ScorePart[] {
       of: 'node affinity',
       points,
       weight: COMMON_WEIGHT,
-      why: `${Math.round(points)} % of what is preferred`,
+      why: () => `${Math.round(points)} % of what is preferred`,
     })
   }
   const soft = node.taints.filter((taint) => taint.effect === 'PreferNoSchedule' && !tolerates(pod.tolerations, taint))
@@ -166,17 +168,22 @@ function common(question: Question, place: Place): ScorePart[] {
       of: 'taints',
       points: 0,
       weight: COMMON_WEIGHT,
-      why: `rather not: ${soft.map(({ key }) => key).join(', ')}`,
+      why: () => `rather not: ${soft.map(({ key }) => key).join(', ')}`,
     })
   }
   for (const { hard, counts, topologyKey } of question.spread) {
     if (hard) continue
     const here = counts.get(node.labels[topologyKey] ?? '') ?? 0
-    parts.push({ of: 'spread', points: 100 / (1 + here), weight: COMMON_WEIGHT, why: `${here} of its kind are here` })
+    parts.push({
+      of: 'spread',
+      points: 100 / (1 + here),
+      weight: COMMON_WEIGHT,
+      why: () => `${here} of its kind are here`,
+    })
   }
   const there = pod.images.filter((image) => node.images.has(image)).length
   if (there > 0) {
-    parts.push({ of: 'images', points: 100, weight: COMMON_WEIGHT / 4, why: 'its image is there' })
+    parts.push({ of: 'images', points: 100, weight: COMMON_WEIGHT / 4, why: () => 'its image is there' })
   }
   return parts
 }

@@ -1,0 +1,149 @@
+import { choose } from '../cloudcore/scheduler/choose.ts'
+import { Cluster, readNode } from '../cloudcore/scheduler/cluster.ts'
+import { planMoves, type Troubles } from '../cloudcore/scheduler/moves.ts'
+import { type PodView, readPod } from '../cloudcore/scheduler/pod-view.ts'
+import { robotsFor } from './far-side/battery-robots.ts'
+import { type BenchOptions, type Figure, percentile } from './harness.ts'
+import { chooseByDefault } from './peers/default-scheduler.ts'
+
+const bench = 'scheduler'
+const GATEWAYS = 1000
+const PODS = 10_000
+const DYING = 'gw-0007'
+
+/**
+ * How long a decision takes in a large cluster, how long it takes to find new places for all pods of a dying gateway,
+ * and how much of a simulated week pods with a battery intent spend where it is kept, beside the default scheduler's rules.
+ */
+export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
+  const cluster = largeCluster()
+  const asked = Array.from({ length: quick ? 200 : 2000 }, (_, index) => pod(`new-${index}`, index))
+  const ours = timed(asked, (each) => choose(each, cluster, { nowMs: NOW }).node)
+  const peers = timed(asked, (each) => chooseByDefault(each, cluster))
+  const p99 = percentile(ours, 0.99)
+  const evacuation = evacuate(cluster)
+  const days = quick ? 1 : 7
+  const sluice = robotsFor('sluice', 50, 100, days)
+  const byDefault = robotsFor('default', 50, 100, days)
+  const span = days === 7 ? 'a week' : 'a day'
+  const rules = "kube-scheduler's LeastAllocated and BalancedAllocation, written down in bench/peers"
+  return [
+    {
+      ...{
+        bench,
+        figure: `a decision among ${GATEWAYS} gateways and ${PODS} pods, p99 (p50 ${percentile(ours, 0.5).toFixed(2)} ms)`,
+      },
+      ...{ value: p99, unit: 'ms', peer: `${rules}, p99`, ratio: p99 / percentile(peers, 0.99) },
+      ...{ budget: '<= 5 ms', ok: p99 <= 5 },
+    },
+    {
+      ...{
+        bench,
+        figure: `new places for the ${evacuation.moves} pods of a dying gateway, decided`,
+        value: evacuation.ms,
+      },
+      ...{ unit: 'ms', budget: '20 pods in <= 2000 ms', ok: evacuation.moves === 20 && evacuation.ms <= 2000 },
+    },
+    {
+      ...{
+        bench,
+        figure: `battery intents kept over ${span}, 50 robots, 100 pods, ${sluice.moves} moves, ${sluice.deaths} robots ran empty`,
+      },
+      ...{ value: sluice.kept * 100, unit: '%', ratio: sluice.kept / byDefault.kept },
+      peer: `${rules}: ${(byDefault.kept * 100).toFixed(1)} %, ${byDefault.deaths} ran empty`,
+      ...{ budget: '>= 99 %', ok: sluice.kept >= 0.99 },
+    },
+    {
+      ...{ bench, figure: 'shortest stay of a pod between two moves', value: sluice.shortestStayS, unit: 's' },
+      ...{ budget: '>= 60 s', ok: sluice.shortestStayS >= 60 },
+    },
+  ]
+}
+
+const NOW = Date.UTC(2026, 0, 1, 12)
+
+function timed(asked: readonly PodView[], decide: (pod: PodView) => unknown): number[] {
+  for (const each of asked.slice(0, 50)) decide(each)
+  return asked.map((each) => {
+    const startMs = performance.now()
+    decide(each)
+    return performance.now() - startMs
+  })
+}
+
+function pod(name: string, index: number, more: object = {}): PodView {
+  const intents = [
+    {},
+    { 'fluidos-intent-battery': '40%' },
+    { 'fluidos-intent-latency': '50', 'fluidos-intent-energy': 'low' },
+    { 'sluice.dev/intent': '{require: {battery: 30%, location: hall-3}, policy: {battery: 2, carbon: 1}}' },
+  ]
+  return readPod({
+    metadata: {
+      ...{
+        name,
+        namespace: 'fleet',
+        uid: name,
+        labels: { app: `app-${index % 200}` },
+        annotations: intents[index % 4],
+      },
+      creationTimestamp: '2026-01-01T00:00:00Z',
+      ...more,
+    },
+    spec: { containers: [{ name: 'c', image: 'x', resources: { requests: { cpu: '100m', memory: '64Mi' } } }] },
+  })
+}
+
+function largeCluster(): Cluster {
+  const cluster = new Cluster()
+  for (let index = 0; index < GATEWAYS; index++) {
+    const name = `gw-${String(index).padStart(4, '0')}`
+    const labels = { 'kubernetes.io/hostname': name, 'sluice.dev/location': `hall-${index % 10}` }
+    const status = {
+      allocatable: { cpu: '4', memory: '4Gi', pods: '110' },
+      conditions: [{ type: 'Ready', status: 'True' }],
+    }
+    cluster.setNode(readNode({ metadata: { name, labels }, status }))
+    const percent = (index * 37) % 100
+    cluster.setGateway(name, {
+      ...{
+        online: true,
+        mode: 'autonomous',
+        supply: 'battery',
+        roundTripMs: index % 90,
+        watts: 3 + (index % 9),
+        carbonGPerKWh: index % 500,
+      },
+      battery: {
+        percent,
+        state: index % 3 === 0 ? 'charging' : 'discharging',
+        leftS: percent * 400,
+        leftLowS: percent * 300,
+      },
+    })
+  }
+  for (let index = 0; index < PODS; index++) {
+    const node = `gw-${String(index % GATEWAYS).padStart(4, '0')}`
+    cluster.setPod({ ...pod(`pod-${index}`, 0), node, phase: 'Running' })
+  }
+  return cluster
+}
+
+/** Every other gateway lives; one with twenty pods is about to be empty. */
+function evacuate(cluster: Cluster): { readonly moves: number; readonly ms: number } {
+  for (const [name, place] of cluster.places) {
+    cluster.setGateway(name, { ...place.gateway!, battery: { percent: 80, state: 'charging' } })
+  }
+  for (let index = 0; index < 10; index++)
+    cluster.setPod({ ...pod(`extra-${index}`, index), node: DYING, phase: 'Running' })
+  cluster.setGateway(DYING, {
+    online: true,
+    mode: 'autonomous',
+    battery: { percent: 4, state: 'discharging', leftS: 300, leftLowS: 240 },
+  })
+  const troubles: Troubles = new Map()
+  planMoves(cluster, troubles, NOW)
+  const startMs = performance.now()
+  const { moves } = planMoves(cluster, troubles, NOW + 60_000)
+  return { moves: moves.length, ms: performance.now() - startMs }
+}
