@@ -293,6 +293,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/fw-key-rotate.ts')).fwKeyRotate,
       },
       {
+        name: 'fw flash',
+        summary: 'Bring firmware onto a board that is plugged in',
+        load: async () => (await import('./verbs/fw-flash.ts')).fwFlash,
+      },
+      {
         name: 'fw ota',
         summary: 'Update boards behind a gateway over the line they are polled on',
         load: async () => (await import('./verbs/fw-ota.ts')).fwOta,

@@ -1,0 +1,79 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { SluiceError } from '../../api/errors.ts'
+import type { OpenLine } from '../../firmware/tools/flash/runners.ts'
+
+const unreachable = (where: string, cause: unknown): SluiceError =>
+  new SluiceError(
+    'SLUICE_FW_FLASH_TARGET',
+    `${where} cannot be opened: ${cause instanceof Error ? cause.message : cause}`,
+    {
+      cause,
+      hint: 'Is the board plugged in, and does nobody else have the port? "sluice doctor" shows the serial ports.',
+    },
+  )
+
+/** A serial port. AN3155 wants even parity. */
+export async function openSerial(path: string, baud: number, parity: 'none' | 'even'): Promise<OpenLine> {
+  const { SerialPort } = await import('serialport')
+  const port = new SerialPort({ path, baudRate: baud, parity, autoOpen: false })
+  await new Promise<void>((resolve, reject) => {
+    port.open((error) => (error ? reject(unreachable(path, error)) : resolve()))
+  })
+  port.on('error', () => {})
+  return {
+    write: (bytes) =>
+      new Promise((resolve, reject) => {
+        port.write(Buffer.from(bytes), (error) => (error ? reject(error) : resolve()))
+      }),
+    onData: (listener) => {
+      port.on('data', listener)
+      return () => void port.off('data', listener)
+    },
+    [Symbol.asyncDispose]: () => new Promise((resolve) => port.close(() => resolve())),
+  }
+}
+
+/** A debugger's server: `host:port`, or the path of a Unix socket. */
+export async function openSocket(where: string): Promise<OpenLine> {
+  const match = /^(.*):(\d{1,5})$/.exec(where)
+  const socket: Socket =
+    match === null ? connect(where) : connect(Number(match[2]), match[1] === '' ? 'localhost' : match[1]!)
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve)
+    socket.once('error', (error) => reject(unreachable(where, error)))
+  })
+  socket.on('error', () => {})
+  return {
+    write: (bytes) => void socket.write(bytes),
+    onData: (listener) => {
+      socket.on('data', listener)
+      return () => void socket.off('data', listener)
+    },
+    async [Symbol.asyncDispose]() {
+      socket.destroy()
+    },
+  }
+}
+
+/** The drive of a board that waits for a UF2 file, among what is mounted. */
+export function findUf2Drive(): string | undefined {
+  const mounts = existsSync('/proc/mounts') ? readFileSync('/proc/mounts', 'utf8') : ''
+  return mounts
+    .split('\n')
+    .map((line) => (line.split(' ')[1] ?? '').replace(/\\040/g, ' '))
+    .find(
+      (folder) =>
+        folder.startsWith('/') && !/^\/(proc|sys|dev)\b/.test(folder) && existsSync(join(folder, 'INFO_UF2.TXT')),
+    )
+}
+
+export type RunnerName = 'smp' | 'gdb' | 'uf2' | 'stm32' | 'dfu' | 'openocd'
+
+/** Which runner a port calls for. */
+export function runnerFor(port: string): RunnerName {
+  if (existsSync(port) && statSync(port).isDirectory()) return 'uf2'
+  if (/:\d+$/.test(port) || (existsSync(port) && statSync(port).isSocket())) return 'gdb'
+  return 'smp'
+}

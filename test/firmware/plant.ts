@@ -1,0 +1,175 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseAllDocuments } from 'yaml'
+import { silentLog } from '../../agent/log.ts'
+import { type RunningAgent, runAgent } from '../../agent/run.ts'
+import type { Device, DeviceModel, FirmwareRollout } from '../../api/resources.ts'
+import { requireProject } from '../../cli/fw/load.ts'
+import { type SignedRelease, signProject } from '../../cli/fw/release.ts'
+import { type CloudCore, runCloudCore } from '../../cloudcore/core.ts'
+import { KubeClient } from '../../cloudcore/kube/client.ts'
+import { loadKubeconfig } from '../../cloudcore/kube/config.ts'
+import { collectionPath, DEVICE_MODELS, DEVICES, FIRMWARE_ROLLOUTS, objectPath } from '../../cloudcore/kube/paths.ts'
+import { writeGenerated } from '../../firmware/project/make.ts'
+import { modelTemplate, projectTemplate } from '../../firmware/project/template.ts'
+import { buildBootloader } from '../../firmware/tools/bootloader.ts'
+import { newKeys, type PublicKey } from '../../firmware/tools/keys.ts'
+import type { BoardRig } from '../../hil/boards/rig.ts'
+import { startBoard } from '../../hil/boards/start.ts'
+
+const cacheDir = join(tmpdir(), `sluice-firmware-objects-${process.getuid?.() ?? 0}`)
+export const GATEWAY = 'gw-1'
+const NAME = 'greenhouse'
+
+/** A cloud core, an agent that joined it, and a board in an emulator on one of its serial lines. */
+export class Plant implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), 'sluice-ota-'))
+  readonly project = join(this.folder, NAME)
+  readonly keys = join(this.folder, 'keys')
+  readonly board: string
+  #publicKey: PublicKey | undefined
+  #cloud: CloudCore | undefined
+  #kube: KubeClient | undefined
+  agent: RunningAgent | undefined
+  #rig: BoardRig | undefined
+
+  constructor(board: string) {
+    this.board = board
+  }
+
+  get cloudData(): string {
+    return join(this.folder, 'cloud')
+  }
+
+  get rig(): BoardRig {
+    if (this.#rig === undefined) throw new Error('the board is not there')
+    return this.#rig
+  }
+
+  get kube(): KubeClient {
+    if (this.#kube === undefined) throw new Error('the cloud core is not there')
+    return this.#kube
+  }
+
+  /** A project with the first version, a key, a bootloader that trusts it, and a board with both. */
+  async begin(): Promise<void> {
+    mkdirSync(this.project)
+    writeFileSync(join(this.project, 'model.yaml'), modelTemplate(NAME))
+    this.version('0.1.0')
+    this.#publicKey = (await newKeys(this.keys)).current
+    const first = await this.sign()
+    const boot = await buildBootloader({
+      board: this.board,
+      keys: [this.#publicKey],
+      production: true,
+      outDir: join(this.folder, 'boot'),
+      cacheDir,
+    })
+    const image = first.images.find(({ slot }) => slot === 'A')
+    const address = first.spec.images.find(({ slot }) => slot === 'A')?.slotAddress ?? 0
+    this.#rig = await startBoard({
+      build: boot,
+      lines: ['pty'],
+      memory: [{ address, bytes: image?.bytes ?? new Uint8Array() }],
+    })
+  }
+
+  version(version: string): void {
+    const text = projectTemplate(this.board).replace('version: 0.1.0', `version: ${version}`)
+    writeFileSync(join(this.project, 'sluice-fw.yaml'), text)
+  }
+
+  /** Text of app/app.c, to be changed. */
+  app(change: (text: string) => string): void {
+    writeGenerated(requireProject(this.project))
+    const file = join(this.project, 'app', 'app.c')
+    writeFileSync(file, change(readFileSync(file, 'utf8')))
+  }
+
+  sign(): Promise<SignedRelease> {
+    return signProject(requireProject(this.project), { keys: this.keys }, AbortSignal.timeout(60_000))
+  }
+
+  async startCloud(): Promise<void> {
+    this.#cloud = await runCloudCore({ dataDir: this.cloudData, hubPort: 0, apiPort: 0 })
+    this.#kube = new KubeClient(loadKubeconfig(this.#cloud.info.kubeconfig))
+  }
+
+  async stopCloud(): Promise<void> {
+    await this.#kube?.[Symbol.asyncDispose]()
+    await this.#cloud?.[Symbol.asyncDispose]()
+    this.#cloud = undefined
+  }
+
+  /** The model and the device as the generator gives them to a gateway, on the board's line. */
+  async apply(port = this.rig.lines[0]?.path): Promise<void> {
+    const text = readFileSync(join(this.project, 'generated', 'gateway.yaml'), 'utf8')
+    for (const document of parseAllDocuments(text)) {
+      const object = document.toJS() as DeviceModel | Device
+      object.metadata.namespace = 'default'
+      if (object.kind === 'DeviceModel') await this.kube.create(collectionPath(DEVICE_MODELS, 'default'), object)
+      else {
+        const device = object as Device
+        const spec = {
+          ...device.spec,
+          nodeName: GATEWAY,
+          poll: { every: '250ms' },
+          modbus: { rtu: { port, baud: 115_200 }, unit: 1 },
+        }
+        await this.kube.create(collectionPath(DEVICES, 'default'), { ...device, spec })
+      }
+    }
+  }
+
+  async startAgent(): Promise<void> {
+    const token = join(this.folder, 'token')
+    const joined = this.agent !== undefined
+    if (!joined) {
+      const made = await this.#cloud?.createToken({ gateway: GATEWAY })
+      writeFileSync(token, made?.token ?? '', { mode: 0o600 })
+    }
+    this.agent = await runAgent(
+      { dataDir: join(this.folder, 'agent'), ...(joined ? {} : { joinTokenFile: token }) },
+      { log: silentLog },
+    )
+  }
+
+  async stopAgent(): Promise<void> {
+    await this.agent?.[Symbol.asyncDispose]()
+  }
+
+  /** The device's status, once `wants` holds. */
+  async device(wants: (device: Device) => boolean, signal: AbortSignal): Promise<Device> {
+    for (;;) {
+      const device = await this.kube.get<Device>(objectPath(DEVICES, NAME, 'default'), { signal })
+      if (wants(device)) return device
+      await pause(signal)
+    }
+  }
+
+  async rollout(
+    name: string,
+    wants: (rollout: FirmwareRollout) => boolean,
+    signal: AbortSignal,
+  ): Promise<FirmwareRollout> {
+    for (;;) {
+      const rollout = await this.kube.get<FirmwareRollout>(objectPath(FIRMWARE_ROLLOUTS, name, 'default'), { signal })
+      if (wants(rollout)) return rollout
+      await pause(signal)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stopAgent()
+    await this.stopCloud()
+    await this.#rig?.[Symbol.asyncDispose]()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+const pause = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve, reject) => {
+    signal.throwIfAborted()
+    setTimeout(() => (signal.aborted ? reject(signal.reason) : resolve()), 100)
+  })
