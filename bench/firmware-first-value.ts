@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { buildPrograms } from '../scripts/build.ts'
 import { type BenchOptions, type Figure, percentile } from './harness.ts'
 
 const bench = 'firmware-first-value'
@@ -11,7 +12,7 @@ const BUDGET_MS = 2000
 /** Jaguar's live reload over Wi-Fi, as its makers say; ESPHome compiles and uploads in minutes. Neither was run here. */
 const peer = 'Jaguar 2000 ms, recorded (ESPHome 189 s, recorded)'
 const PEER_MS = 2000
-const main = fileURLToPath(new URL('../cli/main.ts', import.meta.url))
+const root = fileURLToPath(new URL('..', import.meta.url))
 
 interface Said {
   readonly firstValueMs: number
@@ -23,8 +24,11 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-first-'))
   const figures: Figure[] = []
   try {
+    const command = await packaged(folder)
+    const sluice = async (...args: string[]): Promise<string> =>
+      (await promisify(execFile)(process.execPath, [command, ...args])).stdout
     for (const board of quick ? ['rp2040'] : ['rp2040', 'microbit', 'host']) {
-      const project = join(folder, board)
+      const project = join(folder, 'projects', board)
       await sluice('fw', 'init', project, '--board', board)
       const rounds: Said[] = []
       for (let round = 0; round <= (quick ? 3 : 9); round++) {
@@ -50,8 +54,12 @@ function save(path: string, round: number): void {
   )
 }
 
-async function sluice(...args: string[]): Promise<string> {
-  return (await promisify(execFile)(process.execPath, [main, ...args])).stdout
+/** The command as it is installed: bundled, the C and the catalogue beside it. */
+async function packaged(folder: string): Promise<string> {
+  const { programs } = await buildPrograms(root, join(folder, 'dist'))
+  for (const name of ['firmware', 'devicemodels', 'node_modules', 'package.json'])
+    symlinkSync(join(root, name), join(folder, name))
+  return join(folder, 'dist', programs['sluice']!)
 }
 
 function figuresOf(board: string, rounds: readonly Said[]): Figure[] {
