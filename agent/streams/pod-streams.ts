@@ -3,6 +3,7 @@ import { SluiceError } from '../../api/errors.ts'
 import {
   type AttachTarget,
   type CommandEnd,
+  type PodStreamKind,
   readAttachTarget,
   readExecTarget,
   readLogsTarget,
@@ -23,7 +24,7 @@ const LAST_OUTPUT_MS = 10_000
 /** Serves the streams of pods: `logs`, `exec`, `attach`, `portForward`, `stats`. */
 export function podStreams(runtimes: Runtimes): (kind: string) => StreamHandler | undefined {
   const stats = new PodStats(runtimes)
-  const handlers: Readonly<Record<string, StreamHandler>> = {
+  const handlers: Readonly<Record<PodStreamKind, StreamHandler>> = {
     logs: (call) => logs(runtimes, call),
     exec: (call) => exec(runtimes, call),
     attach: (call) => attach(runtimes, call),
@@ -33,7 +34,7 @@ export function podStreams(runtimes: Runtimes): (kind: string) => StreamHandler 
       return stats.read()
     },
   }
-  return (kind) => (Object.hasOwn(handlers, kind) ? handlers[kind] : undefined)
+  return (kind) => (Object.hasOwn(handlers, kind) ? handlers[kind as PodStreamKind] : undefined)
 }
 
 async function logs(runtimes: Runtimes, { target, endpoint, ready, signal }: StreamCall): Promise<Json> {

@@ -2,8 +2,7 @@ import { SluiceError } from '../errors.ts'
 import type { Json } from '../resources.ts'
 
 /** Kinds of streams that have to do with pods. */
-export const POD_STREAMS = ['logs', 'exec', 'attach', 'portForward', 'stats'] as const
-export type PodStreamKind = (typeof POD_STREAMS)[number]
+export type PodStreamKind = 'logs' | 'exec' | 'attach' | 'portForward' | 'stats'
 
 /** Which pod; the uid keeps a question about a pod that is gone from reaching its namesake. */
 export interface PodTarget {

@@ -8,7 +8,6 @@ import type { SpdyStream } from '../../api/spdy/stream.ts'
 import type { StreamBroker } from '../streams/broker.ts'
 import type { PlacedPod } from './pod-finder.ts'
 
-export const PORT_FORWARD_PROTOCOL = 'portforward.k8s.io'
 /** As a kubelet: the second stream of a pair has to follow within this. */
 const PAIR_WITHIN_MS = 30_000
 const MAX_STREAMS = 512
