@@ -31,7 +31,7 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
     {
       ...{
         bench,
-        figure: `a decision among ${GATEWAYS} gateways and ${PODS} pods, p99 (p50 ${percentile(ours, 0.5).toFixed(2)} ms)`,
+        figure: `a decision among ${GATEWAYS} gateways and ${PODS} pods, processor time p99 (p50 ${percentile(ours, 0.5).toFixed(2)} ms)`,
       },
       ...{ value: p99, unit: 'ms', peer: `${rules}, p99`, ratio: p99 / percentile(peers, 0.99) },
       ...{ budget: '<= 5 ms', ok: p99 <= 5 },
@@ -65,9 +65,11 @@ const NOW = Date.UTC(2026, 0, 1, 12)
 function timed(asked: readonly PodView[], decide: (pod: PodView) => unknown): number[] {
   for (const each of asked.slice(0, 50)) decide(each)
   return asked.map((each) => {
-    const startMs = performance.now()
+    // Processor time: what other work the machine does meanwhile is not the scheduler's.
+    const before = process.cpuUsage()
     decide(each)
-    return performance.now() - startMs
+    const { user, system } = process.cpuUsage(before)
+    return (user + system) / 1000
   })
 }
 

@@ -18,6 +18,7 @@ export interface Question {
   /** Topology values where a pod is that does not want this one near. */
   readonly repelled: readonly Spots[]
   readonly spread: readonly SpreadCount[]
+  readonly requests: readonly (readonly [name: string, amount: number])[]
 }
 
 /** How many pods a term selects, by the topology value of their node. */
@@ -44,6 +45,7 @@ export function ask(
     near: pod.near.map((term) => spotsOf(term, pod, cluster)),
     apart: pod.apart.map((term) => spotsOf(term, pod, cluster)),
     repelled: repelled(pod, cluster),
+    requests: Object.entries(pod.requests).filter(([, amount]) => amount > 0),
     spread: pod.spread.map((each) => {
       const spots = spotsOf({ ...each, namespaces: [pod.namespace], weight: 1 }, pod, cluster)
       let least = Number.POSITIVE_INFINITY
@@ -109,8 +111,7 @@ function* each(question: Question, place: Place): Generator<string, undefined> {
     yield `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`
   }
   if (gateway?.online === false) yield 'the gateway is silent'
-  for (const [name, amount] of Object.entries(pod.requests)) {
-    if (amount === 0) continue
+  for (const [name, amount] of question.requests) {
     const had = pod.node === node.name && place.pods.has(pod.uid) ? amount : 0
     const free = (node.allocatable[name] ?? 0) - (place.requested[name] ?? 0) + had
     if (amount > free) yield RESOURCE_WORDS[name] ?? `Insufficient ${name}`
