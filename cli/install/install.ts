@@ -4,7 +4,7 @@ import { delay } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import { applyStep } from './apply.ts'
 import { describeStep, type InstallWish, installSteps, linkTarget, type Step } from './plan.ts'
-import { below, isBooted, type System } from './system.ts'
+import { below, type System } from './system.ts'
 import { PLACES, SERVICE } from './unit.ts'
 
 export interface Installed {
@@ -38,7 +38,7 @@ export async function install(system: System, wish: InstallWish & { start: boole
   }
   const version = wish.program.id
   const replaced = before === undefined || before.endsWith(`/${version}`) ? undefined : before
-  const starts = wish.start && isBooted(system)
+  const starts = wish.start && system.booted
   if (starts) await startAndWatch(system, changed.length > 0, replaced)
   prune(system)
   return { version, replaced: replaced?.split('/').at(-1) ?? null, changed, started: starts }
@@ -47,7 +47,7 @@ export async function install(system: System, wish: InstallWish & { start: boole
 /** What would be done, for `--dry-run`. */
 export const plannedSteps = (system: System, wish: InstallWish & { start: boolean }): readonly string[] => [
   ...installSteps(system, wish).map(describeStep),
-  ...(wish.start && isBooted(system) ? startCommands(true).map((argv) => `run    ${argv.join(' ')}`) : []),
+  ...(wish.start && system.booted ? startCommands(true).map((argv) => `run    ${argv.join(' ')}`) : []),
 ]
 
 /** The content that --dry-run shows beside the lines; secrets are not among it. */

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../api/clock.ts'
 
@@ -7,6 +7,8 @@ import type { Clock } from '../../api/clock.ts'
 export interface System {
   /** Prefix of every path; `/` for the machine itself. */
   readonly root: string
+  /** Whether systemd is in charge of this very machine, so that services can be started. */
+  readonly booted: boolean
   readonly clock: Clock
   readonly signal: AbortSignal
   /** Exit code and what was said; a program that cannot be started is code 127. */
@@ -18,9 +20,6 @@ export interface System {
 }
 
 export const below = (system: Pick<System, 'root'>, path: string): string => join(system.root, path)
-
-/** Whether systemd is in charge of this very machine, so that services can be started. */
-export const isBooted = (system: System): boolean => system.root === '/' && existsSync('/run/systemd/system')
 
 const RUN_TIMEOUT_MS = 60_000
 

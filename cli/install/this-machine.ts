@@ -1,4 +1,4 @@
-import { chownSync } from 'node:fs'
+import { chownSync, existsSync } from 'node:fs'
 import { requestJson } from '../../api/client/http.ts'
 import { systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
@@ -19,6 +19,7 @@ export function thisMachine(root: string, signal: AbortSignal): System {
   const isRoot = process.getuid?.() === 0
   return {
     root,
+    booted: root === '/' && existsSync('/run/systemd/system'),
     clock: systemClock,
     signal,
     run: (argv) => runProgram(argv, signal),

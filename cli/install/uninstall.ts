@@ -1,6 +1,6 @@
 import { existsSync, lstatSync, rmSync } from 'node:fs'
 import { SluiceError } from '../../api/errors.ts'
-import { accountOf, below, isBooted, type System } from './system.ts'
+import { accountOf, below, type System } from './system.ts'
 import { PLACES, SERVICE, USER } from './unit.ts'
 
 export interface UninstallWish {
@@ -13,7 +13,7 @@ const DATA = [PLACES.settings, PLACES.data] as const
 
 /** What uninstalling does, as lines; nothing is left out when nothing is installed. */
 export function uninstallLines(system: System, { purge }: UninstallWish): readonly string[] {
-  const stop = isBooted(system) && isThere(below(system, PLACES.unit)) ? [`run    systemctl stop ${SERVICE}`] : []
+  const stop = system.booted && isThere(below(system, PLACES.unit)) ? [`run    systemctl stop ${SERVICE}`] : []
   const paths = [...PROGRAM, ...(purge ? DATA : [])].filter((path) => isThere(below(system, path)))
   const user = purge && accountOf(system, USER) !== undefined ? [`run    ${userdel(system).join(' ')}`] : []
   return [...stop, ...paths.map((path) => `remove ${path}`), ...user]
@@ -22,7 +22,7 @@ export function uninstallLines(system: System, { purge }: UninstallWish): readon
 /** Stops the service and removes it; returns what was done. Doing it twice is no error. Throws SLUICE_INSTALL_STEP. */
 export async function uninstall(system: System, wish: UninstallWish): Promise<readonly string[]> {
   const lines = uninstallLines(system, wish)
-  const booted = isBooted(system)
+  const booted = system.booted
   if (booted && isThere(below(system, PLACES.unit))) await command(system, ['systemctl', 'stop', SERVICE])
   for (const path of [...PROGRAM, ...(wish.purge ? DATA : [])]) {
     try {
