@@ -50,7 +50,7 @@ export const fwFlash = defineVerb({
     const name =
       RUNNERS.find((each) => each === options.runner) ?? (options.runner === undefined ? runnerFor(port) : undefined)
     if (name === undefined)
-      throw new SluiceError('SLUICE_CLI_BAD_VALUE', `'${options.runner}' is no runner`, {
+      throw new SluiceError('SLUICE_CLI_OPTION_VALUE', `'${options.runner}' is no runner`, {
         hint: `Choose one of ${RUNNERS.join(', ')}.`,
       })
     const firmware = await (options.standalone ? standalone() : managed())

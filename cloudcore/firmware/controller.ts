@@ -47,7 +47,6 @@ interface Release {
   readonly object: FirmwareRelease
   status: FirmwareReleaseStatus | undefined
 }
-
 const WRITE_EVERY_MS = 1000
 const SWEEP_MS = 5000
 const DEFAULT_POLLS = 5
@@ -107,19 +106,19 @@ export class FirmwareController {
   rollout(object: FirmwareRollout): void {
     const key = keyOf(object)
     const held = this.#rollouts.get(key)
-    if (held?.object.metadata.uid === object.metadata.uid && held !== undefined) {
+    if (held !== undefined && held.object.metadata.uid === object.metadata.uid) {
       held.object = object
       this.#retry(held)
       this.#look(key)
       return
     }
     if (held !== undefined) this.rolloutRemoved(key)
-    const devices = object.status?.devices
+    const { devices, phase } = object.status ?? {}
     this.#rollouts.set(key, {
       object,
       devices: devices === undefined ? undefined : new Map(devices.map((device) => [device.name, device])),
       written: '',
-      phase: object.status?.phase,
+      phase,
       resolving: false,
     })
     this.#look(key)
@@ -232,8 +231,8 @@ export class FirmwareController {
 
   async #check(key: string): Promise<void> {
     const release = this.#releases.get(key)
-    if (release === undefined) return
     const { objects, images, onTrouble } = this.#options
+    if (release === undefined) return
     try {
       release.status = await checkRelease(release.object.spec, images)
       await objects.releaseStatus(release.object, release.status)

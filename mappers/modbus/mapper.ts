@@ -100,7 +100,7 @@ class ModbusMapper implements Mapper {
     const model = this.#models.get(device)
     return served === undefined || model === undefined
       ? undefined
-      : unitTunnel(served.link, served.unit, modelHash(model))
+      : unitTunnel(served.link, served.unit, modelHash(model), () => served.poller.neighbourRecovered())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

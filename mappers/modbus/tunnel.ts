@@ -8,8 +8,11 @@ const FUNCTION = 0x41
 /** A part waits no longer than this behind reads that are due later: it goes on, and no poll loses its turn. */
 const WITHIN_MS = 1000
 
-/** Management of one unit. Each question is one turn of the line, so polls that are due go before the next one. */
-export function unitTunnel(link: ServedLink, unit: number, modelHash: Uint8Array): DeviceTunnel {
+/**
+ * Management of one unit; `answered` is called when it has answered, which polling that gave it up wants to know.
+ * Each question is one turn of the line, so polls that are due go before the next one.
+ */
+export function unitTunnel(link: ServedLink, unit: number, modelHash: Uint8Array, answered: () => void): DeviceTunnel {
   return {
     line: link.config.name,
     modelHash,
@@ -25,6 +28,7 @@ export function unitTunnel(link: ServedLink, unit: number, modelHash: Uint8Array
           ends,
           WITHIN_MS,
         )
+        answered()
         const data = response.fc === FUNCTION ? response.data : new Uint8Array()
         return Uint8Array.from([FUNCTION, data.length, ...data])
       } catch (error) {
