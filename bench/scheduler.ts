@@ -17,7 +17,7 @@ const DYING = 'gw-0007'
  */
 export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   const cluster = largeCluster()
-  const asked = Array.from({ length: quick ? 200 : 2000 }, (_, index) => pod(`new-${index}`, index))
+  const asked = Array.from({ length: quick ? 1000 : 4000 }, (_, index) => pod(`new-${index}`, index))
   const ours = timed(asked, (each) => choose(each, cluster, { nowMs: NOW }).node)
   const peers = timed(asked, (each) => chooseByDefault(each, cluster))
   const p99 = percentile(ours, 0.99)
@@ -63,7 +63,7 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
 const NOW = Date.UTC(2026, 0, 1, 12)
 
 function timed(asked: readonly PodView[], decide: (pod: PodView) => unknown): number[] {
-  for (const each of asked.slice(0, 50)) decide(each)
+  for (const each of asked.slice(0, 200)) decide(each)
   return asked.map((each) => {
     // Processor time: what other work the machine does meanwhile is not the scheduler's.
     const before = process.cpuUsage()
