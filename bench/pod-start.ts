@@ -68,7 +68,11 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
         { command: ['/bin/true'], stdin: false, tty: false },
         signal,
       )
-      if ((await session.exited) !== 0) throw new Error('the command failed')
+      let complaint = ''
+      session.stderr?.on('data', (chunk: Buffer) => {
+        complaint += chunk.toString('utf8')
+      })
+      if ((await session.exited) !== 0) throw new Error(`the command failed: ${complaint}`)
       if (round > 0) execs.push(performance.now() - execMs)
     }
   } finally {

@@ -1,9 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
-import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../../../api/clock.ts'
-import { SluiceError, toSluiceError } from '../../../api/errors.ts'
+import { type SluiceError, toSluiceError } from '../../../api/errors.ts'
 import type { PodLinkObject } from '../../../api/link/messages.ts'
 import type { LinkConfigMap, LinkPod, LinkSecret, PodContainer } from '../../../api/link/pods.ts'
 import { type ObjectKey, objectKey, splitKey } from '../../../api/resources.ts'
@@ -11,23 +9,23 @@ import type { Leash } from '../../../api/tether/tether.ts'
 import type { HostEvent } from '../../../mappers/sdk/mapper.ts'
 import {
   type ContainerNotes,
-  containerHash,
   currentSandbox,
-  LABEL_BACKOFF,
   LABEL_GRACE,
-  LABEL_HASH,
   type PodAction,
   type PodInput,
   type PodPlan,
   planPod,
 } from '../plan.ts'
-import type { ContainerView, PodRuntime, RegistryAuth, SandboxState } from '../runtimes/runtime.ts'
+import type { ContainerView, PodRuntime, SandboxState } from '../runtimes/runtime.ts'
 import type { PodStatusBoard } from '../status-board.ts'
 import { act, type Target } from './action.ts'
+import { containerSpec } from './container-spec.ts'
+import { imageFor } from './image.ts'
+import { capital, containersOf, portMappings, tcp } from './pod-parts.ts'
 import { Probes } from './probes.ts'
 import { podStatus } from './status.ts'
-import { containerEnv, expand, type NodeFacts, type PodFacts, resourcesOf } from './values.ts'
-import { removeVolumes, type VolumeFolders, volumeMounts } from './volumes.ts'
+import type { NodeFacts, PodFacts } from './values.ts'
+import { removeVolumes, type VolumeFolders } from './volumes.ts'
 
 export interface KeeperOptions {
   readonly runtime: PodRuntime
@@ -353,46 +351,19 @@ export class PodKeeper implements AsyncDisposable {
     const sandbox = this.#sandboxes.find(({ id }) => id === action.sandboxId)
     const facts: PodFacts = { key: known.key, pod, podIp: sandbox?.ips[0] ?? '' }
     const sources = this.#sources(known.key)
-    const image = await this.#image(known, pod, wanted)
-    const env = containerEnv(facts, wanted, sources)
-    const values = new Map(env)
-    const user = wanted.securityContext?.runAsUser ?? pod.spec.securityContext?.runAsUser
-    const nonRoot = wanted.securityContext?.runAsNonRoot ?? pod.spec.securityContext?.runAsNonRoot ?? false
-    if (nonRoot && (user ?? 0) === 0) {
-      throw new SluiceError(
-        'SLUICE_POD_CONFIG',
-        'The container must not run as root (runAsNonRoot), and no other user is given',
-        {
-          hint: 'Give securityContext.runAsUser.',
-        },
-      )
-    }
-    const group = wanted.securityContext?.runAsGroup ?? pod.spec.securityContext?.runAsGroup
-    const security = wanted.securityContext
-    const id = await runtime.createContainer(
-      action.sandboxId,
-      {
-        ...{ name: wanted.name, attempt: action.attempt, image, env, user, group, devices: [] },
-        command: (wanted.command ?? []).map((text) => expand(text, values)),
-        args: (wanted.args ?? []).map((text) => expand(text, values)),
-        workingDirectory: wanted.workingDir,
-        mounts: volumeMounts(facts, wanted, sources, folders),
-        resources: resourcesOf(wanted),
-        supplementalGroups: pod.spec.securityContext?.supplementalGroups ?? [],
-        readOnlyRoot: security?.readOnlyRootFilesystem ?? false,
-        privileged: security?.privileged ?? false,
-        noNewPrivileges: security?.allowPrivilegeEscalation === false,
-        addCapabilities: security?.capabilities?.add ?? [],
-        dropCapabilities: security?.capabilities?.drop ?? [],
-        unconfinedSeccomp:
-          (security?.seccompProfile ?? pod.spec.securityContext?.seccompProfile)?.type === 'Unconfined',
-        logPath: join(wanted.name, `${action.attempt}.log`),
-        ...{ tty: wanted.tty ?? false, stdin: wanted.stdin ?? false, stdinOnce: wanted.stdinOnce ?? false },
-        oomScoreAdj: OOM_SCORE,
-        labels: { [LABEL_HASH]: containerHash(wanted), [LABEL_BACKOFF]: String(action.backoff) },
-      },
-      signal,
+    const image = await imageFor(runtime, pod, wanted, sources, signal, (message) =>
+      this.#event(known, 'Normal', 'Pulled', message),
     )
+    const spec = containerSpec({
+      facts,
+      wanted,
+      image,
+      sources,
+      folders,
+      attempt: action.attempt,
+      backoff: action.backoff,
+    })
+    const id = await runtime.createContainer(action.sandboxId, spec, signal)
     try {
       await runtime.startContainer(id, signal)
     } catch (error) {
@@ -406,43 +377,6 @@ export class PodKeeper implements AsyncDisposable {
     if (ok || signal.aborted) return
     this.#event(known, 'Warning', 'FailedPostStartHook', `${wanted.name}: ${message}`)
     known.notes.set(wanted.name, { startedUp: false, condemned: { containerId: id, reason: 'FailedPostStartHook' } })
-  }
-
-  async #image(known: Known, pod: LinkPod, { image: reference, imagePullPolicy, name }: PodContainer) {
-    const { runtime } = this.#options
-    const { signal } = this.#stop
-    const policy = imagePullPolicy ?? (/:latest$|^[^:@]+$/.test(reference) ? 'Always' : 'IfNotPresent')
-    const held = await runtime.images.find(reference, signal)
-    if (held !== undefined && policy !== 'Always') return held
-    if (policy === 'Never') {
-      throw new SluiceError(
-        'SLUICE_POD_IMAGE_MISSING',
-        `The image ${reference} is not here, and it is never to be pulled`,
-        {
-          hint: 'Bring it as an archive: `sluice image import FILE`.',
-        },
-      )
-    }
-    try {
-      const pulled = await runtime.images.pull(reference, this.#auth(known, pod, reference), signal)
-      if (pulled.id !== held?.id) this.#event(known, 'Normal', 'Pulled', `${name}: pulled ${reference}`)
-      return pulled
-    } catch (error) {
-      // Without a network what is here is better than nothing: a pod must come back after a reboot.
-      if (held !== undefined) return held
-      throw error
-    }
-  }
-
-  #auth(known: Known, pod: LinkPod, reference: string): RegistryAuth | undefined {
-    const slash = reference.indexOf('/')
-    const first = reference.slice(0, Math.max(0, slash))
-    const registry = /[.:]|^localhost$/.test(first) ? first : 'docker.io'
-    for (const { name } of pod.spec.imagePullSecrets ?? []) {
-      const found = authIn(this.#sources(known.key).secret(name), registry)
-      if (found !== undefined) return found
-    }
-    return undefined
   }
 
   async #stopContainer(
@@ -522,60 +456,6 @@ export class PodKeeper implements AsyncDisposable {
   }
 }
 
-/** What is in a pod is ended before the agent and the machine's own services are. */
-const OOM_SCORE = 500
-
 /** One thing at a time is done to a container, and to a sandbox nothing while anything is done in it. */
 const busyName = (action: PodAction): string =>
   action.do === 'createSandbox' || action.do === 'removeSandbox' ? '' : action.name
-
-const containersOf = ({ spec }: LinkPod): readonly PodContainer[] => [
-  ...(spec.initContainers ?? []),
-  ...spec.containers,
-]
-
-const portMappings = ({ ports = [] }: PodContainer) =>
-  ports.flatMap(({ containerPort, hostPort, hostIP, protocol = 'TCP' }) =>
-    hostPort === undefined || (protocol !== 'TCP' && protocol !== 'UDP' && protocol !== 'SCTP')
-      ? []
-      : [{ containerPort, hostPort, protocol, ...(hostIP === undefined ? {} : { hostIp: hostIP }) } as const],
-  )
-
-/** Name and password for a registry in a secret of the type kubernetes.io/dockerconfigjson. */
-function authIn(secret: LinkSecret | undefined, registry: string): RegistryAuth | undefined {
-  const text = secret?.data?.['.dockerconfigjson']
-  if (text === undefined) return undefined
-  try {
-    const { auths = {} } = JSON.parse(Buffer.from(text, 'base64').toString('utf8')) as {
-      auths?: Record<string, { auth?: string; username?: string; password?: string }>
-    }
-    const entry = Object.entries(auths).find(([host]) =>
-      host
-        .replace(/^https?:\/\//, '')
-        .split('/')[0]
-        ?.endsWith(registry),
-    )?.[1]
-    if (entry?.username !== undefined && entry.password !== undefined)
-      return { username: entry.username, password: entry.password }
-    const [username, ...rest] = Buffer.from(entry?.auth ?? '', 'base64')
-      .toString('utf8')
-      .split(':')
-    return username === undefined || rest.length === 0 ? undefined : { username, password: rest.join(':') }
-  } catch {
-    return undefined
-  }
-}
-
-function tcp(host: string, port: number, signal: AbortSignal): Promise<Duplex> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, signal })
-    socket.once('error', reject)
-    socket.once('connect', () => {
-      socket.off('error', reject)
-      socket.on('error', () => {})
-      resolve(socket)
-    })
-  })
-}
-
-const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)

@@ -1,0 +1,64 @@
+import { join } from 'node:path'
+import { SluiceError } from '../../../api/errors.ts'
+import type { PodContainer } from '../../../api/link/pods.ts'
+import { containerHash, LABEL_BACKOFF, LABEL_HASH } from '../plan.ts'
+import type { ContainerSpec, ImageState } from '../runtimes/runtime.ts'
+import { containerEnv, expand, type PodFacts, resourcesOf, type Sources } from './values.ts'
+import { type VolumeFolders, volumeMounts } from './volumes.ts'
+
+export interface Ingredients {
+  readonly facts: PodFacts
+  readonly wanted: PodContainer
+  readonly image: ImageState
+  readonly sources: Sources
+  readonly folders: VolumeFolders
+  readonly attempt: number
+  readonly backoff: number
+}
+
+/** What is in a pod is ended before the agent and the machine's own services are. */
+const OOM_SCORE = 500
+
+/** A container in the words of a runtime; makes its volumes. Throws `SLUICE_POD_CONFIG` or `SLUICE_POD_VOLUME`. */
+export function containerSpec({
+  facts,
+  wanted,
+  image,
+  sources,
+  folders,
+  attempt,
+  backoff,
+}: Ingredients): ContainerSpec {
+  const shared = facts.pod.spec.securityContext
+  const security = wanted.securityContext
+  const user = security?.runAsUser ?? shared?.runAsUser
+  if ((security?.runAsNonRoot ?? shared?.runAsNonRoot ?? false) && (user ?? 0) === 0) {
+    throw new SluiceError(
+      'SLUICE_POD_CONFIG',
+      'The container must not run as root (runAsNonRoot), and no other user is given',
+      { hint: 'Give securityContext.runAsUser.' },
+    )
+  }
+  const env = containerEnv(facts, wanted, sources)
+  const values = new Map(env)
+  return {
+    ...{ name: wanted.name, attempt, image, env, user, devices: [] },
+    group: security?.runAsGroup ?? shared?.runAsGroup,
+    command: (wanted.command ?? []).map((text) => expand(text, values)),
+    args: (wanted.args ?? []).map((text) => expand(text, values)),
+    workingDirectory: wanted.workingDir,
+    mounts: volumeMounts(facts, wanted, sources, folders),
+    resources: resourcesOf(wanted),
+    supplementalGroups: shared?.supplementalGroups ?? [],
+    readOnlyRoot: security?.readOnlyRootFilesystem ?? false,
+    privileged: security?.privileged ?? false,
+    noNewPrivileges: security?.allowPrivilegeEscalation === false,
+    addCapabilities: security?.capabilities?.add ?? [],
+    dropCapabilities: security?.capabilities?.drop ?? [],
+    unconfinedSeccomp: (security?.seccompProfile ?? shared?.seccompProfile)?.type === 'Unconfined',
+    logPath: join(wanted.name, `${attempt}.log`),
+    ...{ tty: wanted.tty ?? false, stdin: wanted.stdin ?? false, stdinOnce: wanted.stdinOnce ?? false },
+    oomScoreAdj: OOM_SCORE,
+    labels: { [LABEL_HASH]: containerHash(wanted), [LABEL_BACKOFF]: String(backoff) },
+  }
+}
