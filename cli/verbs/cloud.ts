@@ -22,6 +22,11 @@ export const cloud = defineVerb({
     advertise: { kind: 'text', value: 'NAME', help: 'Name or address under which gateways reach this machine.' },
     'api-port': { kind: 'port', value: 'PORT', help: 'Kubernetes API. Default 6443 or a free one.' },
     'hub-port': { kind: 'port', value: 'PORT', help: 'Where gateways connect. Default 7443 or a free one.' },
+    'kubelet-port': {
+      kind: 'port',
+      value: 'PORT',
+      help: 'Where an API server finds pods. Default 10250 or a free one.',
+    },
     'mqtt-url': { kind: 'text', value: 'URL', help: 'Publish every change to this MQTT broker too.' },
     kubeconfig: { kind: 'text', value: 'FILE', help: 'Use this cluster instead of the embedded Kubernetes API.' },
   },
@@ -40,6 +45,7 @@ export const cloud = defineVerb({
       ...(options['mqtt-url'] === undefined ? [] : ['--mqtt-url', options['mqtt-url']]),
       ...(options['api-port'] === undefined ? [] : ['--api-port', String(options['api-port'])]),
       ...(options['hub-port'] === undefined ? [] : ['--hub-port', String(options['hub-port'])]),
+      ...(options['kubelet-port'] === undefined ? [] : ['--kubelet-port', String(options['kubelet-port'])]),
       ...(options.kubeconfig === undefined ? [] : ['--kubeconfig', options.kubeconfig]),
     ]),
 })
