@@ -79,6 +79,7 @@ const SYSTEM_TOOLS = {
     { command: 'cppcheck', debian: 'cppcheck', use: 'the checks of the firmware' },
     { command: 'clang-tidy', debian: 'clang-tidy', use: 'the checks of the firmware' },
     { command: 'mbpoll', debian: 'mbpoll', use: 'the tests of the firmware with foreign masters' },
+    { command: 'stm32flash', debian: 'stm32flash', use: 'the test of the STM32 loader with a foreign client' },
     {
       command: 'libmodbus',
       file: '/usr/include/modbus/modbus.h',
