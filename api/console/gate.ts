@@ -213,7 +213,15 @@ function wordsOf(body: unknown): { readonly value?: string; readonly answer?: st
     const field: unknown = Reflect.get(body, name)
     return field === undefined ? undefined : typeof field === 'string' ? field : JSON.stringify(field)
   }
-  const parts = [text('state') ?? text('code'), text('reason') ?? text('message'), text('gateway'), text('made')]
+  // An invitation has a `code`, too, and that one signs in.
+  const code = text('code')
+  const parts = [
+    text('state') ?? (code?.startsWith('SLUICE_') === true ? code : undefined),
+    text('reason') ?? text('message'),
+    text('gateway'),
+    text('made'),
+    text('role'),
+  ]
   const answer = parts.filter((part) => part !== undefined).join(': ')
   const value = text('value')
   return { ...(value === undefined ? {} : { value }), ...(answer === '' ? {} : { answer }) }

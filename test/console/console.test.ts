@@ -197,6 +197,8 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
     const row = page.getByRole('row').filter({ hasText: 'POST tokens' })
     await row.first().waitFor()
     expect(await row.first().textContent()).toContain('gw-7')
+    expect(await page.locator('main').textContent()).toContain('POST console')
+    expect(await page.locator('main').textContent()).not.toMatch(/[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}|sluice1\./)
   })
 
   it('has nothing that axe complains about, and nothing that the browser does', async () => {
