@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
@@ -120,6 +120,7 @@ async function start(options: PodsOptions): Promise<{ runtime: PodRuntime; keepe
     ...(options.cgroupRoot === undefined ? {} : { cgroupRoot: options.cgroupRoot }),
     onTrouble: ({ code, message }) => log('warn', message, { code }),
   })
+  await importArchives(runtime, join(folder, 'import'), log)
   const keeper = new PodKeeper({
     runtime,
     clock,
@@ -139,3 +140,20 @@ async function start(options: PodsOptions): Promise<{ runtime: PodRuntime; keepe
   })
   return { runtime, keeper }
 }
+
+/** Images for gateways without a registry; an archive is removed once its image is in place. */
+async function importArchives(runtime: PodRuntime, folder: string, log: Log): Promise<void> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  for (const name of readdirSync(folder).filter((each) => /\.(tar|oci)$/.test(each))) {
+    try {
+      const images = await runtime.images.import(join(folder, name), undefined, AbortSignal.timeout(IMPORT_MS))
+      rmSync(join(folder, name))
+      log('info', `Imported ${images.flatMap((image) => image.names).join(', ')}`, { archive: name })
+    } catch (thrown) {
+      const { code, message, hint } = toSluiceError(thrown)
+      log('warn', `${name}: ${message}`, { code, hint: hint ?? '' })
+    }
+  }
+}
+
+const IMPORT_MS = 600_000

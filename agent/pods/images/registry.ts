@@ -175,7 +175,7 @@ class Registry {
 
   #failed(why: string, cause?: unknown): SluiceError {
     return new SluiceError('SLUICE_REGISTRY_FAILED', `${this.#name} cannot be fetched: ${why}`, {
-      hint: 'Check the network of the gateway; it is tried again. Without one, import the image as an archive.',
+      hint: 'Check the network of the gateway; it is tried again. Without one, put its archive into the folder import/ of the pods.',
       ...(cause === undefined ? {} : { cause }),
     })
   }

@@ -133,7 +133,7 @@ export class FolderImages implements ImageStore {
     const { fetch } = this.#options
     if (fetch === undefined) {
       throw new SluiceError('SLUICE_POD_IMAGE_MISSING', `The image ${reference} is not on this gateway`, {
-        hint: 'Bring it as an archive: `sluice image import FILE`.',
+        hint: 'Put its archive into the folder import/ of the pods and start the agent again, or let it be pulled.',
       })
     }
     using work = this.#workFolder()

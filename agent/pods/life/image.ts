@@ -20,7 +20,7 @@ export async function imageFor(
     throw new SluiceError(
       'SLUICE_POD_IMAGE_MISSING',
       `The image ${reference} is not here, and it is never to be pulled`,
-      { hint: 'Bring it as an archive, or change imagePullPolicy.' },
+      { hint: 'Put its archive into the folder import/ of the pods, or change imagePullPolicy.' },
     )
   }
   try {

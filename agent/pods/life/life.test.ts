@@ -228,7 +228,7 @@ describe.skipIf(missing !== undefined)('pods of a gateway, with the process runt
       'none',
       ({ containerStatuses }) => containerStatuses?.[0]?.state.waiting?.reason === 'ErrImagePull',
     )
-    expect(one.containerStatuses![0]!.state.waiting!.message).toContain('sluice image import')
+    expect(one.containerStatuses![0]!.state.waiting!.message).toContain('import/')
     expect(one.phase).toBe('Pending')
   })
 
