@@ -35,6 +35,8 @@ export interface SignedRelease {
   readonly images: readonly SignedImage[]
   /** Signed with the key that everybody has. */
   readonly development: boolean
+  /** Folder of the key; undefined for the development key. */
+  readonly keys: string | undefined
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -152,5 +154,5 @@ export async function signProject(made: Sound, wishes: SigningWishes, signal: Ab
   const digest = createHash('sha256').update(JSON.stringify(spec)).digest('hex').slice(0, 8)
   const name = `${project.name}-${version.replace('+', '-')}-${digest}`.toLowerCase()
   writeFileSync(join(outDir, 'release.json'), `${JSON.stringify({ name, spec }, null, 2)}\n`)
-  return { name, spec, images, development: own.development }
+  return { name, spec, images, development: own.development, keys: development ? undefined : folder }
 }

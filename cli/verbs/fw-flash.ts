@@ -100,7 +100,7 @@ export const fwFlash = defineVerb({
       const release = await signProject(made, { keys, next, development: dev, counter }, signal)
       const images = release.images.map(({ bytes }) => bytes)
       if (name === 'smp') return { board: made.board.name, regions: [], images }
-      const known = dev || keys === undefined ? undefined : await readKeys(keys)
+      const known = release.keys === undefined ? undefined : await readKeys(release.keys)
       const boot = await buildBootloader({
         board: made.board,
         keys:
