@@ -9,8 +9,7 @@ import type { PodKeeper } from './life/keeper.ts'
 import type { PodRuntime } from './runtimes/runtime.ts'
 
 /** What `--pods` takes. */
-export const POD_MODES = ['off', 'auto', 'process'] as const
-export type PodMode = (typeof POD_MODES)[number]
+const POD_MODES = ['off', 'auto', 'process'] as const
 
 /** Which runtime a mode means on this machine; undefined: no pods run here. Looks at two files and loads nothing. */
 export function podRuntimeOf(mode: string | undefined, fileExists: (path: string) => boolean = existsSync) {

@@ -267,14 +267,6 @@ export interface PodStatusItem {
 /** Items of one frame at most. */
 export const MAX_POD_STATUS_ITEMS = 100
 
-/** What the machine offers to pods, in core/v1 names: `cpu`, `memory`, `ephemeral-storage`, `pods`, and devices by name. */
-export interface PodCapacity {
-  readonly capacity: Readonly<Record<string, string>>
-  readonly allocatable: Readonly<Record<string, string>>
-  /** `process://1`, `containerd://1.6.20`. */
-  readonly runtime: string
-}
-
 /** Whether something from outside is an item; the status inside is checked for its outline and its size. */
 export function isPodStatusItem(value: unknown): value is PodStatusItem {
   if (typeof value !== 'object' || value === null) return false

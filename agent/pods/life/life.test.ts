@@ -206,7 +206,7 @@ describe.skipIf(missing !== undefined)('pods of a gateway, with the process runt
     expect(log).toContain('blue s3cret gw-1 reader 64\n')
     expect(log).toContain('texts3cretapp="reader"')
     expect(log).toContain('Read-only file system')
-    expect(log).toMatch(/stdout F y\n$/)
+    expect(log).toMatch(/stdout F y$/m)
     expect(end).toMatchObject({ phase: 'Succeeded', qosClass: 'Guaranteed' })
   })
 

@@ -256,6 +256,11 @@ export class Container {
     this.#pump?.reopen()
   }
 
+  /** Ends whatever is in its group, also what was on its way in. */
+  clear(): void {
+    for (const pid of this.#around.groups.processes(this.group)) kill(pid)
+  }
+
   /** Lets go of it without ending it. */
   leave(): void {
     this.#left = true

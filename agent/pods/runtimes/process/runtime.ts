@@ -125,6 +125,7 @@ export class ProcessRuntime implements PodRuntime {
     for (const container of sandbox.containers.values()) {
       await container.stop(0, signal)
       container.leave()
+      container.clear()
       this.#around.groups.remove(container.group)
     }
     sandbox.end()
@@ -196,6 +197,7 @@ export class ProcessRuntime implements PodRuntime {
     if (container === undefined) return
     await container.stop(0, signal)
     container.leave()
+    container.clear()
     container.sandbox.containers.delete(id)
     this.#around.groups.remove(container.group)
     this.#around.records.removeContainer(container.sandbox.record.id, id)
