@@ -5,7 +5,7 @@ import type { EventNote } from '../gateways/event-recorder.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { collectionPath, NODES, objectPath, PODS } from '../kube/paths.ts'
 import { watchResource } from '../kube/watch.ts'
-import { choose, type Decision } from './choose.ts'
+import { choose } from './choose.ts'
 import { Cluster, readNode } from './cluster.ts'
 import type { DeviceFacts, GatewayFacts } from './gateway-facts.ts'
 import { NodeLifecycle } from './keep-nodes.ts'
@@ -101,12 +101,6 @@ export class Scheduler {
   gatewayChanged(name: string): void {
     this.#refresh(name)
     this.#changed = true
-  }
-
-  /** Where a pod that is known would go now, and why: for whoever asks. */
-  explain(key: string): Decision | undefined {
-    const pod = [...this.cluster.pods.values()].find((each) => each.key === key)
-    return pod === undefined ? undefined : choose(pod, this.cluster, { nowMs: this.#options.clock.now() })
   }
 
   #refresh(name: string): void {

@@ -116,8 +116,8 @@ describe('the tether over a real link', () => {
           check()
         }
       }),
-      { numRuns: 30 },
+      { numRuns: 30, endOnFailure: true },
     )
     expect(moments).toBeGreaterThan(0)
-  })
+  }, 60_000)
 })
