@@ -66,7 +66,16 @@ export interface Verb<O extends OptionSpecs = OptionSpecs> {
 /** Keeps the option types of a verb's own `run` while the table of verbs sees them all alike. */
 export const defineVerb = <const O extends OptionSpecs>(verb: Verb<O>): Verb<O> => verb
 
-export const EXIT = { ok: 0, failure: 1, usage: 2, unreachable: 3, refused: 4, cardFailed: 5, cardDiffers: 6, interrupted: 130 } as const
+export const EXIT = {
+  ok: 0,
+  failure: 1,
+  usage: 2,
+  unreachable: 3,
+  refused: 4,
+  cardFailed: 5,
+  cardDiffers: 6,
+  interrupted: 130,
+} as const
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 
 export const EXIT_WORDS: readonly (readonly [number, string])[] = [

@@ -39,7 +39,7 @@ export class HostRuntime implements PodRuntime {
   #next = 0
 
   get images(): ImageStore {
-    throw new SluiceError('SLUICE_POD_IMAGE', 'child processes have no images')
+    throw new SluiceError('SLUICE_POD_IMAGE_MISSING', 'child processes have no images')
   }
 
   async list(): Promise<readonly SandboxState[]> {

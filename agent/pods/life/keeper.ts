@@ -280,7 +280,7 @@ export class PodKeeper implements AsyncDisposable {
     const note = known.notes.get(name)
     const count = (note?.failure?.count ?? 0) + 1
     known.notes.set(name, { startedUp: false, ...note, failure: { count, atMs: this.#options.clock.now() } })
-    const image = error.code.startsWith('SLUICE_POD_IMAGE') || error.code.startsWith('SLUICE_REGISTRY')
+    const image = /^SLUICE_(POD_IMAGE|REGISTRY)/.test(error.code)
     const reason = image
       ? count > 1
         ? 'ImagePullBackOff'
