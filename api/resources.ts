@@ -6,7 +6,7 @@ export type {
   ReportPolicy,
 } from './schema/device-model.ts'
 export type { DiscoveredDevice, DiscoveredDeviceSpec, DiscoveredDeviceStatus } from './schema/discovered-device.ts'
-export type { DiscoveryPolicy, DiscoveryPolicySpec, DiscoveryPolicyStatus } from './schema/discovery-policy.ts'
+export type { DiscoveryPolicy, DiscoveryPolicySpec } from './schema/discovery-policy.ts'
 export type { FirmwareRelease, FirmwareReleaseSpec, FirmwareReleaseStatus } from './schema/firmware-release.ts'
 export type {
   FirmwareRollout,

@@ -76,6 +76,6 @@ export const discoveryPolicyStatus = () =>
   })
 
 export type DiscoveryPolicySpec = Static<ReturnType<typeof discoveryPolicySpec>>
-export type DiscoveryPolicyStatus = Static<ReturnType<typeof discoveryPolicyStatus>>
+type DiscoveryPolicyStatus = Static<ReturnType<typeof discoveryPolicyStatus>>
 /** Which discoveries become Devices of this namespace without a person; without any policy none does. */
 export type DiscoveryPolicy = KubeObject<DiscoveryPolicySpec, DiscoveryPolicyStatus>
