@@ -20,6 +20,7 @@ const QUANTITY: Readonly<Record<string, RegExp>> = {
   s: /acceleration|deceleration|time|interval|uptime|duration|delay/i,
   min: /time|duration/i,
   ppm: /co2|tvoc|concentration/i,
+  'm/s': /speed/i,
   lx: /illuminance/i,
   m: /distance|level|depth|altitude/i,
   mm: /distance|level|depth|rain/i,
