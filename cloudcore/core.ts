@@ -3,13 +3,13 @@ import { type Clock, systemClock } from '../api/clock.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
 import { DEFAULT_HEARTBEAT_S, gatewayKey } from '../api/link/messages.ts'
 import type { DialFrame } from '../api/link/streams.ts'
-import { API_VERSION } from '../api/resources.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
 import { openConsoleSide } from './console-api/open.ts'
 import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
 import { startDiscovery } from './discovery/start.ts'
 import { startFirmware } from './firmware/start.ts'
+import { eventReason, noteDevice, noteHandOver } from './gateways/device-events.ts'
 import { EventRecorder } from './gateways/event-recorder.ts'
 import { GatewayController } from './gateways/gateway-controller.ts'
 import { recordNotices } from './gateways/gateway-notices.ts'
@@ -40,11 +40,10 @@ import { StreamBroker } from './streams/broker.ts'
 import { Leases } from './tether/leases.ts'
 import { DesireWriter } from './twins/desire.ts'
 import { tellDesired } from './twins/desired-notes.ts'
-import type { DeviceRecord } from './twins/device-record.ts'
 import { Fleet } from './twins/fleet.ts'
 import { followFleet } from './twins/follow-fleet.ts'
 import { PresenceBoard } from './twins/presence.ts'
-import { type DeviceNotice, TwinEngine } from './twins/twin-engine.ts'
+import { TwinEngine } from './twins/twin-engine.ts'
 
 export interface CloudCoreOptions {
   readonly dataDir: string
@@ -378,37 +377,7 @@ function dialOver(hub: Hub, gateway: string, frame: DialFrame): boolean | undefi
   return session === undefined ? false : session.dial(frame)
 }
 
-function noteHandOver(events: EventRecorder, record: DeviceRecord, from: string | undefined, why: string): void {
-  const { namespace, name, uid, gateway } = record
-  const subject = { apiVersion: API_VERSION, kind: 'Device', namespace, name, uid }
-  const before = from === undefined ? '' : ` instead of ${from}`
-  const message = `gateway ${gateway} serves the device${before}: ${HAND_OVER_WORDS[why] ?? why}`
-  events.record({ subject, type: 'Normal', reason: 'HandedOver', message })
-}
-
-const HAND_OVER_WORDS: Readonly<Record<string, string>> = {
-  first: 'it is the first to hear it',
-  gone: 'the one before is away',
-  lost: 'the one before does not hear it any more',
-  better: 'it hears it better',
-  moved: 'spec.nodeName says so',
-}
-
-function noteDevice(events: EventRecorder, { record, reason, message }: DeviceNotice): void {
-  const { namespace, name, uid } = record
-  const subject = { apiVersion: API_VERSION, kind: 'Device', namespace, name, uid }
-  events.record({ subject, type: reason === 'DeviceOnline' ? 'Normal' : 'Warning', reason, message })
-}
-
 const fleetKnows = (gateways: GatewayController, name: string) => gateways.watch.cache.has(name)
-
-/** SLUICE_LINK_NOT_OWNED becomes LinkNotOwned. */
-const eventReason = (code: string) =>
-  code
-    .replace(/^SLUICE_/, '')
-    .split('_')
-    .map((word) => word.charAt(0) + word.slice(1).toLowerCase())
-    .join('')
 
 const aborted = (signal: AbortSignal | undefined): Promise<never> =>
   new Promise((_, reject) => {
