@@ -30,10 +30,10 @@ export function openOwnEnergy({ core, clock, log, broker }: OwnEnergyOptions): E
   return energy
 }
 
-/** What a device cost the gateway so far: its requests' time on the link, and its readings. */
+/** What a device cost the gateway so far: its requests' time on the link, its frames' time on the air, and its readings. */
 function loadOf({ key, readings }: DeviceState, core: AgentCore): DeviceLoad[] {
   const load = core.mappers.load(key)
-  return load === undefined ? [] : [{ mapper: load.mapper, device: key, busyS: load.busyS, reads: readings }]
+  return load === undefined ? [] : [{ ...load, device: key, reads: readings }]
 }
 
 /** A property by its name, or the first with the role. */

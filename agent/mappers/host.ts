@@ -87,10 +87,12 @@ export class Mappers implements AsyncDisposable {
     return [...this.#running.values()].flatMap(({ mapper }) => mapper?.links() ?? [])
   }
 
-  /** The protocol that serves a device, and how long its requests took on the link. */
-  load(device: ObjectKey): { readonly mapper: string; readonly busyS: number } | undefined {
+  /** The protocol that serves a device, how long its requests took on the link, and its frames on the air. */
+  load(device: ObjectKey): { readonly mapper: string; readonly busyS: number; readonly airtimeS: number } | undefined {
     const running = this.#routes.get(device)
-    return running && { mapper: running.protocol.name, busyS: running.mapper?.busyS?.(device) ?? 0 }
+    if (running === undefined) return undefined
+    const { protocol, mapper } = running
+    return { mapper: protocol.name, busyS: mapper?.busyS?.(device) ?? 0, airtimeS: mapper?.airtimeS?.(device) ?? 0 }
   }
 
   explain(device: ObjectKey): PlanExplanation | undefined {

@@ -39,6 +39,8 @@ describe('a device on the gateway over Semtech UDP', () => {
     expect(reading).toMatchObject({ device: 'ns/a', value: 23.45, quality: 'good' })
     expect(b.last('interval')).toMatchObject({ value: 60 })
     expect(b.news.at(-1)).toMatchObject({ online: true, rssiDbm: -60, snrDb: 9.5 })
+    // 17 bytes of PHY payload at SF7 and 125 kHz, by the formula of AN1200.13.
+    expect(b.mapper.airtimeS?.('ns/a')).toBeCloseTo(0.051456, 6)
   })
 
   it('delivers a desired value after the next uplink and calls it applied when the device acknowledges', async () => {
@@ -48,11 +50,14 @@ describe('a device on the gateway over Semtech UDP', () => {
     await using _ = forwarder
     const outcome = b.write('interval', 300)
     await forwarder.hear(device.uplink(2, Buffer.from('0929003c', 'hex')))
+    const heardS = 0.051456
     const down = device.receive(bytesOf(await forwarder.transmitted()))
     expect(down).toMatchObject({ port: 3, confirmed: true, ack: false })
     expect(down?.payload.toString('hex')).toBe('01012c')
     await forwarder.hear(device.uplink(2, Buffer.from('0929012c', 'hex')))
     expect(await outcome).toMatchObject({ state: 'applied' })
+    // Two uplinks, and what was sent in between.
+    expect(b.mapper.airtimeS?.('ns/a')).toBeGreaterThan(2 * heardS)
   })
 
   it('acknowledges a confirmed uplink, again when it is repeated, and delivers it once', async () => {

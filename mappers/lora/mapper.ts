@@ -96,6 +96,13 @@ class LoraMapper implements Mapper {
     )
   }
 
+  airtimeS(device: ObjectKey): number {
+    const feed = this.#feeds.get(device)
+    if (feed === undefined) return 0
+    const sentMs = this.#networks.get(feed.device.network.id)?.network?.sentAirtimeMs?.(device) ?? 0
+    return (feed.heardAirtimeMs + sentMs) / 1000
+  }
+
   explain(device: ObjectKey): PlanExplanation | undefined {
     const feed = this.#feeds.get(device)
     if (feed === undefined) return undefined

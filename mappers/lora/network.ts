@@ -84,5 +84,7 @@ export interface Network extends AsyncDisposable {
   send(downlink: Downlink): Promise<DownlinkEnd>
   /** When the device will listen next, milliseconds since 1970; undefined when nothing is known of it. */
   nextWindowAtMs(device: ObjectKey): number | undefined
+  /** How long frames to the device were on the air; a foreign network server does not say. */
+  sentAirtimeMs?(device: ObjectKey): number
   links(): readonly LinkStats[]
 }

@@ -32,6 +32,8 @@ export class TwinFeed {
   #reason: string | undefined
   #lastMonoMs: number | undefined
   #intervalMs: number | undefined
+  /** Time on the air of everything heard from it. */
+  heardAirtimeMs = 0
   #rssiDbm: number | undefined
   #snrDb: number | undefined
   #batteryPercent: number | undefined
@@ -78,6 +80,7 @@ export class TwinFeed {
 
   /** Notes that the device lives and how it is heard. Returns news when there is some worth telling. */
   heard({ radio, fCnt }: Uplink): DeviceReachability | undefined {
+    this.heardAirtimeMs += radio.airtimeMs ?? 0
     const nowMs = this.#host.clock.monotonic()
     const gap = this.#lastMonoMs === undefined ? undefined : nowMs - this.#lastMonoMs
     if (gap !== undefined && gap > 500) {

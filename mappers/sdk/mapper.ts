@@ -179,6 +179,8 @@ export interface Mapper extends AsyncDisposable {
   links(): readonly LinkStats[]
   /** Seconds that a device's requests took on its link since it was first served; 0 where that is not known. */
   busyS?(device: ObjectKey): number
+  /** Seconds that frames of a device were on the air, both ways, since it was first served; radios only. */
+  airtimeS?(device: ObjectKey): number
   explain(device: ObjectKey): PlanExplanation | undefined
   /** Where the protocol carries a device's management; undefined while the device is not served. */
   tunnel?(device: ObjectKey): DeviceTunnel | undefined

@@ -199,6 +199,7 @@ export class Downlinks {
       'debug',
       `lora: ${phy.length} bytes to ${served.device.devEui} through ${result.gateway}, ${Math.round(result.airtimeMs)} ms on the air`,
     )
+    served.sentAirtimeMs += result.airtimeMs
     requestsSent(served, commands, clock.now())
     if (carried !== undefined) this.#sent(served, carried)
   }

@@ -131,6 +131,10 @@ export class NetworkServer implements Network {
     return this.#devices.byKey.get(device)?.nextWindowAtMs(this.#host.clock.now())
   }
 
+  sentAirtimeMs(device: ObjectKey): number {
+    return this.#devices.byKey.get(device)?.sentAirtimeMs ?? 0
+  }
+
   links(): readonly LinkStats[] {
     return this.#stats.links(this.#devices.byKey.size, this.#book.stats())
   }

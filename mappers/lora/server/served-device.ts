@@ -50,6 +50,8 @@ export class ServedDevice {
   /** Repeats of the last uplink that were answered. */
   repeats = 0
   readonly asked = new Map<MacName, Asked>()
+  /** Time on the air of everything sent to it. */
+  sentAirtimeMs = 0
   /** A downlink is being placed: nothing else may take the counter meanwhile. */
   sending = false
 
