@@ -7,6 +7,7 @@ import {
   encodePayload,
   type Metric,
   parseTopic,
+  QUALITY,
   REBIRTH,
   topicOf,
 } from '../../mappers/sdk/sparkplug-payload.ts'
@@ -87,7 +88,7 @@ export class SparkplugEdgeNode implements Disposable {
     if (born === undefined || property?.definition === undefined) return
     const alias = born.aliases.get(name)
     if (alias === undefined) return
-    this.#send('DDATA', device.key, [{ ...valueMetric(property), alias }])
+    this.#send('DDATA', device.key, [{ ...valueMetric(property, this.#options.clock.now()), alias }])
   }
 
   /** A device that cannot be reached is dead; one that comes back is born again. */
@@ -121,7 +122,9 @@ export class SparkplugEdgeNode implements Disposable {
     this.#seq = -1
     this.#born.clear()
     this.#nextAlias = 1
-    const rebirth: Metric = { name: REBIRTH, type: 'Boolean', value: false }
+    const timestampMs = this.#options.clock.now()
+    // The specification wants this one without an alias, so that every host can ask.
+    const rebirth: Metric = { name: REBIRTH, timestampMs, type: 'Boolean', value: false }
     this.#send('NBIRTH', undefined, [this.#bdSeqMetric(), rebirth])
     for (const device of this.#options.devices.values()) {
       if (device.reach?.online !== false) this.#deviceBirth(device)
@@ -136,7 +139,7 @@ export class SparkplugEdgeNode implements Disposable {
       if (property.definition === undefined) continue
       const alias = this.#nextAlias++
       aliases.set(property.name, alias)
-      metrics.push({ ...valueMetric(property), name: property.name, alias })
+      metrics.push({ ...valueMetric(property, this.#options.clock.now()), name: property.name, alias })
     }
     this.#born.set(device.key, { state: device, aliases, signature: signatureOf(device) })
     this.#send('DBIRTH', device.key, metrics)
@@ -159,14 +162,18 @@ export class SparkplugEdgeNode implements Disposable {
   }
 
   #bdSeqMetric(): Metric {
-    return { name: 'bdSeq', type: 'Int64', value: this.#bdSeq }
+    return { name: 'bdSeq', timestampMs: this.#options.clock.now(), type: 'Int64', value: this.#bdSeq }
   }
 
   #command(topic: string, bytes: Uint8Array): void {
     const parsed = parseTopic(topic)
+    const key = parsed?.device?.replace(':', '/')
+    const born = key === undefined ? undefined : this.#born.get(key)
+    const nameOf = ({ name, alias }: Metric) => name ?? [...(born?.aliases ?? [])].find(([, one]) => one === alias)?.[0]
+    const definitionOf = (property: string | undefined) => born?.state.properties.get(property ?? '')?.definition
     let metrics: readonly Metric[]
     try {
-      metrics = decodePayload(bytes).metrics
+      metrics = decodePayload(bytes, (metric) => TYPES[definitionOf(nameOf(metric))?.type ?? '']).metrics
     } catch {
       return
     }
@@ -174,13 +181,12 @@ export class SparkplugEdgeNode implements Disposable {
       if (metrics.some(({ name, value }) => name === REBIRTH && value === true) && this.#rebirths.take()) this.#birth()
       return
     }
-    const key = parsed?.device?.replace(':', '/')
-    const born = key === undefined ? undefined : this.#born.get(key)
     if (key === undefined || born === undefined) return
-    for (const { name, alias, value } of metrics) {
-      const property = name ?? [...born.aliases].find(([, one]) => one === alias)?.[0]
+    for (const metric of metrics) {
+      const { value } = metric
+      const property = nameOf(metric)
       if (property === undefined || value === undefined) continue
-      const type = born.state.properties.get(property)?.definition?.type
+      const type = definitionOf(property)?.type
       const structured = (type === 'object' || type === 'array') && typeof value === 'string'
       try {
         this.#options.desire(key, property, structured ? (JSON.parse(value as string) as Json) : value)
@@ -195,16 +201,19 @@ export class SparkplugEdgeNode implements Disposable {
 const signatureOf = (device: DeviceState): string =>
   (device.model?.properties ?? []).map(({ name, type }) => `${name} ${type}`).join('\n')
 
-function valueMetric({ twin, definition }: PropertyState): Metric {
+/** A value that is not good is null, so that a host that knows no quality does not take it for the present one. */
+function valueMetric({ twin, definition }: PropertyState, nowMs: number): Metric {
   const { known, reported } = twin
   const structured = definition!.type === 'object' || definition!.type === 'array'
   const type = TYPES[definition!.type] ?? 'String'
-  const timestampMs = (reported ?? known)?.atMs
+  const timestampMs = (reported ?? known)?.atMs ?? nowMs
   const failed = reported === undefined || reported.quality.startsWith('bad(') || reported.quality === 'stale'
   const value = failed ? undefined : known?.value
+  const isBad = reported?.quality.startsWith('bad(') === true
   return {
     type,
-    ...(timestampMs === undefined ? {} : { timestampMs }),
+    timestampMs,
+    ...(failed ? { quality: isBad ? QUALITY.bad : QUALITY.stale } : {}),
     ...(value === undefined ? {} : { value: structured ? JSON.stringify(value) : value }),
   }
 }

@@ -51,9 +51,16 @@ export interface Metric {
   readonly isHistorical?: boolean
   readonly isTransient?: boolean
   readonly isNull?: boolean
+  /** The property `Quality`, which is needed only where it is not `QUALITY.good`. */
+  readonly quality?: number
+  /** A UInt32 in the field of the 64-bit integers, where many implementations put it although the specification does not. */
+  readonly wide?: true
   /** Bytes are base64. Absent for null, and for types that JSON has no value for. */
   readonly value?: Json
 }
+
+/** Quality codes of section 6.4.11. */
+export const QUALITY = { bad: 0, good: 192, stale: 500 } as const
 
 export interface SparkplugPayload {
   readonly timestampMs?: number
@@ -61,14 +68,17 @@ export interface SparkplugPayload {
   readonly metrics: readonly Metric[]
 }
 
+/** The type a metric was born with: only births have to say it. */
+export type TypeOf = (metric: Metric) => DataType | undefined
+
 /** @throws ProtobufError when the bytes are no Sparkplug B payload. */
-export function decodePayload(bytes: Uint8Array): SparkplugPayload {
+export function decodePayload(bytes: Uint8Array, typeOf: TypeOf = () => undefined): SparkplugPayload {
   const payload: { -readonly [K in keyof SparkplugPayload]: SparkplugPayload[K] } & { metrics: Metric[] } = {
     metrics: [],
   }
   for (const field of readFields(bytes)) {
     if (field.number === 1) payload.timestampMs = Number(expect(field, 'varint').varint)
-    else if (field.number === 2) payload.metrics.push(decodeMetric(expect(field, 'bytes').bytes))
+    else if (field.number === 2) payload.metrics.push(decodeMetric(expect(field, 'bytes').bytes, typeOf))
     else if (field.number === 3) payload.seq = Number(expect(field, 'varint').varint)
   }
   return payload
@@ -81,7 +91,7 @@ function expect(field: WireField, kind: WireField['kind']): WireField {
 
 const textOf = (field: WireField): string => Buffer.from(expect(field, 'bytes').bytes).toString()
 
-function decodeMetric(bytes: Uint8Array): Metric {
+function decodeMetric(bytes: Uint8Array, typeOf: TypeOf): Metric {
   const metric: { -readonly [K in keyof Metric]: Metric[K] } = {}
   let value: WireField | undefined
   for (const field of readFields(bytes)) {
@@ -94,13 +104,35 @@ function decodeMetric(bytes: Uint8Array): Metric {
     } else if (field.number === 5) metric.isHistorical = expect(field, 'varint').varint !== 0n
     else if (field.number === 6) metric.isTransient = expect(field, 'varint').varint !== 0n
     else if (field.number === 7) metric.isNull = expect(field, 'varint').varint !== 0n
-    else if (field.number >= 10 && field.number <= 18) value = field
+    else if (field.number === 9) {
+      const quality = decodeQuality(expect(field, 'bytes').bytes)
+      if (quality !== undefined) metric.quality = quality
+    } else if (field.number >= 10 && field.number <= 18) value = field
   }
+  const type = metric.type ?? typeOf(metric)
+  if (type !== undefined) metric.type = type
   if (value !== undefined && metric.isNull !== true) {
-    const decoded = jsonOf(value, metric.type)
+    if (type === 'UInt32' && value.number === 11) metric.wide = true
+    const decoded = jsonOf(value, type)
     if (decoded !== undefined) metric.value = decoded
   }
   return metric
+}
+
+/** A property set is two lists of the same length: keys, and values with their type. Only `Quality` has a meaning of its own. */
+function decodeQuality(bytes: Uint8Array): number | undefined {
+  const keys: string[] = []
+  const values: Uint8Array[] = []
+  for (const field of readFields(bytes)) {
+    if (field.number === 1) keys.push(textOf(field))
+    else if (field.number === 2) values.push(expect(field, 'bytes').bytes)
+  }
+  const value = values[keys.indexOf('Quality')]
+  if (value === undefined) return undefined
+  for (const field of readFields(value)) {
+    if (field.number === 3 || field.number === 4) return Number(expect(field, 'varint').varint)
+  }
+  return undefined
 }
 
 /** Section 6.4.14: which field holds the value; the data type says how to read an integer. */
@@ -149,15 +181,19 @@ function encodeMetric(metric: Metric): Uint8Array {
   if (metric.isHistorical === true) writer.bool(5, true)
   if (metric.isTransient === true) writer.bool(6, true)
   if (value === undefined || value === null) writer.bool(7, true)
-  else encodeValue(writer, type, value)
+  if (metric.quality !== undefined) {
+    const quality = new ProtobufWriter().varint(1, BigInt(DATA_TYPE.Int32)).varint(3, BigInt(metric.quality)).finish()
+    writer.bytes(9, new ProtobufWriter().text(1, 'Quality').bytes(2, quality).finish())
+  }
+  if (value !== undefined && value !== null) encodeValue(writer, metric, value)
   return writer.finish()
 }
 
-function encodeValue(writer: ProtobufWriter, type: DataType | undefined, value: Json): void {
+function encodeValue(writer: ProtobufWriter, { type, wide }: Metric, value: Json): void {
   const bits = type === undefined ? undefined : INTEGER_BITS[type]
   if (bits !== undefined && typeof value === 'number') {
     const whole = BigInt(Math.trunc(value))
-    if (Math.abs(bits) === 64) writer.varint(11, BigInt.asUintN(64, whole))
+    if (Math.abs(bits) === 64 || wide === true) writer.varint(11, BigInt.asUintN(64, whole))
     else writer.varint(10, BigInt.asUintN(32, whole))
   } else if (type === 'Float' && typeof value === 'number') writer.float(12, value)
   else if (type === 'Boolean') writer.bool(14, value === true)
