@@ -168,6 +168,12 @@ describe('beacons', () => {
     expect(decode('govee', company('88ec 00 80c8f4 64 00'))).toMatchObject({ temperature: -5.1, humidity: 44.4 })
     expect(decode('govee', company('0100 0101 0341c2 64'))).toMatchObject({ temperature: 21.3 })
   })
+
+  it('takes no value of a Govee thermometer that says its sensor has failed', () => {
+    expect(decode('govee', company('0100 0101 03c730 64'))).toMatchObject({ temperature: 24.7, battery: 100 })
+    expect(decode('govee', company('0100 0101 03c730 e4'))).toBe('malformed')
+    expect(decode('govee', company('88ec 00 0341c2 e4 00'))).toBe('malformed')
+  })
 })
 
 describe('whatever comes from the air', () => {
