@@ -4,7 +4,7 @@ import { bad, type Quality } from '../../api/twin/quality.ts'
 import { sameValue } from '../../api/twin/twin.ts'
 import type { GatewayHost, Reading } from '../sdk/mapper.ts'
 import { Reachability } from '../sdk/reachability.ts'
-import type { DataType, Metric } from '../sdk/sparkplug-payload.ts'
+import { type Metric, QUALITY } from '../sdk/sparkplug-payload.ts'
 import { unusableEvent } from '../sdk/unusable.ts'
 import { Complaints } from './complaints.ts'
 import type { Availability, DeviceConfig } from './device-config.ts'
@@ -31,8 +31,8 @@ export class ServedDevice implements Disposable {
   readonly #available = new Map<Availability, boolean>()
   /** Newest good value of each property, for writes that wait for one. */
   readonly latest = new Map<string, Json>()
-  /** Types that the metrics were born with. */
-  readonly metricTypes = new Map<string, DataType>()
+  /** How the metrics were born, which is how a command has to speak of them. */
+  readonly born = new Map<string, Pick<Metric, 'type' | 'alias' | 'wide'>>()
   #requestId = 0
 
   constructor(config: DeviceConfig, broker: ServedBroker, host: GatewayHost) {
@@ -57,7 +57,7 @@ export class ServedDevice implements Disposable {
       this.#subscriptions.push(
         this.broker.sparkplug(sparkplug, {
           device: sparkplug.device,
-          metrics: (metrics, timestampMs) => this.#takeMetrics(metrics, timestampMs),
+          metrics: (metrics, timestampMs, birth) => this.#takeMetrics(metrics, timestampMs, birth),
           death: (reason) => this.#away(reason),
           wrong: (reason) => this.#wrongEverywhere('payload-format', reason),
         }),
@@ -132,19 +132,19 @@ export class ServedDevice implements Disposable {
     return reading.quality === 'good' ? { ...reading, quality: 'uncertain', reason } : reading
   }
 
-  #takeMetrics(metrics: readonly Metric[], timestampMs: number | undefined): void {
+  #takeMetrics(metrics: readonly Metric[], timestampMs: number | undefined, birth: boolean): void {
     const nowMs = this.#host.clock.now()
     const batch: Reading[] = []
     for (const metric of metrics) {
       for (const point of this.config.points) {
         if (point.metric !== metric.name || metric.isHistorical === true) continue
-        if (metric.type !== undefined) this.metricTypes.set(point.metric!, metric.type)
+        if (birth) this.born.set(point.metric!, metric)
         const atMs = sourceTimeMs(metric.timestampMs ?? timestampMs, 'ms', nowMs) ?? nowMs
-        const decoded: Decoded =
-          metric.value === undefined ? { none: 'the metric is null' } : point.convert(metric.value)
+        const decoded = decodedOf(metric, point)
         const reading = this.#reading(point, decoded, atMs, false, metric.name ?? '')
-        if (reading !== undefined) batch.push(reading)
-        if ('value' in decoded) this.#tellWatchers(point.name, decoded.value)
+        const isStale = metric.quality === QUALITY.stale
+        if (reading !== undefined) batch.push(isStale ? { ...reading, quality: 'stale', reason: STALE } : reading)
+        if ('value' in decoded && !isStale) this.#tellWatchers(point.name, decoded.value)
       }
     }
     if (batch.length > 0) this.#host.readings(batch)
@@ -232,6 +232,13 @@ export class ServedDevice implements Disposable {
       .map((point): Reading => ({ device: this.config.key, property: point.name, atMs, quality: 'stale', reason }))
     if (batch.length > 0) this.#host.readings(batch)
   }
+}
+
+const STALE = 'the edge node says that it is stale (Quality 500)'
+
+function decodedOf({ value, quality }: Metric, point: Point): Decoded {
+  if (quality === QUALITY.bad) return { none: 'the edge node says that it is bad (Quality 0)' }
+  return value === undefined ? { none: 'the metric is null' } : point.convert(value)
 }
 
 const holds = (extracted: Extracted, values: readonly Json[]): boolean =>

@@ -3,7 +3,7 @@ import type { Json } from '../../api/resources.ts'
 import { matchesDesired, sameValue } from '../../api/twin/twin.ts'
 import { checkDesired } from '../sdk/convert.ts'
 import type { GatewayHost, WriteCommand, WriteOutcome } from '../sdk/mapper.ts'
-import { type DataType, encodePayload, topicOf } from '../sdk/sparkplug-payload.ts'
+import { encodePayload, type Metric, topicOf } from '../sdk/sparkplug-payload.ts'
 import { rejected as rejectedBy, superseded as supersededBy, timedOut } from '../sdk/write-queue.ts'
 import { encodeCbor } from './cbor.ts'
 import { valueAt } from './path.ts'
@@ -116,7 +116,7 @@ function messageFor(served: ServedDevice, point: Point, value: Json, nowMs: numb
   }
   if (point.metric === undefined || sparkplug === undefined) return `${point.name} has no command in its model`
   const { group, node, device } = sparkplug
-  const metric = { name: point.metric, value: point.encode(value), ...sparkplugType(served, point) }
+  const metric = { value: point.encode(value), ...sparkplugMetric(served, point.metric, point) }
   return {
     topic: topicOf(group, device === undefined ? 'NCMD' : 'DCMD', node, device),
     payload: encodePayload({ timestampMs: nowMs, metrics: [metric] }),
@@ -130,12 +130,18 @@ function messageFor(served: ServedDevice, point: Point, value: Json, nowMs: numb
 
 const SPARKPLUG_TYPES = { int: 'Int64', float: 'Double', bool: 'Boolean', string: 'String', bytes: 'Bytes' } as const
 
-/** Nodes want the type they were born with; where that is not known, the widest of the property's own. */
-function sparkplugType(served: ServedDevice, { property, metric }: Point): { readonly type?: DataType } {
-  const born = served.metricTypes.get(metric!)
-  if (born !== undefined) return { type: born }
-  const { type } = property
-  return type === 'object' || type === 'array' ? {} : { type: SPARKPLUG_TYPES[type] }
+/**
+ * A metric that was born with an alias is commanded by that alone (Sparkplug B 3.0, section 6.4.7). Nodes want the type
+ * they were born with; where that is not known, the widest of the property's own.
+ */
+function sparkplugMetric(served: ServedDevice, name: string, { property: { type } }: Point): Metric {
+  const { alias, wide, type: asBorn } = served.born.get(name) ?? {}
+  const known = asBorn ?? (type === 'object' || type === 'array' ? undefined : SPARKPLUG_TYPES[type])
+  return {
+    ...(alias === undefined ? { name } : { alias }),
+    ...(known === undefined ? {} : { type: known }),
+    ...(wide === undefined ? {} : { wide }),
+  }
 }
 
 function payloadOf(plan: CommandPlan, raw: Json, id: number): Uint8Array | string {

@@ -1,4 +1,4 @@
-import type { Clock } from '../../../api/clock.ts'
+import type { Clock, Timer } from '../../../api/clock.ts'
 import { decodePayload, type Metric, parseTopic, REBIRTH, type SparkplugPayload } from '../../sdk/sparkplug-payload.ts'
 
 /** What one device of an edge node, or the node itself (`undefined`), hears. */
@@ -27,6 +27,26 @@ interface Known {
   readonly type: Metric['type']
 }
 
+/** What the births of a node or a device said. */
+class Dictionary {
+  readonly #byAlias = new Map<number, Known>()
+  readonly #typeOf = new Map<string, Metric['type']>()
+
+  learn({ name, alias, type }: Metric): void {
+    if (name === undefined || this.#typeOf.size >= MAX_METRICS) return
+    this.#typeOf.set(name, type)
+    if (alias !== undefined) this.#byAlias.set(alias, { name, type })
+  }
+
+  named({ alias }: Metric): string | undefined {
+    return alias === undefined ? undefined : this.#byAlias.get(alias)?.name
+  }
+
+  typeOf({ name, alias }: Metric): Metric['type'] {
+    return name === undefined ? this.#byAlias.get(alias ?? -1)?.type : this.#typeOf.get(name)
+  }
+}
+
 /**
  * What a host keeps of one edge node (Sparkplug B 3.0, sections 6.4 and 5.5 to 5.9): whether it is born, its `bdSeq`,
  * the sequence that shows lost messages, and the aliases of its metrics. What does not fit asks the node to be born again.
@@ -34,13 +54,15 @@ interface Known {
 export class SparkplugNode {
   readonly #options: SparkplugNodeOptions
   readonly #listeners = new Set<SparkplugListener>()
-  /** Metrics by alias: those of the node under '', those of a device under its name. */
-  readonly #known = new Map<string, Map<number, Known>>()
+  /** Metrics of the node under '', those of a device under its name. */
+  readonly #known = new Map<string, Dictionary>()
   #born = false
   #seq = 0
   #bdSeq: number | undefined
   #rebirthAfterMs = 0
   #rebirthWaitMs = REBIRTH_MS
+  /** A request that came too soon after the one before. */
+  #pending: Timer | undefined
   #gaps = 0
 
   constructor(options: SparkplugNodeOptions) {
@@ -68,6 +90,7 @@ export class SparkplugNode {
 
   remove(listener: SparkplugListener): void {
     this.#listeners.delete(listener)
+    if (this.#listeners.size === 0) this.#cancel()
   }
 
   /** The broker is there, for the first time or again: whoever was born meanwhile has to say so again. */
@@ -80,6 +103,7 @@ export class SparkplugNode {
   /** The broker was away: nothing is known of what came meanwhile. */
   lost(reason: string): void {
     this.#born = false
+    this.#cancel()
     for (const listener of this.#listeners) listener.death(reason)
   }
 
@@ -88,7 +112,8 @@ export class SparkplugNode {
     if (parsed === undefined || parsed.kind === 'NCMD' || parsed.kind === 'DCMD') return
     let payload: SparkplugPayload
     try {
-      payload = decodePayload(bytes)
+      const known = parsed.kind.endsWith('DATA') ? this.#known.get(parsed.device ?? '') : undefined
+      payload = decodePayload(bytes, (metric) => known?.typeOf(metric))
     } catch (error) {
       const reason = `${parsed.kind} is no Sparkplug B payload: ${error instanceof Error ? error.message : String(error)}`
       for (const listener of this.#of(parsed.device)) listener.wrong(reason)
@@ -112,6 +137,7 @@ export class SparkplugNode {
     this.#bdSeq = bdSeqOf(payload)
     this.#seq = payload.seq ?? 0
     this.#rebirthWaitMs = REBIRTH_MS
+    this.#cancel()
     this.#known.clear()
     // The devices behind the node are unknown until they are born too.
     for (const listener of this.#listeners)
@@ -139,19 +165,14 @@ export class SparkplugNode {
 
   #deliver(owner: string, device: string | undefined, payload: SparkplugPayload, birth: boolean): void {
     let known = this.#known.get(owner)
-    if (birth || known === undefined) this.#known.set(owner, (known = new Map()))
+    if (birth || known === undefined) this.#known.set(owner, (known = new Dictionary()))
     const named: Metric[] = []
     let strange = false
     for (const metric of payload.metrics) {
-      if (metric.name !== undefined && metric.alias !== undefined && known.size < MAX_METRICS) {
-        known.set(metric.alias, { name: metric.name, type: metric.type })
-      }
-      if (metric.name !== undefined) named.push(metric)
-      else {
-        const before = metric.alias === undefined ? undefined : known.get(metric.alias)
-        if (before === undefined) strange = true
-        else named.push({ ...metric, name: before.name })
-      }
+      if (birth) known.learn(metric)
+      const name = metric.name ?? known.named(metric)
+      if (name === undefined) strange = true
+      else named.push({ ...metric, name })
     }
     if (strange) this.#rebirth()
     for (const listener of this.#of(device)) listener.metrics(named, payload.timestampMs, birth)
@@ -159,10 +180,27 @@ export class SparkplugNode {
 
   #rebirth(): void {
     const nowMs = this.#options.clock.monotonic()
-    if (nowMs < this.#rebirthAfterMs) return
+    if (nowMs < this.#rebirthAfterMs) {
+      // Forgetting it would leave a device unknown that was added just after the birth of its node.
+      this.#pending ??= this.#options.clock.after(
+        this.#rebirthAfterMs - nowMs,
+        () => {
+          this.#pending = undefined
+          this.#rebirth()
+        },
+        true,
+      )
+      return
+    }
+    this.#cancel()
     this.#rebirthAfterMs = nowMs + this.#rebirthWaitMs
     this.#rebirthWaitMs = Math.min(this.#rebirthWaitMs * 2, MAX_REBIRTH_MS)
     this.#options.requestRebirth()
+  }
+
+  #cancel(): void {
+    this.#pending?.cancel()
+    this.#pending = undefined
   }
 
   #of(device: string | undefined): SparkplugListener[] {

@@ -113,6 +113,18 @@ describe('a Sparkplug edge node', () => {
     expect(rebirths()).toBe(3)
   })
 
+  it('is asked again, if later, for a device that somebody added just after the birth', async () => {
+    const { clock, node, birth, rebirths } = follow()
+    birth()
+    node.add({ device: 'e', metrics: () => {}, death: () => {}, wrong: () => {} })
+    expect(rebirths()).toBe(1)
+    await clock.advance(5000)
+    expect(rebirths()).toBe(2)
+    birth()
+    await clock.advance(60_000)
+    expect(rebirths()).toBe(2)
+  })
+
   it('does not die of the will of a session before this one', () => {
     const { node, send, birth } = follow()
     birth(4)
