@@ -47,6 +47,19 @@ describe('the catalogue', () => {
     expect(files.length).toBeGreaterThanOrEqual(60)
   })
 
+  it('has bytes that somebody else published for at least sixty models', () => {
+    const published = files.filter(({ file }) =>
+      readVectors(file).vectors.some(({ origin }) => origin !== 'constructed'),
+    )
+    expect(published.length).toBeGreaterThanOrEqual(60)
+  })
+
+  it('says of all published bytes where they stand, and claims none that were packed by hand', () => {
+    const claims = files.flatMap(({ name, file }) => readVectors(file).vectors.map((vector) => ({ name, ...vector })))
+    const published = claims.filter(({ origin }) => origin !== 'constructed')
+    expect(published.filter(({ from }) => from.length < 8 || /by hand/.test(from)).map(({ name }) => name)).toEqual([])
+  })
+
   it('has a vector for every model and a model for every vector', () => {
     const vectors = readdirSync(catalogueFolder()).flatMap((vendor) => {
       const folder = join(catalogueFolder(), vendor, 'vectors')
