@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { between, readFigures, renderFigures } from './bench-table.ts'
+import { between, merged, readFigures, renderFigures } from './bench-table.ts'
 
 const line = (figure: string, more: object = {}) =>
   JSON.stringify({ bench: 'b', figure, value: 1234.567, unit: 'ms', ok: true, ...more })
@@ -21,6 +21,21 @@ describe('the table of figures', () => {
     const text = renderFigures(readFigures(`${kept}\n${missed}`))
     expect(text).toContain('| x | 1,235 ms | the limit (ratio 0.9877) | >= 0.95 of peer: kept |')
     expect(text).toContain('| y\\|z | 1,235 ms |  | <= 5: **missed** |')
+  })
+
+  test('replaces what was measured again and keeps what was not', () => {
+    const section = (bench: string, value: number) =>
+      renderFigures(readFigures(JSON.stringify({ bench, figure: 'x', value, unit: 'ms', ok: true })))
+    const readme = between(
+      '<!-- figures: begin --><!-- figures: end -->',
+      `Taken.\n\n${section('c', 1)}\n${section('a', 2)}`,
+    )
+    const text = merged(readme, section('b', 3) + section('a', 4))
+    expect([...text.matchAll(/### (\w)[^#]*\| x \| (\d) ms/g)].map(([, name, value]) => `${name}${value}`)).toEqual([
+      'a4',
+      'b3',
+      'c1',
+    ])
   })
 
   test('goes between its marks and nowhere else', () => {

@@ -50,6 +50,22 @@ export function renderFigures(figures: readonly Figure[]): string {
   return parts.join('\n')
 }
 
+/** Sections of benchmarks, by name, as `renderFigures` made them. */
+function sectionsOf(text: string): Map<string, string> {
+  const parts = text.split(/^(?=### )/m).filter((part) => part.startsWith('### '))
+  return new Map(parts.map((part) => [part.slice(4, part.indexOf('\n')), part.trimEnd()]))
+}
+
+/** The sections of a README with those of the benchmarks that were run again in their place, in order of their names. */
+export function merged(readme: string, rendered: string): string {
+  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)]
+  const sections = new Map([...sectionsOf(readme.slice(begin, end)), ...sectionsOf(rendered)])
+  return `${[...sections]
+    .sort(([a], [b]) => a.localeCompare(b))
+    .map(([, text]) => text)
+    .join('\n\n')}\n`
+}
+
 /** The text between the marks of `readme` replaced by `content`. */
 export function between(readme: string, content: string): string {
   const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)]
@@ -68,8 +84,11 @@ if (import.meta.main) {
   const memory = `${Math.round(totalmem() / 2 ** 30)} GiB`
   const machine = `${all.length} CPUs (${all[0]?.model.trim() ?? 'unknown'}), ${memory}, Linux ${release()}, Node ${process.versions.node}`
   const missed = figures.filter(({ ok }) => !ok).length
-  const heading = `Taken ${new Date().toISOString().slice(0, 10)} on ${machine}. ${figures.length} figures, ${missed === 0 ? 'every budget kept' : `${missed} budgets missed`}.`
-  const readme = fileURLToPath(new URL('../bench/README.md', import.meta.url))
-  await writeFile(readme, between(await readFile(readme, 'utf8'), `${heading}\n\n${renderFigures(figures)}`))
+  const names = [...new Set(figures.map(({ bench }) => bench))].join(', ')
+  const verdict = missed === 0 ? 'every budget kept' : `${missed} budgets missed`
+  const heading = `Last taken ${new Date().toISOString().slice(0, 10)} on ${machine}: ${names}; ${figures.length} figures, ${verdict}. The others are older and stay until they are taken again.`
+  const path = fileURLToPath(new URL('../bench/README.md', import.meta.url))
+  const readme = await readFile(path, 'utf8')
+  await writeFile(path, between(readme, `${heading}\n\n${merged(readme, renderFigures(figures))}`))
   process.stdout.write(`bench/README.md: ${figures.length} figures\n`)
 }
