@@ -7,7 +7,7 @@ import { systemClock } from '../../api/clock.ts'
 import { temporaryDirectory } from '../test-helpers/plant.ts'
 import { setPassword } from './access.ts'
 import { openEmbeddedBroker } from './embedded.ts'
-import { brokerProcess, brokersUnderTest, embedded } from './test-brokers.test-helper.ts'
+import { brokersUnderTest, embedded, GUARDED, guardedBrokers, lastingBrokers } from './test-brokers.test-helper.ts'
 
 const MISSING = 'apt-get install mosquitto-clients'
 const installed = existsSync('/usr/bin/mosquitto_pub')
@@ -90,60 +90,6 @@ describe.skipIf(!installed)("Debian's clients at the embedded broker", () => {
     }
   })
 
-  it('reach what their user may, and nothing else', async () => {
-    using directory = temporaryDirectory()
-    const users = join(directory.path, 'mqtt-users.json')
-    await setPassword(users, 'cellar', 'secret', {
-      publish: ['home/%u/#'],
-      subscribe: ['home/#'],
-      devices: ['plant/*'],
-    })
-    await using broker = await embedded({ directory: directory.path, host: '127.0.0.1', anonymousLoopback: false })
-    const as = ['-u', 'cellar', '-P', 'secret']
-    for (const wrong of [[], ['-u', 'cellar', '-P', 'guess'], ['-u', 'nobody', '-P', 'secret']]) {
-      const { code, text } = await client('mosquitto_pub', broker.port!, ...wrong, '-t', 'home/cellar/a', '-m', '1')
-        .ended
-      expect([code, /not authori[sz]ed/i.test(text)]).toEqual([5, true])
-    }
-    const reader = client('mosquitto_sub', broker.port!, ...as, '-t', 'home/#', '-C', '1', '-F', '%t')
-    await reader.says('Subscribed')
-    // Closed by the broker before it is acknowledged.
-    const attic = await client(
-      'mosquitto_pub',
-      broker.port!,
-      ...as,
-      '-t',
-      'home/attic/a',
-      '-m',
-      '1',
-      '-q',
-      '1',
-      '--repeat',
-      '1',
-    ).ended
-    expect(attic.text).not.toContain('PUBACK')
-    await client('mosquitto_pub', broker.port!, ...as, '-t', 'home/cellar/a', '-m', '1', '-q', '1').ended
-    expect(lines((await reader.ended).text)).toEqual(['home/cellar/a'])
-    const everything = await client('mosquitto_sub', broker.port!, ...as, '-t', '#', '-E').ended
-    expect(everything.text).toMatch(/128|denied/)
-    expect(broker.stats().dropped).toMatchObject({ refused: 3, forbidden: 2 })
-  })
-
-  it('find after kill -9 what was acknowledged while they were away', async () => {
-    using directory = temporaryDirectory()
-    const first = await brokerProcess(directory.path)
-    const session = ['-i', 'away', '-c', '-q', '1', '-t', 'orders/#']
-    await client('mosquitto_sub', first.port, ...session, '-E').ended
-    for (const text of ['one', 'two']) {
-      await client('mosquitto_pub', first.port, '-t', 'orders/a', '-m', text, '-q', '1').ended
-    }
-    await first.kill()
-    const second = await brokerProcess(directory.path)
-    const { text } = await client('mosquitto_sub', second.port, ...session, '-C', '2', '-F', '%p').ended
-    expect(lines(text)).toEqual(['one', 'two'])
-    await second.kill()
-  })
-
   const outside = Object.values(networkInterfaces())
     .flatMap((addresses) => addresses ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address
@@ -160,4 +106,70 @@ describe.skipIf(!installed)("Debian's clients at the embedded broker", () => {
       expect((await publish('-h', outside!, '-u', 'panel', '-P', 'pw')).code).toBe(0)
     },
   )
+})
+
+describe.skipIf(!installed).each(guardedBrokers)("Debian's clients at the %s with passwords", (name, start) => {
+  it('reach what their user may, and nothing else', async () => {
+    await using under = await start()
+    const heard: string[] = []
+    const first = Promise.withResolvers<void>()
+    using _agent = under.broker.local.subscribe('home/#', (topic) => {
+      heard.push(topic)
+      first.resolve()
+    })
+    const as = ['-u', GUARDED.user, '-P', GUARDED.password]
+    for (const wrong of [[], ['-u', 'cellar', '-P', 'guess'], ['-u', 'nobody', '-P', 'secret']]) {
+      const { code, text } = await client('mosquitto_pub', under.port, ...wrong, '-t', 'home/cellar/a', '-m', '1').ended
+      expect([code, /not authori[sz]ed/i.test(text)]).toEqual([5, true])
+    }
+    const reader = client('mosquitto_sub', under.port, ...as, '-t', 'home/#', '-C', '1', '-F', '%t')
+    await reader.says('Subscribed')
+    const attic = await client(
+      'mosquitto_pub',
+      under.port,
+      ...as,
+      '-t',
+      'home/attic/a',
+      '-m',
+      '1',
+      '-q',
+      '1',
+      '--repeat',
+      '1',
+    ).ended
+    // The embedded broker hangs up before it acknowledges; Mosquitto acknowledges to an MQTT 3.1.1 client what it drops.
+    if (name === 'embedded broker') expect(attic.text).not.toContain('PUBACK')
+    await client('mosquitto_pub', under.port, ...as, '-t', 'home/cellar/a', '-m', '1', '-q', '1').ended
+    expect(lines((await reader.ended).text)).toEqual(['home/cellar/a'])
+    await first.promise
+    expect(heard).toEqual(['home/cellar/a'])
+    const everything = client('mosquitto_sub', under.port, ...as, '-t', '#', '-C', '1', '-F', '%t')
+    if (name === 'embedded broker') {
+      expect((await everything.ended).text).toMatch(/128|denied/)
+      expect(under.broker.stats().dropped).toMatchObject({ refused: 3, forbidden: 2 })
+      return
+    }
+    // Mosquitto grants the filter and keeps back what the user may not read.
+    await everything.says('Subscribed')
+    under.broker.local.publish('attic/a', Buffer.from('1'), { qos: 1 })
+    under.broker.local.publish('home/attic/a', Buffer.from('1'), { qos: 1 })
+    expect(lines((await everything.ended).text)).toEqual(['home/attic/a'])
+  })
+})
+
+describe.skipIf(!installed).each(lastingBrokers)("Debian's clients at the %s", (_name, start) => {
+  it('find what was acknowledged while they were away, when the broker is back', async () => {
+    using directory = temporaryDirectory()
+    const first = await start(directory.path)
+    const session = ['-i', 'away', '-c', '-q', '1', '-t', 'orders/#']
+    await client('mosquitto_sub', first.port, ...session, '-E').ended
+    for (const text of ['one', 'two']) {
+      await client('mosquitto_pub', first.port, '-t', 'orders/a', '-m', text, '-q', '1').ended
+    }
+    await first.kill()
+    const second = await start(directory.path)
+    const { text } = await client('mosquitto_sub', second.port, ...session, '-C', '2', '-F', '%p').ended
+    expect(lines(text)).toEqual(['one', 'two'])
+    await second.kill()
+  })
 })

@@ -1,12 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { systemClock } from '../../api/clock.ts'
 import { silentLog } from '../log.ts'
 import { temporaryDirectory } from '../test-helpers/plant.ts'
+import { setPassword } from './access.ts'
 import { type EmbeddedBrokerOptions, openEmbeddedBroker } from './embedded.ts'
 import { openExternalBroker } from './external.ts'
 import type { GatewayBroker } from './gateway-broker.ts'
@@ -40,8 +41,10 @@ export async function startMosquitto(lines: readonly string[] = []): Promise<Mos
   const port = await freePort()
   const configuration = join(directory.path, 'mosquitto.conf')
   const user = process.getuid?.() === 0 ? ['user root'] : []
-  const common = [`listener ${port} 127.0.0.1`, 'allow_anonymous true', 'persistence false']
-  writeFileSync(configuration, [...common, ...user, ...lines, ''].join('\n'))
+  const defaults = ['allow_anonymous true', 'persistence false'].filter(
+    (line) => !lines.some((own) => own.startsWith(line.split(' ')[0]!)),
+  )
+  writeFileSync(configuration, [`listener ${port} 127.0.0.1`, ...defaults, ...user, ...lines, ''].join('\n'))
   const child = spawn(mosquittoPath!, ['-c', configuration], { stdio: ['ignore', 'ignore', 'pipe'] })
   const started = Promise.withResolvers<void>()
   let text = ''
@@ -141,7 +144,7 @@ console.log(broker.port)
 `
 
 /** The embedded broker in a process of its own, which can be killed. */
-export async function brokerProcess(directory: string) {
+export async function brokerProcess(directory: string): Promise<KillableBroker> {
   const child = spawn(process.execPath, ['--input-type=module', '-e', CHILD, directory], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -154,4 +157,89 @@ export async function brokerProcess(directory: string) {
       await ended
     },
   }
+}
+
+/** The user of `guardedBrokers`: may say what is under home/cellar, and hear what is under home. */
+export const GUARDED = { user: 'cellar', password: 'secret' } as const
+
+/** A broker that lets nobody in without a password, with the rights of `GUARDED` in its own words. */
+export const guardedBrokers: readonly (readonly [name: string, start: () => Promise<BrokerUnderTest>])[] = [
+  [
+    'embedded broker',
+    async () => {
+      const directory = temporaryDirectory()
+      const rights = { publish: ['home/%u/#'], subscribe: ['home/#'], devices: ['plant/*'] }
+      await setPassword(join(directory.path, 'mqtt-users.json'), GUARDED.user, GUARDED.password, rights)
+      const broker = await embedded({ directory: directory.path, host: '127.0.0.1', anonymousLoopback: false })
+      return {
+        broker,
+        port: broker.port!,
+        async [Symbol.asyncDispose]() {
+          await broker[Symbol.asyncDispose]()
+          directory[Symbol.dispose]()
+        },
+      }
+    },
+  ],
+  ...(mosquittoPath === undefined ? [] : [['external mosquitto', startGuardedMosquitto] as const]),
+]
+
+async function startGuardedMosquitto(): Promise<BrokerUnderTest> {
+  const directory = temporaryDirectory()
+  const file = (name: string) => join(directory.path, name)
+  writeFileSync(file('agent-password'), 'of the agent\n', { mode: 0o600 })
+  writeFileSync(file('passwords'), `${GUARDED.user}:${GUARDED.password}\nagent:of the agent\n`, { mode: 0o600 })
+  // Mosquitto's own tool makes hashes of the passwords in the file.
+  execFileSync('mosquitto_passwd', ['-U', file('passwords')])
+  const rights = [
+    'user agent',
+    'topic readwrite #',
+    'pattern write home/%u/#',
+    `user ${GUARDED.user}`,
+    'topic read home/#',
+  ]
+  writeFileSync(file('acl'), [...rights, ''].join('\n'), { mode: 0o600 })
+  const mosquitto = await startMosquitto([
+    'allow_anonymous false',
+    `password_file ${file('passwords')}`,
+    `acl_file ${file('acl')}`,
+  ])
+  const broker = await openExternalBroker(
+    { url: `mqtt://127.0.0.1:${mosquitto.port}`, username: 'agent', passwordFile: file('agent-password') },
+    { clock: systemClock, log: silentLog },
+  )
+  return {
+    broker,
+    port: mosquitto.port,
+    async [Symbol.asyncDispose]() {
+      await broker[Symbol.asyncDispose]()
+      await mosquitto[Symbol.asyncDispose]()
+      directory[Symbol.dispose]()
+    },
+  }
+}
+
+/** A broker in a process of its own. */
+export interface KillableBroker {
+  readonly port: number
+  /** Ends it as hard as it promises to survive: SIGKILL for the embedded one. */
+  kill(): Promise<void>
+}
+
+/** Brokers that keep sessions in a folder and find them there again. */
+export const lastingBrokers: readonly (readonly [
+  name: string,
+  start: (directory: string) => Promise<KillableBroker>,
+])[] = [
+  ['embedded broker', brokerProcess],
+  ...(mosquittoPath === undefined ? [] : [['external mosquitto', lastingMosquitto] as const]),
+]
+
+async function lastingMosquitto(directory: string): Promise<KillableBroker> {
+  const location = join(directory, 'mosquitto')
+  mkdirSync(location, { recursive: true })
+  const lines = ['persistence true', `persistence_location ${location}/`]
+  const mosquitto = await startMosquitto(lines)
+  // It promises nothing beyond an orderly end: it keeps changes in memory between its saves.
+  return { port: mosquitto.port, kill: () => mosquitto[Symbol.asyncDispose]() }
 }
