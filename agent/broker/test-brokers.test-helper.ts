@@ -241,5 +241,10 @@ async function lastingMosquitto(directory: string): Promise<KillableBroker> {
   const lines = ['persistence true', `persistence_location ${location}/`]
   const mosquitto = await startMosquitto(lines)
   // It promises nothing beyond an orderly end: it keeps changes in memory between its saves.
-  return { port: mosquitto.port, kill: () => mosquitto[Symbol.asyncDispose]() }
+  return {
+    port: mosquitto.port,
+    async kill() {
+      await mosquitto[Symbol.asyncDispose]()
+    },
+  }
 }
