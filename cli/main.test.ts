@@ -32,6 +32,7 @@ describe('sluice help', () => {
     const examples = byHelp.stdout.slice(byHelp.stdout.indexOf('\nExamples\n'), byHelp.stdout.indexOf('\nExit codes\n'))
     expect(examples).toMatch(new RegExp(`^ {2}.*sluice ${name}`, 'm'))
     for (const line of byHelp.stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(100)
+    expect(byHelp.stdout).not.toMatch(/(Default [^ ]+\.)\s+\1/)
   })
 
   it('says the same in the table of verbs and in the verb itself', async () => {

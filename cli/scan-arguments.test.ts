@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { SluiceError } from '../api/errors.ts'
-import { hostLine, lastingName, samePort, serialLines, unitList } from './scan-arguments.ts'
+import { atMostWords, hostLine, lastingName, samePort, serialLines, unitList } from './scan-arguments.ts'
 
 const refused = expect.objectContaining({ code: 'SLUICE_CLI_OPTION_VALUE' })
 
@@ -26,6 +26,15 @@ describe('what to scan', () => {
     ])
     expect(() => serialLines('/dev/x', 'fast', 'none')).toThrow(refused)
     expect(() => serialLines('/dev/x', '9600', 'mark')).toThrow(refused)
+  })
+
+  it('takes a time that is said before', () => {
+    const lines = serialLines('/dev/x', '9600,19200,38400,115200', 'none,even')
+    expect(atMostWords(lines, 247, 200)).toBe(
+      'Asking 247 units with 8 settings: at most about 7 min; --units, --bauds and --parity ask less.',
+    )
+    expect(atMostWords([hostLine('plc')], 247, 200)).toBe('Asking 247 units: at most about 50 s; --units asks fewer.')
+    expect(atMostWords([hostLine('plc')], 1, 200)).toBe('Asking 1 unit: at most about 1 s.')
   })
 
   it('is a host with or without a port', () => {

@@ -39,6 +39,16 @@ export function serialLines(path: string, bauds: string, parities: string): Scan
   })
 }
 
+/** What will be asked, and how long it takes when nobody answers, so that a person can wait or ask for less. */
+export function atMostWords(lines: readonly ScanLine[], units: number, timeoutMs: number): string {
+  const seconds = Math.ceil((lines.length * units * timeoutMs) / 1000)
+  const time = seconds < 120 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`
+  const settings = lines.length === 1 ? '' : ` with ${lines.length} settings`
+  const less =
+    seconds < 20 ? '' : lines.length === 1 ? '; --units asks fewer' : '; --units, --bauds and --parity ask less'
+  return `Asking ${units} ${units === 1 ? 'unit' : 'units'}${settings}: at most about ${time}${less}.`
+}
+
 /** `HOST`, `HOST:PORT` or `[IPv6]:PORT`. */
 export function hostLine(text: string): ScanLine {
   const match = /^(?:\[([^\]]+)\]|([^:\s]+))(?::(\d{1,5}))?$/.exec(text)

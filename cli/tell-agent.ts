@@ -17,7 +17,10 @@ export async function tellAgent({ endpoint }: DeviceApi, found: readonly FoundDe
       const body = { items: items.slice(at, at + MAX_SIGHTED_ITEMS) }
       await requestJson(endpoint, { method: 'POST', path: '/v1/discovered', body, signal: AbortSignal.timeout(5000) })
     }
-    if (items.length > 0) out.note("The agent knows of them: 'sluice discover', 'kubectl get discovereddevices'.")
+    if (items.length > 0)
+      out.note(
+        "The agent was told. What is no device yet is listed by 'sluice discover' and 'kubectl get discovereddevices'.",
+      )
   } catch (thrown) {
     out.note(`The agent could not be told: ${thrown instanceof Error ? thrown.message : String(thrown)}`)
   }

@@ -6,7 +6,15 @@ import type { Sighting } from '../../mappers/sdk/mapper.ts'
 import { catalogueFiles } from '../catalogue.ts'
 import { dataFolder, socketPath } from '../device-api.ts'
 import type { Output } from '../output.ts'
-import { hostLine, lastingName, samePort, serialAdapters, serialLines, unitList } from '../scan-arguments.ts'
+import {
+  atMostWords,
+  hostLine,
+  lastingName,
+  samePort,
+  serialAdapters,
+  serialLines,
+  unitList,
+} from '../scan-arguments.ts'
 import { tellAgent } from '../tell-agent.ts'
 import { clip, printable } from '../text.ts'
 import { defineVerb, EXIT } from '../verb.ts'
@@ -21,7 +29,7 @@ export const discoverModbus = defineVerb({
   options: {
     port: { kind: 'text', value: 'PATH', help: 'Serial port, best by its name in /dev/serial/by-id.' },
     host: { kind: 'text', value: 'HOST[:PORT]', help: 'Modbus TCP instead. Default port 502.' },
-    units: { kind: 'text', value: 'LIST', help: 'Units to ask. Default 1-247.', default: '1-247' },
+    units: { kind: 'text', value: 'LIST', help: 'Units to ask.', default: '1-247' },
     bauds: { kind: 'text', value: 'LIST', help: 'Bits per second.', default: '9600,19200,38400,115200' },
     parity: { kind: 'text', value: 'LIST', help: 'none, even, odd or several.', default: 'none,even' },
     timeout: { kind: 'duration', value: 'TIME', help: 'How long a unit may take to answer.', default: '200ms' },
@@ -46,6 +54,7 @@ export const discoverModbus = defineVerb({
     const agent = existsSync(socket) ? new DeviceApi({ kind: 'socket', path: socket }) : undefined
     if (agent !== undefined && path !== undefined) await refuseUsedPort(agent, path, signal)
     const scan = { lines, units, timeoutMs: options.timeout, everyLine: options.all, products: catalogueProducts() }
+    if (!out.json) out.note(atMostWords(lines, units.length, options.timeout))
     const found: Sighting[] = []
     const shows = out.interactive && !out.json
     try {
@@ -74,7 +83,11 @@ export const discoverModbus = defineVerb({
     }
     if (out.json) out.value({ items: found })
     else if (found.length === 0)
-      out.note('Nobody answered. Check A and B, the common ground, the settings; try --timeout 1s.')
+      out.note(
+        path === undefined
+          ? 'The host took the connection, but no unit answered. Try --units 0-255, --timeout 1s; does it speak Modbus there?'
+          : 'Nobody answered. Check A and B, the common ground, the settings; try --timeout 1s.',
+      )
     return found.length === 0 ? EXIT.failure : EXIT.ok
   },
 })

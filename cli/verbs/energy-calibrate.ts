@@ -21,7 +21,7 @@ export const energyCalibrate = defineVerb({
       value: 'METER',
       help: 'As `sluice energy status` lists it. Default: what measures the whole.',
     },
-    for: { kind: 'duration', value: 'TIME', help: 'Record for this long. Default 10m.', default: '10m' },
+    for: { kind: 'duration', value: 'TIME', help: 'Record for this long.', default: '10m' },
     adopt: { kind: 'flag', help: 'Use the fit from now on.' },
   },
   examples: [

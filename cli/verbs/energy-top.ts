@@ -17,7 +17,7 @@ export const energyTop = defineVerb({
   options: {
     ...AGENT_OPTIONS,
     once: { kind: 'flag', help: 'One picture, then end.' },
-    every: { kind: 'duration', value: 'TIME', help: 'Time between two pictures. Default 1s.', default: '1s' },
+    every: { kind: 'duration', value: 'TIME', help: 'Time between two pictures.', default: '1s' },
     joules: { kind: 'flag', help: 'Sort by energy since the start of the agent instead of by power.' },
   },
   examples: [

@@ -20,7 +20,7 @@ export const fwBuild = defineVerb({
       kind: 'text',
       value: 'KIND',
       default: 'standalone',
-      help: 'standalone, slotA or slotB. Default standalone.',
+      help: 'standalone, slotA or slotB.',
     },
   },
   examples: [

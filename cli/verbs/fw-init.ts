@@ -16,7 +16,7 @@ export const fwInit = defineVerb({
     'Makes a folder with a model to change, sluice-fw.yaml, and app/app.c with a function for each property to fill in. ' +
     `Boards: ${boardNames().join(', ')}.`,
   positionals: { usage: 'NAME', min: 1, max: 1 },
-  options: { board: { kind: 'text', value: 'BOARD', default: 'rp2040', help: 'The board it is for. Default rp2040.' } },
+  options: { board: { kind: 'text', value: 'BOARD', default: 'rp2040', help: 'The board it is for.' } },
   examples: [
     { command: 'sluice fw init greenhouse --board rp2040', says: 'A folder greenhouse, to change' },
     { command: 'sluice fw init demo --board host', says: 'One that needs no compiler but cc' },
