@@ -139,7 +139,8 @@ async function openError(path: string, thrown: unknown): Promise<SluiceError> {
 async function openHint(path: string, text: string): Promise<string> {
   if (/permission/i.test(text))
     return 'Add the user to the group that owns the port, mostly dialout: usermod -aG dialout USER.'
-  if (/lock|busy/i.test(text)) return 'Another program holds the port: end it, or give this one another port.'
+  if (/lock|busy/i.test(text))
+    return 'Another program holds the port, perhaps the agent of this gateway: end it, or give this one another port.'
   if (/Cannot find (package|module)/.test(text))
     return 'The optional package serialport is not installed: npm install serialport.'
   const known = await readdir(byIdFolder).catch(() => [])
