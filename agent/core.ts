@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../api/clock.ts'
 import { SluiceError } from '../api/errors.ts'
+import type { MachineFacts } from '../api/link/machine.ts'
 import { LINK_KINDS, type LinkGateway, type LinkObjectKind, POD_KINDS } from '../api/link/messages.ts'
 import type { GatewaySpec, Json, ObjectKey } from '../api/resources.ts'
 import { checkValue } from '../api/twin/limits.ts'
@@ -39,8 +40,8 @@ export interface CoreOptions {
   readonly onEvent: (event: StreamEvent) => void
   /** Whether local desired values are offered to a hub. */
   readonly offersDesires: boolean
-  /** Whether this gateway runs pods. Default false: their objects are neither taken nor kept. */
-  readonly pods?: boolean
+  /** What pods run on here. Absent: none do, and their objects are neither taken nor kept. */
+  readonly machine?: MachineFacts
 }
 
 /** What the link needs to know of changes. */
@@ -85,6 +86,8 @@ export class AgentCore implements AsyncDisposable {
   readonly heard: HeardBoard
   /** What became of each pod; undefined where no pods run. */
   readonly pods: PodStatusBoard | undefined
+  /** What they run on. */
+  readonly machine: MachineFacts | undefined
   /** What became of firmware updates that were ordered. */
   readonly updates = new UpdateBoard(() => this.listener?.onUpdates())
   /** The hub's clock minus ours as of the last welcome, milliseconds. */
@@ -115,7 +118,8 @@ export class AgentCore implements AsyncDisposable {
     this.heard = new HeardBoard(clock, () => this.listener?.onHeard())
     this.tether = new Tether({ clock, storage: mapperStorage(store, TETHER_STORE) })
     this.onGatewaySpec((spec) => this.tether.configure(spec))
-    if (options.pods === true) this.pods = new PodStatusBoard(() => this.listener?.onPods())
+    this.machine = options.machine
+    if (options.machine !== undefined) this.pods = new PodStatusBoard(() => this.listener?.onPods())
     this.notices = new Notices({ clock, onChange: () => this.listener?.onNotice() })
     const writes = new Writes({
       clock,

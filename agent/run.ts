@@ -29,6 +29,7 @@ import { createLog, type Log } from './log.ts'
 import { metricsPage } from './metrics/page.ts'
 import type { RunningNorthbound } from './northbound/attach.ts'
 import { openOwnEnergy } from './own-energy.ts'
+import { machineFacts } from './pods/machine.ts'
 import { openPods, podRuntimeOf } from './pods/pods.ts'
 import { lockDirectory } from './store/lock.ts'
 import { Store } from './store/store.ts'
@@ -156,7 +157,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         onEvent?.(event)
       },
       offersDesires: joins,
-      pods: podRuntime !== undefined,
+      ...(podRuntime === undefined ? {} : { machine: machineFacts(podRuntime, AGENT_VERSION) }),
     }),
   )
   core.start()

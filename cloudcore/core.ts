@@ -30,6 +30,7 @@ import { KubeClient } from './kube/client.ts'
 import { inClusterConfig, loadKubeconfig } from './kube/config.ts'
 import { openKubeletFace } from './kubelet/open.ts'
 import { IN_CLUSTER, openApi } from './open-api.ts'
+import { startPods } from './pods/start.ts'
 import { onPort, portMoved } from './ports.ts'
 import { Roamer } from './roaming/roamer.ts'
 import { TermBook } from './roaming/terms.ts'
@@ -207,6 +208,15 @@ async function assemble(
   const bearerToken = () => readFileSync(folder.tokenFile, 'utf8').trim()
   const follow = { client, fleet, streams, events, clock, signal, onTrouble: trouble }
   const firmware = startFirmware({ ...follow, folder: folder.firmware, bearerToken })
+  const pods = startPods({
+    ...{ client, clock, signal, gateways: gatewayObjects, gatewaysKnown: gateways.watch.synced, onTrouble: trouble },
+    hostIp: (gateway) => gateways.hostIp(gateway),
+    record: (note) => events.record(note),
+    onChange: (gateway, objects) => hub.objectsChanged(gateway, objects),
+    count: (gateway, refused) => store.count(gateway, 'refusedRows', refused),
+    audit,
+  })
+  const subject = (gateway: string) => gateways.subject(gateway)
   const leases = new Leases({
     ...{ db: store.db, clock, spec: (gateway) => gatewayObjects.spec(gateway) },
     settled: (gateway) => hub.session(gateway)?.behind === 0,
@@ -216,7 +226,7 @@ async function assemble(
     clock,
     store,
     fleet,
-    objects: inventory(fleet, gatewayObjects, firmware.orders),
+    objects: inventory(fleet, gatewayObjects, firmware.orders, pods.objects),
     presence,
     heartbeatMs: options.heartbeatMs ?? DEFAULT_HEARTBEAT_S * 1000,
     window: { batches: 256, bytes: 1024 * 1024 },
@@ -226,19 +236,20 @@ async function assemble(
     holdBack: (gateway) => roamer.unsettled(gateway),
     onHeard: (gateway, items) => roamer.heard(gateway, items),
     onObjectAck: (gateway, kind, key, refusal) => {
-      twins.acknowledged(gateway, kind, key, refusal)
+      if (kind === 'Device' || kind === 'DeviceModel') twins.acknowledged(gateway, kind, key, refusal)
+      pods.acknowledged(gateway, kind, key, refusal)
       if (kind === 'Device') roamer.acknowledged(gateway, key)
     },
     onStatus: (gateway, status) => gateways.told(gateway, status),
     onSighted: (gateway, items) => discovery.sighted(gateway, items),
-    onEvents: (gateway, items) =>
-      recordNotices({ events, fleet, subject: (name) => gateways.subject(name) }, gateway, items),
+    onEvents: (gateway, items) => recordNotices({ events, fleet, subject, podSubject: pods.subject }, gateway, items),
+    onPods: (gateway, items) => pods.told(gateway, items),
     onFirmware: (gateway, items) => firmware.told(gateway, items),
     onDialRefused: (gateway, refusal) => streams.refused(gateway, refusal),
-    onConnected: (session, agentVersion) => {
+    onConnected: (session, hello) => {
       streams.connected(session.gateway)
       log('info', 'gateway connected', { gateway: session.gateway, epoch: session.epoch?.epoch })
-      gateways.connected(session.gateway, agentVersion, session.epoch?.epoch, session.certificateExpiresMs)
+      gateways.connected(session.gateway, hello, session.epoch?.epoch, session.certificateExpiresMs)
       // After what the gateway says it holds was looked at.
       queueMicrotask(() => roamer.gatewayChanged(session.gateway))
     },
@@ -260,7 +271,7 @@ async function assemble(
     mayMoveFrom: (node) => leases.mayMoveFrom(node),
     onTrouble: trouble,
   })
-  const synced = Promise.all([followFleet(client, fleet, clock, signal, trouble), firmware.synced])
+  const synced = Promise.all([followFleet(client, fleet, clock, signal, trouble), firmware.synced, pods.synced])
   firmware.orders.onChange = (gateway, key) => hub.objectsChanged(gateway, [['FirmwareUpdate', key]])
   let ready = false
   let server: HubServer | undefined
@@ -365,7 +376,8 @@ async function assemble(
     // What gateways last reported goes into the API before everything ends; two seconds have to do.
     hub[Symbol.dispose]()
     store.commit()
-    await twins.drained(AbortSignal.timeout(2_000))
+    const within = AbortSignal.timeout(2_000)
+    await Promise.all([twins.drained(within), pods.drained(within)])
     stopping.abort()
     await stack.disposeAsync()
   }

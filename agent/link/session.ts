@@ -102,6 +102,7 @@ export class Session {
       firstSeq: store.firstSeq,
       holds: objects.holds,
       kinds: options.core.kinds,
+      ...(options.core.machine === undefined ? {} : { machine: options.core.machine }),
       ...(options.onDial === undefined ? {} : { streams: STREAM_VERSION }),
       nowMs: options.clock.now(),
     })

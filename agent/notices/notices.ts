@@ -44,12 +44,12 @@ export class Notices implements Disposable {
     this.#options = options
   }
 
-  record({ about, type, reason: given, message: told }: HostEvent): void {
+  record({ about, pod, type, reason: given, message: told }: HostEvent & Pick<NoticeItem, 'pod'>): void {
     const { clock } = this.#options
     const nowMs = clock.now()
     const reason = noticeReason(given)
     const message = cut(told === '' ? reason : told)
-    const key = `${about}\n${type}\n${reason}`
+    const key = `${pod === true ? 'pod ' : ''}${about}\n${type}\n${reason}`
     this.counters.happened++
     let entry = this.#entries.get(key)
     // A clock that was set back must not glue what happened before it to what happens now.
@@ -58,7 +58,10 @@ export class Notices implements Disposable {
       entry.item = { ...entry.item, message, count: entry.item.count + 1, lastMs: nowMs }
     } else {
       const id = `${this.#origin}-${++this.#number}`
-      const item: NoticeItem = { id, about, type, reason, message, count: 1, firstMs: nowMs, lastMs: nowMs }
+      const item: NoticeItem = {
+        ...{ id, about, type, reason, message, count: 1, firstMs: nowMs, lastMs: nowMs },
+        ...(pod === true ? { pod } : {}),
+      }
       if (!isNoticeItem(item)) return
       entry = { item, change: 0, toldMs: Number.NEGATIVE_INFINITY, toldCount: 0 }
     }

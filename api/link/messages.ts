@@ -1,6 +1,7 @@
 import type { DeviceModelSpec, DeviceSpec, GatewaySpec, GatewayStatus, Json, ObjectKey } from '../resources.ts'
 import type { Quality } from '../twin/quality.ts'
 import type { FirmwareFrame, LinkFirmwareUpdate } from './firmware.ts'
+import type { MachineFacts } from './machine.ts'
 import type { NoticeItem } from './notices.ts'
 import type { LinkConfigMap, LinkPod, LinkSecret, PodStatusItem } from './pods.ts'
 import type { SightedItem } from './sighted.ts'
@@ -200,6 +201,8 @@ export interface HelloFrame {
   readonly kinds?: readonly string[]
   /** Version of streams this agent opens when it is asked to (streams.ts). Absent: it must not be asked. */
   readonly streams?: number
+  /** What pods can be placed on. Absent: no pods run there. */
+  readonly machine?: MachineFacts
   /** The agent's clock, so that source times of several gateways can be compared. */
   readonly nowMs?: number
 }

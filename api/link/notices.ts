@@ -9,6 +9,8 @@ export interface NoticeItem {
   readonly id: string
   /** The device it is about, or `gateway`. */
   readonly about: ObjectKey | 'gateway'
+  /** It is no device but a pod. */
+  readonly pod?: true
   readonly type: 'Normal' | 'Warning'
   /** CamelCase. */
   readonly reason: string
@@ -32,11 +34,12 @@ const REASON = /^[A-Z][A-Za-z0-9]*$/
 /** Whether something from outside is an item within the limits. */
 export function isNoticeItem(value: unknown): value is NoticeItem {
   if (typeof value !== 'object' || value === null) return false
-  const { id, about, type, reason, message, count, firstMs, lastMs } = value as Record<string, unknown>
+  const { id, about, pod, type, reason, message, count, firstMs, lastMs } = value as Record<string, unknown>
   return (
     isText(id, NOTICE_LIMITS.id) &&
     isText(about, NOTICE_LIMITS.about) &&
     (about === 'gateway' || /^[^/]+\/[^/]+$/.test(about)) &&
+    (pod === undefined || pod === true) &&
     (type === 'Normal' || type === 'Warning') &&
     isText(reason, NOTICE_LIMITS.reason) &&
     REASON.test(reason) &&

@@ -1,5 +1,6 @@
 import type { Clock } from '../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../api/errors.ts'
+import type { HelloFrame } from '../../api/link/messages.ts'
 import { API_VERSION, type Gateway, type GatewaySpec, type GatewayStatus } from '../../api/resources.ts'
 import type { GatewayView } from '../../api/views.ts'
 import type { HubStore } from '../hub/store.ts'
@@ -48,6 +49,7 @@ interface GatewayState {
   written: string
   writtenMs: number
   seenDropped: number
+  hostIp?: string | undefined
 }
 
 const STATUS_EVERY_MS = 10_000
@@ -110,7 +112,12 @@ export class GatewayController {
     }
   }
 
-  connected(name: string, agentVersion: string, epoch: string | undefined, certificateExpiresMs: number): void {
+  connected(
+    name: string,
+    { agentVersion, machine }: Pick<HelloFrame, 'agentVersion' | 'machine'>,
+    epoch: string | undefined,
+    certificateExpiresMs: number,
+  ): void {
     const state = this.#state(name)
     const nowMs = this.#options.clock.now()
     const wasOnline = state.state === 'online'
@@ -119,7 +126,8 @@ export class GatewayController {
     state.certificateExpiresMs = certificateExpiresMs
     state.connectedSinceMs = nowMs
     state.lastSeenMs = nowMs
-    this.#options.nodes.online(name, agentVersion)
+    this.#options.nodes.online(name, agentVersion, machine)
+    state.hostIp = machine?.hostIp
     this.#transition(name, 'online', nowMs)
     if (!wasOnline) this.#event(name, 'Normal', 'GatewayOnline', 'the gateway is connected')
   }
@@ -144,6 +152,11 @@ export class GatewayController {
     state.seenDropped = dropped
     this.#writer.markDirty(name)
     this.#options.onChange?.(name)
+  }
+
+  /** Where it is in its own network, if it runs pods. */
+  hostIp(name: string): string | undefined {
+    return this.#gateways.get(name)?.hostIp
   }
 
   subject(name: string): EventSubject {

@@ -1,3 +1,4 @@
+import type { MachineFacts } from '../../api/link/machine.ts'
 import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
 import { NODE_CONDITIONS, type NodeCondition } from '../../api/schema/node-conditions.ts'
 
@@ -64,10 +65,38 @@ export function nodeFacts(status: GatewayStatus, taints: GatewaySpec['taints'], 
 
 const isNodeCondition = (type: string): type is NodeCondition => NODE_CONDITIONS.some((each) => each === type)
 
-/** The taints a Node is to have: those of others stay, ours are as given. Undefined when it has them already. */
-export function withTaints(held: readonly Taint[], ours: readonly Taint[]): Taint[] | undefined {
-  const keys = new Set(Object.values(TAINT_KEYS))
-  const kept = held.filter(({ key }) => !keys.has(key))
+/** What the Node of a gateway has for pods; of one that runs none, nothing. */
+export function machineStatus(machine: MachineFacts | undefined) {
+  const amounts = (memoryBytes: number) => ({
+    cpu: `${machine?.cpuMillis}m`,
+    memory: `${Math.floor(memoryBytes / 1024)}Ki`,
+    pods: `${machine?.pods}`,
+  })
+  return {
+    capacity: machine === undefined ? null : amounts(machine.memoryBytes),
+    allocatable: machine === undefined ? null : amounts(machine.allocatableMemoryBytes),
+    nodeInfo: {
+      architecture: machine?.architecture ?? '',
+      containerRuntimeVersion: machine?.runtime ?? '',
+      kernelVersion: machine?.kernel ?? '',
+      osImage: machine?.osImage ?? '',
+    },
+  }
+}
+
+/** On every gateway that runs no pods. */
+export const DEVICES_ONLY: Taint = { key: 'sluice.dev/devices-only', value: 'true', effect: 'NoSchedule' }
+
+/**
+ * The taints a Node is to have: those of others stay, ours, which are those of `owned`, are as given. Undefined when it
+ * has them already.
+ */
+export function withTaints(
+  held: readonly Taint[],
+  ours: readonly Taint[],
+  owned: readonly string[] = Object.values(TAINT_KEYS),
+): Taint[] | undefined {
+  const kept = held.filter(({ key }) => !owned.includes(key))
   const same =
     held.length === kept.length + ours.length && ours.every(({ key }) => held.some((taint) => taint.key === key))
   return same ? undefined : [...kept, ...ours]

@@ -1,10 +1,19 @@
 import type { Clock, Timer } from '../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../api/errors.ts'
+import type { MachineFacts } from '../../api/link/machine.ts'
 import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { collectionPath, LEASES, NAMESPACES, NODES, objectPath } from '../kube/paths.ts'
 import { Coalescer } from '../twins/coalescer.ts'
-import { NODE_LABELS, type NodeFacts, nodeFacts, type Taint, withTaints } from './node-facts.ts'
+import {
+  DEVICES_ONLY,
+  machineStatus,
+  NODE_LABELS,
+  type NodeFacts,
+  nodeFacts,
+  type Taint,
+  withTaints,
+} from './node-facts.ts'
 
 export const LEASE_NAMESPACE = 'kube-node-lease'
 /** Defaults of the kubelet: 40 s of validity, renewed after a quarter of it. */
@@ -35,19 +44,17 @@ interface Kept {
   sinceMs: number
   nextRenewMs: number
   agentVersion: string
-}
-
-interface KeptFacts {
-  facts: NodeFacts
-  /** Labels and taints that were written last, as text; undefined while nobody knows what the Node carries. */
-  written: string | undefined
+  /** What pods run on there; `none`: nothing runs them. Undefined for a gateway that was not here yet. */
+  machine: MachineFacts | 'none' | undefined
 }
 
 /** A Node and its Lease beside each gateway: the lease is renewed while the link lives, and only then. */
 export class NodeKeeper {
   readonly #options: NodeKeeperOptions
   readonly #nodes = new Map<string, Kept>()
-  readonly #facts = new Map<string, KeptFacts>()
+  readonly #facts = new Map<string, NodeFacts>()
+  /** Labels and taints that were written last, as text; absent while nobody knows what the Node carries. */
+  readonly #written = new Map<string, string>()
   readonly #leases: Coalescer
   readonly #statuses: Coalescer
   #timer: Timer | undefined
@@ -75,13 +82,16 @@ export class NodeKeeper {
     this.#arm()
   }
 
-  online(gateway: string, agentVersion: string): void {
+  /** Its link is up. `machine`: what pods run on there; absent when none do. */
+  online(gateway: string, agentVersion: string, told?: MachineFacts): void {
     const nowMs = this.#options.clock.now()
     const held = this.#nodes.get(gateway)
     const sinceMs = held?.ready === true ? held.sinceMs : nowMs
-    this.#nodes.set(gateway, { ready: true, sinceMs, nextRenewMs: 0, agentVersion })
+    const machine = told ?? 'none'
+    this.#nodes.set(gateway, { ready: true, sinceMs, nextRenewMs: 0, agentVersion, machine })
     this.#leases.markDirty(gateway)
-    if (held?.ready !== true || held.agentVersion !== agentVersion) this.#statuses.hurry(gateway)
+    const same = held?.agentVersion === agentVersion && JSON.stringify(held.machine) === JSON.stringify(machine)
+    if (held?.ready !== true || !same) this.#statuses.hurry(gateway)
   }
 
   /** The link broke: the lease runs out by itself unless the gateway is back before. */
@@ -93,26 +103,25 @@ export class NodeKeeper {
   away(gateway: string, sinceMs: number): void {
     const held = this.#nodes.get(gateway)
     const agentVersion = held?.agentVersion ?? 'unknown'
-    this.#nodes.set(gateway, { ready: false, sinceMs, nextRenewMs: Number.POSITIVE_INFINITY, agentVersion })
+    const machine = held?.machine
+    this.#nodes.set(gateway, { ready: false, sinceMs, nextRenewMs: Number.POSITIVE_INFINITY, agentVersion, machine })
     this.#statuses.hurry(gateway)
   }
 
   /** What a gateway told of its power and link: conditions, labels and, where its spec asks for them, taints. */
   told(gateway: string, status: GatewayStatus, taints: GatewaySpec['taints']): void {
     const before = this.#facts.get(gateway)
-    const facts = nodeFacts(status, taints, before?.facts.labels['sluice.dev/battery-band'])
+    const facts = nodeFacts(status, taints, before?.labels['sluice.dev/battery-band'])
     if (before === undefined) {
       if (facts.conditions.length === 0 && Object.values(facts.labels).every((label) => label === undefined)) return
-      this.#facts.set(gateway, { facts, written: undefined })
-    } else {
-      if (JSON.stringify(before.facts) === JSON.stringify(facts)) return
-      before.facts = facts
-    }
+    } else if (JSON.stringify(before) === JSON.stringify(facts)) return
+    this.#facts.set(gateway, facts)
     if (this.#nodes.has(gateway)) this.#statuses.markDirty(gateway)
   }
 
   forget(gateway: string): void {
     this.#facts.delete(gateway)
+    this.#written.delete(gateway)
     this.#nodes.delete(gateway)
     this.#leases.forget(gateway)
     this.#statuses.forget(gateway)
@@ -178,33 +187,39 @@ export class NodeKeeper {
     const path = objectPath(NODES, gateway, undefined, 'status')
     const body = { status: this.#statusOf(gateway, node) }
     try {
-      await client.patch(path, 'merge', body)
+      await this.#writeMarks(gateway, node, await client.patch<HeldNode>(path, 'merge', body))
     } catch (thrown) {
       if (toSluiceError(thrown).code !== 'SLUICE_KUBE_NOT_FOUND') throw thrown
       // A gateway that was never here and is away needs no Node.
       if (!node.ready) return
       await client.create(collectionPath(NODES), nodeObject(gateway))
-      await client.patch(path, 'merge', body)
+      this.#written.delete(gateway)
+      await this.#writeMarks(gateway, node, await client.patch<HeldNode>(path, 'merge', body))
     }
-    await this.#writeMarks(gateway)
   }
 
-  /** Labels and taints. Those of others stay: the Node is read, and written only if nobody wrote it in between. */
-  async #writeMarks(gateway: string): Promise<void> {
-    const kept = this.#facts.get(gateway)
-    if (kept === undefined) return
-    const { labels, taints } = kept.facts
-    const text = JSON.stringify([labels, taints])
-    if (kept.written === text) return
+  /** Labels and taints. Those of others stay: the Node is written only if nobody wrote it since it was `live`. */
+  async #writeMarks(gateway: string, { machine }: Kept, live: HeldNode): Promise<void> {
+    const facts = this.#facts.get(gateway)
+    const text = JSON.stringify([facts?.labels, facts?.taints, machine])
+    if (this.#written.get(gateway) === text) return
     const { client } = this.#options
     const path = objectPath(NODES, gateway)
-    const node = await client.get<HeldNode>(path)
-    const changed = withTaints(node.spec?.taints ?? [], taints)
-    const wanted = NODE_LABELS.map((label) => [label, labels[label] ?? null] as const)
-    const held = node.metadata.labels ?? {}
+    const before = live.spec?.taints ?? []
+    // Pods may come as soon as something runs them, and not any more when nothing does.
+    const opened =
+      machine === undefined
+        ? undefined
+        : withTaints(before, machine === 'none' ? [DEVICES_ONLY] : [], [DEVICES_ONLY.key])
+    const marked = facts === undefined ? undefined : withTaints(opened ?? before, facts.taints)
+    const changed = marked ?? opened
+    const wanted: (readonly [label: string, value: string | null])[] =
+      facts === undefined ? [] : NODE_LABELS.map((label) => [label, facts.labels[label] ?? null])
+    if (typeof machine === 'object') wanted.push(['kubernetes.io/arch', machine.architecture])
+    const held = live.metadata.labels ?? {}
     const labelled = wanted.every(([label, value]) => (held[label] ?? null) === value)
     if (changed !== undefined || !labelled) {
-      const metadata = { resourceVersion: node.metadata.resourceVersion, labels: Object.fromEntries(wanted) }
+      const metadata = { resourceVersion: live.metadata.resourceVersion, labels: Object.fromEntries(wanted) }
       try {
         await client.patch(path, 'merge', { metadata, ...(changed === undefined ? {} : { spec: { taints: changed } }) })
       } catch (thrown) {
@@ -213,12 +228,12 @@ export class NodeKeeper {
         return
       }
     }
-    kept.written = text
+    this.#written.set(gateway, text)
   }
 
   /** What a silent gateway told last is not known any more. */
   #conditionsOf(gateway: string, node: Kept, nowMs: number): object[] {
-    return (this.#facts.get(gateway)?.facts.conditions ?? []).map((told) => ({
+    return (this.#facts.get(gateway)?.conditions ?? []).map((told) => ({
       type: told.type,
       ...(node.ready
         ? { status: told.status, reason: told.reason, message: told.message }
@@ -235,7 +250,10 @@ export class NodeKeeper {
     const ready = node.ready
       ? { status: 'True', reason: 'LinkUp', message: 'the gateway is connected' }
       : { status: 'Unknown', reason: 'LinkDown', message: 'the gateway is silent' }
+    const { nodeInfo, ...amounts } = machineStatus(node.machine === 'none' ? undefined : node.machine)
     return {
+      // What a gateway has is not unknown only because it has not come back yet.
+      ...(node.machine === undefined ? {} : amounts),
       conditions: [
         { type: 'Ready', ...ready, lastHeartbeatTime: seconds(nowMs), lastTransitionTime: seconds(node.sinceMs) },
         ...this.#conditionsOf(gateway, node, nowMs),
@@ -244,15 +262,8 @@ export class NodeKeeper {
       ...(face === undefined ? {} : { daemonEndpoints: { kubeletEndpoint: { Port: face.port } } }),
       nodeInfo: {
         kubeletVersion: `v1.32.0-sluice-${node.agentVersion === 'unknown' ? version : node.agentVersion}`,
-        architecture: '',
-        bootID: '',
-        containerRuntimeVersion: '',
-        kernelVersion: '',
-        kubeProxyVersion: '',
-        machineID: '',
-        operatingSystem: 'linux',
-        osImage: '',
-        systemUUID: '',
+        ...{ bootID: '', kubeProxyVersion: '', machineID: '', systemUUID: '', operatingSystem: 'linux' },
+        ...nodeInfo,
       },
     }
   }
@@ -278,7 +289,7 @@ const nodeObject = (gateway: string) => ({
     },
   },
   // No pod may land here before something on the gateway can run it.
-  spec: { taints: [{ key: 'sluice.dev/devices-only', value: 'true', effect: 'NoSchedule' }] },
+  spec: { taints: [DEVICES_ONLY] },
 })
 
 const seconds = (ms: number) => `${new Date(ms).toISOString().slice(0, 19)}Z`

@@ -1,5 +1,6 @@
 import { SluiceError } from '../../api/errors.ts'
 import { isFirmwareStatusItem, MAX_FIRMWARE_ITEMS } from '../../api/link/firmware.ts'
+import { isMachineFacts } from '../../api/link/machine.ts'
 import { type AgentFrame, type BatchBody, LINK_KINDS, MAX_HEARD_ITEMS } from '../../api/link/messages.ts'
 import { isNoticeItem, MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { isPodStatusItem, MAX_POD_STATUS_ITEMS } from '../../api/link/pods.ts'
@@ -93,6 +94,7 @@ function check(frame: Record<string, unknown>): void {
       need(isCount(frame['lastSeq']) && isCount(frame['firstSeq']), 'hello.lastSeq')
       checkHolds(frame['holds'])
       need(frame['kinds'] === undefined || isWords(frame['kinds']), 'hello.kinds')
+      need(frame['machine'] === undefined || isMachineFacts(frame['machine']), 'hello.machine')
       need(frame['streams'] === undefined || isCount(frame['streams']), 'hello.streams')
       return
     case 'dialRefused':

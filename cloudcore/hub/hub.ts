@@ -1,6 +1,6 @@
 import type { Timer } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
-import type { LinkObjectKind } from '../../api/link/messages.ts'
+import type { HelloFrame, LinkObjectKind } from '../../api/link/messages.ts'
 import type { ObjectKey } from '../../api/resources.ts'
 import type { DeviceRecord } from '../twins/device-record.ts'
 import type { PresenceBoard } from '../twins/presence.ts'
@@ -10,7 +10,7 @@ import type { SessionContext } from './session-context.ts'
 
 export interface HubOptions extends Omit<SessionContext, 'onHello'> {
   readonly presence: PresenceBoard
-  readonly onConnected: (session: Session, agentVersion: string) => void
+  readonly onConnected: (session: Session, hello: HelloFrame) => void
   readonly onDisconnected: (session: Session) => void
 }
 
@@ -40,7 +40,7 @@ export class Hub implements Disposable {
       ...options,
       onHello: (session, hello) => {
         options.presence.connected(session.gateway)
-        options.onConnected(session, hello.agentVersion)
+        options.onConnected(session, hello)
       },
     }
     options.fleet.listen({

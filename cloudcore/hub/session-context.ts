@@ -2,6 +2,7 @@ import type { Clock } from '../../api/clock.ts'
 import type { FirmwareStatusItem } from '../../api/link/firmware.ts'
 import type { BatchBody, DesireFrame, HeardItem, HelloFrame, LinkObjectKind } from '../../api/link/messages.ts'
 import type { NoticeItem } from '../../api/link/notices.ts'
+import type { PodStatusItem } from '../../api/link/pods.ts'
 import type { SightedItem } from '../../api/link/sighted.ts'
 import type { DialRefusedFrame } from '../../api/link/streams.ts'
 import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
@@ -41,6 +42,7 @@ export interface SessionContext {
   /** What the frames of a gateway that just said hello have to wait for. */
   readonly holdBack?: (gateway: string) => Promise<void> | undefined
   readonly onHeard?: (gateway: string, items: readonly HeardItem[]) => void
+  readonly onPods?: (gateway: string, items: readonly PodStatusItem[]) => void
   readonly onFirmware?: (gateway: string, items: readonly FirmwareStatusItem[]) => void
   readonly onDialRefused?: (gateway: string, refusal: DialRefusedFrame) => void
   readonly desire: (gateway: string, frame: DesireFrame) => Promise<{ ok: boolean; code?: string; message?: string }>

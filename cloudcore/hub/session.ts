@@ -191,6 +191,9 @@ export class Session {
       case 'heard':
         this.#context.onHeard?.(this.gateway, frame.items)
         return
+      case 'pods':
+        this.#context.onPods?.(this.gateway, frame.items)
+        return
       case 'firmware':
         this.#context.onFirmware?.(this.gateway, frame.items)
         return

@@ -37,7 +37,7 @@ export interface KeeperOptions {
   readonly folders: VolumeFolders & { readonly logs: string }
   /** Why a pod is not to begin here, or undefined. */
   readonly refuse: (pod: LinkPod) => string | undefined
-  readonly onEvent: (event: HostEvent) => void
+  readonly onEvent: (event: HostEvent & { readonly pod?: true }) => void
 }
 
 interface Known {
@@ -452,7 +452,7 @@ export class PodKeeper implements AsyncDisposable {
   }
 
   #event({ key }: Known, type: HostEvent['type'], reason: string, message: string): void {
-    this.#options.onEvent({ about: key, type, reason, message })
+    this.#options.onEvent({ about: key, pod: true, type, reason, message })
   }
 }
 

@@ -122,6 +122,10 @@ describe('a strategic merge patch', () => {
   })
 
   it('obeys its directives', () => {
+    // What a new item is told to have no more, it never has.
+    expect(strategicMerge({}, { containers: [{ name: 'n', image: null }] }, schema)).toEqual({
+      containers: [{ name: 'n' }],
+    })
     expect(strategicMerge(target, { containers: [{ name: 'a', $patch: 'delete' }] }, schema)).toMatchObject({
       containers: [{ name: 'b' }],
     })

@@ -71,7 +71,7 @@ function mergeList(target: unknown, patch: readonly unknown[], schema: Schema | 
       continue
     }
     const before = merged.get(id)
-    merged.set(id, before === undefined ? withoutDirectives(item) : strategicMerge(before, item, schema?.items))
+    merged.set(id, strategicMerge(before, item, schema?.items))
     touched.push(id)
   }
   return arrange(merged, live.map(idOf), touched, Array.isArray(order) ? order.map(idOf) : touched)
