@@ -33,8 +33,8 @@ describe('boards', () => {
   })
 
   it.each([
-    ['size: 16K}\nlayout', 'size: 16K}\nlayoot', 'layout'],
-    ['size: 112K}\n  slotB', 'size: 113K}\n  slotB', 'layout.slotA'],
+    ['size: 16K }\nlayout', 'size: 16K }\nlayoot', 'layout'],
+    ['size: 112K }\n  slotB', 'size: 113K }\n  slotB', 'layout.slotA'],
     ['at: 136K, size: 112K', 'at: 152K, size: 96K', 'layout.slotB'],
     ['at: 248K', 'at: 252K', 'layout.settings'],
     ['page: 1K', 'page: 1000', 'memory.flash.page'],

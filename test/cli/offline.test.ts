@@ -124,6 +124,8 @@ describe('sluice crds', () => {
       'gateways.sluice.dev',
       'discovereddevices.sluice.dev',
       'discoverypolicies.sluice.dev',
+      'firmwarereleases.sluice.dev',
+      'firmwarerollouts.sluice.dev',
     ])
   })
 })
