@@ -101,10 +101,6 @@ for folder in proc sys dev run tmp; do /bin/busybox mkdir -p /new/$folder; done
 /bin/busybox mount -t debugfs debug /new/sys/kernel/debug
 /bin/busybox mount -t devtmpfs dev /new/dev
 /bin/busybox mount -t tmpfs tmpfs /new/run
-/bin/busybox mount -t tmpfs tmpfs /new/tmp
-# The host's own temporary folder holds the modules; the guest has one of its own over it.
-/bin/busybox mkdir -p /new${CACHE}
-/bin/busybox mount --bind /host${CACHE} /new${CACHE}
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp MODULES_ROOT=${modulesRoot} MODULES_VERSION=${version}
 /bin/busybox chroot /new ${process.execPath} ${program} 2>&1
 /bin/busybox echo "SLUICE exit $?"
