@@ -65,6 +65,8 @@ export class ScriptedRadio {
     open: async () => {
       if (!this.opens) throw new SluiceError('SLUICE_BLE_RADIO', 'no such adapter')
       this.opened++
+      // A reset takes every link with it.
+      for (const { drop } of this.devices.values()) drop?.('the adapter was opened anew')
     },
     onHeard: (listener) => void (this.#heard = listener),
     onDown: (listener) => void (this.#down = listener),
@@ -91,12 +93,16 @@ export class ScriptedRadio {
 
   #link(device: ScriptedDevice): BleLink {
     const ended = Promise.withResolvers<string>()
+    // One link between two radios: an adapter that was opened anew has none of those before.
+    device.drop?.('connected anew')
+    let open = true
     device.connected = true
     this.links++
     this.mostLinks = Math.max(this.mostLinks, this.links)
     const over = (reason: string) => {
-      if (!device.connected) return
-      device.connected = false
+      if (!open) return
+      open = false
+      if (device.drop === over) device.connected = false
       this.links--
       ended.resolve(reason)
     }

@@ -91,7 +91,10 @@ const factsOf = (stat: { readonly [key: string]: Json }): Record<string, string>
   Object.fromEntries(
     Object.entries(stat)
       .slice(0, 24)
-      .map(([key, value]) => [key.slice(0, 32), (typeof value === 'object' ? JSON.stringify(value) : String(value)).slice(0, 64)]),
+      .map(([key, value]) => [
+        key.slice(0, 32),
+        (typeof value === 'object' ? JSON.stringify(value) : String(value)).slice(0, 64),
+      ]),
   )
 
 const finite = (value: Json | undefined): number | undefined =>
