@@ -239,16 +239,16 @@ describe.skipIf(missing !== undefined)('pods of a gateway, with the process runt
         {
           name: 'first',
           image: 'test/busybox:1',
-          command: ['sh', '-c', 'echo prepared > /work/f'],
-          volumeMounts: [{ name: 'w', mountPath: '/work' }],
+          command: ['sh', '-c', 'echo prepared > /scratch/f'],
+          volumeMounts: [{ name: 'w', mountPath: '/scratch' }],
         },
       ],
       containers: [
         {
           name: 'main',
           image: 'test/busybox:1',
-          command: ['sh', '-c', 'cat /work/f; if [ -e /work/again ]; then exit 0; fi; touch /work/again; exit 3'],
-          volumeMounts: [{ name: 'w', mountPath: '/work' }],
+          command: ['sh', '-c', 'cat /scratch/f; if [ -e /scratch/again ]; then exit 0; fi; touch /scratch/again; exit 3'],
+          volumeMounts: [{ name: 'w', mountPath: '/scratch' }],
         },
       ],
       volumes: [{ name: 'w', emptyDir: {} }],
