@@ -109,17 +109,12 @@ describe('the connections of one radio', () => {
 
   it('stay within the budget whatever happens, and everybody who can be reached is served again afterwards', async () => {
     await fc.assert(
-      fc.asyncProperty(
-        fc.integer({ min: 1, max: 16 }),
-        fc.array(incident(INCIDENTS.filter((what) => what !== 'radio')), { maxLength: 12 }),
-        live,
-      ),
+      fc.asyncProperty(fc.integer({ min: 1, max: 16 }), fc.array(incident(INCIDENTS), { maxLength: 12 }), live),
       { numRuns: 40 },
     )
   }, 60_000)
 
-  // A known fault: after some resets of the radio one connection more than the budget stands for a while.
-  it.fails('stay within the budget when the radio is reset as well', async () => {
+  it('stay within the budget when the radio is reset as well', async () => {
     const found = [10, 0, 7, 11, 0, 0].map(
       (who, at) => ({ who, what: at === 1 || at === 4 ? 'drop' : 'mute' }) as const,
     )

@@ -58,6 +58,7 @@ export class Radio implements AsyncDisposable {
   #resetWanted: PromiseWithResolvers<string> | undefined
   #connecting: Promise<unknown> = Promise.resolve()
   #links = 0
+  #freed = Promise.withResolvers<void>()
   #staying = 0
   #heardMs = 0
   #adverts = 0
@@ -138,6 +139,18 @@ export class Radio implements AsyncDisposable {
     this.#staying--
   }
 
+  /**
+   * Waits while every connection of the radio is taken. The scheduler gives places in advance, but a connection that is
+   * to stay may stand a moment longer than its place, as after a reset.
+   */
+  async #belowBudget(patience: Patience): Promise<void> {
+    while (this.#links >= MAX_LINKS) {
+      this.#freed = Promise.withResolvers()
+      const { promise } = this.#freed
+      await withDeadline(this.#host.clock, patience, 'waiting for a free connection', () => promise)
+    }
+  }
+
   /** Connects, one device after the other: a controller can initiate only one connection at a time. */
   connect(peer: Peer, patience: Patience): Promise<BleLink> {
     const turn = this.#connecting.then(async () => {
@@ -147,10 +160,14 @@ export class Radio implements AsyncDisposable {
           hint: 'The radio is opened again by itself.',
         })
       }
+      await this.#belowBudget(patience)
       try {
         const link = await transport.connect(peer, patience)
         this.#links++
-        void link.ended.then(() => this.#links--)
+        void link.ended.then(() => {
+          this.#links--
+          this.#freed.resolve()
+        })
         return link
       } catch (thrown) {
         const error = toSluiceError(thrown)
