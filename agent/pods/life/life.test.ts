@@ -247,7 +247,11 @@ describe.skipIf(missing !== undefined)('pods of a gateway, with the process runt
         {
           name: 'main',
           image: 'test/busybox:1',
-          command: ['sh', '-c', 'cat /scratch/f; if [ -e /scratch/again ]; then exit 0; fi; touch /scratch/again; exit 3'],
+          command: [
+            'sh',
+            '-c',
+            'cat /scratch/f; if [ -e /scratch/again ]; then exit 0; fi; touch /scratch/again; exit 3',
+          ],
           volumeMounts: [{ name: 'w', mountPath: '/scratch' }],
         },
       ],
