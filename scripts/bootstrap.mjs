@@ -29,6 +29,9 @@ function installPackages() {
     '--no-audit',
     '--no-fund',
     '--loglevel=error',
+    // A connection that died without a word is given up after a minute and asked again, not waited for.
+    '--fetch-timeout=60000',
+    '--fetch-retries=4',
   ]
   const npm = spawnSync('npm', argv, { cwd: root, stdio: ['ignore', 2, 2] })
   if (npm.error || npm.status !== 0) {
@@ -160,6 +163,7 @@ function run(argv) {
 }
 
 const tasks = {
+  install: () => ['--version'],
   start: () => ['cli/main.ts', 'up', '--demo', ...args],
   test: () => [join(modules, 'vitest', 'vitest.mjs'), 'run', ...args],
   kernel: () => [join(modules, 'vitest', 'vitest.mjs'), 'run', '--config', 'vitest.kernel.config.ts', ...args],
