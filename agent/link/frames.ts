@@ -137,3 +137,10 @@ const isLease = (lease: unknown): boolean =>
   typeof lease['spanMs'] === 'number' &&
   lease['spanMs'] > 0 &&
   lease['spanMs'] < 1e9
+
+/** What a session says of a frame that is well formed and has no place in its present phase. */
+export function unexpected(type: string, when: string): SluiceError {
+  return new SluiceError('SLUICE_LINK_BAD_FRAME', `A frame of the hub came unexpectedly: '${type}' ${when}`, {
+    hint: 'Bring the agent and the cloud core to releases that fit together.',
+  })
+}

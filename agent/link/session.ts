@@ -16,7 +16,7 @@ import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
 import { snapshotParts } from '../twin/snapshot.ts'
 import { Announcements } from './announcements.ts'
-import { parseHubFrame } from './frames.ts'
+import { parseHubFrame, unexpected } from './frames.ts'
 import { Lanes } from './lanes.ts'
 import { Pings } from './pings.ts'
 import type { LinkStatus } from './status.ts'
@@ -397,10 +397,4 @@ export class Session {
     this.closed()
     this.#transport.close(message)
   }
-}
-
-function unexpected(type: string, when: string): SluiceError {
-  return new SluiceError('SLUICE_LINK_BAD_FRAME', `A frame of the hub came unexpectedly: '${type}' ${when}`, {
-    hint: 'Bring the agent and the cloud core to releases that fit together.',
-  })
 }
