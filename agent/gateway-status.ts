@@ -95,6 +95,7 @@ export function gatewayStatus(sources: HealthSources, as: 'told' | 'current' = '
       ...(oldestAtMs === undefined ? {} : { oldestAt: new Date(oldestAtMs).toISOString() }),
     },
     link: linkStatus(link, vitals),
+    tether: core.tether.status,
     ...vitals?.current(),
     agent: {
       rssBytes: process.memoryUsage.rss(),

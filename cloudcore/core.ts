@@ -168,6 +168,7 @@ async function assemble(
   const gateways: GatewayController = new GatewayController({
     ...{ client, clock, signal, presence, nodes, events, store, onTrouble: trouble },
     objects: gatewayObjects,
+    tether: (name) => leases.status(name),
     onChange: (name) => {
       scheduler?.gatewayChanged(name)
       if (stream.subscribers === 0) return
@@ -217,10 +218,12 @@ async function assemble(
     audit,
   })
   const subject = (gateway: string) => gateways.subject(gateway)
-  const leases = new Leases({
+  const leases: Leases = new Leases({
     ...{ db: store.db, clock, spec: (gateway) => gatewayObjects.spec(gateway) },
     settled: (gateway) => hub.session(gateway)?.behind === 0,
+    onChange: (gateway, tether) => gateways.tetherChanged(gateway, tether),
   })
+  stack.defer(() => leases[Symbol.dispose]())
   const hub: Hub = new Hub({
     lease: (gateway) => leases.give(gateway),
     clock,

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
-import type { GatewaySpec } from '../../api/resources.ts'
+import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
 import { tetherPolicy } from '../../api/tether/policy.ts'
 import {
   type Grant,
@@ -64,6 +64,17 @@ export class Tether implements Disposable {
 
   get state(): TetherState {
     return passTime(this.#state, this.#policy, this.#options.clock.monotonic())
+  }
+
+  /** As `Gateway.status` shows it: what the gateway itself believes. */
+  get status(): NonNullable<GatewayStatus['tether']> {
+    const { state } = this
+    const { clock } = this.#options
+    if (this.#policy.mode === 'autonomous' || state.is === 'autonomous') return { state: 'autonomous' }
+    const { is, term } = state
+    const since =
+      state.is === 'led' ? {} : { since: new Date(clock.now() - clock.monotonic() + state.sinceMs).toISOString() }
+    return { state: is, ...since, term, onLoss: this.#policy.onLoss }
   }
 
   /** What the gateway may do now. */

@@ -6550,7 +6550,8 @@ return errors === 0;
 }
 
 export const validateGateway = validate2;
-const schema2 = {"type":"object","required":["apiVersion","kind","metadata"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Gateway"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","properties":{"mode":{"type":"string","enum":["autonomous","tethered"],"default":"autonomous","description":"Whether the gateway decides for itself while the link is down."},"tether":{"type":"object","properties":{"lease":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long a tethered gateway is led by one word of the supernode. Default 30s."},"grace":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long its work goes on after the lease, before onLoss. Default 60s."},"onLoss":{"type":"string","enum":["keep","freeze","stop"],"default":"keep","description":"What becomes of its work when the supernode stays silent."}},"additionalProperties":false,"description":"Of a tethered gateway: see docs/tether.md."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Link heartbeat. Default 15s."},"description":{"type":"string","maxLength":1024},"energy":{"type":"object","properties":{"meter":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320,"description":"A Device this gateway serves, as namespace/name."},"power":{"type":"string","maxLength":63,"description":"Its property in W. Default: the one with role power."},"energy":{"type":"string","maxLength":63,"description":"Its counter in J, Wh or kWh. Default: the one with role energy."}},"additionalProperties":false,"description":"A meter whose twin is the power source of this gateway."},"battery":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320},"percent":{"type":"string","maxLength":63}},"additionalProperties":false,"description":"A battery behind a Device, such as a UPS or a solar charge controller."},"idle":{"type":"string","enum":["system","share"],"default":"system","description":"Idle energy stays with the system, or is shared among workloads by their use."},"capacityJ":{"type":"number","minimum":0,"description":"Usable energy of a battery that does not say it itself."},"ipmi":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"description":"A BMC on the network. Default: the one of this machine."},"port":{"type":"integer","minimum":1,"maximum":65535},"user":{"type":"string","maxLength":64},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password in its first line."},"sensor":{"type":"string","maxLength":64,"description":"A sensor in watts, where the BMC has no DCMI power reading."}},"additionalProperties":false,"description":"A management controller that measures the power of this machine."},"carbon":{"type":"object","properties":{"gPerKWh":{"type":"number","minimum":0,"maximum":10000,"description":"Of a supply that never changes."},"file":{"type":"string","maxLength":1024,"description":"File on the gateway, read again when it changes."},"url":{"type":"string","maxLength":2048,"description":"Asked every 15 minutes."},"topic":{"type":"string","maxLength":512,"description":"MQTT topic of the broker of this gateway."}},"additionalProperties":false,"description":"Carbon intensity of the supply: a number, or JSON with g/kWh by hour: [{\"at\": \"2026-01-01T00:00Z\", \"gPerKWh\": 210}]."}},"additionalProperties":false},"policy":{"type":"object","required":["stages"],"properties":{"stages":{"type":"array","items":{"type":"object","required":["name","when"],"properties":{"name":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"when":{"type":"array","items":{"type":"object","properties":{"onBattery":{"type":"boolean","description":"The gateway runs on its battery, or does not."},"batteryBelow":{"type":"number","minimum":0,"maximum":100,"description":"Charge in per cent."},"emptyWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"The battery is forecast to be empty sooner than this."},"hotterThan":{"type":"number","description":"Hottest zone in degrees Celsius."},"throttled":{"type":"boolean","description":"Slowed down by heat or for want of voltage, or not."},"linkBelow":{"type":"number","minimum":0,"maximum":1,"description":"Quality of the way to the hub, 0 unusable to 1 perfect."},"roundTripAboveMs":{"type":"number","minimum":0},"lossAbove":{"type":"number","minimum":0,"maximum":1,"description":"Share of pings that nobody answered."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.onBattery) || has(self.batteryBelow) || has(self.emptyWithin) || has(self.hotterThan) || has(self.throttled) || has(self.linkBelow) || has(self.roundTripAboveMs) || has(self.lossAbove)","message":"give at least one condition: onBattery, batteryBelow, emptyWithin, hotterThan, throttled, linkBelow, roundTripAboveMs, lossAbove"}]},"maxItems":8,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Any of these; within one, all of it."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Must hold this long before the stage begins. Default 30s."},"hold":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Once begun, the stage lasts at least this long. Default 5m."},"poll":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which poll periods are stretched."},"report":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which report periods are stretched."},"pause":{"type":"array","items":{"type":"string","enum":["deferrable","normal"]},"maxItems":2,"x-kubernetes-list-type":"atomic","description":"Devices of this importance are left alone. `critical` ones are never touched."}},"additionalProperties":false},"maxItems":8,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"maxPoll":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"No property is stretched beyond this. Default 1h."}},"additionalProperties":false},"taints":{"type":"array","items":{"type":"string","enum":["BatteryLow","OnBattery","LinkDegraded","Throttled"]},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"Conditions that also taint the Node: NoSchedule."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema2 = {"type":"object","required":["apiVersion","kind","metadata"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Gateway"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","properties":{"mode":{"type":"string","enum":["autonomous","tethered"],"default":"autonomous","description":"Whether the gateway decides for itself while the link is down."},"tether":{"type":"object","properties":{"lease":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long a tethered gateway is led by one word of the supernode. Default 30s."},"grace":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long its work goes on after the lease, before onLoss. Default 60s."},"onLoss":{"type":"string","enum":["keep","freeze","stop"],"default":"keep","description":"What becomes of its work when the supernode stays silent."}},"additionalProperties":false,"description":"Of a tethered gateway: see docs/tether.md."},"pods":{"type":"object","properties":{"max":{"type":"integer","minimum":0,"maximum":10000,"description":"Pods at a time."},"cpu":{"type":"string","maxLength":32,"pattern":"^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$","description":"Processor in all: 1500m, 2."},"memory":{"type":"string","maxLength":32,"pattern":"^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$","description":"Memory in all: 512Mi, 1Gi."}},"additionalProperties":false,"description":"What pods may take of this gateway at most. Default: what its machine has."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Link heartbeat. Default 15s."},"description":{"type":"string","maxLength":1024},"energy":{"type":"object","properties":{"meter":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320,"description":"A Device this gateway serves, as namespace/name."},"power":{"type":"string","maxLength":63,"description":"Its property in W. Default: the one with role power."},"energy":{"type":"string","maxLength":63,"description":"Its counter in J, Wh or kWh. Default: the one with role energy."}},"additionalProperties":false,"description":"A meter whose twin is the power source of this gateway."},"battery":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320},"percent":{"type":"string","maxLength":63}},"additionalProperties":false,"description":"A battery behind a Device, such as a UPS or a solar charge controller."},"idle":{"type":"string","enum":["system","share"],"default":"system","description":"Idle energy stays with the system, or is shared among workloads by their use."},"capacityJ":{"type":"number","minimum":0,"description":"Usable energy of a battery that does not say it itself."},"ipmi":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"description":"A BMC on the network. Default: the one of this machine."},"port":{"type":"integer","minimum":1,"maximum":65535},"user":{"type":"string","maxLength":64},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password in its first line."},"sensor":{"type":"string","maxLength":64,"description":"A sensor in watts, where the BMC has no DCMI power reading."}},"additionalProperties":false,"description":"A management controller that measures the power of this machine."},"carbon":{"type":"object","properties":{"gPerKWh":{"type":"number","minimum":0,"maximum":10000,"description":"Of a supply that never changes."},"file":{"type":"string","maxLength":1024,"description":"File on the gateway, read again when it changes."},"url":{"type":"string","maxLength":2048,"description":"Asked every 15 minutes."},"topic":{"type":"string","maxLength":512,"description":"MQTT topic of the broker of this gateway."}},"additionalProperties":false,"description":"Carbon intensity of the supply: a number, or JSON with g/kWh by hour: [{\"at\": \"2026-01-01T00:00Z\", \"gPerKWh\": 210}]."}},"additionalProperties":false},"policy":{"type":"object","required":["stages"],"properties":{"stages":{"type":"array","items":{"type":"object","required":["name","when"],"properties":{"name":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"when":{"type":"array","items":{"type":"object","properties":{"onBattery":{"type":"boolean","description":"The gateway runs on its battery, or does not."},"batteryBelow":{"type":"number","minimum":0,"maximum":100,"description":"Charge in per cent."},"emptyWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"The battery is forecast to be empty sooner than this."},"hotterThan":{"type":"number","description":"Hottest zone in degrees Celsius."},"throttled":{"type":"boolean","description":"Slowed down by heat or for want of voltage, or not."},"linkBelow":{"type":"number","minimum":0,"maximum":1,"description":"Quality of the way to the hub, 0 unusable to 1 perfect."},"roundTripAboveMs":{"type":"number","minimum":0},"lossAbove":{"type":"number","minimum":0,"maximum":1,"description":"Share of pings that nobody answered."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.onBattery) || has(self.batteryBelow) || has(self.emptyWithin) || has(self.hotterThan) || has(self.throttled) || has(self.linkBelow) || has(self.roundTripAboveMs) || has(self.lossAbove)","message":"give at least one condition: onBattery, batteryBelow, emptyWithin, hotterThan, throttled, linkBelow, roundTripAboveMs, lossAbove"}]},"maxItems":8,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Any of these; within one, all of it."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Must hold this long before the stage begins. Default 30s."},"hold":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Once begun, the stage lasts at least this long. Default 5m."},"poll":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which poll periods are stretched."},"report":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which report periods are stretched."},"pods":{"type":"string","enum":["refuse","handBack"],"description":"refuse: no pod begins here. handBack: those that run end too, and begin elsewhere. Not while tethered and led."},"pause":{"type":"array","items":{"type":"string","enum":["deferrable","normal"]},"maxItems":2,"x-kubernetes-list-type":"atomic","description":"Devices of this importance are left alone. `critical` ones are never touched."}},"additionalProperties":false},"maxItems":8,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"maxPoll":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"No property is stretched beyond this. Default 1h."}},"additionalProperties":false},"taints":{"type":"array","items":{"type":"string","enum":["BatteryLow","OnBattery","LinkDegraded","Throttled"]},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"Conditions that also taint the Node: NoSchedule."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const pattern57 = new RegExp("^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", "u");
 
 function validate2(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -6910,7 +6911,7 @@ if(data.spec !== undefined){
 let data22 = data.spec;
 if(data22 && typeof data22 == "object" && !Array.isArray(data22)){
 for(const key4 in data22){
-if(!(((((((key4 === "mode") || (key4 === "tether")) || (key4 === "heartbeat")) || (key4 === "description")) || (key4 === "energy")) || (key4 === "policy")) || (key4 === "taints"))){
+if(!((((((((key4 === "mode") || (key4 === "tether")) || (key4 === "pods")) || (key4 === "heartbeat")) || (key4 === "description")) || (key4 === "energy")) || (key4 === "policy")) || (key4 === "taints"))){
 const err49 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4}};
 (vErrors ??= []).push(err49);
 errors++;
@@ -6999,130 +7000,140 @@ const err61 = {instancePath:instancePath+"/spec/tether",schemaPath:"#/properties
 errors++;
 }
 }
-if(data22.heartbeat !== undefined){
-let data28 = data22.heartbeat;
-if(typeof data28 === "string"){
-if(func1(data28) > 20){
-const err62 = {instancePath:instancePath+"/spec/heartbeat",schemaPath:"#/properties/spec/properties/heartbeat/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data22.pods !== undefined){
+let data28 = data22.pods;
+if(data28 && typeof data28 == "object" && !Array.isArray(data28)){
+for(const key6 in data28){
+if(!(((key6 === "max") || (key6 === "cpu")) || (key6 === "memory"))){
+const err62 = {instancePath:instancePath+"/spec/pods",schemaPath:"#/properties/spec/properties/pods/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6}};
 (vErrors ??= []).push(err62);
 errors++;
 }
-if(!pattern3.test(data28)){
-const err63 = {instancePath:instancePath+"/spec/heartbeat",schemaPath:"#/properties/spec/properties/heartbeat/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data28.max !== undefined){
+let data29 = data28.max;
+if(!(((typeof data29 == "number") && (!(data29 % 1) && !isNaN(data29))) && (isFinite(data29)))){
+const err63 = {instancePath:instancePath+"/spec/pods/max",schemaPath:"#/properties/spec/properties/pods/properties/max/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err63);
 errors++;
 }
-}
-else {
-const err64 = {instancePath:instancePath+"/spec/heartbeat",schemaPath:"#/properties/spec/properties/heartbeat/type",keyword:"type",params:{type: "string"}};
+if((typeof data29 == "number") && (isFinite(data29))){
+if(data29 > 10000 || isNaN(data29)){
+const err64 = {instancePath:instancePath+"/spec/pods/max",schemaPath:"#/properties/spec/properties/pods/properties/max/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10000}};
 (vErrors ??= []).push(err64);
 errors++;
 }
-}
-if(data22.description !== undefined){
-let data29 = data22.description;
-if(typeof data29 === "string"){
-if(func1(data29) > 1024){
-const err65 = {instancePath:instancePath+"/spec/description",schemaPath:"#/properties/spec/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(data29 < 0 || isNaN(data29)){
+const err65 = {instancePath:instancePath+"/spec/pods/max",schemaPath:"#/properties/spec/properties/pods/properties/max/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err65);
 errors++;
 }
 }
-else {
-const err66 = {instancePath:instancePath+"/spec/description",schemaPath:"#/properties/spec/properties/description/type",keyword:"type",params:{type: "string"}};
+}
+if(data28.cpu !== undefined){
+let data30 = data28.cpu;
+if(typeof data30 === "string"){
+if(func1(data30) > 32){
+const err66 = {instancePath:instancePath+"/spec/pods/cpu",schemaPath:"#/properties/spec/properties/pods/properties/cpu/maxLength",keyword:"maxLength",params:{limit: 32}};
 (vErrors ??= []).push(err66);
 errors++;
 }
-}
-if(data22.energy !== undefined){
-let data30 = data22.energy;
-if(data30 && typeof data30 == "object" && !Array.isArray(data30)){
-for(const key6 in data30){
-if(!((((((key6 === "meter") || (key6 === "battery")) || (key6 === "idle")) || (key6 === "capacityJ")) || (key6 === "ipmi")) || (key6 === "carbon"))){
-const err67 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties/spec/properties/energy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6}};
+if(!pattern57.test(data30)){
+const err67 = {instancePath:instancePath+"/spec/pods/cpu",schemaPath:"#/properties/spec/properties/pods/properties/cpu/pattern",keyword:"pattern",params:{pattern: "^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"}};
 (vErrors ??= []).push(err67);
 errors++;
 }
 }
-if(data30.meter !== undefined){
-let data31 = data30.meter;
-if(data31 && typeof data31 == "object" && !Array.isArray(data31)){
-if(data31.device === undefined){
-const err68 = {instancePath:instancePath+"/spec/energy/meter",schemaPath:"#/properties/spec/properties/energy/properties/meter/required",keyword:"required",params:{missingProperty: "device"}};
+else {
+const err68 = {instancePath:instancePath+"/spec/pods/cpu",schemaPath:"#/properties/spec/properties/pods/properties/cpu/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err68);
 errors++;
 }
-for(const key7 in data31){
-if(!(((key7 === "device") || (key7 === "power")) || (key7 === "energy"))){
-const err69 = {instancePath:instancePath+"/spec/energy/meter",schemaPath:"#/properties/spec/properties/energy/properties/meter/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7}};
+}
+if(data28.memory !== undefined){
+let data31 = data28.memory;
+if(typeof data31 === "string"){
+if(func1(data31) > 32){
+const err69 = {instancePath:instancePath+"/spec/pods/memory",schemaPath:"#/properties/spec/properties/pods/properties/memory/maxLength",keyword:"maxLength",params:{limit: 32}};
 (vErrors ??= []).push(err69);
 errors++;
 }
-}
-if(data31.device !== undefined){
-let data32 = data31.device;
-if(typeof data32 === "string"){
-if(func1(data32) > 320){
-const err70 = {instancePath:instancePath+"/spec/energy/meter/device",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/device/maxLength",keyword:"maxLength",params:{limit: 320}};
+if(!pattern57.test(data31)){
+const err70 = {instancePath:instancePath+"/spec/pods/memory",schemaPath:"#/properties/spec/properties/pods/properties/memory/pattern",keyword:"pattern",params:{pattern: "^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"}};
 (vErrors ??= []).push(err70);
 errors++;
 }
 }
 else {
-const err71 = {instancePath:instancePath+"/spec/energy/meter/device",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/device/type",keyword:"type",params:{type: "string"}};
+const err71 = {instancePath:instancePath+"/spec/pods/memory",schemaPath:"#/properties/spec/properties/pods/properties/memory/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err71);
 errors++;
 }
 }
-if(data31.power !== undefined){
-let data33 = data31.power;
-if(typeof data33 === "string"){
-if(func1(data33) > 63){
-const err72 = {instancePath:instancePath+"/spec/energy/meter/power",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/power/maxLength",keyword:"maxLength",params:{limit: 63}};
+}
+else {
+const err72 = {instancePath:instancePath+"/spec/pods",schemaPath:"#/properties/spec/properties/pods/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err72);
 errors++;
 }
 }
-else {
-const err73 = {instancePath:instancePath+"/spec/energy/meter/power",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/power/type",keyword:"type",params:{type: "string"}};
+if(data22.heartbeat !== undefined){
+let data32 = data22.heartbeat;
+if(typeof data32 === "string"){
+if(func1(data32) > 20){
+const err73 = {instancePath:instancePath+"/spec/heartbeat",schemaPath:"#/properties/spec/properties/heartbeat/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err73);
 errors++;
 }
-}
-if(data31.energy !== undefined){
-let data34 = data31.energy;
-if(typeof data34 === "string"){
-if(func1(data34) > 63){
-const err74 = {instancePath:instancePath+"/spec/energy/meter/energy",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/energy/maxLength",keyword:"maxLength",params:{limit: 63}};
+if(!pattern3.test(data32)){
+const err74 = {instancePath:instancePath+"/spec/heartbeat",schemaPath:"#/properties/spec/properties/heartbeat/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err74);
 errors++;
 }
 }
 else {
-const err75 = {instancePath:instancePath+"/spec/energy/meter/energy",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/energy/type",keyword:"type",params:{type: "string"}};
+const err75 = {instancePath:instancePath+"/spec/heartbeat",schemaPath:"#/properties/spec/properties/heartbeat/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err75);
 errors++;
 }
 }
-}
-else {
-const err76 = {instancePath:instancePath+"/spec/energy/meter",schemaPath:"#/properties/spec/properties/energy/properties/meter/type",keyword:"type",params:{type: "object"}};
+if(data22.description !== undefined){
+let data33 = data22.description;
+if(typeof data33 === "string"){
+if(func1(data33) > 1024){
+const err76 = {instancePath:instancePath+"/spec/description",schemaPath:"#/properties/spec/properties/description/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err76);
 errors++;
 }
 }
-if(data30.battery !== undefined){
-let data35 = data30.battery;
-if(data35 && typeof data35 == "object" && !Array.isArray(data35)){
-if(data35.device === undefined){
-const err77 = {instancePath:instancePath+"/spec/energy/battery",schemaPath:"#/properties/spec/properties/energy/properties/battery/required",keyword:"required",params:{missingProperty: "device"}};
+else {
+const err77 = {instancePath:instancePath+"/spec/description",schemaPath:"#/properties/spec/properties/description/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err77);
 errors++;
 }
-for(const key8 in data35){
-if(!((key8 === "device") || (key8 === "percent"))){
-const err78 = {instancePath:instancePath+"/spec/energy/battery",schemaPath:"#/properties/spec/properties/energy/properties/battery/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8}};
+}
+if(data22.energy !== undefined){
+let data34 = data22.energy;
+if(data34 && typeof data34 == "object" && !Array.isArray(data34)){
+for(const key7 in data34){
+if(!((((((key7 === "meter") || (key7 === "battery")) || (key7 === "idle")) || (key7 === "capacityJ")) || (key7 === "ipmi")) || (key7 === "carbon"))){
+const err78 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties/spec/properties/energy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7}};
 (vErrors ??= []).push(err78);
+errors++;
+}
+}
+if(data34.meter !== undefined){
+let data35 = data34.meter;
+if(data35 && typeof data35 == "object" && !Array.isArray(data35)){
+if(data35.device === undefined){
+const err79 = {instancePath:instancePath+"/spec/energy/meter",schemaPath:"#/properties/spec/properties/energy/properties/meter/required",keyword:"required",params:{missingProperty: "device"}};
+(vErrors ??= []).push(err79);
+errors++;
+}
+for(const key8 in data35){
+if(!(((key8 === "device") || (key8 === "power")) || (key8 === "energy"))){
+const err80 = {instancePath:instancePath+"/spec/energy/meter",schemaPath:"#/properties/spec/properties/energy/properties/meter/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8}};
+(vErrors ??= []).push(err80);
 errors++;
 }
 }
@@ -7130,678 +7141,758 @@ if(data35.device !== undefined){
 let data36 = data35.device;
 if(typeof data36 === "string"){
 if(func1(data36) > 320){
-const err79 = {instancePath:instancePath+"/spec/energy/battery/device",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/device/maxLength",keyword:"maxLength",params:{limit: 320}};
-(vErrors ??= []).push(err79);
-errors++;
-}
-}
-else {
-const err80 = {instancePath:instancePath+"/spec/energy/battery/device",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/device/type",keyword:"type",params:{type: "string"}};
-(vErrors ??= []).push(err80);
-errors++;
-}
-}
-if(data35.percent !== undefined){
-let data37 = data35.percent;
-if(typeof data37 === "string"){
-if(func1(data37) > 63){
-const err81 = {instancePath:instancePath+"/spec/energy/battery/percent",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/percent/maxLength",keyword:"maxLength",params:{limit: 63}};
+const err81 = {instancePath:instancePath+"/spec/energy/meter/device",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/device/maxLength",keyword:"maxLength",params:{limit: 320}};
 (vErrors ??= []).push(err81);
 errors++;
 }
 }
 else {
-const err82 = {instancePath:instancePath+"/spec/energy/battery/percent",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/percent/type",keyword:"type",params:{type: "string"}};
+const err82 = {instancePath:instancePath+"/spec/energy/meter/device",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err82);
 errors++;
 }
 }
-}
-else {
-const err83 = {instancePath:instancePath+"/spec/energy/battery",schemaPath:"#/properties/spec/properties/energy/properties/battery/type",keyword:"type",params:{type: "object"}};
+if(data35.power !== undefined){
+let data37 = data35.power;
+if(typeof data37 === "string"){
+if(func1(data37) > 63){
+const err83 = {instancePath:instancePath+"/spec/energy/meter/power",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/power/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err83);
 errors++;
 }
 }
-if(data30.idle !== undefined){
-let data38 = data30.idle;
-if(typeof data38 !== "string"){
-const err84 = {instancePath:instancePath+"/spec/energy/idle",schemaPath:"#/properties/spec/properties/energy/properties/idle/type",keyword:"type",params:{type: "string"}};
+else {
+const err84 = {instancePath:instancePath+"/spec/energy/meter/power",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/power/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err84);
 errors++;
 }
-if(!((data38 === "system") || (data38 === "share"))){
-const err85 = {instancePath:instancePath+"/spec/energy/idle",schemaPath:"#/properties/spec/properties/energy/properties/idle/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.energy.properties.idle.enum}};
+}
+if(data35.energy !== undefined){
+let data38 = data35.energy;
+if(typeof data38 === "string"){
+if(func1(data38) > 63){
+const err85 = {instancePath:instancePath+"/spec/energy/meter/energy",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/energy/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err85);
 errors++;
 }
 }
-if(data30.capacityJ !== undefined){
-let data39 = data30.capacityJ;
-if((typeof data39 == "number") && (isFinite(data39))){
-if(data39 < 0 || isNaN(data39)){
-const err86 = {instancePath:instancePath+"/spec/energy/capacityJ",schemaPath:"#/properties/spec/properties/energy/properties/capacityJ/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+else {
+const err86 = {instancePath:instancePath+"/spec/energy/meter/energy",schemaPath:"#/properties/spec/properties/energy/properties/meter/properties/energy/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err86);
 errors++;
 }
 }
+}
 else {
-const err87 = {instancePath:instancePath+"/spec/energy/capacityJ",schemaPath:"#/properties/spec/properties/energy/properties/capacityJ/type",keyword:"type",params:{type: "number"}};
+const err87 = {instancePath:instancePath+"/spec/energy/meter",schemaPath:"#/properties/spec/properties/energy/properties/meter/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err87);
 errors++;
 }
 }
-if(data30.ipmi !== undefined){
-let data40 = data30.ipmi;
-if(data40 && typeof data40 == "object" && !Array.isArray(data40)){
-for(const key9 in data40){
-if(!(((((key9 === "host") || (key9 === "port")) || (key9 === "user")) || (key9 === "passwordFile")) || (key9 === "sensor"))){
-const err88 = {instancePath:instancePath+"/spec/energy/ipmi",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
+if(data34.battery !== undefined){
+let data39 = data34.battery;
+if(data39 && typeof data39 == "object" && !Array.isArray(data39)){
+if(data39.device === undefined){
+const err88 = {instancePath:instancePath+"/spec/energy/battery",schemaPath:"#/properties/spec/properties/energy/properties/battery/required",keyword:"required",params:{missingProperty: "device"}};
 (vErrors ??= []).push(err88);
 errors++;
 }
-}
-if(data40.host !== undefined){
-let data41 = data40.host;
-if(typeof data41 === "string"){
-if(func1(data41) > 253){
-const err89 = {instancePath:instancePath+"/spec/energy/ipmi/host",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+for(const key9 in data39){
+if(!((key9 === "device") || (key9 === "percent"))){
+const err89 = {instancePath:instancePath+"/spec/energy/battery",schemaPath:"#/properties/spec/properties/energy/properties/battery/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9}};
 (vErrors ??= []).push(err89);
 errors++;
 }
 }
-else {
-const err90 = {instancePath:instancePath+"/spec/energy/ipmi/host",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/host/type",keyword:"type",params:{type: "string"}};
+if(data39.device !== undefined){
+let data40 = data39.device;
+if(typeof data40 === "string"){
+if(func1(data40) > 320){
+const err90 = {instancePath:instancePath+"/spec/energy/battery/device",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/device/maxLength",keyword:"maxLength",params:{limit: 320}};
 (vErrors ??= []).push(err90);
 errors++;
 }
 }
-if(data40.port !== undefined){
-let data42 = data40.port;
-if(!(((typeof data42 == "number") && (!(data42 % 1) && !isNaN(data42))) && (isFinite(data42)))){
-const err91 = {instancePath:instancePath+"/spec/energy/ipmi/port",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/port/type",keyword:"type",params:{type: "integer"}};
+else {
+const err91 = {instancePath:instancePath+"/spec/energy/battery/device",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err91);
 errors++;
 }
-if((typeof data42 == "number") && (isFinite(data42))){
-if(data42 > 65535 || isNaN(data42)){
-const err92 = {instancePath:instancePath+"/spec/energy/ipmi/port",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+}
+if(data39.percent !== undefined){
+let data41 = data39.percent;
+if(typeof data41 === "string"){
+if(func1(data41) > 63){
+const err92 = {instancePath:instancePath+"/spec/energy/battery/percent",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/percent/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err92);
 errors++;
 }
-if(data42 < 1 || isNaN(data42)){
-const err93 = {instancePath:instancePath+"/spec/energy/ipmi/port",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+else {
+const err93 = {instancePath:instancePath+"/spec/energy/battery/percent",schemaPath:"#/properties/spec/properties/energy/properties/battery/properties/percent/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err93);
 errors++;
 }
 }
 }
-if(data40.user !== undefined){
-let data43 = data40.user;
-if(typeof data43 === "string"){
-if(func1(data43) > 64){
-const err94 = {instancePath:instancePath+"/spec/energy/ipmi/user",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/user/maxLength",keyword:"maxLength",params:{limit: 64}};
+else {
+const err94 = {instancePath:instancePath+"/spec/energy/battery",schemaPath:"#/properties/spec/properties/energy/properties/battery/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err94);
 errors++;
 }
 }
-else {
-const err95 = {instancePath:instancePath+"/spec/energy/ipmi/user",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/user/type",keyword:"type",params:{type: "string"}};
+if(data34.idle !== undefined){
+let data42 = data34.idle;
+if(typeof data42 !== "string"){
+const err95 = {instancePath:instancePath+"/spec/energy/idle",schemaPath:"#/properties/spec/properties/energy/properties/idle/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err95);
 errors++;
 }
-}
-if(data40.passwordFile !== undefined){
-let data44 = data40.passwordFile;
-if(typeof data44 === "string"){
-if(func1(data44) > 1024){
-const err96 = {instancePath:instancePath+"/spec/energy/ipmi/passwordFile",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
+if(!((data42 === "system") || (data42 === "share"))){
+const err96 = {instancePath:instancePath+"/spec/energy/idle",schemaPath:"#/properties/spec/properties/energy/properties/idle/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.energy.properties.idle.enum}};
 (vErrors ??= []).push(err96);
 errors++;
 }
 }
-else {
-const err97 = {instancePath:instancePath+"/spec/energy/ipmi/passwordFile",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+if(data34.capacityJ !== undefined){
+let data43 = data34.capacityJ;
+if((typeof data43 == "number") && (isFinite(data43))){
+if(data43 < 0 || isNaN(data43)){
+const err97 = {instancePath:instancePath+"/spec/energy/capacityJ",schemaPath:"#/properties/spec/properties/energy/properties/capacityJ/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err97);
 errors++;
 }
 }
-if(data40.sensor !== undefined){
-let data45 = data40.sensor;
-if(typeof data45 === "string"){
-if(func1(data45) > 64){
-const err98 = {instancePath:instancePath+"/spec/energy/ipmi/sensor",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/sensor/maxLength",keyword:"maxLength",params:{limit: 64}};
+else {
+const err98 = {instancePath:instancePath+"/spec/energy/capacityJ",schemaPath:"#/properties/spec/properties/energy/properties/capacityJ/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err98);
 errors++;
 }
 }
-else {
-const err99 = {instancePath:instancePath+"/spec/energy/ipmi/sensor",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/sensor/type",keyword:"type",params:{type: "string"}};
+if(data34.ipmi !== undefined){
+let data44 = data34.ipmi;
+if(data44 && typeof data44 == "object" && !Array.isArray(data44)){
+for(const key10 in data44){
+if(!(((((key10 === "host") || (key10 === "port")) || (key10 === "user")) || (key10 === "passwordFile")) || (key10 === "sensor"))){
+const err99 = {instancePath:instancePath+"/spec/energy/ipmi",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
 (vErrors ??= []).push(err99);
 errors++;
 }
 }
-}
-else {
-const err100 = {instancePath:instancePath+"/spec/energy/ipmi",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/type",keyword:"type",params:{type: "object"}};
+if(data44.host !== undefined){
+let data45 = data44.host;
+if(typeof data45 === "string"){
+if(func1(data45) > 253){
+const err100 = {instancePath:instancePath+"/spec/energy/ipmi/host",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err100);
 errors++;
 }
 }
-if(data30.carbon !== undefined){
-let data46 = data30.carbon;
-if(data46 && typeof data46 == "object" && !Array.isArray(data46)){
-for(const key10 in data46){
-if(!((((key10 === "gPerKWh") || (key10 === "file")) || (key10 === "url")) || (key10 === "topic"))){
-const err101 = {instancePath:instancePath+"/spec/energy/carbon",schemaPath:"#/properties/spec/properties/energy/properties/carbon/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10}};
+else {
+const err101 = {instancePath:instancePath+"/spec/energy/ipmi/host",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err101);
 errors++;
 }
 }
-if(data46.gPerKWh !== undefined){
-let data47 = data46.gPerKWh;
-if((typeof data47 == "number") && (isFinite(data47))){
-if(data47 > 10000 || isNaN(data47)){
-const err102 = {instancePath:instancePath+"/spec/energy/carbon/gPerKWh",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/gPerKWh/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10000}};
+if(data44.port !== undefined){
+let data46 = data44.port;
+if(!(((typeof data46 == "number") && (!(data46 % 1) && !isNaN(data46))) && (isFinite(data46)))){
+const err102 = {instancePath:instancePath+"/spec/energy/ipmi/port",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/port/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err102);
 errors++;
 }
-if(data47 < 0 || isNaN(data47)){
-const err103 = {instancePath:instancePath+"/spec/energy/carbon/gPerKWh",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/gPerKWh/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if((typeof data46 == "number") && (isFinite(data46))){
+if(data46 > 65535 || isNaN(data46)){
+const err103 = {instancePath:instancePath+"/spec/energy/ipmi/port",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/port/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err103);
 errors++;
 }
-}
-else {
-const err104 = {instancePath:instancePath+"/spec/energy/carbon/gPerKWh",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/gPerKWh/type",keyword:"type",params:{type: "number"}};
+if(data46 < 1 || isNaN(data46)){
+const err104 = {instancePath:instancePath+"/spec/energy/ipmi/port",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/port/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err104);
 errors++;
 }
 }
-if(data46.file !== undefined){
-let data48 = data46.file;
-if(typeof data48 === "string"){
-if(func1(data48) > 1024){
-const err105 = {instancePath:instancePath+"/spec/energy/carbon/file",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/file/maxLength",keyword:"maxLength",params:{limit: 1024}};
+}
+if(data44.user !== undefined){
+let data47 = data44.user;
+if(typeof data47 === "string"){
+if(func1(data47) > 64){
+const err105 = {instancePath:instancePath+"/spec/energy/ipmi/user",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/user/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err105);
 errors++;
 }
 }
 else {
-const err106 = {instancePath:instancePath+"/spec/energy/carbon/file",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/file/type",keyword:"type",params:{type: "string"}};
+const err106 = {instancePath:instancePath+"/spec/energy/ipmi/user",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/user/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err106);
 errors++;
 }
 }
-if(data46.url !== undefined){
-let data49 = data46.url;
-if(typeof data49 === "string"){
-if(func1(data49) > 2048){
-const err107 = {instancePath:instancePath+"/spec/energy/carbon/url",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/url/maxLength",keyword:"maxLength",params:{limit: 2048}};
+if(data44.passwordFile !== undefined){
+let data48 = data44.passwordFile;
+if(typeof data48 === "string"){
+if(func1(data48) > 1024){
+const err107 = {instancePath:instancePath+"/spec/energy/ipmi/passwordFile",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err107);
 errors++;
 }
 }
 else {
-const err108 = {instancePath:instancePath+"/spec/energy/carbon/url",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/url/type",keyword:"type",params:{type: "string"}};
+const err108 = {instancePath:instancePath+"/spec/energy/ipmi/passwordFile",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err108);
 errors++;
 }
 }
-if(data46.topic !== undefined){
-let data50 = data46.topic;
-if(typeof data50 === "string"){
-if(func1(data50) > 512){
-const err109 = {instancePath:instancePath+"/spec/energy/carbon/topic",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data44.sensor !== undefined){
+let data49 = data44.sensor;
+if(typeof data49 === "string"){
+if(func1(data49) > 64){
+const err109 = {instancePath:instancePath+"/spec/energy/ipmi/sensor",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/sensor/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err109);
 errors++;
 }
 }
 else {
-const err110 = {instancePath:instancePath+"/spec/energy/carbon/topic",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/topic/type",keyword:"type",params:{type: "string"}};
+const err110 = {instancePath:instancePath+"/spec/energy/ipmi/sensor",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/properties/sensor/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err110);
 errors++;
 }
 }
 }
 else {
-const err111 = {instancePath:instancePath+"/spec/energy/carbon",schemaPath:"#/properties/spec/properties/energy/properties/carbon/type",keyword:"type",params:{type: "object"}};
+const err111 = {instancePath:instancePath+"/spec/energy/ipmi",schemaPath:"#/properties/spec/properties/energy/properties/ipmi/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err111);
 errors++;
 }
 }
-}
-else {
-const err112 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties/spec/properties/energy/type",keyword:"type",params:{type: "object"}};
+if(data34.carbon !== undefined){
+let data50 = data34.carbon;
+if(data50 && typeof data50 == "object" && !Array.isArray(data50)){
+for(const key11 in data50){
+if(!((((key11 === "gPerKWh") || (key11 === "file")) || (key11 === "url")) || (key11 === "topic"))){
+const err112 = {instancePath:instancePath+"/spec/energy/carbon",schemaPath:"#/properties/spec/properties/energy/properties/carbon/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11}};
 (vErrors ??= []).push(err112);
 errors++;
 }
 }
-if(data22.policy !== undefined){
-let data51 = data22.policy;
-if(data51 && typeof data51 == "object" && !Array.isArray(data51)){
-if(data51.stages === undefined){
-const err113 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/required",keyword:"required",params:{missingProperty: "stages"}};
+if(data50.gPerKWh !== undefined){
+let data51 = data50.gPerKWh;
+if((typeof data51 == "number") && (isFinite(data51))){
+if(data51 > 10000 || isNaN(data51)){
+const err113 = {instancePath:instancePath+"/spec/energy/carbon/gPerKWh",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/gPerKWh/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10000}};
 (vErrors ??= []).push(err113);
 errors++;
 }
-for(const key11 in data51){
-if(!((key11 === "stages") || (key11 === "maxPoll"))){
-const err114 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11}};
+if(data51 < 0 || isNaN(data51)){
+const err114 = {instancePath:instancePath+"/spec/energy/carbon/gPerKWh",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/gPerKWh/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err114);
 errors++;
 }
 }
-if(data51.stages !== undefined){
-let data52 = data51.stages;
-if(Array.isArray(data52)){
-if(data52.length > 8){
-const err115 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/maxItems",keyword:"maxItems",params:{limit: 8}};
+else {
+const err115 = {instancePath:instancePath+"/spec/energy/carbon/gPerKWh",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/gPerKWh/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err115);
 errors++;
 }
-const len3 = data52.length;
-for(let i3=0; i3<len3; i3++){
-let data53 = data52[i3];
-if(data53 && typeof data53 == "object" && !Array.isArray(data53)){
-if(data53.name === undefined){
-const err116 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "name"}};
+}
+if(data50.file !== undefined){
+let data52 = data50.file;
+if(typeof data52 === "string"){
+if(func1(data52) > 1024){
+const err116 = {instancePath:instancePath+"/spec/energy/carbon/file",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/file/maxLength",keyword:"maxLength",params:{limit: 1024}};
 (vErrors ??= []).push(err116);
 errors++;
 }
-if(data53.when === undefined){
-const err117 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "when"}};
+}
+else {
+const err117 = {instancePath:instancePath+"/spec/energy/carbon/file",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/file/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err117);
 errors++;
 }
-for(const key12 in data53){
-if(!(((((((key12 === "name") || (key12 === "when")) || (key12 === "after")) || (key12 === "hold")) || (key12 === "poll")) || (key12 === "report")) || (key12 === "pause"))){
-const err118 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12}};
+}
+if(data50.url !== undefined){
+let data53 = data50.url;
+if(typeof data53 === "string"){
+if(func1(data53) > 2048){
+const err118 = {instancePath:instancePath+"/spec/energy/carbon/url",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/url/maxLength",keyword:"maxLength",params:{limit: 2048}};
 (vErrors ??= []).push(err118);
 errors++;
 }
 }
-if(data53.name !== undefined){
-let data54 = data53.name;
-if(typeof data54 === "string"){
-if(func1(data54) > 63){
-const err119 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
+else {
+const err119 = {instancePath:instancePath+"/spec/energy/carbon/url",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/url/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err119);
 errors++;
 }
-if(func1(data54) < 1){
-const err120 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data50.topic !== undefined){
+let data54 = data50.topic;
+if(typeof data54 === "string"){
+if(func1(data54) > 512){
+const err120 = {instancePath:instancePath+"/spec/energy/carbon/topic",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/topic/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err120);
 errors++;
 }
-if(!pattern1.test(data54)){
-const err121 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}};
+}
+else {
+const err121 = {instancePath:instancePath+"/spec/energy/carbon/topic",schemaPath:"#/properties/spec/properties/energy/properties/carbon/properties/topic/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err121);
 errors++;
 }
 }
+}
 else {
-const err122 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/type",keyword:"type",params:{type: "string"}};
+const err122 = {instancePath:instancePath+"/spec/energy/carbon",schemaPath:"#/properties/spec/properties/energy/properties/carbon/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err122);
 errors++;
 }
 }
-if(data53.when !== undefined){
-let data55 = data53.when;
-if(Array.isArray(data55)){
-if(data55.length > 8){
-const err123 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/maxItems",keyword:"maxItems",params:{limit: 8}};
+}
+else {
+const err123 = {instancePath:instancePath+"/spec/energy",schemaPath:"#/properties/spec/properties/energy/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err123);
 errors++;
 }
-if(data55.length < 1){
-const err124 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/minItems",keyword:"minItems",params:{limit: 1}};
+}
+if(data22.policy !== undefined){
+let data55 = data22.policy;
+if(data55 && typeof data55 == "object" && !Array.isArray(data55)){
+if(data55.stages === undefined){
+const err124 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/required",keyword:"required",params:{missingProperty: "stages"}};
 (vErrors ??= []).push(err124);
 errors++;
 }
-const len4 = data55.length;
-for(let i4=0; i4<len4; i4++){
-let data56 = data55[i4];
-if(!((self) => ((((((((self?.onBattery !== undefined) || (self?.batteryBelow !== undefined)) || (self?.emptyWithin !== undefined)) || (self?.hotterThan !== undefined)) || (self?.throttled !== undefined)) || (self?.linkBelow !== undefined)) || (self?.roundTripAboveMs !== undefined)) || (self?.lossAbove !== undefined)))(data56)){
-const err125 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+for(const key12 in data55){
+if(!((key12 === "stages") || (key12 === "maxPoll"))){
+const err125 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12}};
 (vErrors ??= []).push(err125);
 errors++;
 }
-if(data56 && typeof data56 == "object" && !Array.isArray(data56)){
-for(const key13 in data56){
-if(!((((((((key13 === "onBattery") || (key13 === "batteryBelow")) || (key13 === "emptyWithin")) || (key13 === "hotterThan")) || (key13 === "throttled")) || (key13 === "linkBelow")) || (key13 === "roundTripAboveMs")) || (key13 === "lossAbove"))){
-const err126 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
+}
+if(data55.stages !== undefined){
+let data56 = data55.stages;
+if(Array.isArray(data56)){
+if(data56.length > 8){
+const err126 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/maxItems",keyword:"maxItems",params:{limit: 8}};
 (vErrors ??= []).push(err126);
 errors++;
 }
-}
-if(data56.onBattery !== undefined){
-if(typeof data56.onBattery !== "boolean"){
-const err127 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/onBattery",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/onBattery/type",keyword:"type",params:{type: "boolean"}};
+const len3 = data56.length;
+for(let i3=0; i3<len3; i3++){
+let data57 = data56[i3];
+if(data57 && typeof data57 == "object" && !Array.isArray(data57)){
+if(data57.name === undefined){
+const err127 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "name"}};
 (vErrors ??= []).push(err127);
 errors++;
 }
-}
-if(data56.batteryBelow !== undefined){
-let data58 = data56.batteryBelow;
-if((typeof data58 == "number") && (isFinite(data58))){
-if(data58 > 100 || isNaN(data58)){
-const err128 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100}};
+if(data57.when === undefined){
+const err128 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/required",keyword:"required",params:{missingProperty: "when"}};
 (vErrors ??= []).push(err128);
 errors++;
 }
-if(data58 < 0 || isNaN(data58)){
-const err129 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+for(const key13 in data57){
+if(!((((((((key13 === "name") || (key13 === "when")) || (key13 === "after")) || (key13 === "hold")) || (key13 === "poll")) || (key13 === "report")) || (key13 === "pods")) || (key13 === "pause"))){
+const err129 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key13}};
 (vErrors ??= []).push(err129);
 errors++;
 }
 }
-else {
-const err130 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/type",keyword:"type",params:{type: "number"}};
+if(data57.name !== undefined){
+let data58 = data57.name;
+if(typeof data58 === "string"){
+if(func1(data58) > 63){
+const err130 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/maxLength",keyword:"maxLength",params:{limit: 63}};
 (vErrors ??= []).push(err130);
 errors++;
 }
-}
-if(data56.emptyWithin !== undefined){
-let data59 = data56.emptyWithin;
-if(typeof data59 === "string"){
-if(func1(data59) > 20){
-const err131 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(func1(data58) < 1){
+const err131 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err131);
 errors++;
 }
-if(!pattern3.test(data59)){
-const err132 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+if(!pattern1.test(data58)){
+const err132 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}};
 (vErrors ??= []).push(err132);
 errors++;
 }
 }
 else {
-const err133 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/type",keyword:"type",params:{type: "string"}};
+const err133 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/name",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/name/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err133);
 errors++;
 }
 }
-if(data56.hotterThan !== undefined){
-let data60 = data56.hotterThan;
-if(!((typeof data60 == "number") && (isFinite(data60)))){
-const err134 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/hotterThan",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/hotterThan/type",keyword:"type",params:{type: "number"}};
+if(data57.when !== undefined){
+let data59 = data57.when;
+if(Array.isArray(data59)){
+if(data59.length > 8){
+const err134 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/maxItems",keyword:"maxItems",params:{limit: 8}};
 (vErrors ??= []).push(err134);
 errors++;
 }
-}
-if(data56.throttled !== undefined){
-if(typeof data56.throttled !== "boolean"){
-const err135 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/throttled",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/throttled/type",keyword:"type",params:{type: "boolean"}};
+if(data59.length < 1){
+const err135 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/minItems",keyword:"minItems",params:{limit: 1}};
 (vErrors ??= []).push(err135);
 errors++;
 }
-}
-if(data56.linkBelow !== undefined){
-let data62 = data56.linkBelow;
-if((typeof data62 == "number") && (isFinite(data62))){
-if(data62 > 1 || isNaN(data62)){
-const err136 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+const len4 = data59.length;
+for(let i4=0; i4<len4; i4++){
+let data60 = data59[i4];
+if(!((self) => ((((((((self?.onBattery !== undefined) || (self?.batteryBelow !== undefined)) || (self?.emptyWithin !== undefined)) || (self?.hotterThan !== undefined)) || (self?.throttled !== undefined)) || (self?.linkBelow !== undefined)) || (self?.roundTripAboveMs !== undefined)) || (self?.lossAbove !== undefined)))(data60)){
+const err136 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err136);
 errors++;
 }
-if(data62 < 0 || isNaN(data62)){
-const err137 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data60 && typeof data60 == "object" && !Array.isArray(data60)){
+for(const key14 in data60){
+if(!((((((((key14 === "onBattery") || (key14 === "batteryBelow")) || (key14 === "emptyWithin")) || (key14 === "hotterThan")) || (key14 === "throttled")) || (key14 === "linkBelow")) || (key14 === "roundTripAboveMs")) || (key14 === "lossAbove"))){
+const err137 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14}};
 (vErrors ??= []).push(err137);
 errors++;
 }
 }
-else {
-const err138 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/type",keyword:"type",params:{type: "number"}};
+if(data60.onBattery !== undefined){
+if(typeof data60.onBattery !== "boolean"){
+const err138 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/onBattery",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/onBattery/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err138);
 errors++;
 }
 }
-if(data56.roundTripAboveMs !== undefined){
-let data63 = data56.roundTripAboveMs;
-if((typeof data63 == "number") && (isFinite(data63))){
-if(data63 < 0 || isNaN(data63)){
-const err139 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(data60.batteryBelow !== undefined){
+let data62 = data60.batteryBelow;
+if((typeof data62 == "number") && (isFinite(data62))){
+if(data62 > 100 || isNaN(data62)){
+const err139 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 100}};
 (vErrors ??= []).push(err139);
 errors++;
 }
-}
-else {
-const err140 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/type",keyword:"type",params:{type: "number"}};
+if(data62 < 0 || isNaN(data62)){
+const err140 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err140);
 errors++;
 }
 }
-if(data56.lossAbove !== undefined){
-let data64 = data56.lossAbove;
-if((typeof data64 == "number") && (isFinite(data64))){
-if(data64 > 1 || isNaN(data64)){
-const err141 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+else {
+const err141 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/batteryBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/batteryBelow/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err141);
 errors++;
 }
-if(data64 < 0 || isNaN(data64)){
-const err142 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+if(data60.emptyWithin !== undefined){
+let data63 = data60.emptyWithin;
+if(typeof data63 === "string"){
+if(func1(data63) > 20){
+const err142 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err142);
 errors++;
 }
-}
-else {
-const err143 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/type",keyword:"type",params:{type: "number"}};
+if(!pattern3.test(data63)){
+const err143 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err143);
 errors++;
 }
 }
-}
 else {
-const err144 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/type",keyword:"type",params:{type: "object"}};
+const err144 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/emptyWithin",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/emptyWithin/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err144);
 errors++;
 }
 }
-}
-else {
-const err145 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/type",keyword:"type",params:{type: "array"}};
+if(data60.hotterThan !== undefined){
+let data64 = data60.hotterThan;
+if(!((typeof data64 == "number") && (isFinite(data64)))){
+const err145 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/hotterThan",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/hotterThan/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err145);
 errors++;
 }
 }
-if(data53.after !== undefined){
-let data65 = data53.after;
-if(typeof data65 === "string"){
-if(func1(data65) > 20){
-const err146 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data60.throttled !== undefined){
+if(typeof data60.throttled !== "boolean"){
+const err146 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/throttled",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/throttled/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err146);
 errors++;
 }
-if(!pattern3.test(data65)){
-const err147 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data60.linkBelow !== undefined){
+let data66 = data60.linkBelow;
+if((typeof data66 == "number") && (isFinite(data66))){
+if(data66 > 1 || isNaN(data66)){
+const err147 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
 (vErrors ??= []).push(err147);
 errors++;
 }
-}
-else {
-const err148 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/type",keyword:"type",params:{type: "string"}};
+if(data66 < 0 || isNaN(data66)){
+const err148 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err148);
 errors++;
 }
 }
-if(data53.hold !== undefined){
-let data66 = data53.hold;
-if(typeof data66 === "string"){
-if(func1(data66) > 20){
-const err149 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err149 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/linkBelow",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/linkBelow/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err149);
 errors++;
 }
-if(!pattern3.test(data66)){
-const err150 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data60.roundTripAboveMs !== undefined){
+let data67 = data60.roundTripAboveMs;
+if((typeof data67 == "number") && (isFinite(data67))){
+if(data67 < 0 || isNaN(data67)){
+const err150 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err150);
 errors++;
 }
 }
 else {
-const err151 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/type",keyword:"type",params:{type: "string"}};
+const err151 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/roundTripAboveMs",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/roundTripAboveMs/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err151);
 errors++;
 }
 }
-if(data53.poll !== undefined){
-let data67 = data53.poll;
-if((typeof data67 == "number") && (isFinite(data67))){
-if(data67 > 1000 || isNaN(data67)){
-const err152 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
+if(data60.lossAbove !== undefined){
+let data68 = data60.lossAbove;
+if((typeof data68 == "number") && (isFinite(data68))){
+if(data68 > 1 || isNaN(data68)){
+const err152 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
 (vErrors ??= []).push(err152);
 errors++;
 }
-if(data67 < 1 || isNaN(data67)){
-const err153 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(data68 < 0 || isNaN(data68)){
+const err153 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err153);
 errors++;
 }
 }
 else {
-const err154 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/type",keyword:"type",params:{type: "number"}};
+const err154 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4+"/lossAbove",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/properties/lossAbove/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err154);
 errors++;
 }
 }
-if(data53.report !== undefined){
-let data68 = data53.report;
-if((typeof data68 == "number") && (isFinite(data68))){
-if(data68 > 1000 || isNaN(data68)){
-const err155 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
+}
+else {
+const err155 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when/" + i4,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/items/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err155);
 errors++;
 }
-if(data68 < 1 || isNaN(data68)){
-const err156 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+}
+else {
+const err156 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/when",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/when/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err156);
 errors++;
 }
 }
-else {
-const err157 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/type",keyword:"type",params:{type: "number"}};
+if(data57.after !== undefined){
+let data69 = data57.after;
+if(typeof data69 === "string"){
+if(func1(data69) > 20){
+const err157 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err157);
 errors++;
 }
-}
-if(data53.pause !== undefined){
-let data69 = data53.pause;
-if(Array.isArray(data69)){
-if(data69.length > 2){
-const err158 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/maxItems",keyword:"maxItems",params:{limit: 2}};
+if(!pattern3.test(data69)){
+const err158 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err158);
 errors++;
 }
-const len5 = data69.length;
-for(let i5=0; i5<len5; i5++){
-let data70 = data69[i5];
-if(typeof data70 !== "string"){
-const err159 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/type",keyword:"type",params:{type: "string"}};
+}
+else {
+const err159 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/after",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/after/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err159);
 errors++;
 }
-if(!((data70 === "deferrable") || (data70 === "normal"))){
-const err160 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.policy.properties.stages.items.properties.pause.items.enum}};
+}
+if(data57.hold !== undefined){
+let data70 = data57.hold;
+if(typeof data70 === "string"){
+if(func1(data70) > 20){
+const err160 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err160);
 errors++;
 }
-}
-}
-else {
-const err161 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/type",keyword:"type",params:{type: "array"}};
+if(!pattern3.test(data70)){
+const err161 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err161);
 errors++;
 }
 }
-}
 else {
-const err162 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/type",keyword:"type",params:{type: "object"}};
+const err162 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/hold",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/hold/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err162);
 errors++;
 }
 }
-const duplicates0 = duplicateItems(data52, ["name"]);
-if(duplicates0.length > 0){
-const err163 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
+if(data57.poll !== undefined){
+let data71 = data57.poll;
+if((typeof data71 == "number") && (isFinite(data71))){
+if(data71 > 1000 || isNaN(data71)){
+const err163 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
 (vErrors ??= []).push(err163);
 errors++;
 }
-}
-else {
-const err164 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/type",keyword:"type",params:{type: "array"}};
+if(data71 < 1 || isNaN(data71)){
+const err164 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err164);
 errors++;
 }
 }
-if(data51.maxPoll !== undefined){
-let data71 = data51.maxPoll;
-if(typeof data71 === "string"){
-if(func1(data71) > 20){
-const err165 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err165 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/poll",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/poll/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err165);
 errors++;
 }
-if(!pattern3.test(data71)){
-const err166 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data57.report !== undefined){
+let data72 = data57.report;
+if((typeof data72 == "number") && (isFinite(data72))){
+if(data72 > 1000 || isNaN(data72)){
+const err166 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000}};
 (vErrors ??= []).push(err166);
 errors++;
 }
-}
-else {
-const err167 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/type",keyword:"type",params:{type: "string"}};
+if(data72 < 1 || isNaN(data72)){
+const err167 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err167);
 errors++;
 }
 }
-}
 else {
-const err168 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/type",keyword:"type",params:{type: "object"}};
+const err168 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/report",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/report/type",keyword:"type",params:{type: "number"}};
 (vErrors ??= []).push(err168);
 errors++;
 }
 }
-if(data22.taints !== undefined){
-let data72 = data22.taints;
-if(Array.isArray(data72)){
-if(data72.length > 4){
-const err169 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/maxItems",keyword:"maxItems",params:{limit: 4}};
+if(data57.pods !== undefined){
+let data73 = data57.pods;
+if(typeof data73 !== "string"){
+const err169 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pods",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pods/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err169);
 errors++;
 }
-const len6 = data72.length;
-for(let i6=0; i6<len6; i6++){
-let data73 = data72[i6];
-if(typeof data73 !== "string"){
-const err170 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/type",keyword:"type",params:{type: "string"}};
+if(!((data73 === "refuse") || (data73 === "handBack"))){
+const err170 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pods",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pods/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.policy.properties.stages.items.properties.pods.enum}};
 (vErrors ??= []).push(err170);
 errors++;
 }
-if(!((((data73 === "BatteryLow") || (data73 === "OnBattery")) || (data73 === "LinkDegraded")) || (data73 === "Throttled"))){
-const err171 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.taints.items.enum}};
+}
+if(data57.pause !== undefined){
+let data74 = data57.pause;
+if(Array.isArray(data74)){
+if(data74.length > 2){
+const err171 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/maxItems",keyword:"maxItems",params:{limit: 2}};
 (vErrors ??= []).push(err171);
 errors++;
 }
-}
-}
-else {
-const err172 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/type",keyword:"type",params:{type: "array"}};
+const len5 = data74.length;
+for(let i5=0; i5<len5; i5++){
+let data75 = data74[i5];
+if(typeof data75 !== "string"){
+const err172 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err172);
 errors++;
 }
-}
-}
-else {
-const err173 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+if(!((data75 === "deferrable") || (data75 === "normal"))){
+const err173 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause/" + i5,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.policy.properties.stages.items.properties.pause.items.enum}};
 (vErrors ??= []).push(err173);
 errors++;
 }
 }
 }
 else {
-const err174 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+const err174 = {instancePath:instancePath+"/spec/policy/stages/" + i3+"/pause",schemaPath:"#/properties/spec/properties/policy/properties/stages/items/properties/pause/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err174);
+errors++;
+}
+}
+}
+else {
+const err175 = {instancePath:instancePath+"/spec/policy/stages/" + i3,schemaPath:"#/properties/spec/properties/policy/properties/stages/items/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err175);
+errors++;
+}
+}
+const duplicates0 = duplicateItems(data56, ["name"]);
+if(duplicates0.length > 0){
+const err176 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/x-kubernetes-list-map-keys",keyword:"x-kubernetes-list-map-keys",params:{items: duplicates0}};
+(vErrors ??= []).push(err176);
+errors++;
+}
+}
+else {
+const err177 = {instancePath:instancePath+"/spec/policy/stages",schemaPath:"#/properties/spec/properties/policy/properties/stages/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err177);
+errors++;
+}
+}
+if(data55.maxPoll !== undefined){
+let data76 = data55.maxPoll;
+if(typeof data76 === "string"){
+if(func1(data76) > 20){
+const err178 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/maxLength",keyword:"maxLength",params:{limit: 20}};
+(vErrors ??= []).push(err178);
+errors++;
+}
+if(!pattern3.test(data76)){
+const err179 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+(vErrors ??= []).push(err179);
+errors++;
+}
+}
+else {
+const err180 = {instancePath:instancePath+"/spec/policy/maxPoll",schemaPath:"#/properties/spec/properties/policy/properties/maxPoll/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err180);
+errors++;
+}
+}
+}
+else {
+const err181 = {instancePath:instancePath+"/spec/policy",schemaPath:"#/properties/spec/properties/policy/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err181);
+errors++;
+}
+}
+if(data22.taints !== undefined){
+let data77 = data22.taints;
+if(Array.isArray(data77)){
+if(data77.length > 4){
+const err182 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/maxItems",keyword:"maxItems",params:{limit: 4}};
+(vErrors ??= []).push(err182);
+errors++;
+}
+const len6 = data77.length;
+for(let i6=0; i6<len6; i6++){
+let data78 = data77[i6];
+if(typeof data78 !== "string"){
+const err183 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/type",keyword:"type",params:{type: "string"}};
+(vErrors ??= []).push(err183);
+errors++;
+}
+if(!((((data78 === "BatteryLow") || (data78 === "OnBattery")) || (data78 === "LinkDegraded")) || (data78 === "Throttled"))){
+const err184 = {instancePath:instancePath+"/spec/taints/" + i6,schemaPath:"#/properties/spec/properties/taints/items/enum",keyword:"enum",params:{allowedValues: schema2.properties.spec.properties.taints.items.enum}};
+(vErrors ??= []).push(err184);
+errors++;
+}
+}
+}
+else {
+const err185 = {instancePath:instancePath+"/spec/taints",schemaPath:"#/properties/spec/properties/taints/type",keyword:"type",params:{type: "array"}};
+(vErrors ??= []).push(err185);
+errors++;
+}
+}
+}
+else {
+const err186 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err186);
+errors++;
+}
+}
+}
+else {
+const err187 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err187);
 errors++;
 }
 validate2.errors = vErrors;

@@ -1,4 +1,5 @@
 import type { Static } from 'typebox'
+import { ON_LOSS, TETHER_STATES } from '../tether/tether.ts'
 import { NODE_CONDITIONS } from './node-conditions.ts'
 import {
   condition,
@@ -16,6 +17,9 @@ import {
 } from './parts.ts'
 import { gatewayPolicy, policyStatus } from './policy.ts'
 import { batteryStatus, energyStatus, networkStatus, powerStatus, thermalStatus } from './power.ts'
+
+/** A positive Kubernetes quantity. */
+const QUANTITY = '^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$'
 
 export const gatewaySpec = () =>
   object({
@@ -35,13 +39,23 @@ export const gatewaySpec = () =>
             duration({ description: 'How long its work goes on after the lease, before onLoss. Default 60s.' }),
           ),
           onLoss: optional(
-            word(['keep', 'freeze', 'stop'], {
+            word(ON_LOSS, {
               default: 'keep',
               description: 'What becomes of its work when the supernode stays silent.',
             }),
           ),
         },
         { description: 'Of a tethered gateway: see docs/tether.md.' },
+      ),
+    ),
+    pods: optional(
+      object(
+        {
+          max: optional(integer({ minimum: 0, maximum: 10_000, description: 'Pods at a time.' })),
+          cpu: optional(text({ maxLength: 32, pattern: QUANTITY, description: 'Processor in all: 1500m, 2.' })),
+          memory: optional(text({ maxLength: 32, pattern: QUANTITY, description: 'Memory in all: 512Mi, 1Gi.' })),
+        },
+        { description: 'What pods may take of this gateway at most. Default: what its machine has.' },
       ),
     ),
     heartbeat: optional(duration({ description: 'Link heartbeat. Default 15s.' })),
@@ -151,6 +165,20 @@ export const gatewayStatus = () =>
         ),
         trend: optional(word(['improving', 'steady', 'degrading'])),
       }),
+    ),
+    tether: optional(
+      object(
+        {
+          state: word(TETHER_STATES),
+          since: optional(timestamp()),
+          term: optional(integer({ minimum: 0, description: 'Of the supernode that leads; it only grows.' })),
+          onLoss: optional(word(ON_LOSS)),
+          releasedAt: optional(
+            timestamp({ description: 'From then on its work may begin elsewhere. Absent: never by itself.' }),
+          ),
+        },
+        { description: 'Who decides for it, as the supernode knows it: see docs/tether.md.' },
+      ),
     ),
     power: optional(powerStatus()),
     energy: optional(energyStatus()),

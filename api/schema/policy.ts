@@ -1,6 +1,8 @@
 import type { Static } from 'typebox'
 import { duration, flag, integer, keyedList, listOf, number, object, optional, text, timestamp, word } from './parts.ts'
 
+export const STAGE_PODS = ['refuse', 'handBack'] as const
+
 const conditions = {
   onBattery: optional(flag({ description: 'The gateway runs on its battery, or does not.' })),
   batteryBelow: optional(number({ minimum: 0, maximum: 100, description: 'Charge in per cent.' })),
@@ -37,6 +39,12 @@ const policyStage = () =>
     report: optional(
       number({ minimum: 1, maximum: 1000, description: 'Factor by which report periods are stretched.' }),
     ),
+    pods: optional(
+      word(STAGE_PODS, {
+        description:
+          'refuse: no pod begins here. handBack: those that run end too, and begin elsewhere. Not while tethered and led.',
+      }),
+    ),
     pause: optional(
       listOf(word(['deferrable', 'normal']), {
         maxItems: 2,
@@ -64,6 +72,7 @@ export const policyStatus = () =>
     why: optional(text({ maxLength: 256 })),
     stretched: optional(integer({ minimum: 0, description: 'Devices that are polled or reported less often.' })),
     paused: optional(integer({ minimum: 0, description: 'Devices that are left alone.' })),
+    pods: optional(word(STAGE_PODS, { description: 'What the stage does about pods, where the gateway has a will.' })),
   })
 
 export type GatewayPolicy = Static<ReturnType<typeof gatewayPolicy>>

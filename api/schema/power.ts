@@ -44,6 +44,13 @@ export const energyStatus = () =>
     /** Grams of CO2 equivalent of `todayJ`, where the intensity of the supply is known. */
     todayCarbonG: optional(number({ minimum: 0 })),
     carbonGPerKWh: optional(number({ minimum: 0 })),
+    /** What the supply will emit, hour by hour, where a forecast was given. */
+    carbonForecast: optional(
+      object({
+        from: timestamp({ description: 'Beginning of the first hour.' }),
+        gPerKWh: listOf(integer({ minimum: 0, maximum: 10_000 }), { maxItems: 48, description: 'Of each hour.' }),
+      }),
+    ),
     /** What the agent itself took of `todayJ`. */
     agentTodayJ: optional(number({ minimum: 0 })),
     at: timestamp(),

@@ -83,6 +83,7 @@ export const resourceDefinitions = (protocols: readonly ProtocolSchema[]): reado
     columns: [
       { name: 'State', type: 'string', jsonPath: '.status.state' },
       { name: 'Mode', type: 'string', jsonPath: '.spec.mode' },
+      { name: 'Tether', type: 'string', jsonPath: '.status.tether.state' },
       { name: 'Devices', type: 'integer', jsonPath: '.status.devices.total' },
       { name: 'Online', type: 'integer', jsonPath: '.status.devices.online' },
       { name: 'Outbox', type: 'integer', jsonPath: '.status.outbox.batches' },

@@ -11,6 +11,9 @@
 export const ON_LOSS = ['keep', 'freeze', 'stop'] as const
 export type OnLoss = (typeof ON_LOSS)[number]
 
+/** `autonomous`: no tether; the others as below. */
+export const TETHER_STATES = ['autonomous', 'led', 'slack', 'lost'] as const
+
 export type TetherPolicy =
   | { readonly mode: 'autonomous' }
   | { readonly mode: 'tethered'; readonly onLoss: OnLoss; readonly graceMs: number }
@@ -124,4 +127,15 @@ export function giveLease(given: Given | undefined, term: number, spanMs: number
 export function mayMoveFromMs(given: Given, policy: TetherPolicy): number | undefined {
   if (policy.mode === 'autonomous' || policy.onLoss === 'keep') return undefined
   return given.believedUntilMs + policy.graceMs * (1 + MAX_DRIFT)
+}
+
+/** What a supernode knows of a tethered gateway: its lease may be in force, is certainly over, or its grace is too. */
+export function believedState(
+  given: Given,
+  policy: TetherPolicy & { readonly mode: 'tethered' },
+  nowMs: number,
+): { readonly is: 'led' | 'slack' | 'lost'; readonly sinceMs: number | undefined } {
+  if (nowMs < given.believedUntilMs) return { is: 'led', sinceMs: undefined }
+  const lostMs = given.believedUntilMs + policy.graceMs * (1 + MAX_DRIFT)
+  return nowMs < lostMs ? { is: 'slack', sinceMs: given.believedUntilMs } : { is: 'lost', sinceMs: lostMs }
 }

@@ -26,6 +26,8 @@ export interface GatewayControllerOptions {
   readonly onTrouble: (what: string, error: SluiceError) => void
   /** Takes every Gateway as it comes and goes. */
   readonly objects?: GatewayObjects
+  /** Who decides for a gateway, as far as the supernode knows. */
+  readonly tether?: (name: string) => GatewayStatus['tether']
   /** A gateway came, went, or told how it is. */
   readonly onChange?: (name: string) => void
 }
@@ -151,6 +153,15 @@ export class GatewayController {
     }
     state.seenDropped = dropped
     this.#writer.markDirty(name)
+    this.#options.onChange?.(name)
+  }
+
+  /** The tether has changed: its status, and an Event. */
+  tetherChanged(name: string, tether: GatewayStatus['tether']): void {
+    if (!this.#gateways.has(name)) return
+    const news = tetherNews(tether)
+    if (news !== undefined) this.#event(name, ...news)
+    this.#writer.hurry(name)
     this.#options.onChange?.(name)
   }
 
@@ -294,6 +305,7 @@ export class GatewayController {
     const { devices, outbox, agent } = state.told
     const { link, ...vitals } = state.vitals
     const counters = this.#options.store.counters(name)
+    const tether = this.#options.tether?.(name)
     const time = (ms: number | undefined, field: string) => (ms === undefined ? {} : { [field]: iso(ms) })
     const online = state.state === 'online'
     return {
@@ -306,6 +318,7 @@ export class GatewayController {
       ...(devices === undefined ? {} : { devices }),
       ...(outbox === undefined ? {} : { outbox }),
       ...(agent === undefined ? {} : { agent }),
+      ...(tether === undefined ? {} : { tether }),
       ...vitals,
       link: { ...link, gapsSeen: counters.gaps + counters.unexplained },
       conditions: [
@@ -323,6 +336,24 @@ export class GatewayController {
         ...toldConditions(state.told),
       ],
     }
+  }
+}
+
+/** What a person is told when a tether changes; nothing of a gateway that never had one. */
+function tetherNews(tether: GatewayStatus['tether']): ['Normal' | 'Warning', string, string] | undefined {
+  switch (tether?.state) {
+    case 'led':
+      return ['Normal', 'TetherLed', 'a lease is in force: the supernode decides']
+    case 'slack':
+      return ['Warning', 'TetherSlack', 'its lease is over: what runs goes on, nothing new begins']
+    case 'lost': {
+      const { onLoss = 'keep', releasedAt } = tether
+      const where = releasedAt === undefined ? 'and never begins elsewhere by itself' : 'and may begin elsewhere now'
+      const what = { keep: 'goes on', freeze: 'stands still', stop: 'is ended' }[onLoss]
+      return ['Warning', 'TetherLost', `lease and grace are over: its work ${what} (onLoss: ${onLoss}) ${where}`]
+    }
+    default:
+      return undefined
   }
 }
 

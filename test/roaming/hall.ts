@@ -44,6 +44,8 @@ export class VirtualHub {
   readonly handOvers: { readonly atMs: number; readonly from: string | undefined; readonly to: string | undefined }[] =
     []
   readonly audited: string[] = []
+  /** States of tethers, each as it was told. */
+  readonly tethers: string[] = []
   /** Whether the protocol of the devices can be heard by a gateway that stands by. */
   overhears = true
   #resourceVersion = 10
@@ -99,6 +101,7 @@ export class VirtualHub {
     this.leases = new Leases({
       ...{ db: this.store.db, clock, spec: (gateway) => this.objects.spec(gateway) },
       settled: (gateway) => this.hub.session(gateway)?.behind === 0,
+      onChange: (_, tether) => this.tethers.push(tether?.state ?? 'unknown'),
     })
     this.fleet.upsertModel(MODEL)
   }

@@ -57,6 +57,31 @@ describe('the tether over a real link', () => {
     expect(told.at(-1)).toBe('runs true')
   })
 
+  it('shows in Gateway.status what the supernode knows, each change once, with the time from which its work may move', async () => {
+    await using at = await hall()
+    const { clock, hub, gateway } = at
+    const { leases } = hub
+    await clock.advance(20_000)
+    expect(leases.status('gw')).toEqual({ state: 'autonomous' })
+    hub.addGateway('gw', TETHERED)
+    await clock.advance(30_000)
+    expect(leases.status('gw')).toMatchObject({ state: 'led', term: leases.term, onLoss: 'stop' })
+    expect(leases.status('gw')).not.toHaveProperty('releasedAt')
+    expect(gateway.core.tether.status).toEqual({ state: 'led', term: leases.term, onLoss: 'stop' })
+    gateway.unlink()
+    await clock.advance(14_000)
+    expect(leases.status('gw')).toMatchObject({ state: 'slack' })
+    await clock.advance(20_000)
+    const lost = leases.status('gw')
+    expect(lost).toMatchObject({ state: 'lost', onLoss: 'stop' })
+    expect(Date.parse(lost?.releasedAt ?? '')).toBe(hub.leases.mayMoveFrom('gw'))
+    expect(gateway.core.tether.status).toMatchObject({ state: 'lost', onLoss: 'stop' })
+    gateway.link()
+    await clock.advance(30_000)
+    expect(leases.status('gw')).toMatchObject({ state: 'led' })
+    expect(hub.tethers).toEqual(['autonomous', 'led', 'slack', 'lost', 'led'])
+  })
+
   it('keeps the work of one that keeps it, and of one that never heard that it should stop', async () => {
     await using at = await hall()
     const { clock, hub, gateway } = at
