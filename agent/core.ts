@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../api/clock.ts'
 import { SluiceError } from '../api/errors.ts'
 import type { MachineFacts } from '../api/link/machine.ts'
 import { LINK_KINDS, type LinkGateway, type LinkObjectKind, POD_KINDS } from '../api/link/messages.ts'
+import { Histogram } from '../api/metrics/histogram.ts'
 import type { GatewaySpec, Json, ObjectKey } from '../api/resources.ts'
 import { checkValue } from '../api/twin/limits.ts'
 import type { StreamEvent } from '../api/views.ts'
@@ -13,7 +14,6 @@ import { UpdateBoard } from './firmware/update-board.ts'
 import type { Log } from './log.ts'
 import { Mappers, protocolOf } from './mappers/host.ts'
 import { mapperStorage } from './mappers/storage.ts'
-import { Histogram } from './metrics/histogram.ts'
 import { Notices } from './notices/notices.ts'
 import { PodStatusBoard } from './pods/status-board.ts'
 import { stretchedBinding } from './policy/stretch.ts'
@@ -118,6 +118,11 @@ export class AgentCore implements AsyncDisposable {
     this.heard = new HeardBoard(clock, () => this.listener?.onHeard())
     this.tether = new Tether({ clock, storage: mapperStorage(store, TETHER_STORE) })
     this.onGatewaySpec((spec) => this.tether.configure(spec))
+    this.tether.onChange(({ begins }) => {
+      if (!begins) return
+      // Written while nobody led, and held back since.
+      for (const device of this.engine.devices.values()) this.engine.pump(device)
+    })
     this.machine = options.machine
     if (options.machine !== undefined) this.pods = new PodStatusBoard(() => this.listener?.onPods())
     this.notices = new Notices({ clock, onChange: () => this.listener?.onNotice() })
@@ -126,6 +131,7 @@ export class AgentCore implements AsyncDisposable {
       checkValue,
       write: (command, signal) => this.mappers.write(command, signal),
       mayWriteRoaming: () => this.listener?.mayWriteRoaming ?? false,
+      mayBegin: () => this.tether.leash.begins,
       onEnd: (device, property, end, acceptedAtMs) => {
         this.writeLatency.observe(clock.monotonic() - acceptedAtMs)
         this.engine.ended(device, property, end)

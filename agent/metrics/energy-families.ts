@@ -1,7 +1,7 @@
+import type { Labels } from '../../api/metrics/exposition.ts'
+import { type Families, MAX_DEVICE_SERIES, ratio, type Sample, some } from '../../api/metrics/families.ts'
 import type { EnergySnapshot } from '../energy/snapshot.ts'
 import type { PackReading } from '../energy/source.ts'
-import type { Labels } from './exposition.ts'
-import { type Families, MAX_DEVICE_SERIES, ratio, type Sample, some } from './families.ts'
 
 /**
  * Kepler's names (0.10 and later) carry what was measured and nothing else: RAPL's zones, and how they are divided among

@@ -1,9 +1,9 @@
 import type { Clock } from '../../api/clock.ts'
+import { Exposition } from '../../api/metrics/exposition.ts'
 import type { BrokerStats } from '../broker/gateway-broker.ts'
 import type { AgentCore } from '../core.ts'
 import type { LinkStatus } from '../link/status.ts'
 import { deviceState } from '../twin/views.ts'
-import { Exposition } from './exposition.ts'
 import { addVitals, type VitalMetrics } from './vitals-page.ts'
 
 export interface MetricsOptions {

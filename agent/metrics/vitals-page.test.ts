@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { Exposition } from '../../api/metrics/exposition.ts'
 import type { EnergySnapshot, PodFigure } from '../energy/snapshot.ts'
-import { Exposition } from './exposition.ts'
 import { addVitals, type VitalMetrics } from './vitals-page.ts'
 
 const at = '2026-01-01T00:00:00.000Z'

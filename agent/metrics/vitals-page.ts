@@ -1,10 +1,10 @@
+import type { Exposition } from '../../api/metrics/exposition.ts'
+import { Families, ratio, type Sample, some } from '../../api/metrics/families.ts'
 import type { GatewayStatus } from '../../api/resources.ts'
 import type { NetworkStatus } from '../../api/schema/power.ts'
 import type { DeviceView } from '../../api/views.ts'
 import type { EnergySnapshot } from '../energy/snapshot.ts'
 import { addBattery, addEnergy, addKepler } from './energy-families.ts'
-import type { Exposition } from './exposition.ts'
-import { Families, ratio, type Sample, some } from './families.ts'
 
 type LinkFigures = NonNullable<GatewayStatus['link']>
 
