@@ -6,6 +6,7 @@ import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
 import type { StreamHandler } from '../streams/host.ts'
 import type { PodKeeper } from './life/keeper.ts'
+import type { RuntimesByClass } from './runtimes/by-class.ts'
 import type { PodRuntime } from './runtimes/runtime.ts'
 
 /** What `--pods` takes. */
@@ -47,8 +48,8 @@ export interface Pods extends AsyncDisposable {
  */
 export function openPods(options: PodsOptions): Pods {
   const { core, log } = options
-  let opened: Promise<{ runtime: PodRuntime; keeper: PodKeeper }> | undefined
-  let running: { runtime: PodRuntime; keeper: PodKeeper } | undefined
+  let opened: Promise<Started> | undefined
+  let running: Started | undefined
   let disposed = false
   let handlers: ((kind: string) => StreamHandler | undefined) | undefined
 
@@ -88,7 +89,7 @@ export function openPods(options: PodsOptions): Pods {
     },
     async streams(kind) {
       const { podStreams } = await import('../streams/pod-streams.ts')
-      handlers ??= podStreams(() => (running === undefined ? [] : [running.runtime]))
+      handlers ??= podStreams(() => running?.runtime.all ?? [])
       return handlers(kind)
     },
     open: async () => (await open()).runtime,
@@ -104,24 +105,28 @@ export function openPods(options: PodsOptions): Pods {
 
 const sandboxFolder = (folder: string): string => join(folder, 'sandboxes')
 
-async function start(options: PodsOptions): Promise<{ runtime: PodRuntime; keeper: PodKeeper }> {
+interface Started {
+  readonly runtime: RuntimesByClass
+  readonly keeper: PodKeeper
+}
+
+async function start(options: PodsOptions): Promise<Started> {
   const { core, clock, log, folder, gateway } = options
-  const [{ ProcessRuntime }, { PodKeeper }, { fetchImage }, { nodeFacts }] = await Promise.all([
-    import('./runtimes/process/runtime.ts'),
+  const [{ openRuntimes }, { PodKeeper }, { nodeFacts }] = await Promise.all([
+    import('./runtimes/open.ts'),
     import('./life/keeper.ts'),
-    import('./images/registry.ts'),
     import('./life/node.ts'),
   ])
-  const runtime = new ProcessRuntime({
+  const runtime = openRuntimes({
     folder,
     clock,
-    fetch: fetchImage,
     ...(options.cgroupRoot === undefined ? {} : { cgroupRoot: options.cgroupRoot }),
     onTrouble: ({ code, message }) => log('warn', message, { code }),
   })
   await importArchives(runtime, join(folder, 'import'), log)
   const keeper = new PodKeeper({
     runtime,
+    runtimeOf: (pod) => runtime.of(pod),
     clock,
     board: core.pods!,
     objects: () => core.objects.podObjects(),

@@ -1,6 +1,7 @@
 import { closeSync, createReadStream, existsSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { planArtifact } from './artifact.ts'
 import { inside } from './inside.ts'
 import {
   broken,
@@ -75,7 +76,7 @@ function ociImages(folder: string): ImageSource[] {
     const manifest = isIndex(document) ? read(choose(document)) : document
     const config = descriptor(manifest['config'])
     return {
-      plan: planImage(manifest, config.digest, read(config)),
+      plan: planArtifact(manifest) ?? planImage(manifest, config.digest, read(config)),
       names,
       manifestDigest: at.digest,
       layer: (digest: string) => createReadStream(blob(digest)) as AsyncIterable<Buffer>,

@@ -18,6 +18,8 @@ export interface ImageConfig {
   readonly command: readonly string[]
   readonly workingDirectory: string
   readonly stopSignal: string | undefined
+  /** As Go names it; `wasm` for WebAssembly. Images of older agents lack it. */
+  readonly architecture?: string
 }
 
 export interface ImagePlan {
@@ -72,7 +74,8 @@ export function choose(index: Record<string, unknown>, machine: string = process
       platform === undefined || ((platform.os ?? 'linux') === 'linux' && platform.architecture === wanted),
   )
   const named = fits.find(({ platform }) => platform !== undefined)
-  const chosen = named ?? fits[0]
+  // WebAssembly runs on any machine, where a pod asks for it.
+  const chosen = named ?? fits[0] ?? manifests.find(({ platform }) => /^wasm/.test(platform?.architecture ?? ''))
   if (chosen !== undefined) return chosen
   const offered = manifests.map(({ platform }) => `${platform?.os}/${platform?.architecture}`).join(', ')
   throw new SluiceError('SLUICE_POD_IMAGE_PLATFORM', `The image is not made for linux/${wanted}, only for ${offered}`, {
@@ -101,6 +104,7 @@ export function planImage(
       command: texts(config['Cmd']),
       workingDirectory: textOf(config['WorkingDir']),
       stopSignal: textOf(config['StopSignal']) || undefined,
+      architecture: textOf(configuration['architecture']),
     },
     layers: layers.map(({ digest, mediaType, size }, at) => ({
       ...{ digest, mediaType, size },

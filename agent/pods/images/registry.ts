@@ -4,6 +4,7 @@ import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { SluiceError, toSluiceError } from '../../../api/errors.ts'
 import type { RegistryAuth } from '../runtimes/runtime.ts'
+import { planArtifact } from './artifact.ts'
 import type { ImageSource } from './layout.ts'
 import { choose, descriptor, digestOf, isIndex, MAX_DOCUMENT_BYTES, planImage, readDocument } from './manifest.ts'
 import { type ImageReference, parseReference } from './reference.ts'
@@ -36,7 +37,9 @@ export async function fetchImage(
     manifest = readDocument(await registry.manifest(digest), digest)
   }
   const config = descriptor(manifest['config'])
-  const plan = planImage(manifest, config.digest, readDocument(await registry.document(config.digest), config.digest))
+  const plan =
+    planArtifact(manifest) ??
+    planImage(manifest, config.digest, readDocument(await registry.document(config.digest), config.digest))
   const blobs = join(folder, 'blobs')
   mkdirSync(blobs)
   const path = (digest: string) => join(blobs, digest.replace(':', '-'))

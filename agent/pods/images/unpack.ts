@@ -16,6 +16,8 @@ export interface LayerFacts {
   /** `sha256:...` of the archive inside, as the image's configuration says it. */
   readonly diffId: string | undefined
   readonly mediaType: string
+  /** It is one file of this name and no archive. */
+  readonly file?: string
 }
 
 export interface UnpackLimits {
@@ -45,6 +47,7 @@ export async function unpackLayer(
   limits: UnpackLimits,
   signal: AbortSignal,
 ): Promise<{ bytes: number; entries: number }> {
+  if (layer.file !== undefined) return await putFile(stored, layer.file, root, limits, signal)
   const inner = createHash('sha256')
   const bytes = hashed(decompressed(stored, layer.mediaType), inner, signal)
   const total = { bytes: 0, entries: 0 }
@@ -53,9 +56,7 @@ export async function unpackLayer(
     total.entries++
     total.bytes += entry.bytes
     if (total.bytes > limits.bytes || total.entries > limits.entries) {
-      throw new SluiceError('SLUICE_POD_IMAGE_TOO_LARGE', `An image unpacks to more than ${limits.bytes} bytes`, {
-        hint: 'Use a smaller image, or raise the limit of the gateway.',
-      })
+      throw tooLarge(limits)
     }
     await place(entry, root, fresh)
   }
@@ -65,6 +66,33 @@ export async function unpackLayer(
   if (layer.diffId !== undefined) check(inner, layer.diffId, 'content of a layer')
   return total
 }
+
+async function putFile(
+  stored: AsyncIterable<Buffer>,
+  name: string,
+  root: string,
+  limits: UnpackLimits,
+  signal: AbortSignal,
+): Promise<{ bytes: number; entries: number }> {
+  const file = await open(inside(root, name), 'wx', 0o644)
+  let bytes = 0
+  try {
+    for await (const part of stored) {
+      signal.throwIfAborted()
+      bytes += part.length
+      if (bytes > limits.bytes) throw tooLarge(limits)
+      await file.write(part)
+    }
+  } finally {
+    await file.close()
+  }
+  return { bytes, entries: 1 }
+}
+
+const tooLarge = ({ bytes }: UnpackLimits): SluiceError =>
+  new SluiceError('SLUICE_POD_IMAGE_TOO_LARGE', `An image unpacks to more than ${bytes} bytes`, {
+    hint: 'Use a smaller image, or raise the limit of the gateway.',
+  })
 
 /** Reads a layer as it is stored and throws `SLUICE_POD_IMAGE_DIGEST` when it is not what it should be. */
 export async function prove(stored: AsyncIterable<Buffer>, digest: string, signal: AbortSignal): Promise<void> {

@@ -1,61 +1,31 @@
-import { mkdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import type { Clock, Timer } from '../../../api/clock.ts'
+import { rmSync } from 'node:fs'
+import type { Timer } from '../../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../../api/errors.ts'
 import type { PodLinkObject } from '../../../api/link/messages.ts'
-import type { LinkConfigMap, LinkPod, LinkSecret, PodContainer } from '../../../api/link/pods.ts'
-import { type ObjectKey, objectKey, splitKey } from '../../../api/resources.ts'
+import type { LinkPod } from '../../../api/link/pods.ts'
+import { type ObjectKey, objectKey } from '../../../api/resources.ts'
 import type { Leash } from '../../../api/tether/tether.ts'
 import type { HostEvent } from '../../../mappers/sdk/mapper.ts'
-import {
-  type ContainerNotes,
-  currentSandbox,
-  LABEL_GRACE,
-  type PodAction,
-  type PodInput,
-  type PodPlan,
-  planPod,
-} from '../plan.ts'
-import type { ContainerView, PodRuntime, SandboxState } from '../runtimes/runtime.ts'
+import { currentSandbox, type PodAction, type PodInput, type PodPlan, planPod } from '../plan.ts'
+import type { ContainerView, SandboxState } from '../runtimes/runtime.ts'
 import type { PodStatusBoard } from '../status-board.ts'
-import { act, type Target } from './action.ts'
-import { containerSpec } from './container-spec.ts'
-import { imageFor } from './image.ts'
-import { capital, containersOf, portMappings, tcp } from './pod-parts.ts'
+import type { Known } from './known.ts'
+import { capital, containersOf } from './pod-parts.ts'
 import { Probes } from './probes.ts'
 import { podStatus } from './status.ts'
-import type { NodeFacts, PodFacts } from './values.ts'
-import { removeVolumes, type VolumeFolders } from './volumes.ts'
+import { removeVolumes } from './volumes.ts'
+import { type PodEvent, PodWork, type WorkOptions } from './work.ts'
 
-export interface KeeperOptions {
-  readonly runtime: PodRuntime
-  readonly clock: Clock
+export interface KeeperOptions extends WorkOptions {
   readonly board: PodStatusBoard
-  readonly objects: () => readonly PodLinkObject[]
   readonly leash: () => Leash
-  readonly node: NodeFacts
-  readonly folders: VolumeFolders & { readonly logs: string }
   /** Why a pod is not to begin here, or undefined. */
   readonly refuse: (pod: LinkPod) => string | undefined
   readonly onEvent: (event: HostEvent & { readonly pod?: true }) => void
 }
 
-interface Known {
-  readonly key: ObjectKey
-  readonly uid: string
-  readonly sinceMs: number
-  /** Names with something going on; the plan is not asked about them meanwhile. */
-  readonly busy: Set<string>
-  readonly notes: Map<string, ContainerNotes>
-  readonly waiting: Map<string, { reason: string; message?: string }>
-  readonly probes: Map<string, Probes>
-  frozen: boolean
-  over: boolean
-}
-
 /** Truth without events: a runtime that lost a word of its own is asked anyway. */
 const RELIST_MS = 10_000
-const HOOK_TIMEOUT_MS = 60_000
 
 /**
  * Brings what runs to what is wanted: looks, plans, acts, tells, and looks again when something has changed. It keeps
@@ -65,7 +35,8 @@ export class PodKeeper implements AsyncDisposable {
   readonly #options: KeeperOptions
   readonly #known = new Map<string, Known>()
   readonly #stop = new AbortController()
-  readonly #work = new Set<Promise<unknown>>()
+  readonly #pending = new Set<Promise<unknown>>()
+  readonly #work: PodWork
   readonly #unsubscribe: () => void
   #sandboxes: readonly SandboxState[] = []
   #timer: Timer | undefined
@@ -75,6 +46,8 @@ export class PodKeeper implements AsyncDisposable {
 
   constructor(options: KeeperOptions) {
     this.#options = options
+    const event: PodEvent = (known, ...words) => this.#event(known, ...words)
+    this.#work = new PodWork(options, () => this.#sandboxes, event, this.#stop.signal)
     this.#unsubscribe = options.runtime.onChange(() => this.wake())
   }
 
@@ -88,13 +61,13 @@ export class PodKeeper implements AsyncDisposable {
     this.#looking = true
     const looking = this.#look().finally(() => {
       this.#looking = false
-      this.#work.delete(looking)
+      this.#pending.delete(looking)
       if (this.#again) {
         this.#again = false
         this.wake()
       }
     })
-    this.#work.add(looking)
+    this.#pending.add(looking)
   }
 
   /** Ends nothing: what runs goes on. */
@@ -103,7 +76,7 @@ export class PodKeeper implements AsyncDisposable {
     this.#unsubscribe()
     this.#timer?.cancel()
     for (const { probes } of this.#known.values()) for (const each of probes.values()) each[Symbol.dispose]()
-    await Promise.allSettled(this.#work)
+    await Promise.allSettled(this.#pending)
   }
 
   async #look(): Promise<void> {
@@ -171,7 +144,7 @@ export class PodKeeper implements AsyncDisposable {
     const { board, folders } = this.#options
     this.#known.delete(known.uid)
     removeVolumes(known.uid, folders)
-    rmSync(this.#logFolder(known.key, known.uid), { recursive: true, force: true })
+    rmSync(this.#work.logFolder(known.key, known.uid), { recursive: true, force: true })
     board.delete(known.key, known.uid)
   }
 
@@ -195,7 +168,7 @@ export class PodKeeper implements AsyncDisposable {
       const probes: Probes = new Probes({
         clock: this.#options.clock,
         container: wanted,
-        target: this.#target(pod, wanted, sandbox, id),
+        target: this.#work.target(pod, wanted, sandbox, id),
         startedMs: container.startedMs ?? container.createdMs,
         onChange: () => {
           this.#note(known, container, probes)
@@ -243,7 +216,8 @@ export class PodKeeper implements AsyncDisposable {
     if (known.busy.has(name) || known.busy.has('') || (name === '' && known.busy.size > 0)) return
     known.busy.add(name)
     this.#background(
-      this.#do(known, pod, action)
+      this.#work
+        .do(known, pod, action)
         .then(
           () => {
             const note = known.notes.get(name)
@@ -271,8 +245,8 @@ export class PodKeeper implements AsyncDisposable {
           message: toSluiceError(thrown).message,
         })
       })
-      .finally(() => this.#work.delete(kept))
-    this.#work.add(kept)
+      .finally(() => this.#pending.delete(kept))
+    this.#pending.add(kept)
   }
 
   #failed(known: Known, name: string, error: SluiceError): void {
@@ -300,114 +274,13 @@ export class PodKeeper implements AsyncDisposable {
     )
   }
 
-  async #do(known: Known, pod: LinkPod | undefined, action: PodAction): Promise<void> {
-    const { runtime } = this.#options
-    const { signal } = this.#stop
-    switch (action.do) {
-      case 'createSandbox':
-        await this.#createSandbox(known, pod!, action.attempt)
-        return
-      case 'removeSandbox':
-        await runtime.removeSandbox(action.sandboxId, signal)
-        return
-      case 'removeContainer':
-        await runtime.removeContainer(action.containerId, signal)
-        return
-      case 'stopContainer':
-        await this.#stopContainer(known, pod, action)
-        return
-      case 'startContainer':
-        await this.#startContainer(known, pod!, action)
-    }
-  }
-
-  async #createSandbox(known: Known, pod: LinkPod, attempt: number): Promise<void> {
-    const { namespace, name } = splitKey(known.key)
-    const { spec, metadata } = pod
-    const logDirectory = this.#logFolder(known.key, known.uid)
-    mkdirSync(logDirectory, { recursive: true, mode: 0o750 })
-    await this.#options.runtime.createSandbox(
-      {
-        ...{ podUid: known.uid, namespace, name, attempt, logDirectory },
-        hostname: spec.hostname ?? name.slice(0, 63).replace(/[^a-z0-9]+$/i, ''),
-        hostNetwork: spec.hostNetwork ?? false,
-        hostPid: spec.hostPID ?? false,
-        hostIpc: spec.hostIPC ?? false,
-        privileged: containersOf(pod).some(({ securityContext }) => securityContext?.privileged === true),
-        resources: {},
-        portMappings: spec.hostNetwork === true ? [] : containersOf(pod).flatMap(portMappings),
-        containerNames: containersOf(pod).map((one) => one.name),
-        labels: { [LABEL_GRACE]: String(spec.terminationGracePeriodSeconds ?? 30) },
-        annotations: metadata.annotations ?? {},
-      },
-      this.#stop.signal,
-    )
-  }
-
-  async #startContainer(known: Known, pod: LinkPod, action: PodAction & { do: 'startContainer' }): Promise<void> {
-    const { runtime, folders } = this.#options
-    const { signal } = this.#stop
-    const wanted = containersOf(pod).find(({ name }) => name === action.name)!
-    const sandbox = this.#sandboxes.find(({ id }) => id === action.sandboxId)
-    const facts: PodFacts = { key: known.key, pod, podIp: sandbox?.ips[0] ?? '' }
-    const sources = this.#sources(known.key)
-    const image = await imageFor(runtime, pod, wanted, sources, signal, (message) =>
-      this.#event(known, 'Normal', 'Pulled', message),
-    )
-    const spec = containerSpec({
-      facts,
-      wanted,
-      image,
-      sources,
-      folders,
-      attempt: action.attempt,
-      backoff: action.backoff,
-    })
-    const id = await runtime.createContainer(action.sandboxId, spec, signal)
-    try {
-      await runtime.startContainer(id, signal)
-    } catch (error) {
-      // It is there as one that has ended, with the reason; a second word about it would only repeat that.
-      if (toSluiceError(error).code !== 'SLUICE_POD_START') throw error
-    }
-    this.#event(known, 'Normal', 'Started', `Started container ${wanted.name}`)
-    const hook = wanted.lifecycle?.postStart
-    if (hook === undefined) return
-    const { ok, message } = await act(hook, this.#target(pod, wanted, sandbox, id), HOOK_TIMEOUT_MS, signal)
-    if (ok || signal.aborted) return
-    this.#event(known, 'Warning', 'FailedPostStartHook', `${wanted.name}: ${message}`)
-    known.notes.set(wanted.name, { startedUp: false, condemned: { containerId: id, reason: 'FailedPostStartHook' } })
-  }
-
-  async #stopContainer(
-    known: Known,
-    pod: LinkPod | undefined,
-    action: PodAction & { do: 'stopContainer' },
-  ): Promise<void> {
-    const { runtime, clock } = this.#options
-    const { signal } = this.#stop
-    this.#event(known, 'Normal', 'Killing', `Stopping container ${action.name}`)
-    const wanted = pod === undefined ? undefined : containersOf(pod).find(({ name }) => name === action.name)
-    let graceMs = action.graceMs
-    const hook = wanted?.lifecycle?.preStop
-    const sandbox = this.#sandboxes.find(({ containers }) => containers.some(({ id }) => id === action.containerId))
-    if (hook !== undefined && graceMs > 0) {
-      const began = clock.monotonic()
-      const { ok, message } = await act(hook, this.#target(pod!, wanted!, sandbox, action.containerId), graceMs, signal)
-      if (!ok) this.#event(known, 'Warning', 'FailedPreStopHook', `${action.name}: ${message}`)
-      // As the kubelet: what the hook left of the grace, and two seconds at least.
-      graceMs = Math.max(2000, graceMs - (clock.monotonic() - began))
-    }
-    await runtime.stopContainer(action.containerId, graceMs, signal)
-  }
-
   #tell(known: Known, pod: LinkPod | undefined, input: PodInput, plan: PodPlan): void {
     if (pod === undefined) return
-    const { runtime, board, node } = this.#options
+    const { board, node } = this.#options
     const before = board.get(known.key, known.uid)?.status
     const status = podStatus({
       ...input,
-      ...{ pod, plan, runtime: runtime.version, waiting: known.waiting, before, hostIp: node.hostIp },
+      ...{ pod, plan, runtime: this.#work.runtimeOf(pod).version, waiting: known.waiting, before, hostIp: node.hostIp },
       ready: ({ id }) => known.probes.get(id)?.ready ?? false,
     })
     const gone = plan.gone && known.busy.size === 0
@@ -418,37 +291,8 @@ export class PodKeeper implements AsyncDisposable {
     }
   }
 
-  #target(pod: LinkPod, container: PodContainer, sandbox: SandboxState | undefined, containerId: string): Target {
-    const { runtime, clock } = this.#options
-    const ip = pod.spec.hostNetwork === true ? '127.0.0.1' : sandbox?.ips[0]
-    return {
-      ...{ runtime, clock, container, containerId, sandboxId: sandbox?.id ?? '' },
-      connect: (port, host, signal) => {
-        const to = host ?? ip
-        return to === undefined ? runtime.portForward(sandbox?.id ?? '', port, signal) : tcp(to, port, signal)
-      },
-    }
-  }
-
-  #sources(pod: ObjectKey) {
-    const { namespace } = splitKey(pod)
-    const objects = this.#options.objects()
-    const find = (kind: 'ConfigMap' | 'Secret', name: string) =>
-      objects.find((one) => one.kind === kind && one.key === objectKey(namespace, name))?.object
-    return {
-      configMap: (name: string) => find('ConfigMap', name) as LinkConfigMap | undefined,
-      secret: (name: string) => find('Secret', name) as LinkSecret | undefined,
-      node: this.#options.node,
-    }
-  }
-
   #pods() {
     return this.#options.objects().filter((one): one is PodLinkObject & { kind: 'Pod' } => one.kind === 'Pod')
-  }
-
-  #logFolder(key: ObjectKey, uid: string): string {
-    const { namespace, name } = splitKey(key)
-    return join(this.#options.folders.logs, `${namespace}_${name}_${uid}`)
   }
 
   #event({ key }: Known, type: HostEvent['type'], reason: string, message: string): void {

@@ -5,7 +5,8 @@ import { type Clock, delay, type Timer } from '../../../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../../../api/errors.ts'
 import type { StoredImage } from '../../images/store.ts'
 import type { ContainerExit, ContainerSpec, ContainerView, Use } from '../runtime.ts'
-import { commandOf, environment, restArguments } from './arguments.ts'
+import { restArguments } from './arguments.ts'
+import type { BoxKind } from './box-kind.ts'
 import { type ControlGroups, DEFAULT_PIDS } from './control-group.ts'
 import { LogPump, type StreamName } from './cri-log.ts'
 import { FD, handedOver, launch, started, wayIn } from './launch.ts'
@@ -30,6 +31,7 @@ export interface Surroundings {
 export interface Making {
   readonly spec: ContainerSpec
   readonly image: StoredImage
+  readonly kind: BoxKind
 }
 
 /** A monitor that is gone without a word is noticed this late. */
@@ -114,7 +116,7 @@ export class Container {
       })
     }
     const { groups, tools, memoryFolder, seccompFile, clock } = this.#around
-    const { spec, image } = making
+    const { spec, image, kind } = making
     groups.make(this.group, { pidsLimit: DEFAULT_PIDS, ...spec.resources })
     this.#save({ ...this.record, starting: true })
     this.#openPump()
@@ -126,7 +128,7 @@ export class Container {
     }
     const pipes = this.sandbox.pipesOf(this.record.name)
     const seccomp = seccompFile === undefined || spec.unconfinedSeccomp ? undefined : opened(seccompFile, 'r')
-    const variables = environment(spec, image.config, this.sandbox.record.spec.hostname)
+    const variables = kind.variables(spec, image, this.sandbox.record.spec.hostname)
     const args = [...this.record.box, ...restArguments(variables, seccomp === undefined ? undefined : FD.seccomp)]
     const handed = files.use(handedOver(memoryFolder, this.record.id, args.map((each) => `${each}\0`).join('')))
     const child = launch({
@@ -139,7 +141,7 @@ export class Container {
         ...[tools.bwrap, '--unshare-user', '--unshare-cgroup-try', '--new-session'],
         ...(this.sandbox.record.spec.hostPid ? [] : ['--unshare-pid']),
         ...['--json-status-fd', String(FD.status), '--info-fd', String(FD.info), '--args', String(FD.args), '--'],
-        ...commandOf(spec, image.config),
+        ...kind.command(spec, image),
       ],
       stdio: [
         // Both ends: without a writer the program would read its end at once, and with one it waits.

@@ -1,8 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { Duplex, PassThrough } from 'node:stream'
+import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
 import { inside, makeMountPoint } from '../../images/inside.ts'
@@ -15,15 +15,19 @@ import type {
   Mount,
   PodRuntime,
   Resources,
+  RuntimeName,
   SandboxSpec,
   SandboxState,
   SandboxStats,
 } from '../runtime.ts'
-import { boxArguments, commandOf, FIXED_FILES, FIXED_FOLDERS, mountOrder, whoRuns } from './arguments.ts'
+import { FIXED_FILES, FIXED_FOLDERS, mountOrder, whoRuns } from './arguments.ts'
+import { attachTo } from './attach.ts'
+import { type BoxKind, nativeBox } from './box-kind.ts'
 import { Container, makeFolder, type Surroundings } from './container.ts'
 import { ControlGroups } from './control-group.ts'
 import { execIn } from './exec.ts'
-import { CLEAN_ENVIRONMENT, wayIn } from './launch.ts'
+import { CLEAN_ENVIRONMENT } from './launch.ts'
+import { forwardInto } from './port-forward.ts'
 import { Records } from './records.ts'
 import { openSandbox, Sandbox } from './sandbox.ts'
 import { seccompProgram } from './seccomp.ts'
@@ -34,42 +38,45 @@ export interface ProcessRuntimeOptions {
   readonly folder: string
   readonly clock: Clock
   readonly fetch?: Fetch
-  /** First of the users that pods run as; see docs/pods.md. */
-  readonly firstUser?: number
+  /** What is in the boxes; absent: programs of the machine's own kind. */
+  readonly kind?: BoxKind
+  /** Where they are shared with another runtime; absent: it has its own, in `folder`. */
+  readonly images?: FolderImages
   readonly cgroupRoot?: string
   readonly onTrouble: (error: SluiceError) => void
 }
-
-/** Above what distributions give to people, to subordinate ranges and to container managers. */
-const FIRST_USER = 1_900_000_000
 
 /**
  * Pods without a container engine: bubblewrap for the box, control groups for the limits, a user of its own for each pod.
  * Nothing here is a parent of what runs: an agent that begins again takes up what is there.
  */
 export class ProcessRuntime implements PodRuntime {
-  readonly name = 'process'
+  readonly name: RuntimeName
   readonly version: string
   readonly images: FolderImages
-  readonly #options: ProcessRuntimeOptions
   readonly #around: Surroundings
   readonly #sandboxes = new Map<string, Sandbox>()
   readonly #wakes = new Set<() => void>()
   /** Users of sandboxes that are being made. */
   readonly #reserved = new Set<number>()
+  readonly #kind: BoxKind
   readonly #isRoot = process.getuid?.() === 0
 
   constructor(options: ProcessRuntimeOptions) {
-    this.#options = options
     const tools = findTools()
-    this.version = `process://${bwrapVersion(tools.bwrap)}`
+    const kind = options.kind ?? nativeBox
+    this.#kind = kind
+    this.name = kind.name
+    this.version = `${kind.name}://${kind.version ?? bwrapVersion(tools.bwrap)}`
     mkdirSync(options.folder, { recursive: true, mode: 0o711 })
     if (this.#isRoot) checkReachable(options.folder)
-    this.images = new FolderImages({
-      folder: join(options.folder, 'images'),
-      clock: options.clock,
-      ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
-    })
+    this.images =
+      options.images ??
+      new FolderImages({
+        folder: join(options.folder, 'images'),
+        clock: options.clock,
+        ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
+      })
     const filter = seccompProgram(process.arch)
     const seccompFile = filter === undefined ? undefined : join(options.folder, 'seccomp.bpf')
     if (seccompFile !== undefined) writeFileSync(seccompFile, filter!)
@@ -145,12 +152,8 @@ export class ProcessRuntime implements PodRuntime {
     if (image === undefined) {
       throw new SluiceError('SLUICE_POD_IMAGE_MISSING', `The image ${spec.image.id} is not here any more`)
     }
-    if (commandOf(spec, image.config).length === 0) {
-      throw new SluiceError('SLUICE_POD_START', `Container ${spec.name} has no command, and its image names none`, {
-        hint: 'Give the container a command.',
-      })
-    }
     const rootPath = this.images.rootOf(image.id)
+    this.#kind.check(spec, image, rootPath)
     const who = whoRuns(spec, image.config.user, (path) => textIn(rootPath, path))
     if (who === undefined) {
       throw new SluiceError('SLUICE_POD_START', `The image's user '${image.config.user}' is not in its /etc/passwd`, {
@@ -174,13 +177,13 @@ export class ProcessRuntime implements PodRuntime {
       labels: spec.labels,
       createdMs: clock.now(),
       stopSignal: image.config.stopSignal ?? 'SIGTERM',
-      box: boxArguments(spec, image.config, { rootPath, tmpPath, ...who, mounts }),
+      box: this.#kind.box(spec, image, { rootPath, tmpPath, ...who, mounts }),
       unconfinedSeccomp: spec.unconfinedSeccomp,
       oomScoreAdj: spec.oomScoreAdj,
     }
     records.saveContainer(sandboxId, record)
     this.images.used(image.id)
-    sandbox.containers.set(id, new Container(this.#around, sandbox, record, { spec, image }))
+    sandbox.containers.set(id, new Container(this.#around, sandbox, record, { spec, image, kind: this.#kind }))
     return Promise.resolve(id)
   }
 
@@ -218,89 +221,21 @@ export class ProcessRuntime implements PodRuntime {
     return Promise.resolve()
   }
 
-  exec(id: string, options: ExecOptions, signal: AbortSignal): Promise<ExecSession> {
-    return execIn(this.#around, this.#container(id), options, signal)
+  async exec(id: string, options: ExecOptions, signal: AbortSignal): Promise<ExecSession> {
+    const { noExec } = this.#kind
+    if (noExec !== undefined) {
+      throw new SluiceError('SLUICE_POD_EXEC', noExec, { hint: 'Look at its log, or attach to it: `kubectl attach`.' })
+    }
+    return await execIn(this.#around, this.#container(id), options, signal)
   }
 
-  async attach(id: string, { stdin }: AttachOptions, signal: AbortSignal): Promise<ExecSession> {
-    signal.throwIfAborted()
-    const container = this.#container(id)
-    if (!container.running) throw new SluiceError('SLUICE_POD_EXEC', `Container ${container.record.name} does not run`)
-    const [stdout, stderr] = [new PassThrough(), new PassThrough()]
-    // The program goes on whether anybody reads here or not: what does not fit is left out.
-    const copy = (to: PassThrough) => (chunk: Buffer) => {
-      if (!to.writableNeedDrain && to.writable) to.write(chunk)
-    }
-    const [toOut, toErr] = [copy(stdout), copy(stderr)]
-    const { output } = container
-    const letGo = Promise.withResolvers<undefined>()
-    output.on('stdout', toOut).on('stderr', toErr)
-    const { createWriteStream } = await import('node:fs')
-    const input = stdin ? createWriteStream(container.sandbox.pipesOf(container.record.name).stdin) : undefined
-    input?.on('error', () => {})
-    const end = () => {
-      output.off('stdout', toOut).off('stderr', toErr)
-      stdout.end()
-      stderr.end()
-      input?.destroy()
-      letGo.resolve(undefined)
-    }
-    signal.addEventListener('abort', end, { once: true })
-    const exited = Promise.race([container.ended.then(() => container.record.exit?.code), letGo.promise])
-    void exited.then(end)
-    return {
-      stdin: input,
-      stdout,
-      stderr,
-      resize: () => {},
-      exited,
-      [Symbol.asyncDispose]: () => {
-        end()
-        return Promise.resolve()
-      },
-    }
+  async attach(id: string, options: AttachOptions, signal: AbortSignal): Promise<ExecSession> {
+    return attachTo(this.#container(id), options, signal)
   }
 
-  portForward(sandboxId: string, port: number, signal: AbortSignal): Promise<Duplex> {
+  async portForward(sandboxId: string, port: number, signal: AbortSignal): Promise<Duplex> {
     signal.throwIfAborted()
-    const { way } = this.#sandbox(sandboxId)
-    // A program of its own, since a network cannot be entered by one part of a process.
-    const child = spawn(
-      ...headAndTail([
-        ...wayIn(this.#around.tools, way),
-        process.execPath,
-        '--max-semi-space-size=1',
-        '--single-threaded',
-        '-e',
-        RELAY,
-        String(port),
-      ]),
-      { env: CLEAN_ENVIRONMENT, cwd: '/', stdio: ['pipe', 'pipe', 'pipe'], detached: true },
-    )
-    const end = () => child.kill('SIGKILL')
-    signal.addEventListener('abort', end, { once: true })
-    return new Promise((resolve, reject) => {
-      let said = ''
-      child.stderr.on('data', (chunk: Buffer) => {
-        said = (said + chunk.toString('utf8')).slice(0, 1024)
-        if (!said.startsWith('connected\n')) return
-        const duplex = Duplex.from({ writable: child.stdin, readable: child.stdout })
-        duplex.once('close', end)
-        // Whoever lets go of it early is told by its own signal.
-        duplex.on('error', () => {})
-        resolve(duplex)
-      })
-      child.stdin.on('error', () => {})
-      child.once('error', reject)
-      child.once('exit', () => {
-        signal.removeEventListener('abort', end)
-        reject(
-          new SluiceError('SLUICE_POD_PORT', `Nothing listens on port ${port} of the pod: ${said.trim()}`, {
-            hint: 'Check the port, and that the program listens on localhost or all addresses.',
-          }),
-        )
-      })
-    })
+    return await forwardInto(this.#around.tools, this.#sandbox(sandboxId).way, port, signal)
   }
 
   stats(): Promise<readonly SandboxStats[]> {
@@ -341,7 +276,7 @@ export class ProcessRuntime implements PodRuntime {
   #freeUser(): number | undefined {
     if (!this.#isRoot) return undefined
     const taken = new Set([...this.#sandboxes.values()].map(({ record }) => record.hostUser))
-    let user = this.#options.firstUser ?? FIRST_USER
+    let user = this.#kind.firstUser
     while (taken.has(user) || this.#reserved.has(user)) user++
     return user
   }
@@ -370,13 +305,6 @@ export class ProcessRuntime implements PodRuntime {
     return sandbox
   }
 }
-
-/** Connects and copies; says on its error output when it is connected. Fixed text: the port is an argument. */
-const RELAY = `
-const socket = require('node:net').connect({ port: Number(process.argv[1]), host: 'localhost', allowHalfOpen: true })
-socket.on('connect', () => { process.stderr.write('connected\\n'); process.stdin.pipe(socket); socket.pipe(process.stdout) })
-socket.on('error', (error) => { process.stderr.write(error.message); process.exitCode = 1; process.stdin.destroy() })
-`
 
 /**
  * Makes the places where things are mounted, in the image or in the mount around them, without ever following a link out
@@ -407,8 +335,6 @@ function textIn(root: string, path: string): string {
 }
 
 const newId = (): string => randomBytes(32).toString('hex')
-
-const headAndTail = ([head, ...tail]: readonly string[]): [string, string[]] => [head!, tail]
 
 function bwrapVersion(bwrap: string): string {
   return (
