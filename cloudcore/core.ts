@@ -266,6 +266,7 @@ async function assemble(
   })
   stack.defer(() => hub[Symbol.dispose]())
   gatewayObjects.listen((name) => {
+    leases.specChanged(name)
     hub.objectsChanged(name, [['Gateway', gatewayKey(name)]])
     roamer.gatewayChanged(name)
   })

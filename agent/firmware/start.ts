@@ -27,6 +27,7 @@ export function openFirmware(core: AgentCore, dataDir: string, clock: Clock, log
       ...{ clock, log, images, board: core.updates, storage: mapperStorage(core.store, 'firmware') },
       orders: () => core.objects.updates(),
       tunnel: (device) => core.mappers.tunnel(device),
+      mayBegin: () => core.tether.leash.begins,
       onReadings: (listener) => core.onReadings(listener),
       goodProperties: (device) =>
         [...(core.engine.devices.get(device)?.properties.values() ?? [])]

@@ -19,6 +19,8 @@ export interface UpdaterOptions {
   readonly orders: () => Iterable<readonly [ObjectKey, LinkFirmwareUpdate]>
   readonly tunnel: (device: ObjectKey) => DeviceTunnel | undefined
   readonly goodProperties: (device: ObjectKey) => readonly string[]
+  /** Whether an update may begin: not at a tethered gateway without a lease. */
+  readonly mayBegin: () => boolean
   readonly onReadings: (listener: (batch: readonly Reading[]) => void) => () => void
 }
 
@@ -111,6 +113,12 @@ export class FirmwareUpdater implements AsyncDisposable {
       const tunnel = this.#options.tunnel(device)
       if (tunnel === undefined) {
         say({ state: 'waiting', message: 'the device is not served here, or its protocol carries no updates' })
+        await delay(clock, UNSERVED_MS, signal)
+        continue
+      }
+      // One that has begun goes on: a board in the middle of an update is worse off than one that nobody leads.
+      if (tools.note() === undefined && !this.#options.mayBegin()) {
+        say({ state: 'waiting', message: 'the gateway is tethered and has no lease: nothing begins' })
         await delay(clock, UNSERVED_MS, signal)
         continue
       }

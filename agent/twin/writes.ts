@@ -31,12 +31,16 @@ export interface WritesOptions {
   /** Called exactly once for every version. */
   /** Whether the hub's word that this gateway serves roaming devices still holds. Default: always. */
   readonly mayWriteRoaming?: () => boolean
+  /** Whether what the cloud wants may begin: not at a tethered gateway without a lease. Default: always. */
+  readonly mayBegin?: () => boolean
   readonly onEnd: (device: DeviceState, property: PropertyState, end: WriteEnd, acceptedAtMs: number) => void
 }
 
 const DEFAULT_DEADLINE_MS = 30_000
 /** A mapper has to answer by itself soon after the deadline; this is for one that does not. */
 const MAPPER_GRACE_MS = 2000
+/** Of a write that nobody leads. */
+const NO_LEASE = 'the gateway is tethered and had no lease before the deadline: nothing was written'
 /** What is on the wire has so long to come to an end when it is taken back. */
 const WITHDRAW_MS = 1000
 
@@ -152,13 +156,20 @@ export class Writes {
     }
   }
 
+  /** What somebody at the gateway set, who may, is not the supernode's order. */
+  #isHeld({ desired }: WriteJob): boolean {
+    return desired.local === undefined && this.#options.mayBegin?.() === false
+  }
+
   #mayWrite(device: DeviceState): boolean {
     if (device.standby || device.releasing || this.#options.clock.monotonic() < device.writeFromMs) return false
     return !device.roams || (this.#options.mayWriteRoaming?.() ?? true)
   }
 
-  #refusal(device: DeviceState, { property, desired }: WriteJob): string | 'wait' | undefined {
+  #refusal(device: DeviceState, job: WriteJob): string | 'wait' | undefined {
+    const { property, desired } = job
     if (device.model === undefined || device.problem !== undefined || !this.#mayWrite(device)) return 'wait'
+    if (this.#isHeld(job)) return 'wait'
     if (device.spec.paused === true) return 'the device is paused'
     if (device.stretch?.paused !== undefined) return `the device is ${device.stretch.paused}`
     const { definition } = property
@@ -205,7 +216,9 @@ export class Writes {
 
   #expire(device: DeviceState, job: WriteJob): void {
     if (job.inFlight || !device.jobs.includes(job)) return
-    const reason = device.problem ?? (device.model === undefined ? 'the device has no model' : device.reach?.reason)
+    const held = this.#isHeld(job) ? NO_LEASE : undefined
+    const reason =
+      held ?? device.problem ?? (device.model === undefined ? 'the device has no model' : device.reach?.reason)
     this.#end(device, job, 'timedOut', reason ?? 'the deadline passed before the device could be reached')
   }
 

@@ -2,7 +2,14 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { Clock, Timer } from '../../api/clock.ts'
 import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
 import { leaseMs, tetherPolicy } from '../../api/tether/policy.ts'
-import { believedState, type Given, giveLease, mayMoveFromMs, type TetherPolicy } from '../../api/tether/tether.ts'
+import {
+  AUTONOMOUS,
+  believedState,
+  type Given,
+  giveLease,
+  mayMoveFromMs,
+  type TetherPolicy,
+} from '../../api/tether/tether.ts'
 
 export interface LeasesOptions {
   readonly db: DatabaseSync
@@ -16,6 +23,12 @@ export interface LeasesOptions {
 }
 
 export type TetherStatus = NonNullable<GatewayStatus['tether']>
+
+const followedOf = (spec: GatewaySpec): Followed => ({ policy: tetherPolicy(spec), leaseMs: leaseMs(spec) })
+
+/** A gateway that was never told anything. */
+const UNTOLD: Followed = { policy: AUTONOMOUS, leaseMs: 0 }
+const MOST_POLICIES = 16
 
 /** Leases that have run out are noticed within this time. */
 const LOOK_MS = 1_000
@@ -34,7 +47,8 @@ export class Leases implements Disposable {
   readonly term: number
   readonly #options: LeasesOptions
   readonly #given = new Map<string, Given>()
-  readonly #followed = new Map<string, Followed>()
+  /** What each gateway may go by, the newest last: several while it has not acknowledged what was written. */
+  readonly #followed = new Map<string, readonly Followed[]>()
   readonly #startedMs: number
   /** `Gateway.status.tether` as it was told last. */
   readonly #told = new Map<string, TetherStatus>()
@@ -50,7 +64,8 @@ export class Leases implements Disposable {
     this.term = Math.max(held + 1, Math.floor(clock.now() / 1000))
     db.prepare('INSERT OR REPLACE INTO tether_term VALUES (1, ?)').run(this.term)
     for (const row of db.prepare('SELECT gateway, policy FROM tether_policy').all()) {
-      this.#followed.set(String(row['gateway']), JSON.parse(String(row['policy'])))
+      const followed: Followed | Followed[] = JSON.parse(String(row['policy']))
+      this.#followed.set(String(row['gateway']), [followed].flat())
     }
     if (options.onChange !== undefined) this.#arm()
   }
@@ -87,17 +102,38 @@ export class Leases implements Disposable {
     if (followed === undefined) return 'never'
     const { clock } = this.#options
     const given = this.#givenTo(gateway, followed)
-    const moments = [followed.policy, tetherPolicy(spec)].map((policy) => mayMoveFromMs(given, policy))
-    // What it goes by decides, and what people now want of it.
-    const [first, second] = moments
-    if (first === undefined || second === undefined) return 'never'
-    return clock.now() + Math.max(first, second) - clock.monotonic()
+    let latestMs = Number.NEGATIVE_INFINITY
+    // Whatever it goes by, and what people now want of it.
+    for (const policy of [...followed.map((each) => each.policy), tetherPolicy(spec)]) {
+      const fromMs = mayMoveFromMs(given, policy)
+      if (fromMs === undefined) return 'never'
+      latestMs = Math.max(latestMs, fromMs)
+    }
+    return clock.now() + latestMs - clock.monotonic()
+  }
+
+  /**
+   * Somebody wrote another spec. The gateway may have it from now on, and may as well never get it: until it acknowledges
+   * the newest, it may go by any that was written since the last one it is known to have.
+   */
+  specChanged(gateway: string): void {
+    const spec = this.#options.spec(gateway)
+    if (spec === undefined) return
+    const now = followedOf(spec)
+    const held = this.#followed.get(gateway) ?? [UNTOLD]
+    const same = JSON.stringify(now)
+    const others = held.filter((each) => JSON.stringify(each) !== same)
+    // So many changes without one word of it: it keeps its work, whatever it is told next.
+    this.#put(gateway, others.length < MOST_POLICIES ? [...others, now] : [UNTOLD, now])
   }
 
   /** Remembers what the gateway goes by, as soon as that is certain. */
   #note(gateway: string, spec: GatewaySpec | undefined): void {
     if (spec === undefined || !this.#options.settled(gateway)) return
-    const followed: Followed = { policy: tetherPolicy(spec), leaseMs: leaseMs(spec) }
+    this.#put(gateway, [followedOf(spec)])
+  }
+
+  #put(gateway: string, followed: readonly Followed[]): void {
     const text = JSON.stringify(followed)
     if (JSON.stringify(this.#followed.get(gateway)) === text) return
     this.#options.db.prepare('INSERT OR REPLACE INTO tether_policy VALUES (?, ?)').run(gateway, text)
@@ -105,14 +141,15 @@ export class Leases implements Disposable {
   }
 
   /** The run before may have given a lease in its last moment. */
-  #givenTo(gateway: string, followed: Followed): Given {
-    return this.#given.get(gateway) ?? giveLease(undefined, this.term, followed.leaseMs, this.#startedMs)
+  #givenTo(gateway: string, followed: readonly Followed[]): Given {
+    const longestMs = Math.max(...followed.map((each) => each.leaseMs))
+    return this.#given.get(gateway) ?? giveLease(undefined, this.term, longestMs, this.#startedMs)
   }
 
   #state(gateway: string): TetherStatus | undefined {
     const followed = this.#followed.get(gateway)
-    if (followed === undefined || this.#options.spec(gateway) === undefined) return undefined
-    const { policy } = followed
+    const policy = followed?.at(-1)?.policy
+    if (followed === undefined || policy === undefined || this.#options.spec(gateway) === undefined) return undefined
     if (policy.mode === 'autonomous') return { state: 'autonomous' }
     const { clock } = this.#options
     const offsetMs = clock.now() - clock.monotonic()

@@ -113,6 +113,7 @@ export class VirtualHub {
   addGateway(name: string, spec: GatewaySpec = {}): void {
     const metadata = { name, uid: `uid-${name}`, generation: ++this.#resourceVersion, labels: { hall: 'yes' } }
     this.objects.upsert({ apiVersion: 'sluice.dev/v1alpha1', kind: 'Gateway', metadata, spec })
+    this.leases.specChanged(name)
     this.hub.objectsChanged(name, [['Gateway', gatewayKey(name)]])
   }
 

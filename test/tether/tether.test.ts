@@ -82,6 +82,37 @@ describe('the tether over a real link', () => {
     expect(hub.tethers).toEqual(['autonomous', 'led', 'slack', 'lost', 'led'])
   })
 
+  it('writes to devices behind it only under a lease, and never by the word of a supernode that was replaced', async () => {
+    await using at = await hall()
+    const { clock, hub, gateway } = at
+    const { fake } = gateway
+    fake.answer = () => ({ state: 'applied', atMs: gateway.now })
+    hub.addGateway('gw', TETHERED)
+    hub.put({ nodeName: 'gw' })
+    await clock.advance(20_000)
+    hub.put({ nodeName: 'gw' }, { lamp: 1 })
+    await clock.advance(1_000)
+    expect(fake.writes.map(({ command }) => command.value)).toEqual([1])
+
+    // Who took over has given a lease; the one before does not know that, and goes on giving orders.
+    gateway.core.tether.grant({ term: hub.leases.term + 1, askedMs: clock.monotonic(), spanMs: 5_000 })
+    await clock.advance(6_000)
+    expect(gateway.core.tether.state.is).toBe('slack')
+    hub.put({ nodeName: 'gw' }, { lamp: 2 })
+    await clock.advance(35_000)
+    expect(fake.writes).toHaveLength(1)
+    const lamp = hub.record.properties.get('lamp')?.twin.write
+    expect(lamp).toMatchObject({ state: 'timedOut', reason: expect.stringContaining('had no lease') })
+
+    // Once somebody leads who may, what is still wanted is written at once.
+    hub.put({ nodeName: 'gw' }, { lamp: 3 })
+    await clock.advance(1_000)
+    expect(fake.writes).toHaveLength(1)
+    gateway.core.tether.grant({ term: hub.leases.term + 1, askedMs: clock.monotonic(), spanMs: 5_000 })
+    await clock.advance(100)
+    expect(fake.writes.map(({ command }) => command.value)).toEqual([1, 3])
+  })
+
   it('keeps the work of one that keeps it, and of one that never heard that it should stop', async () => {
     await using at = await hall()
     const { clock, hub, gateway } = at
@@ -93,6 +124,22 @@ describe('the tether over a real link', () => {
     await clock.advance(3_600_000)
     expect(hub.leases.mayMoveFrom('gw')).toBe('never')
     expect(gateway.core.tether.leash.work).toBe('runs')
+  })
+
+  it('knows that a change on its way may have arrived, and its successor not', async () => {
+    await using at = await hall()
+    const { clock, hub, gateway } = at
+    hub.addGateway('gw', TETHERED)
+    await clock.advance(30_000)
+    gateway.latencyMs = 3_000
+    hub.addGateway('gw', {})
+    await clock.advance(4_000)
+    expect(gateway.core.tether.state.is).toBe('autonomous')
+    hub.addGateway('gw', TETHERED)
+    gateway.unlink()
+    await clock.advance(600_000)
+    expect(gateway.core.tether.leash.work).toBe('runs')
+    expect(hub.leases.mayMoveFrom('gw')).toBe('never')
   })
 
   it('never lets work begin elsewhere while it still runs at the gateway, whatever the link and people do (property)', async () => {
