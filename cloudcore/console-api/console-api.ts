@@ -16,6 +16,7 @@ import type { TwinEngine } from '../twins/twin-engine.ts'
 import { authenticate } from './access.ts'
 import { serveEventStream } from './event-stream.ts'
 import type { FleetRoutes } from './fleet-routes.ts'
+import { renderGatewayMetrics } from './gateway-metrics.ts'
 import { readJson, sendError, sendJson } from './http.ts'
 import { deviceView } from './views.ts'
 
@@ -79,10 +80,10 @@ export class ConsoleApi {
     const path = parts.map(decode)
     const method = request.method ?? 'GET'
     const [first, second, third, fourth, fifth, sixth] = path
-    if (first === 'metrics' && path.length === 1) {
+    if (first === 'metrics' && (path.length === 1 || (path.length === 2 && second === 'gateways'))) {
       this.#only(method, 'GET')
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' })
-      response.end(this.#options.metrics())
+      response.end(second === undefined ? this.#options.metrics() : renderGatewayMetrics(this.#options.gateways()))
       return
     }
     if (first !== 'v1') throw notFound(url.pathname)
