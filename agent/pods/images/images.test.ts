@@ -10,9 +10,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../api/clock.ts'
@@ -93,9 +94,15 @@ describe.skipIf(missing.length > 0)('images as folders', () => {
       join(folder, 'registry.yml'),
       `version: 0.1\nstorage: {filesystem: {rootdirectory: ${join(folder, 'registry')}}}\nhttp: {addr: 127.0.0.1:${port}}\n`,
     )
-    const registry = spawn('docker-registry', ['serve', join(folder, 'registry.yml')], { stdio: 'ignore' })
+    const registry = spawn('docker-registry', ['serve', join(folder, 'registry.yml')], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const listening = (async () => {
+      for await (const line of createInterface(registry.stderr)) if (line.includes('listening on')) return
+      throw new Error('the registry ended')
+    })()
     try {
-      await listens(port)
+      await listening
       const name = `127.0.0.1:${port}/test/busybox`
       execFileSync('skopeo', [
         '--insecure-policy',
@@ -190,20 +197,4 @@ function freePort(): Promise<number> {
       server.close(() => resolve(port))
     })
   })
-}
-
-async function listens(port: number): Promise<void> {
-  for (;;) {
-    signal.throwIfAborted()
-    const up = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1')
-      socket.once('connect', () => {
-        socket.destroy()
-        resolve(true)
-      })
-      socket.once('error', () => resolve(false))
-    })
-    if (up) return
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
 }

@@ -37,6 +37,7 @@ export interface Making {
 /** A monitor that is gone without a word is noticed this late. */
 const LOOK_EVERY_MS = 2000
 const SIGKILL_CODE = 137
+const BEGINNING = 4096
 /** How long after SIGKILL the kernel may take. */
 const KILL_MS = 10_000
 
@@ -60,8 +61,8 @@ export class Container {
   /** Exit code of the monitor, when it is our child. */
   #monitorEnded = false
   readonly #ended = Promise.withResolvers<void>()
-  /** What a program on the way into the sandbox complained of. */
-  #words = ''
+  /** First words of its error output. */
+  #begun = ''
 
   constructor(around: Surroundings, sandbox: Sandbox, record: ContainerRecord, making: Making | undefined) {
     this.#around = around
@@ -234,18 +235,17 @@ export class Container {
 
   async stop(graceMs: number, signal: AbortSignal): Promise<void> {
     if (!this.running) return
-    const { groups } = this.#around
     const first = this.record.first!
     const [program] = isAlive(first) ? childrenOf(first.pid) : []
     const mark = program === undefined ? undefined : markOf(program)
     if (mark !== undefined && graceMs > 0) {
       signalProcess(mark, stopSignal(this.record.stopSignal))
-      // What stands still cannot end itself.
-      groups.freeze(this.sandbox.group, false)
+      this.#thaw()
       await this.#endedWithin(graceMs, signal)
     }
     if (!this.running) return
     signalProcess(first, 'SIGKILL')
+    this.#thaw()
     await this.#endedWithin(KILL_MS, signal)
     if (this.running) {
       throw new SluiceError('SLUICE_POD_STOP', `Container ${this.record.name} does not end, not even by SIGKILL`, {
@@ -274,6 +274,12 @@ export class Container {
 
   get ended(): Promise<void> {
     return this.record.exit === undefined ? this.#ended.promise : Promise.resolve()
+  }
+
+  /** What stands still cannot end, and with the first version of control groups not even be killed. */
+  #thaw(): void {
+    const { groups } = this.#around
+    for (const group of [this.group, this.sandbox.group]) groups.freeze(group, false)
   }
 
   async #endedWithin(ms: number, signal: AbortSignal): Promise<void> {
@@ -318,11 +324,14 @@ export class Container {
   }
 
   #heard(stream: StreamName, chunk: Buffer): void {
-    if (stream === 'stderr') {
-      const words = /^(?:bwrap|nsenter|setpriv|prlimit): .*$/m.exec(chunk.toString('utf8'))?.[0]
-      if (words !== undefined) this.#words = words.slice(0, 512)
-    }
+    // It may come in pieces; what is on the way in speaks first, so its beginning is enough.
+    if (stream === 'stderr' && this.#begun.length < BEGINNING) this.#begun += chunk.toString('utf8').slice(0, BEGINNING)
     this.output.emit(stream, chunk)
+  }
+
+  /** What a program on the way into the sandbox complained of. */
+  get #words(): string {
+    return /^(?:bwrap|nsenter|setpriv|prlimit): .*$/m.exec(this.#begun)?.[0].slice(0, 512) ?? ''
   }
 
   #markFromStatus() {

@@ -6,15 +6,17 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  watch,
   writeFileSync,
 } from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../../api/clock.ts'
 import { busyboxImage, type MadeImage, missingForPods } from '../../images/busybox.test-helper.ts'
 import type { ContainerSpec, PodRuntime, SandboxSpec } from '../runtime.ts'
+import { plainContainer, plainSandbox } from '../specs.test-helper.ts'
 import { ProcessRuntime } from './runtime.ts'
 
 const missing = missingForPods()
@@ -23,7 +25,6 @@ if (missing !== undefined && process.env['CI'] === 'true') throw new Error(missi
 let image: MadeImage
 let folder: string
 let runtime: PodRuntime
-let count = 0
 const signal = AbortSignal.timeout(120_000)
 
 beforeAll(() => {
@@ -41,62 +42,14 @@ const openRuntime = () =>
   })
 
 async function sandbox(over: Partial<SandboxSpec> = {}): Promise<string> {
-  const state = await runtime.createSandbox(
-    {
-      podUid: `${process.pid}-${++count}-${Math.random().toString(16).slice(2)}`,
-      namespace: 'plant',
-      name: 'p',
-      attempt: 0,
-      hostname: 'box',
-      hostNetwork: false,
-      hostPid: false,
-      hostIpc: false,
-      privileged: false,
-      resources: {},
-      portMappings: [],
-      logDirectory: join(folder, 'logs'),
-      containerNames: ['c', 'd'],
-      labels: { a: 'b' },
-      annotations: {},
-      ...over,
-    },
-    signal,
-  )
-  return state.id
+  return (await runtime.createSandbox(plainSandbox(join(folder, 'logs'), over), signal)).id
 }
 
 async function container(box: string, script: string, over: Partial<ContainerSpec> = {}): Promise<string> {
   const state = (await runtime.images.find('test/busybox:1', signal))!
   const id = await runtime.createContainer(
     box,
-    {
-      name: 'c',
-      attempt: 0,
-      image: state,
-      command: ['/bin/sh', '-c', script],
-      args: [],
-      workingDirectory: undefined,
-      env: [],
-      mounts: [],
-      devices: [],
-      resources: {},
-      user: undefined,
-      group: undefined,
-      supplementalGroups: [],
-      readOnlyRoot: false,
-      privileged: false,
-      noNewPrivileges: true,
-      addCapabilities: [],
-      dropCapabilities: [],
-      unconfinedSeccomp: false,
-      logPath: `c/${++count}.log`,
-      tty: false,
-      stdin: false,
-      stdinOnce: false,
-      oomScoreAdj: 0,
-      labels: {},
-      ...over,
-    },
+    plainContainer(state, { command: ['/bin/sh', '-c', script], ...over }),
     signal,
   )
   await runtime.startContainer(id, signal)
@@ -130,11 +83,19 @@ async function logOf(id: string): Promise<string> {
     .join('\n')
 }
 
+/** Resolves when its log has these words. */
 async function said(id: string, wanted: string): Promise<void> {
-  while (!(await logOf(id)).includes(wanted)) {
-    signal.throwIfAborted()
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
+  await whenFile((await view(id)).logPath, () => logOf(id).then((log) => log.includes(wanted)))
+}
+
+/** Looks at once, and whenever something about a file has changed, until what is wanted of it is so. */
+async function whenFile(path: string, wanted: () => boolean | Promise<boolean>): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const look = () => void Promise.resolve(wanted()).then((so) => so && resolve(), reject)
+  const watcher = watch(dirname(path), look)
+  signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  look()
+  await promise.finally(() => watcher.close())
 }
 
 async function run(script: string, over: Partial<ContainerSpec> = {}): Promise<string> {
@@ -303,7 +264,7 @@ describe.skipIf(missing !== undefined)('the process runtime', () => {
     const pipe = join(folder, 'pods/sandboxes', box, 'd.stdin')
     writeFileSync(pipe, '\n')
     const status = join(folder, 'pods/sandboxes', box, short, 'status')
-    while (!readFileSync(status, 'utf8').includes('exit-code')) await new Promise((resolve) => setTimeout(resolve, 5))
+    await whenFile(status, () => readFileSync(status, 'utf8').includes('exit-code'))
     runtime = openRuntime()
     expect(await view(id)).toMatchObject({ state: 'running', startedMs })
     expect(await view(short)).toMatchObject({ state: 'exited', exit: { code: 5 } })
@@ -371,11 +332,17 @@ describe.skipIf(missing !== undefined)('the process runtime', () => {
     const id = await container(box, 'i=0; while true; do echo line $i; i=$((i+1)); sleep 0.01; done')
     await said(id, 'line 3')
     await runtime.freeze(box, true, signal)
-    const before = (await runtime.stats(signal))[0]!.containers[0]!.cpuS
-    await new Promise((resolve) => setTimeout(resolve, 100))
-    expect((await runtime.stats(signal))[0]!.containers[0]!.cpuS).toBeCloseTo(before, 2)
+    const use = async () => (await runtime.stats(signal))[0]!.containers[0]!.cpuS
+    const before = await use()
+    // Another container runs for as long as that one would have said twenty lines.
+    const other = await container(await sandbox(), 'i=0; while [ $i -lt 20 ]; do i=$((i+1)); sleep 0.01; done')
+    await ended(other)
+    expect(await use()).toBeCloseTo(before, 2)
     const held = (await logOf(id)).split('\n').length
     await runtime.freeze(box, false, signal)
     await said(id, `line ${held + 5}`)
+    await runtime.freeze(box, true, signal)
+    await runtime.stopContainer(id, 0, signal)
+    expect((await view(id)).exit).toMatchObject({ code: 137 })
   })
 })

@@ -128,7 +128,6 @@ export class ProcessRuntime implements PodRuntime {
   async removeSandbox(id: string, signal: AbortSignal): Promise<void> {
     const sandbox = this.#sandboxes.get(id)
     if (sandbox === undefined) return
-    this.#around.groups.freeze(sandbox.group, false)
     for (const container of sandbox.containers.values()) {
       await container.stop(0, signal)
       container.leave()
@@ -143,7 +142,7 @@ export class ProcessRuntime implements PodRuntime {
     this.#around.onChange()
   }
 
-  createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {
+  async createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {
     signal.throwIfAborted()
     const sandbox = this.#sandbox(sandboxId)
     if (spec.privileged) throw unsupported(`container ${spec.name}: privileged`)
@@ -184,7 +183,7 @@ export class ProcessRuntime implements PodRuntime {
     records.saveContainer(sandboxId, record)
     this.images.used(image.id)
     sandbox.containers.set(id, new Container(this.#around, sandbox, record, { spec, image, kind: this.#kind }))
-    return Promise.resolve(id)
+    return id
   }
 
   startContainer(id: string, signal: AbortSignal): Promise<void> {
