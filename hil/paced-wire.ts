@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../api/clock.ts'
 import type { LineFaults } from './line-faults.ts'
 import { strike } from './line-faults.ts'
 import { seededRandom } from './random.ts'
+import { bitsPerChar, type UartSettings, uartReceives } from './uart.ts'
 
 /** Bytes that are due within this are handed over together, as a UART's buffer would. */
 const sliceMs = 1
@@ -16,12 +17,20 @@ export interface PacedWireOptions {
   /** The sender hears itself, as some RS-485 adapters have it. */
   readonly echo?: boolean
   readonly seed?: number
+  /**
+   * How the UART of an end is set right now. With it the sender's rate paces the line, and an end that is set otherwise
+   * receives what its UART makes of it. Without it every end is set as the line is.
+   */
+  readonly uartOf?: (end: number) => UartSettings
 }
 
 interface Transmission {
   readonly from: number
   readonly bytes: Uint8Array
   readonly startMs: number
+  readonly charMs: number
+  /** What ends receive that are not set as the sender is. */
+  readonly otherwise: ReadonlyMap<number, Uint8Array>
   delivered: number
 }
 
@@ -72,11 +81,14 @@ export class PacedWire {
     const faults = this.#options.faults?.[from]
     const count = (fault: string) => void this.#faults.set(fault, (this.#faults.get(fault) ?? 0) + 1)
     const parts = faults === undefined ? [{ pauseMs: 0, bytes: frame }] : strike(frame, faults, this.#random, count)
+    const uart = this.#options.uartOf?.(from)
+    const charMs = uart === undefined ? this.#charMs : (bitsPerChar(uart) * 1000) / uart.baud
     for (const { pauseMs, bytes } of parts) {
       const startMs = Math.max(nowMs, this.#freeAtMs[from]!) + pauseMs
-      const endMs = startMs + bytes.length * this.#charMs
+      const endMs = startMs + bytes.length * charMs
       this.#freeAtMs[from] = endMs
-      this.#active.push({ from, bytes: this.#collide(from, startMs, endMs, bytes), startMs, delivered: 0 })
+      const sent = this.#collide(from, startMs, endMs, bytes)
+      this.#active.push({ from, bytes: sent, startMs, charMs, otherwise: this.#otherwise(from, sent), delivered: 0 })
     }
     this.#run()
   }
@@ -86,11 +98,24 @@ export class PacedWire {
     this.#active.length = 0
   }
 
+  #otherwise(from: number, bytes: Uint8Array): ReadonlyMap<number, Uint8Array> {
+    const { uartOf } = this.#options
+    const otherwise = new Map<number, Uint8Array>()
+    if (uartOf === undefined) return otherwise
+    const sender = uartOf(from)
+    for (let to = 0; to < this.#ends; to++) {
+      const receiver = uartOf(to)
+      if (to === from || (receiver.baud === sender.baud && receiver.parity === sender.parity)) continue
+      otherwise.set(to, uartReceives(bytes, sender, receiver))
+    }
+    return otherwise
+  }
+
   #collide(from: number, startMs: number, endMs: number, bytes: Uint8Array): Uint8Array {
     const other = this.#active.find(
-      (one) => one.from !== from && one.startMs < endMs && startMs < one.startMs + one.bytes.length * this.#charMs,
+      (one) => one.from !== from && one.startMs < endMs && startMs < one.startMs + one.bytes.length * one.charMs,
     )
-    if (other === undefined || this.#charMs === 0) return Uint8Array.from(bytes)
+    if (other === undefined || other.charMs === 0) return Uint8Array.from(bytes)
     this.#collisions++
     for (let at = other.delivered; at < other.bytes.length; at++) other.bytes[at]! &= 0x55
     return bytes.map((byte) => byte & 0x55)
@@ -103,7 +128,7 @@ export class PacedWire {
     let nextMs = Number.POSITIVE_INFINITY
     for (const one of this.#active) {
       const due =
-        this.#charMs === 0 ? this.#unpacedDue(one, nowMs) : Math.floor((nowMs - one.startMs) / this.#charMs + 1e-6)
+        one.charMs === 0 ? this.#unpacedDue(one, nowMs) : Math.floor((nowMs - one.startMs) / one.charMs + 1e-6)
       const upTo = Math.min(one.bytes.length, due)
       if (upTo > one.delivered) this.#hand(one, upTo)
       if (one.delivered < one.bytes.length) nextMs = Math.min(nextMs, this.#nextDueMs(one, nowMs))
@@ -123,17 +148,20 @@ export class PacedWire {
 
   /** The last byte in its own time; those before it a slice at a time. */
   #nextDueMs(one: Transmission, nowMs: number): number {
-    const endMs = one.startMs + one.bytes.length * this.#charMs
-    const firstMs = one.startMs + (one.delivered + 1) * this.#charMs
+    const endMs = one.startMs + one.bytes.length * one.charMs
+    const firstMs = one.startMs + (one.delivered + 1) * one.charMs
     return Math.min(endMs, Math.max(firstMs, nowMs + sliceMs))
   }
 
   #hand(one: Transmission, upTo: number): void {
-    const part = one.bytes.subarray(one.delivered, upTo)
+    const had = one.delivered
     one.delivered = upTo
-    this.#bytes += part.length
+    this.#bytes += upTo - had
     for (let to = 0; to < this.#ends; to++) {
-      if (to !== one.from || this.#options.echo === true) this.#deliver(to, part)
+      if (to === one.from && this.#options.echo !== true) continue
+      const bytes = one.otherwise.get(to) ?? one.bytes
+      const place = (count: number) => Math.floor((count * bytes.length) / one.bytes.length)
+      if (place(upTo) > place(had)) this.#deliver(to, bytes.subarray(place(had), place(upTo)))
     }
   }
 }

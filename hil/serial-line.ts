@@ -6,10 +6,17 @@ import type { PacedWireOptions, WireStats } from './paced-wire.ts'
 import { PacedWire } from './paced-wire.ts'
 import type { PtyPair } from './pty.ts'
 import { openPtyPair } from './pty.ts'
+import { terminalBaud } from './terminal-baud.ts'
+import type { UartSettings } from './uart.ts'
 
 export interface SerialLineOptions extends PacedWireOptions {
   /** How many ends the bus has. Default 2. */
   readonly ends?: number
+  /**
+   * Ends that somebody opens with a baud rate of his own choice: they receive garbage where it is not that of the sender.
+   * The other ends, and the parity of all, are as the line is: the kernel keeps no parity of a pseudo-terminal.
+   */
+  readonly choosingEnds?: readonly number[]
 }
 
 /** A virtual RS-485 bus: every end is a path that foreign code opens like any serial port. */
@@ -28,7 +35,16 @@ export function serialLine(options: SerialLineOptions, clock: Clock): SerialLine
   const ends = options.ends ?? 2
   const paths = Array.from({ length: ends }, (_, end) => join(folder, `end${end}`))
   const pairs: (PtyPair | undefined)[] = paths.map(() => undefined)
-  const wire = new PacedWire(options, ends, clock, (to, bytes) => pairs[to]?.write(bytes))
+  const uartOf = (end: number): UartSettings => {
+    const pair = options.choosingEnds?.includes(end) === true ? pairs[end] : undefined
+    return { baud: pair === undefined ? options.baud : terminalBaud(pair.path), parity: 'none' }
+  }
+  const wire = new PacedWire(
+    options.choosingEnds === undefined ? options : { ...options, uartOf },
+    ends,
+    clock,
+    (to, bytes) => pairs[to]?.write(bytes),
+  )
   const plug = (end: number) => {
     const path = paths[end]
     if (path === undefined || pairs[end] !== undefined) return

@@ -86,7 +86,7 @@ export const discoverModbus = defineVerb({
       out.note(
         path === undefined
           ? 'The host took the connection, but no unit answered. Try --units 0-255, --timeout 1s; does it speak Modbus there?'
-          : 'Nobody answered. Check A and B, the common ground, the settings; try --timeout 1s.',
+          : 'Nobody answered. Check A and B, the common ground; try --bauds 2400,4800,57600, --parity odd, --timeout 1s.',
       )
     return found.length === 0 ? EXIT.failure : EXIT.ok
   },

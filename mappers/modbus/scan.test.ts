@@ -2,10 +2,17 @@ import { once } from 'node:events'
 import fc from 'fast-check'
 import { ServerSerial } from 'modbus-serial'
 import { afterEach, describe, expect, it } from 'vitest'
+import { VirtualClock } from '../../api/virtual-clock.ts'
+import { RtuUnits } from '../../hil/modbus-unit.ts'
+import { PacedWire } from '../../hil/paced-wire.ts'
 import { serialLine } from '../../hil/serial-line.ts'
+import type { UartSettings } from '../../hil/uart.ts'
 import { foreignTcpServer } from './foreign-server.test-helper.ts'
+import { rtuFraming } from './line-framing.ts'
+import { serialTiming } from './line-timing.ts'
 import { preciseClock } from './precise-clock.ts'
-import { candidatesFor, type ScanEvent, type ScanOptions, scanModbus } from './scan.ts'
+import { candidatesFor, lineName, type ScanEvent, type ScanLine, type ScanOptions, scanModbus } from './scan.ts'
+import { LineSession } from './session-line.ts'
 
 const cleanups: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -114,6 +121,24 @@ describe('a Modbus scan of foreign units', () => {
     expect(events.filter(({ kind }) => kind === 'asking')).toHaveLength(2)
   })
 
+  it("tries rates that are not the device's first, hears nothing of use there and finds the one it has", async () => {
+    const line = serialLine({ baud: 38_400, choosingEnds: [0] }, preciseClock)
+    cleanups.push(async () => line[Symbol.asyncDispose]())
+    const options = { path: line.paths[1]!, baudRate: 38_400, unitID: 2, interval: 15 }
+    const server = new ServerSerial(identified, options)
+    await once(server, 'initialized')
+    cleanups.push(() => new Promise<void>((resolve) => server.close(() => resolve())))
+    const lines = [9600, 19_200, 57_600, 38_400, 115_200].map(
+      (baud) => ({ kind: 'serial', path: line.paths[0]!, baud, parity: 'none' }) as const,
+    )
+    const events = await scan({ lines, units: [1, 2], timeoutMs: 300, products })
+    expect(found(events).map(({ sighting }) => sighting.address)).toEqual([
+      { rtu: { port: line.paths[0], baud: 38_400 }, unit: 2 },
+    ])
+    expect(found(events)[0]?.sighting.candidates[0]).toMatchObject({ model: 'eastron-sdm120' })
+    expect(events.filter(({ kind }) => kind === 'asking')).toHaveLength(8)
+  })
+
   it('says why a line cannot be opened', async () => {
     const lines = [{ kind: 'serial', path: '/dev/no-such-port', baud: 9600, parity: 'none' }] as const
     await expect(scan({ lines, units: [1], timeoutMs: 50 })).rejects.toMatchObject({
@@ -132,6 +157,65 @@ describe('a Modbus scan of foreign units', () => {
     const second = events.next()
     stop.abort(new Error('Ctrl-C'))
     await expect(second).rejects.toThrow('Ctrl-C')
+  })
+})
+
+const BAUDS = [1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200]
+const PARITIES = ['none', 'even', 'odd'] as const
+
+/** A unit behind a UART, and an opener of lines that sets the UART of the master; in virtual time. */
+function unitSetTo(device: UartSettings, id: number) {
+  const clock = new VirtualClock()
+  const units = new RtuUnits([id])
+  let master = device
+  let toMaster: ((chunk: Uint8Array) => void) | undefined
+  const uartOf = (end: number) => (end === 0 ? master : device)
+  const wire = new PacedWire({ baud: device.baud, uartOf }, 2, clock, (to, bytes) => {
+    if (to === 0) toMaster?.(bytes)
+    else for (const frame of units.push(bytes)) clock.after(5, () => wire.transmit(1, frame))
+  })
+  const open = (line: ScanLine) => {
+    if (line.kind !== 'serial') throw new Error('a serial line')
+    master = line
+    const transport = async () => ({
+      write: (bytes: Uint8Array) => wire.transmit(0, Uint8Array.from(bytes)),
+      onData: (listener: (chunk: Uint8Array) => void) => void (toMaster = listener),
+      onClose: () => undefined,
+      close: () => void (toMaster = undefined),
+    })
+    const timing = serialTiming(line, { maxGapMs: 50 })
+    const setup = { where: line.path, open: transport, framing: rtuFraming, timing, options: {} }
+    return new LineSession(setup, { clock, lineClock: clock, random: () => 0.5 })
+  }
+  return { clock, open }
+}
+
+describe('a scan of a unit whose settings nobody knows', () => {
+  it('finds rate and parity, whichever they are and in whatever order they are tried', async () => {
+    const shuffled = fc.shuffledSubarray(
+      BAUDS.flatMap((baud) => PARITIES.map((parity) => ({ baud, parity }))),
+      { minLength: BAUDS.length * PARITIES.length },
+    )
+    await fc.assert(
+      fc.asyncProperty(shuffled, fc.nat(BAUDS.length * PARITIES.length - 1), async (tried, at) => {
+        const device = tried[at]!
+        const { clock, open } = unitSetTo(device, 7)
+        const lines = tried.map(({ baud, parity }) => ({ kind: 'serial', path: 'line', baud, parity }) as const)
+        const events: ScanEvent[] = []
+        const scanned = (async () => {
+          const options = { lines, units: [6, 7], timeoutMs: 100 }
+          for await (const event of scanModbus(options, new AbortController().signal, { clock, open }))
+            events.push(event)
+          return 'done'
+        })()
+        let over = false
+        void scanned.then(() => (over = true))
+        for (let i = 0; !over && i < 20_000; i++) await clock.advance(20)
+        expect(found(events).map(({ line }) => line)).toEqual([lineName({ kind: 'serial', path: 'line', ...device })])
+        expect(found(events)[0]?.unit).toBe(7)
+      }),
+      { numRuns: 40 },
+    )
   })
 })
 

@@ -47,6 +47,12 @@ export type ScanEvent =
   /** Something a person should know: damaged or late answers. */
   | { readonly kind: 'note'; readonly line: string; readonly text: string }
 
+export interface ScanDeps {
+  readonly clock?: Clock
+  /** Opens a line; default: the real one. */
+  readonly open?: (line: ScanLine, clock: Clock) => ModbusSession
+}
+
 /** A gateway's own words for "nobody there" (application protocol, section 7: exceptions 0x0A and 0x0B). */
 const NOBODY = new Set([10, 11])
 const MAX_CANDIDATES = 5
@@ -58,13 +64,13 @@ const MAX_CANDIDATES = 5
 export async function* scanModbus(
   options: ScanOptions,
   signal: AbortSignal,
-  clock: Clock = systemClock,
+  { clock = systemClock, open = openLine }: ScanDeps = {},
 ): AsyncGenerator<ScanEvent> {
   const total = options.lines.length * options.units.length
   let done = 0
   for (const line of options.lines) {
     const name = lineName(line)
-    let session = openLine(line, clock)
+    let session = open(line, clock)
     let found = 0
     try {
       for (const unit of options.units) {
@@ -73,7 +79,7 @@ export async function* scanModbus(
         if (answer === 'closed') {
           // Some devices hang up on a unit they do not know.
           await session[Symbol.asyncDispose]()
-          session = openLine(line, clock)
+          session = open(line, clock)
         } else if (answer === 'damaged') {
           const text = `unit ${unit} answered, but damaged: two devices with one number, or a fault on the line`
           yield { kind: 'note', line: name, text }
