@@ -15,6 +15,7 @@ import type { Log } from './log.ts'
 import { Mappers, protocolOf } from './mappers/host.ts'
 import { mapperStorage } from './mappers/storage.ts'
 import { Notices } from './notices/notices.ts'
+import type { PodStageInForce } from './pods/admission.ts'
 import { PodStatusBoard } from './pods/status-board.ts'
 import { stretchedBinding } from './policy/stretch.ts'
 import { HeardBoard } from './roaming/heard-board.ts'
@@ -101,7 +102,10 @@ export class AgentCore implements AsyncDisposable {
   readonly #readingListeners = new Set<(batch: readonly Reading[]) => void>()
   listener: CoreListener | undefined
   #bindings: ReadonlyMap<ObjectKey, DeviceBinding> = new Map()
+  /** Served for a moment, beside what the cloud says. */
+  readonly #tried = new Map<ObjectKey, DeviceBinding>()
   #stretchOf: StretchOf | undefined
+  #podStage: PodStageInForce | undefined
   #saveTimer: Timer | undefined
 
   constructor(options: CoreOptions) {
@@ -119,6 +123,8 @@ export class AgentCore implements AsyncDisposable {
     this.tether = new Tether({ clock, storage: mapperStorage(store, TETHER_STORE) })
     this.onGatewaySpec((spec) => this.tether.configure(spec))
     this.tether.onChange(({ begins }) => {
+      // With the will of its own what it does about pods comes and goes, too.
+      if (this.#podStage !== undefined) this.listener?.statusChanged()
       if (!begins) return
       // Written while nobody led, and held back since.
       for (const device of this.engine.devices.values()) this.engine.pump(device)
@@ -244,6 +250,33 @@ export class AgentCore implements AsyncDisposable {
     this.#serve()
   }
 
+  /** What the stage in force does about pods; undefined while somebody else decides for this gateway. */
+  get podStage(): PodStageInForce | undefined {
+    return this.tether.leash.ownWill ? this.#podStage : undefined
+  }
+
+  /** A stage of the gateway's policy speaks of pods, or none does. */
+  admitPods(stage: PodStageInForce | undefined): void {
+    this.#podStage = stage
+    for (const listener of this.#podListeners) listener()
+  }
+
+  /** What a device is served with; undefined while no mapper can serve it. */
+  binding(key: ObjectKey): DeviceBinding | undefined {
+    return this.#bindings.get(key)
+  }
+
+  /** Serves one more binding until it is disposed. There is no twin of its key: its readings go to `onReadings` alone. */
+  tryOut(binding: DeviceBinding): Disposable {
+    this.#tried.set(binding.key, binding)
+    this.#serve()
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#tried.delete(binding.key)) this.#serve()
+      },
+    }
+  }
+
   /** Local desired values that no hub has answered yet. */
   get desires(): Iterable<NewDesire> {
     return this.#desires.values()
@@ -297,10 +330,10 @@ export class AgentCore implements AsyncDisposable {
   #serve(): void {
     const of = this.#stretchOf
     if (of === undefined) {
-      this.mappers.configure(this.#bindings)
+      this.mappers.configure(this.#tried.size === 0 ? this.#bindings : new Map([...this.#bindings, ...this.#tried]))
       return
     }
-    const served = new Map<ObjectKey, DeviceBinding>()
+    const served = new Map<ObjectKey, DeviceBinding>(this.#tried)
     for (const [key, binding] of this.#bindings) {
       const stretch = of(key, binding.device)
       const stretched = stretchedBinding(

@@ -158,12 +158,13 @@ async function assemble(
   })
   const version = options.version ?? '0.1.0'
   let nodeFace: NodeFace | undefined
+  const gatewayObjects = new GatewayObjects()
   const nodes = new NodeKeeper({
     ...{ client, clock, signal, version, onTrouble: trouble },
     kubelet: () => nodeFace,
+    limits: (gateway) => gatewayObjects.spec(gateway)?.pods,
     parallelRenewals: embedded ? 2 : 16,
   })
-  const gatewayObjects = new GatewayObjects()
   let scheduler: Scheduler | undefined
   const gateways: GatewayController = new GatewayController({
     ...{ client, clock, signal, presence, nodes, events, store, onTrouble: trouble },
@@ -302,13 +303,11 @@ async function assemble(
     return made
   }
   let mqtt: MqttPublisher | undefined
-  const { gate, fleetRoutes } = openConsoleSide({
+  const { gate, fleetRoutes, upgraded } = openConsoleSide({
     ...{ clock, client, kubeConfig, fleet, store, version, consoleUrl: hubUrl },
-    place: hubHost,
-    auditFile: folder.auditLog,
-    bearerToken,
+    ...{ place: hubHost, auditFile: folder.auditLog, bearerToken },
     onTrouble: (message) => log('error', message),
-    stack,
+    ...{ stack, streams, scheduler: () => scheduler },
   })
   const consoleApi = new ConsoleApi({
     fleet,
@@ -329,8 +328,7 @@ async function assemble(
       return count
     },
     gateways: () => [...gateways.watch.cache.keys()].map((name) => gateways.view(name)),
-    gate,
-    fleetRoutes,
+    ...{ gate, fleetRoutes },
   })
   const serverKey = await authority.issueServer('sluice-hub', names, SERVER_DAYS)
   const moved = portMoved(log)
@@ -344,8 +342,8 @@ async function assemble(
       join,
       registry,
       console: (request, response) => firmware.handle(request, response) ?? consoleApi.handle(request, response),
-      ready: () => ready,
-      audit,
+      consoleUpgrade: upgraded,
+      ...{ audit, ready: () => ready },
     }),
   )
   const running = stack.use(server)

@@ -14,7 +14,7 @@ export interface PodInput {
   readonly leash: Leash
   /** What is known of containers besides what the runtime says, by name. */
   readonly notes: ReadonlyMap<string, ContainerNotes>
-  /** Why this gateway does not begin it; undefined: it does. */
+  /** Why this gateway does not begin it, or gives it back: `Reason: words`; undefined: it runs here. */
   readonly refused: string | undefined
   /** When the first attempt to run it was made, for `activeDeadlineSeconds`. */
   readonly sinceMs: number
@@ -61,6 +61,8 @@ export interface PodPlan {
   readonly gone: boolean
 }
 
+/** Reason of a pod that its gateway gave back to the scheduler. */
+export const HANDED_BACK = 'HandedBack'
 export const LABEL_BACKOFF = 'sluice.dev/backoff'
 export const LABEL_HASH = 'sluice.dev/container-hash'
 export const LABEL_GRACE = 'sluice.dev/grace-seconds'
@@ -156,11 +158,13 @@ interface Ending {
 function howItEnded({ sandboxes, nowMs, sinceMs, refused }: PodInput, { spec }: LinkPod): Ending | undefined {
   const deadlineS = spec.activeDeadlineSeconds
   const newest = newestContainers(sandboxes)
-  if (refused !== undefined && newest.size === 0) return { phase: 'Failed', reason: refused }
   const mains = spec.containers.map(({ name }) => newest.get(name)?.container)
   const exits = mains.map((container) => (container?.state === 'exited' ? container.exit : undefined))
   const final = exits.every((exit) => exit !== undefined && !restarts(spec.restartPolicy ?? 'Always', exit.code))
   if (final) return { phase: exits.every((exit) => exit?.code === 0) ? 'Succeeded' : 'Failed', reason: '' }
+  // What runs is not refused any more; it may be given back.
+  if (refused !== undefined && (newest.size === 0 || refused.startsWith(`${HANDED_BACK}:`)))
+    return { phase: 'Failed', reason: refused }
   if (spec.restartPolicy === 'Never') {
     for (const init of spec.initContainers ?? []) {
       const exit = newest.get(init.name)?.container.exit

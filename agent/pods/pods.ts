@@ -4,7 +4,9 @@ import type { Clock } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
+import { mapperStorage } from '../mappers/storage.ts'
 import type { StreamHandler } from '../streams/host.ts'
+import type { PodAdmission } from './admission.ts'
 import type { PodKeeper } from './life/keeper.ts'
 import type { RuntimesByClass } from './runtimes/by-class.ts'
 import type { PodRuntime } from './runtimes/runtime.ts'
@@ -63,6 +65,7 @@ export function openPods(options: PodsOptions): Pods {
   }
   const needed = () => {
     if (running !== undefined) {
+      running.admission.forgetOthers()
       running.keeper.wake()
       return
     }
@@ -108,14 +111,16 @@ const sandboxFolder = (folder: string): string => join(folder, 'sandboxes')
 interface Started {
   readonly runtime: RuntimesByClass
   readonly keeper: PodKeeper
+  readonly admission: PodAdmission
 }
 
 async function start(options: PodsOptions): Promise<Started> {
   const { core, clock, log, folder, gateway } = options
-  const [{ openRuntimes }, { PodKeeper }, { nodeFacts }] = await Promise.all([
+  const [{ openRuntimes }, { PodKeeper }, { nodeFacts }, { ADMISSION_STORE, PodAdmission }] = await Promise.all([
     import('./runtimes/open.ts'),
     import('./life/keeper.ts'),
     import('./life/node.ts'),
+    import('./admission.ts'),
   ])
   const runtime = openRuntimes({
     folder,
@@ -124,6 +129,12 @@ async function start(options: PodsOptions): Promise<Started> {
     onTrouble: ({ code, message }) => log('warn', message, { code }),
   })
   await importArchives(runtime, join(folder, 'import'), log)
+  const admission = new PodAdmission({
+    storage: mapperStorage(core.store, ADMISSION_STORE),
+    stage: () => core.podStage,
+    limits: () => core.gatewaySpec?.pods,
+    pods: () => core.objects.podObjects().flatMap((one) => (one.kind === 'Pod' ? [one.object] : [])),
+  })
   const keeper = new PodKeeper({
     runtime,
     runtimeOf: (pod) => runtime.of(pod),
@@ -139,10 +150,10 @@ async function start(options: PodsOptions): Promise<Started> {
         : join(folder, 'volumes'),
       logs: join(folder, 'logs'),
     },
-    refuse: () => undefined,
+    refuse: (pod) => admission.refuse(pod),
     onEvent: (event) => core.notices.record(event),
   })
-  return { runtime, keeper }
+  return { runtime, keeper, admission }
 }
 
 /** Images for gateways without a registry; an archive is removed once its image is in place. */

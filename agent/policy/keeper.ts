@@ -1,7 +1,7 @@
 import type { Clock } from '../../api/clock.ts'
 import type { GatewaySpec } from '../../api/resources.ts'
 import type { NodeCondition } from '../../api/schema/node-conditions.ts'
-import type { PolicyStatus } from '../../api/schema/policy.ts'
+import type { PodStage, PolicyStatus } from '../../api/schema/policy.ts'
 import type { HostEvent } from '../../mappers/sdk/mapper.ts'
 import type { AgentCore } from '../core.ts'
 import type { StretchOf } from '../twin/stretching.ts'
@@ -11,7 +11,10 @@ import { NORMAL, type StageChange, StageMachine } from './stage-machine.ts'
 import { stretchOf } from './stretch.ts'
 
 export interface PolicyKeeperOptions {
-  readonly core: Pick<AgentCore, 'stretch' | 'engine' | 'notices' | 'onGatewaySpec' | 'gatewaySpec'>
+  readonly core: Pick<
+    AgentCore,
+    'stretch' | 'engine' | 'notices' | 'onGatewaySpec' | 'gatewaySpec' | 'admitPods' | 'podStage'
+  >
   readonly clock: Clock
   /** Something that `Gateway.status` shows has changed. */
   readonly onChange: () => void
@@ -52,12 +55,14 @@ export class PolicyKeeper implements Disposable {
       else if (stretch !== undefined) stretched++
     }
     const { name, why } = this.#machine
+    const pods = this.#options.core.podStage?.does
     return {
       stage: name,
       since: new Date(this.#sinceMs).toISOString(),
       ...(why === '' ? {} : { why }),
       stretched,
       paused,
+      ...(pods === undefined ? {} : { pods }),
     }
   }
 
@@ -90,7 +95,10 @@ export class PolicyKeeper implements Disposable {
     this.#sinceMs = this.#options.clock.now()
     this.#apply()
     const { stretched = 0, paused = 0 } = this.status ?? {}
-    const effect = to === NORMAL ? 'every device as configured' : `${stretched} device(s) less often, ${paused} paused`
+    const does = this.#options.core.podStage?.does
+    const pods = does === undefined ? '' : PODS_WORDS[does]
+    const effect =
+      to === NORMAL ? 'every device as configured' : `${stretched} device(s) less often, ${paused} paused${pods}`
     this.#notice({
       about: 'gateway',
       type: to === NORMAL ? 'Normal' : 'Warning',
@@ -103,12 +111,21 @@ export class PolicyKeeper implements Disposable {
     const { stage } = this.#machine
     const spec = this.#spec
     const of: StretchOf = (key, device) => stretchOf(key, device, stage, spec)
-    this.#options.core.stretch(stage === undefined ? undefined : of)
+    const { core } = this.#options
+    core.stretch(stage === undefined ? undefined : of)
+    const does = stage?.pods
+    const { name, why } = this.#machine
+    core.admitPods(does === undefined ? undefined : { does, why: `stage ${name}${why === '' ? '' : ` (${why})`}` })
   }
 
   #notice(event: HostEvent): void {
     this.#options.core.notices.record(event)
   }
+}
+
+const PODS_WORDS: Readonly<Record<PodStage, string>> = {
+  refuse: ', no pod begins',
+  handBack: ', no pod begins and those that run are handed back',
 }
 
 const alertEvent = ({ type, status, reason, message }: Alert): HostEvent => ({

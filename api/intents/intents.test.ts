@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { INTENT_NAMES } from './intents.ts'
+import { INTENT_NAMES, POD_ANNOTATIONS } from './intents.ts'
 import { readMeaning } from './parse.ts'
 import { parseQuantity } from './quantity.ts'
 
@@ -39,6 +39,30 @@ describe('intents', () => {
     ])
     const json = JSON.stringify({ require: { battery: 40 } })
     expect(readMeaning({ 'sluice.dev/intent': json }).meaning.intents[0]).toMatchObject({ minPercent: 40 })
+  })
+
+  it('takes none of our own annotations for a typo of another, and no stranger for one of ours', () => {
+    for (const name of POD_ANNOTATIONS) {
+      if (name !== 'sluice.dev/intent') expect([name, readMeaning({ [name]: 'x' }).problems]).toEqual([name, []])
+    }
+    for (const name of ['sluice.dev/gateway', 'example.com/intent', 'near', 'sluice.dev/x']) {
+      expect([name, readMeaning({ [name]: 'x' }).problems]).toEqual([name, []])
+    }
+    expect(problem({ 'sluice.dev/neer': 'meter' })).toMatchObject({ hint: "Did you mean 'sluice.dev/near'?" })
+    expect(problem({ 'sluice.dev/on-silense': 'move' })).toMatchObject({
+      hint: "Did you mean 'sluice.dev/on-silence'?",
+    })
+  })
+
+  it('has one remedy for each of FLUIDOS names that lost or gained a letter', () => {
+    for (const name of INTENT_NAMES) {
+      for (const typo of [`${name}s`, name.slice(0, -1), `${name.slice(0, 1)}x${name.slice(1)}`]) {
+        if (INTENT_NAMES.some((each) => each === typo)) continue
+        const { problems } = readMeaning({ [`fluidos-intent-${typo}`]: 'true' })
+        expect([typo, problems.map(({ code }) => code)]).toEqual([typo, ['SLUICE_INTENT_UNKNOWN']])
+        expect(problems[0]?.hint).toBe(`Did you mean 'fluidos-intent-${name}'?`)
+      }
+    }
   })
 
   it('names the annotation and what was meant when there is a typo', () => {

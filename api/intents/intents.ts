@@ -16,6 +16,21 @@ export const OFFLOAD_ANNOTATION = 'sluice.dev/offload-to'
 export const SILENCE_ANNOTATION = 'sluice.dev/on-silence'
 /** Why the scheduler chose the node, in one line. */
 export const PLACED_ANNOTATION = 'sluice.dev/placed-because'
+/** `never`: the pod stays at a gateway whose policy hands its work back. */
+export const HAND_BACK_ANNOTATION = 'sluice.dev/hand-back'
+/** Set on a pod that was made anew, so that it is known whose successor it is. */
+export const SUCCESSOR_ANNOTATION = 'sluice.dev/successor-of'
+/** Every annotation of ours that a pod may have. */
+export const POD_ANNOTATIONS = [
+  INTENT_BLOCK,
+  DEVICE_ANNOTATION,
+  NEAR_ANNOTATION,
+  OFFLOAD_ANNOTATION,
+  SILENCE_ANNOTATION,
+  PLACED_ANNOTATION,
+  HAND_BACK_ANNOTATION,
+  SUCCESSOR_ANNOTATION,
+] as const
 
 export const POLICIES = [
   'workload-balance',

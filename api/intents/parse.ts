@@ -8,6 +8,7 @@ import {
   type Intent,
   type Meaning,
   NO_MEANING,
+  POD_ANNOTATIONS,
   POLICIES,
   type Policy,
   type Weights,
@@ -52,14 +53,20 @@ export function readMeaning(annotations: Readonly<Record<string, string>> | unde
 /** `fluidos-intents-battery`, `fluidos-intnet-battery`: one that was meant to be an intent. */
 function looksLikeIntent(key: string): boolean {
   if (/^fluidos-?\w*-/.test(key)) return true
-  return key !== INTENT_BLOCK && key.startsWith('sluice.dev/') && suggest(key, [INTENT_BLOCK]) !== undefined
+  const [domain, word = ''] = key.split('/')
+  if (domain !== OWN_DOMAIN || POD_ANNOTATIONS.some((each) => each === key)) return false
+  // A word like ours that is none of ours: a pod that was to be kept near its device must not run anywhere.
+  return suggest(word, OWN_WORDS) !== undefined
 }
 
+const OWN_DOMAIN = 'sluice.dev'
+const OWN_WORDS = POD_ANNOTATIONS.map((each) => each.slice(OWN_DOMAIN.length + 1))
+
 function unknownAnnotation(draft: Draft, key: string): void {
-  const candidates = [...INTENT_NAMES.map((name) => INTENT_PREFIX + name), INTENT_BLOCK]
+  const candidates = [...INTENT_NAMES.map((name) => INTENT_PREFIX + name), ...POD_ANNOTATIONS]
   const hint = didYouMean(key, candidates, 'There are')
   draft.problems.push(
-    new SluiceError('SLUICE_INTENT_UNKNOWN', `annotation '${key}' is no intent`, { field: key, hint }),
+    new SluiceError('SLUICE_INTENT_UNKNOWN', `no annotation is called '${key}'`, { field: key, hint }),
   )
 }
 

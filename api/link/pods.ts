@@ -32,6 +32,8 @@ export interface PodMeta {
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
   readonly creationTimestamp?: string
+  /** Who made it. */
+  readonly ownerReferences?: readonly { readonly kind: string; readonly name: string; readonly controller?: boolean }[]
   /** The pod is to end; the object itself goes when the gateway has said that nothing of it runs any more. */
   readonly deletionTimestamp?: string
   readonly deletionGracePeriodSeconds?: number

@@ -2,6 +2,7 @@ import type { Static } from 'typebox'
 import { duration, flag, integer, keyedList, listOf, number, object, optional, text, timestamp, word } from './parts.ts'
 
 export const STAGE_PODS = ['refuse', 'handBack'] as const
+export type PodStage = (typeof STAGE_PODS)[number]
 
 const conditions = {
   onBattery: optional(flag({ description: 'The gateway runs on its battery, or does not.' })),

@@ -116,7 +116,7 @@ function count(shop: Workshop, pods: readonly KubeObject[], tally: Tally): numbe
       const index = Number(pod.metadata.annotations?.[INDEX] ?? Number.NaN)
       if (Number.isNaN(index)) tally.succeeded++
       else tally.indexes.add(index)
-    } else if (failed) tally.failed++
+    } else if (failed && !isGivenBack(pod)) tally.failed++
     change(shop, podKind, pod, (live) => {
       const left = (live.metadata.finalizers ?? []).filter((each) => each !== TRACKING)
       return withMetadata(live, { finalizers: left.length === 0 ? undefined : left })
@@ -125,6 +125,9 @@ function count(shop: Workshop, pods: readonly KubeObject[], tally: Tally): numbe
   if (tally.indexes.size > 0) tally.succeeded = tally.indexes.size
   return lastFailureMs
 }
+
+/** A gateway that takes or keeps no work says nothing of the work. */
+const isGivenBack = (pod: KubeObject) => ['HandedBack', 'RefusedByGateway'].includes(stringAt(pod, 'status', 'reason'))
 
 function endedMs(pod: KubeObject): number {
   const times = listAt(pod, 'status', 'containerStatuses').map((each) =>

@@ -39,6 +39,8 @@ interface GatewayState {
   /** Of what it told of its power, heat and networks: what an API takes. */
   vitals: Vitals
   taints: GatewaySpec['taints']
+  /** `Gateway.spec.pods`, as text. */
+  limits?: string | undefined
   /** Parts and fields that the status in the API has. */
   present: StatusKeys
   state: NonNullable<GatewayStatus['state']>
@@ -222,6 +224,9 @@ export class GatewayController {
       state.taints = gateway.spec?.taints
       this.#tellNode(name, state)
     }
+    const limits = JSON.stringify(gateway.spec?.pods)
+    if (state.limits !== limits) this.#options.nodes.limitsChanged(name)
+    state.limits = limits
     if (known && state.uid === uid) return
     const recreated = state.uid !== undefined && state.uid !== uid
     state.uid = uid

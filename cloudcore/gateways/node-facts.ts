@@ -1,3 +1,4 @@
+import { parseQuantity } from '../../api/intents/quantity.ts'
 import type { MachineFacts } from '../../api/link/machine.ts'
 import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
 import { NODE_CONDITIONS, type NodeCondition } from '../../api/schema/node-conditions.ts'
@@ -18,6 +19,9 @@ export interface NodeFacts {
 
 export const NODE_LABELS = ['sluice.dev/power-source', 'sluice.dev/battery-band', 'sluice.dev/link-kind'] as const
 export type NodeLabel = (typeof NODE_LABELS)[number]
+
+/** On the Node of a gateway whose policy takes no pods now. */
+const REFUSES_PODS: Taint = { key: 'sluice.dev/refuses-pods', value: 'true', effect: 'NoSchedule' }
 
 const TAINT_KEYS: Readonly<Record<NodeCondition, string>> = {
   BatteryLow: 'sluice.dev/battery-low',
@@ -57,24 +61,35 @@ export function nodeFacts(status: GatewayStatus, taints: GatewaySpec['taints'], 
       'sluice.dev/battery-band': percent === undefined ? undefined : batteryBand(percent, before),
       'sluice.dev/link-kind': kind,
     },
-    taints: (taints ?? [])
-      .filter(holds)
-      .map((type) => ({ key: TAINT_KEYS[type], value: 'true', effect: 'NoSchedule' })),
+    taints: [
+      ...(taints ?? []).filter(holds).map((type) => ({ key: TAINT_KEYS[type], value: 'true', effect: 'NoSchedule' })),
+      ...(status.policy?.pods === undefined ? [] : [REFUSES_PODS]),
+    ],
   }
 }
 
 const isNodeCondition = (type: string): type is NodeCondition => NODE_CONDITIONS.some((each) => each === type)
 
-/** What the Node of a gateway has for pods; of one that runs none, nothing. */
-export function machineStatus(machine: MachineFacts | undefined) {
-  const amounts = (memoryBytes: number) => ({
-    cpu: `${machine?.cpuMillis}m`,
+/** What the Node of a gateway has for pods, and of it what `Gateway.spec.pods` leaves; of one that runs none, nothing. */
+export function machineStatus(machine: MachineFacts | undefined, limits: GatewaySpec['pods'] = {}) {
+  const amounts = (memoryBytes: number, most: { readonly cpuMillis: number; readonly pods: number }) => ({
+    cpu: `${most.cpuMillis}m`,
     memory: `${Math.floor(memoryBytes / 1024)}Ki`,
-    pods: `${machine?.pods}`,
+    pods: `${most.pods}`,
   })
+  const least = (has: number, limit: string | number | undefined, factor = 1) => {
+    const most = limit === undefined ? undefined : parseQuantity(String(limit))
+    return most === undefined ? has : Math.min(has, Math.floor(most * factor))
+  }
   return {
-    capacity: machine === undefined ? null : amounts(machine.memoryBytes),
-    allocatable: machine === undefined ? null : amounts(machine.allocatableMemoryBytes),
+    capacity: machine === undefined ? null : amounts(machine.memoryBytes, machine),
+    allocatable:
+      machine === undefined
+        ? null
+        : amounts(least(machine.allocatableMemoryBytes, limits.memory), {
+            cpuMillis: least(machine.cpuMillis, limits.cpu, 1000),
+            pods: least(machine.pods, limits.max),
+          }),
     nodeInfo: {
       architecture: machine?.architecture ?? '',
       containerRuntimeVersion: machine?.runtime ?? '',
@@ -94,7 +109,7 @@ export const DEVICES_ONLY: Taint = { key: 'sluice.dev/devices-only', value: 'tru
 export function withTaints(
   held: readonly Taint[],
   ours: readonly Taint[],
-  owned: readonly string[] = Object.values(TAINT_KEYS),
+  owned: readonly string[] = [...Object.values(TAINT_KEYS), REFUSES_PODS.key],
 ): Taint[] | undefined {
   const kept = held.filter(({ key }) => !owned.includes(key))
   const same =

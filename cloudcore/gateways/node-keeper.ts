@@ -29,6 +29,8 @@ export interface NodeKeeperOptions {
   /** Lease renewals that may be under way at once; a cluster far away needs more than an API beside us. */
   readonly parallelRenewals: number
   readonly onTrouble: (what: string, error: SluiceError) => void
+  /** `Gateway.spec.pods`. */
+  readonly limits?: (gateway: string) => GatewaySpec['pods']
   /** Where an API server finds the kubelet of every gateway; undefined while there is none. */
   readonly kubelet?: () => NodeFace | undefined
 }
@@ -116,6 +118,11 @@ export class NodeKeeper {
       if (facts.conditions.length === 0 && Object.values(facts.labels).every((label) => label === undefined)) return
     } else if (JSON.stringify(before) === JSON.stringify(facts)) return
     this.#facts.set(gateway, facts)
+    if (this.#nodes.has(gateway)) this.#statuses.markDirty(gateway)
+  }
+
+  /** The limits of a gateway have changed. */
+  limitsChanged(gateway: string): void {
     if (this.#nodes.has(gateway)) this.#statuses.markDirty(gateway)
   }
 
@@ -250,7 +257,10 @@ export class NodeKeeper {
     const ready = node.ready
       ? { status: 'True', reason: 'LinkUp', message: 'the gateway is connected' }
       : { status: 'Unknown', reason: 'LinkDown', message: 'the gateway is silent' }
-    const { nodeInfo, ...amounts } = machineStatus(node.machine === 'none' ? undefined : node.machine)
+    const { nodeInfo, ...amounts } = machineStatus(
+      node.machine === 'none' ? undefined : node.machine,
+      this.#options.limits?.(gateway),
+    )
     return {
       // What a gateway has is not unknown only because it has not come back yet.
       ...(node.machine === undefined ? {} : amounts),

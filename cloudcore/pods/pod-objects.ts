@@ -209,7 +209,7 @@ function setOf<T>(map: Map<string, Set<T>>, key: string): Set<T> {
 }
 
 function linkPod({ metadata, spec }: ApiPod, uid: string): LinkPod {
-  const { generation = 0, labels, annotations, creationTimestamp } = metadata
+  const { generation = 0, labels, annotations, creationTimestamp, ownerReferences } = metadata
   const { deletionTimestamp, deletionGracePeriodSeconds } = metadata
   return {
     ...{ uid, generation, spec },
@@ -217,6 +217,11 @@ function linkPod({ metadata, spec }: ApiPod, uid: string): LinkPod {
       ...(labels === undefined ? {} : { labels }),
       ...(annotations === undefined ? {} : { annotations }),
       ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
+      ...(ownerReferences === undefined
+        ? {}
+        : {
+            ownerReferences: ownerReferences.map(({ kind, name, controller = false }) => ({ kind, name, controller })),
+          }),
       ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
       ...(deletionGracePeriodSeconds === undefined ? {} : { deletionGracePeriodSeconds }),
     },

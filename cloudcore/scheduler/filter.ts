@@ -111,6 +111,8 @@ function* each(question: Question, place: Place): Generator<string, undefined> {
     yield `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`
   }
   if (gateway?.online === false) yield 'the gateway is silent'
+  if (gateway?.refuses !== undefined && pod.node !== node.name && pod.owner?.kind !== 'DaemonSet')
+    yield `the gateway takes no more pods: ${gateway.refuses}`
   for (const [name, amount] of question.requests) {
     const had = pod.node === node.name && place.pods.has(pod.uid) ? amount : 0
     const free = (node.allocatable[name] ?? 0) - (place.requested[name] ?? 0) + had

@@ -21,6 +21,8 @@ export interface GatewayFacts {
   readonly bitrateBps?: number
   readonly celsius?: number
   readonly throttled?: boolean
+  /** Why it takes no more pods, by its own policy. */
+  readonly refuses?: string
 }
 
 /** What a device behind a gateway means to the scheduler. */
@@ -38,7 +40,7 @@ export interface DeviceFacts {
 export const ROBOT_STATUS_PROPERTIES = ['robot-status', 'robot_status', 'robotStatus'] as const
 
 export function gatewayFacts(status: GatewayStatus, spec: GatewaySpec = {}): GatewayFacts {
-  const { battery, power, energy, link, networks, thermal } = status
+  const { battery, power, energy, link, networks, thermal, policy } = status
   const way = networks?.find(({ toHub }) => toHub === true)
   return {
     online: status.state === 'online',
@@ -66,6 +68,10 @@ export function gatewayFacts(status: GatewayStatus, spec: GatewaySpec = {}): Gat
       bitrateBps: way?.bitrateBps,
       celsius: thermal?.celsius,
       throttled: thermal?.throttled,
+      refuses:
+        policy?.pods === undefined
+          ? undefined
+          : `stage ${policy.stage}${policy.why === undefined ? '' : ` (${policy.why})`}`,
     }),
   }
 }

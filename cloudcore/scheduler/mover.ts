@@ -1,6 +1,6 @@
 import type { Clock } from '../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../api/errors.ts'
-import { OFFLOAD_ANNOTATION, PLACED_ANNOTATION } from '../../api/intents/intents.ts'
+import { OFFLOAD_ANNOTATION, PLACED_ANNOTATION, SUCCESSOR_ANNOTATION } from '../../api/intents/intents.ts'
 import type { EventNote } from '../gateways/event-recorder.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { collectionPath, objectPath, PODS } from '../kube/paths.ts'
@@ -25,8 +25,6 @@ interface MoverOptions {
 /** A successor that did not come within this time will not come. */
 const FORGET_AFTER_MS = 3_600_000
 const TRY_AGAIN_MS = 30_000
-/** Set on a pod that was made anew, so that it is known whose successor it is. */
-const SUCCESSOR_OF = 'sluice.dev/successor-of'
 
 /**
  * Carries out moves: first the book, then the eviction, then the successor. Whoever made the pod makes its successor; for
@@ -83,6 +81,16 @@ export class Mover {
     if (move !== undefined) this.#close(move.uid)
   }
 
+  /**
+   * A gateway refused a pod or gave it back, and nothing of it runs there any more. Whoever owns it makes another one; what
+   * nobody owns is made anew here.
+   */
+  givenBack(pod: PodView): void {
+    if (pod.owner !== undefined || pod.leaving || this.#booked.has(pod.uid)) return
+    const why = pod.message === '' ? pod.reason : pod.message
+    this.#begin({ pod, from: pod.node ?? '', to: '', why }, (move) => this.#takeBack(move))
+  }
+
   gone(pod: PodView): void {
     this.#told.delete(pod.uid)
     this.#refusedMs.delete(pod.uid)
@@ -120,12 +128,12 @@ export class Mover {
     else this.#begin({ pod, from: pod.node ?? '', to, why: 'a person asked for it' })
   }
 
-  #begin(move: Move): void {
+  #begin(move: Move, work = (each: Move) => this.#evict(each)): void {
     const { pod } = move
     const refusedMs = this.#refusedMs.get(pod.uid)
     if (this.#booked.has(pod.uid)) return
     if (refusedMs !== undefined && this.#options.clock.monotonic() - refusedMs < TRY_AGAIN_MS) return
-    void this.#evict(move).catch((thrown: unknown) => {
+    void work(move).catch((thrown: unknown) => {
       this.#refusedMs.set(pod.uid, this.#options.clock.monotonic())
       const error = toSluiceError(thrown)
       if (this.#options.signal.aborted) return
@@ -136,28 +144,11 @@ export class Mover {
     })
   }
 
-  async #evict({ pod, from, to, why }: Move): Promise<void> {
-    const { client, signal, book, clock, record } = this.#options
-    const { uid, namespace, name, owner } = pod
-    const booked: BookedMove = {
-      ...{
-        uid,
-        namespace,
-        name,
-        from,
-        to,
-        why,
-        owner: owner?.uid ?? '',
-        atMs: Math.floor(clock.now()),
-        body: undefined,
-      },
-    }
-    // Taken before anything is awaited: a second look must not begin it twice.
-    this.#booked.set(uid, booked)
-    const path = objectPath(PODS, name, namespace)
-    const whole = owner === undefined ? { ...booked, body: await this.#successorOf(path, uid, signal) } : booked
-    this.#booked.set(uid, whole)
-    book.add(whole)
+  async #evict(move: Move): Promise<void> {
+    const { client, signal, record } = this.#options
+    const { pod, from, to, why } = move
+    const { uid, namespace, name } = pod
+    await this.#book(move)
     await client.create(
       objectPath(PODS, name, namespace, 'eviction'),
       {
@@ -166,12 +157,32 @@ export class Mover {
       },
       { signal },
     )
-    record({
-      subject: subjectOf(pod),
-      type: 'Normal',
-      reason: 'Moving',
-      message: `moves from ${from} to ${to}: ${why}`,
-    })
+    const message = `moves from ${from} to ${to}: ${why}`
+    record({ subject: subjectOf(pod), type: 'Normal', reason: 'Moving', message })
+  }
+
+  /** What has ended already needs no leave of a budget. */
+  async #takeBack(move: Move): Promise<void> {
+    const { client, signal } = this.#options
+    const { uid, namespace, name } = move.pod
+    await this.#book(move)
+    await client.delete(objectPath(PODS, name, namespace), { signal, body: { preconditions: { uid } } })
+  }
+
+  /** In the book before anything is taken away. */
+  async #book({ pod, from, to, why }: Move): Promise<void> {
+    const { signal, book, clock } = this.#options
+    const { uid, namespace, name, owner } = pod
+    const booked: BookedMove = {
+      ...{ uid, namespace, name, from, to, why, owner: owner?.uid ?? '' },
+      ...{ atMs: Math.floor(clock.now()), body: undefined },
+    }
+    // Taken before anything is awaited: a second look must not begin it twice.
+    this.#booked.set(uid, booked)
+    const path = objectPath(PODS, name, namespace)
+    const whole = owner === undefined ? { ...booked, body: await this.#successorOf(path, uid, signal) } : booked
+    this.#booked.set(uid, whole)
+    book.add(whole)
   }
 
   async #successorOf(path: string, uid: string, signal: AbortSignal): Promise<string> {
@@ -183,7 +194,7 @@ export class Mover {
       name,
       namespace,
       ...(labels === undefined ? {} : { labels }),
-      annotations: { ...kept, [SUCCESSOR_OF]: uid },
+      annotations: { ...kept, [SUCCESSOR_ANNOTATION]: uid },
     }
     return JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata, spec })
   }

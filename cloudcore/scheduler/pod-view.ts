@@ -40,6 +40,9 @@ export interface PodView {
   readonly labels: Readonly<Record<string, string>>
   readonly node: string | undefined
   readonly phase: string
+  /** Why, as its status has it; empty for most. */
+  readonly reason: string
+  readonly message: string
   readonly leaving: boolean
   readonly scheduler: string
   readonly gated: boolean
@@ -85,6 +88,8 @@ export function readPod(pod: unknown): PodView {
     ...{ namespace, name, labels: words(at(meta, 'labels')) },
     node: stringAt(spec, 'nodeName') || undefined,
     phase: stringAt(pod, 'status', 'phase') || 'Pending',
+    reason: stringAt(pod, 'status', 'reason'),
+    message: stringAt(pod, 'status', 'message'),
     leaving: at(meta, 'deletionTimestamp') !== undefined,
     scheduler: stringAt(spec, 'schedulerName') || 'default-scheduler',
     gated: listAt(spec, 'schedulingGates').length > 0,
@@ -206,3 +211,7 @@ export function podRequests(spec: unknown): Amounts {
   sum['pods'] = 1
   return sum
 }
+
+/** Its gateway did not take it, or gave it back: it is to begin elsewhere. Words of agent/pods and of the kubelet. */
+export const isGivenBack = ({ phase, reason }: PodView): boolean =>
+  phase === 'Failed' && /^(HandedBack|RefusedByGateway|OutOf(pods|cpu|memory))$/.test(reason)

@@ -12,7 +12,7 @@ import { NodeLifecycle } from './keep-nodes.ts'
 import type { MayMoveFrom } from './lifecycle.ts'
 import type { MoveBook } from './move-book.ts'
 import { Mover } from './mover.ts'
-import { hasEnded, type PodView, readPod, subjectOf } from './pod-view.ts'
+import { hasEnded, isGivenBack, type PodView, readPod, subjectOf } from './pod-view.ts'
 
 export const SCHEDULER_NAME = 'sluice'
 /** Pods that ask for nobody in particular are ours where there is no other scheduler. */
@@ -103,6 +103,12 @@ export class Scheduler {
     this.#changed = true
   }
 
+  /** What decisions are made from, as of now; for whoever explains them. */
+  look(): Cluster {
+    this.cluster.setDevices(this.#options.devices())
+    return this.cluster
+  }
+
   #refresh(name: string): void {
     this.cluster.setGateway(name, this.#options.gateway(name))
   }
@@ -125,6 +131,7 @@ export class Scheduler {
     } else this.#waiting.delete(pod.uid)
     if (before !== undefined && (hasEnded(pod) || pod.leaving)) this.#changed = true
     if (pod.node !== undefined) this.#mover.placed(pod)
+    if (isGivenBack(pod) && this.#isOurs(pod)) this.#mover.givenBack(pod)
   }
 
   #gone(uid: string): void {

@@ -230,6 +230,33 @@ describe('the scheduler beside an API', () => {
     expect(await site.pods()).toHaveLength(1)
   })
 
+  it('begins elsewhere, once, what a gateway gave back, and waits with its reason where nobody else takes it', async () => {
+    site = await Site.start({ 'gw-a': onMains })
+    await site.pod('lone', { 'sluice.dev/near': 'meter' })
+    const first = await site.running('lone', 'gw-a')
+    const refuses = 'stage saving (battery 12 % below 20 %)'
+    site.gateways.set('gw-a', { ...onMains, refuses })
+    await site.client.patch(objectPath(PODS, 'lone', 'default', 'status'), 'merge', {
+      status: { phase: 'Failed', reason: 'HandedBack', message: `HandedBack: ${refuses}` },
+    })
+    const waiting = await site.until('another one waits', async () =>
+      (await site.pods()).find(({ metadata }) => metadata.uid !== first.metadata.uid),
+    )
+    expect(waiting.metadata.name).toBe('lone')
+    expect(waiting.metadata.annotations).toMatchObject({ 'sluice.dev/near': 'meter' })
+    await site.until('why it waits', async () =>
+      site.notes.some(({ message }) => message.includes(`the gateway takes no more pods: ${refuses}`)),
+    )
+    await site.client.create('/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name: 'gw-b' } })
+    site.gateways.set('gw-b', onMains)
+    await site.ready('gw-b', 'True')
+    const second = await site.running('lone', 'gw-b')
+    expect(second.metadata.uid).toBe(waiting.metadata.uid)
+    expect(second.metadata.annotations?.['sluice.dev/placed-because']).toContain('moved from gw-a: HandedBack')
+    expect(await site.pods()).toHaveLength(1)
+    expect(site.kubelet.started.map(({ node }) => node)).toEqual(['gw-a', 'gw-b'])
+  })
+
   it('leaves the pods of a silent autonomous gateway, and starts those of a tethered one elsewhere when it may', async () => {
     site = await Site.start({ 'gw-a': onMains })
     const labels = { app: 'web' }

@@ -120,7 +120,7 @@ export class PodKeeper implements AsyncDisposable {
     const { work } = leash()
     const input: PodInput = {
       ...{ uid, pod, sandboxes, nowMs: clock.now(), leash: leash(), notes: known.notes, sinceMs: known.sinceMs },
-      refused: pod === undefined || known.busy.size > 0 ? undefined : refuse(pod),
+      refused: pod === undefined ? undefined : refuse(pod),
     }
     const plan = planPod(input)
     this.#freeze(known, sandboxes, work === 'frozen' && pod !== undefined)

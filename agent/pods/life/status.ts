@@ -34,7 +34,9 @@ export function podStatus(input: StatusInput): PodStatus {
     const state = newest.get(name)?.container.state
     return state === 'running' || state === 'exited'
   })
-  const phase = plan.over ?? (begun ? 'Running' : 'Pending')
+  // What is over has ended only when nothing of it runs: by then it may begin elsewhere.
+  const runs = sandboxes.some(({ containers }) => containers.some(({ state }) => state === 'running'))
+  const phase = (runs ? undefined : plan.over) ?? (begun ? 'Running' : 'Pending')
   const initialized =
     begun ||
     plan.over === 'Succeeded' ||
