@@ -28,6 +28,9 @@ const ROLLBACK_RESETS = 4
 export const ANSWER_MS = 400
 const AFTER_RESET_MS = 1500
 const LOOK_EVERY_MS = 1000
+/** After the health check is over, for a confirmation that has to be said more than once. */
+const TRIAL_SPARE_S = 60
+const TRIAL_MOST_S = 86_400
 const HEALTH_LOOK_MS = 250
 const hex = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex')
 
@@ -60,10 +63,11 @@ export class Update {
   async run(): Promise<UpdateWord> {
     this.#tools.say({ state: 'asking' })
     const plate = await this.#plate()
-    this.#admit(plate)
+    if (this.#order.goBack !== true) this.#admit(plate)
     const slots = await this.#client.images(this.#signal)
     const active = slots.find(({ active }) => active)
     const { images } = this.#order
+    if (this.#order.goBack === true) return this.#goBack(slots)
     const ours = images.find(({ digest }) => digest === hex(active?.hash))
     if (active !== undefined && ours !== undefined) {
       if (active.confirmed || active.pending === false) return this.#settled(active)
@@ -172,6 +176,9 @@ export class Update {
         slots.find(({ hash }) => hex(hash) === image.digest),
       )
     }
+    // It answers: from here on it has as long as the order says, and not what it gives itself.
+    const leftS = Math.ceil((endMs - clock.monotonic()) / 1000) + TRIAL_SPARE_S
+    await this.#unlessRefused(this.#client.trial(Math.min(Math.max(leftS, 1), TRIAL_MOST_S), this.#signal))
     say({ state: 'checking', running: active.version })
     const check = new HealthCheck(this.#tools.device, polls, note?.goodBefore ?? [])
     const stop = this.#tools.onReadings((batch: readonly Reading[]) => check.take(batch))
@@ -234,12 +241,52 @@ export class Update {
       if (active === undefined) break
       if (hex(active.hash) !== image.digest)
         return { state: 'rolledBack', running: active.version, code: 'SLUICE_FW_UPDATE_UNHEALTHY', message: why }
+      // At once where the board can; others have used up their attempts after so many resets.
+      await this.#unlessRefused(this.#client.revert(this.#signal))
       await this.#client.reset(this.#signal)
       await delay(clock, AFTER_RESET_MS, this.#signal)
     }
-    // The watchdog of the board brings it back; the next look tells.
+    // Its watchdog or the time of its trial brings it back; the next look tells.
     throw new SluiceError('SLUICE_FW_UPDATE_AWAY', `the board does not answer after the update: ${why}`, {
-      hint: 'It goes back by itself after three starts; switch it off and on where it hangs.',
+      hint: 'It goes back by itself after three starts of three minutes; nothing has to be done.',
+    })
+  }
+
+  /** What ran before the images of the order runs again; a board that runs none of them is left alone. */
+  async #goBack(slots: readonly SlotState[]): Promise<UpdateWord> {
+    const { clock, say } = this.#tools
+    const ours = ({ hash }: SlotState): boolean => this.#order.images.some(({ digest }) => digest === hex(hash))
+    say({ state: 'reverting' })
+    const active = slots.find(({ active }) => active)
+    if (active === undefined) throw failed('SLUICE_FW_UPDATE_UNMANAGED', 'the board does not say what it runs')
+    if (!ours(active)) {
+      // Asked for and not started yet: the next reset must not find it.
+      if (slots.some((slot) => ours(slot) && slot.pending)) await this.#client.erase(this.#signal)
+      return { state: 'reverted', running: active.version }
+    }
+    await this.#client.revert(this.#signal).catch((error: unknown) => {
+      if (!(error instanceof SmpRefused)) throw error
+      throw failed(
+        'SLUICE_FW_UPDATE_KEPT',
+        `the board keeps ${active.version}: ${error.message}`,
+        'Bring the image before with a release of a higher version.',
+      )
+    })
+    await this.#client.reset(this.#signal)
+    for (const endMs = clock.monotonic() + this.#order.health.timeoutMs; clock.monotonic() < endMs; ) {
+      await delay(clock, AFTER_RESET_MS, this.#signal)
+      const now = await this.#activeNow()
+      if (now !== undefined && !ours(now)) return { state: 'reverted', running: now.version }
+    }
+    throw new SluiceError('SLUICE_FW_UPDATE_AWAY', 'the board has not come up with the image before', {
+      hint: 'It is asked again; look at its power and its line.',
+    })
+  }
+
+  /** What boards of an older core do not know. */
+  async #unlessRefused(asked: Promise<unknown>): Promise<void> {
+    await asked.catch((error: unknown) => {
+      if (!(error instanceof SmpRefused)) throw error
     })
   }
 

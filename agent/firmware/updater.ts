@@ -108,11 +108,12 @@ export class FirmwareUpdater implements AsyncDisposable {
       goodProperties: () => this.#options.goodProperties(device),
       onReadings: this.#options.onReadings,
     }
-    say({ state: 'waiting' })
+    const waiting = spec.goBack === true ? 'reverting' : 'waiting'
+    say({ state: waiting })
     for (let failures = 0; ; ) {
       const tunnel = this.#options.tunnel(device)
       if (tunnel === undefined) {
-        say({ state: 'waiting', message: 'the device is not served here, or its protocol carries no updates' })
+        say({ state: waiting, message: 'the device is not served here, or its protocol carries no updates' })
         await delay(clock, UNSERVED_MS, signal)
         continue
       }
@@ -132,12 +133,13 @@ export class FirmwareUpdater implements AsyncDisposable {
         const { code, message } = error
         if (!(error instanceof UpdateFailed || error instanceof SmpRefused)) {
           failures++
-          say({ state: 'waiting', code, message: `tried again soon: ${message}`.slice(0, 1024) })
+          say({ state: waiting, code, message: `tried again soon: ${message}`.slice(0, 1024) })
           free()
           await delay(clock, Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** Math.min(failures - 1, 5)), signal)
           continue
         }
-        word = { state: 'failed', code, message: [message, error.hint].filter(Boolean).join('. ').slice(0, 1024) }
+        const state = spec.goBack === true ? 'kept' : 'failed'
+        word = { state, code, message: [message, error.hint].filter(Boolean).join('. ').slice(0, 1024) }
       } finally {
         free()
       }

@@ -30,6 +30,8 @@ export interface FirmwareOrder {
   /** Raw Ed25519 public key in hex: what the images have to be signed with. */
   readonly publicKey: string
   readonly allowDevelopmentKey: boolean
+  /** Back to what ran before these images, instead of to them. */
+  readonly goBack?: boolean
   readonly images: readonly OrderedImage[]
   readonly health: {
     /** Polls in a row with nothing but good values. */
@@ -39,7 +41,7 @@ export interface FirmwareOrder {
   }
 }
 
-/** `confirmed`, `failed` and `rolledBack` are ends. */
+/** `confirmed`, `failed`, `rolledBack`, `reverted` (runs what it ran before) and `kept` (could not go back) are ends. */
 export const UPDATE_STATES = [
   'waiting',
   'asking',
@@ -50,11 +52,14 @@ export const UPDATE_STATES = [
   'confirmed',
   'failed',
   'rolledBack',
+  'reverting',
+  'reverted',
+  'kept',
 ] as const
 export type UpdateState = (typeof UPDATE_STATES)[number]
 
-export const isUpdateEnd = (state: UpdateState): boolean =>
-  state === 'confirmed' || state === 'failed' || state === 'rolledBack'
+const ENDS: readonly UpdateState[] = ['confirmed', 'failed', 'rolledBack', 'reverted', 'kept']
+export const isUpdateEnd = (state: UpdateState): boolean => ENDS.includes(state)
 
 /** What became of one order: all after each welcome, then those that changed. */
 export interface FirmwareStatusItem {
@@ -110,6 +115,7 @@ export function isFirmwareOrder(value: unknown): value is FirmwareOrder {
     isCount(value['securityCounter'], 0xffff_fffe) &&
     isSha256(value['publicKey']) &&
     typeof value['allowDevelopmentKey'] === 'boolean' &&
+    absentOr(value['goBack'], (goBack) => typeof goBack === 'boolean') &&
     Array.isArray(images) &&
     images.length >= 1 &&
     images.length <= 4 &&

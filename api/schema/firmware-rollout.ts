@@ -46,6 +46,15 @@ export const firmwareRolloutSpec = () =>
         }),
       ),
       paused: optional(flag({ description: 'Nothing new is begun. Default false.' })),
+      onFailure: optional(
+        word(['rollBack', 'halt'], {
+          description:
+            'When it halts because the new image was not well on a device: rollBack takes all of them back to what they ran before. Default rollBack.',
+        }),
+      ),
+      rollBack: optional(
+        flag({ description: 'Takes every device back to what it ran before, also when all is done. Default false.' }),
+      ),
       maxFailures: optional(
         integer({ minimum: 0, maximum: 500, description: 'Failures after the canary that do not halt it. Default 0.' }),
       ),
@@ -95,12 +104,13 @@ const deviceState = () =>
 export const firmwareRolloutStatus = () =>
   object({
     observedGeneration: optional(integer({ minimum: 0 })),
-    phase: optional(word(['Waiting', 'Canary', 'Waves', 'Paused', 'Halted', 'Done'])),
+    phase: optional(word(['Waiting', 'Canary', 'Waves', 'Paused', 'Halted', 'Done', 'RollingBack', 'RolledBack'])),
     message: optional(text({ maxLength: 1024, description: 'Why it stands where it stands.' })),
     progress: optional(text({ maxLength: 40, description: 'Devices that are done, of all.' })),
     stage: optional(text({ maxLength: 40 })),
     updating: optional(integer({ minimum: 0 })),
     failed: optional(integer({ minimum: 0 })),
+    reverted: optional(integer({ minimum: 0, description: 'Devices that run again what they ran before.' })),
     devices: optional(keyedList(deviceState(), 'name', { maxItems: MAX_ROLLOUT_DEVICES })),
     conditions: optional(keyedList(condition(), 'type', { maxItems: 8 })),
   })

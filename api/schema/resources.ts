@@ -174,6 +174,7 @@ export const resourceDefinitions = (protocols: readonly ProtocolSchema[]): reado
       { name: 'Stage', type: 'string', jsonPath: '.status.stage' },
       { name: 'Updating', type: 'integer', jsonPath: '.status.updating' },
       { name: 'Failed', type: 'integer', jsonPath: '.status.failed' },
+      { name: 'Back', type: 'integer', jsonPath: '.status.reverted' },
       { name: 'Why', type: 'string', jsonPath: '.status.message' },
       age,
     ],

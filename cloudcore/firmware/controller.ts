@@ -6,7 +6,6 @@ import {
   type FirmwareRelease,
   type FirmwareReleaseStatus,
   type FirmwareRollout,
-  type FirmwareRolloutStatus,
   objectKey,
   type RolloutDevice,
 } from '../../api/resources.ts'
@@ -18,7 +17,8 @@ import { checkRelease } from './check-release.ts'
 import type { ImageFolder } from './image-folder.ts'
 import type { FirmwareObjects } from './objects.ts'
 import type { FindDevice, FirmwareOrders } from './orders.ts'
-import { DEFAULT_WAVES, planRollout, stagesOf } from './plan.ts'
+import { DEFAULT_WAVES, isDeviceEnd, type PlanAnswer, planRollout, stagesOf } from './plan.ts'
+import { deviceAfter, deviceReason, orderOf, overdue, statusOf } from './rollout-status.ts'
 
 export interface FirmwareOptions {
   readonly objects: FirmwareObjects
@@ -41,6 +41,8 @@ interface Rollout {
   written: string
   phase: string | undefined
   resolving: boolean
+  /** Why its devices cannot be told. */
+  problem: string | undefined
 }
 
 interface Release {
@@ -49,8 +51,6 @@ interface Release {
 }
 const WRITE_EVERY_MS = 1000
 const SWEEP_MS = 5000
-const DEFAULT_POLLS = 5
-const DEFAULT_TIMEOUT = '2m'
 const DEFAULT_DEADLINE = '1h'
 
 /**
@@ -120,7 +120,9 @@ export class FirmwareController {
       written: '',
       phase,
       resolving: false,
+      problem: undefined,
     })
+    this.#retry(this.#rollouts.get(key)!)
     this.#look(key)
   }
 
@@ -138,9 +140,9 @@ export class FirmwareController {
     for (const item of items) {
       const { key, uid, attempt, needs } = item
       const served = find(key)
+      if (served?.uid !== uid || served.gateway !== gateway) continue
       const order = orders.get(key)
-      if (order?.attempt !== attempt || served?.uid !== uid || served.gateway !== gateway) continue
-      const image = order.images.find(({ sha256 }) => sha256 === needs?.sha256)
+      const image = order?.attempt === attempt ? order.images.find(({ sha256 }) => sha256 === needs?.sha256) : undefined
       if (needs !== undefined && image !== undefined && needs.fromByte <= image.sizeBytes)
         onNeeds(gateway, { ...needs, sizeBytes: image.sizeBytes })
       for (const [rolloutKey, rollout] of this.#rollouts) {
@@ -153,25 +155,16 @@ export class FirmwareController {
   }
 
   #take(key: string, rollout: Rollout, name: string, gateway: string, item: FirmwareStatusItem): void {
-    const device = rollout.devices?.get(name)
-    if (device === undefined || device.state === 'pending' || isEnd(device)) return
-    const { state, percent, running, message } = item
-    const { stage, startedAt, retry } = device
-    rollout.devices?.set(name, {
-      ...{ name, state, stage, gateway },
-      ...(startedAt === undefined ? {} : { startedAt }),
-      ...(retry === undefined ? {} : { retry }),
-      ...(percent === undefined ? {} : { percent: Math.floor(percent) }),
-      ...(running === undefined ? {} : { running }),
-      ...(message === undefined ? {} : { message }),
-    })
-    if (isUpdateEnd(state)) {
-      this.#note(
-        rollout,
-        state === 'confirmed' ? 'Normal' : 'Warning',
-        deviceReason(state),
-        `${name}: ${message ?? running ?? state}`,
-      )
+    const before = rollout.devices?.get(name)
+    if (before === undefined || isDeviceEnd(before.state)) return
+    // Called off, but its gateway could not be reached and went through with it: what is, counts.
+    if (before.state === 'pending' && !isUpdateEnd(item.state)) return
+    const device = deviceAfter(before, item, gateway)
+    rollout.devices?.set(name, device)
+    if (isDeviceEnd(device.state)) {
+      const { state, message, running } = device
+      const type = state === 'confirmed' || state === 'reverted' ? 'Normal' : 'Warning'
+      this.#note(rollout, type, deviceReason(state), `${name}: ${message ?? running ?? state}`)
       this.#writer.hurry(key)
     }
     this.#look(key)
@@ -204,9 +197,14 @@ export class FirmwareController {
       const names =
         spec.devices ?? (await this.#options.objects.devices(namespaceOf(rollout), release.object.spec.model, labels))
       if (this.#rollouts.get(key) !== rollout) return
-      const some = names.slice(0, MAX_ROLLOUT_DEVICES)
-      const stages = stagesOf(some, spec.canary ?? 1, spec.waves ?? DEFAULT_WAVES)
-      rollout.devices = new Map(some.map((name) => [name, { name, state: 'pending', stage: stages.get(name) ?? 0 }]))
+      if (names.length > MAX_ROLLOUT_DEVICES) {
+        rollout.problem = `the selector finds ${names.length} devices, a rollout has at most ${MAX_ROLLOUT_DEVICES}: make several`
+        this.#writer.markDirty(key)
+        return
+      }
+      rollout.problem = undefined
+      const stages = stagesOf(names, spec.canary ?? 1, spec.waves ?? DEFAULT_WAVES)
+      rollout.devices = new Map(names.map((name) => [name, { name, state: 'pending', stage: stages.get(name) ?? 0 }]))
       this.#writer.hurry(key)
     } catch (thrown) {
       this.#options.onTrouble(`firmware rollout ${key}`, toSluiceError(thrown))
@@ -215,11 +213,11 @@ export class FirmwareController {
     }
   }
 
-  /** spec.retry was raised: what failed before is pending again. */
+  /** spec.retry was raised: what failed or went back before is pending again. */
   #retry(rollout: Rollout): void {
     const retry = rollout.object.spec.retry ?? 0
     for (const [name, device] of rollout.devices ?? []) {
-      const again = device.state === 'failed' || device.state === 'rolledBack'
+      const again = AGAIN.has(device.state)
       if (!again || retry <= (device.retry ?? 0)) continue
       rollout.devices?.set(name, { name, state: 'pending', stage: device.stage, retry })
     }
@@ -249,21 +247,23 @@ export class FirmwareController {
     const release = this.#releaseOf(rollout)
     const { spec } = rollout.object
     const devices = [...(rollout.devices?.values() ?? [])]
+    const ready = release?.status?.state === 'Ready' && rollout.devices !== undefined
     const plan = planRollout({
-      devices,
-      paused: spec.paused === true,
-      ready: release?.status?.state === 'Ready' && rollout.devices !== undefined,
-      maxFailures: spec.maxFailures ?? 0,
+      ...{ devices, ready, paused: spec.paused === true, rollBack: spec.rollBack === true },
+      ...{ maxFailures: spec.maxFailures ?? 0, onFailure: spec.onFailure ?? 'rollBack' },
     })
-    const waiting = rollout.devices === undefined || (plan.phase === 'Waiting' && release?.status?.state !== 'Ready')
-    const phase = waiting ? 'Waiting' : plan.phase
-    const why = waiting
-      ? release === undefined
-        ? `there is no release ${spec.release}`
-        : releaseWhy(release)
-      : plan.message
-    if (!waiting && release !== undefined) for (const name of plan.begin) this.#begin(rollout, name)
-    const status = statusOf(rollout, phase, why, plan.stage)
+    const lacks = release === undefined ? `there is no release ${spec.release}` : releaseWhy(release)
+    const stuck = release === undefined && plan.phase === 'RollingBack'
+    const waiting = stuck || rollout.devices === undefined || plan.phase === 'Waiting'
+    const { phase, message, stage }: Pick<PlanAnswer, 'phase' | 'message' | 'stage'> = waiting
+      ? { phase: 'Waiting', message: rollout.problem ?? lacks, stage: plan.stage }
+      : plan
+    if (!waiting) {
+      for (const name of plan.begin) this.#begin(rollout, name)
+      for (const name of plan.goBack) this.#goBack(rollout, name)
+      for (const name of plan.callOff) this.#callOff(rollout, name)
+    }
+    const status = statusOf(rollout.object, rollout.devices && [...rollout.devices.values()], { phase, message, stage })
     const text = JSON.stringify(status)
     const news = text !== rollout.written
     if (news) {
@@ -273,7 +273,8 @@ export class FirmwareController {
     if (this.#rollouts.get(key) !== rollout) return news
     if (phase !== rollout.phase) {
       rollout.phase = phase
-      this.#note(rollout, phase === 'Halted' ? 'Warning' : 'Normal', `Rollout${phase}`, why === '' ? phase : why)
+      const type = phase === 'Halted' || phase === 'RollingBack' ? 'Warning' : 'Normal'
+      this.#note(rollout, type, `Rollout${phase}`, message === '' ? phase : message)
     }
     if (release !== undefined)
       for (const device of rollout.devices?.values() ?? []) this.#order(rollout, release, device)
@@ -283,7 +284,6 @@ export class FirmwareController {
   #begin(rollout: Rollout, name: string): void {
     const device = rollout.devices?.get(name)
     const key = objectKey(namespaceOf(rollout), name)
-    const other = this.#options.orders.get(key)
     if (device === undefined) return
     const { stage } = device
     const served = this.#options.find(key)
@@ -291,11 +291,7 @@ export class FirmwareController {
       rollout.devices?.set(name, { name, state: 'gone', stage, message: 'there is no such device' })
       return
     }
-    // One update of a device at a time, whoever ordered it.
-    if (other !== undefined && other.attempt !== this.#attempt(rollout, name)) {
-      rollout.devices?.set(name, { ...device, message: 'another rollout is updating the device' })
-      return
-    }
+    if (this.#busyElsewhere(rollout, name)) return
     const retry = rollout.object.spec.retry ?? 0
     const startedAt = new Date(this.#options.clock.now()).toISOString()
     rollout.devices?.set(name, {
@@ -304,22 +300,47 @@ export class FirmwareController {
     })
   }
 
+  /** Whatever it is at: the gateway asks the board what it runs. */
+  #goBack(rollout: Rollout, name: string): void {
+    const device = rollout.devices?.get(name)
+    if (device === undefined || this.#busyElsewhere(rollout, name)) return
+    const { stage, retry, gateway } = device
+    const startedAt = new Date(this.#options.clock.now()).toISOString()
+    rollout.devices?.set(name, {
+      ...{ name, stage, startedAt, state: 'reverting' },
+      ...(retry === undefined ? {} : { retry }),
+      ...(gateway === undefined ? {} : { gateway }),
+    })
+  }
+
+  /** One update of a device at a time, whoever ordered it; not only by orders, which come after the status is written. */
+  #busyElsewhere(rollout: Rollout, name: string): boolean {
+    const busy = [...this.#rollouts.values()].some((other) => {
+      const state = other.devices?.get(name)?.state ?? 'pending'
+      return (
+        other !== rollout && namespaceOf(other) === namespaceOf(rollout) && state !== 'pending' && !isDeviceEnd(state)
+      )
+    })
+    const device = rollout.devices?.get(name)
+    if (busy && device !== undefined)
+      rollout.devices?.set(name, { ...device, message: 'another rollout is updating the device' })
+    return busy
+  }
+
+  #callOff(rollout: Rollout, name: string): void {
+    const { stage = 0, retry } = rollout.devices?.get(name) ?? {}
+    rollout.devices?.set(name, { name, stage, state: 'pending', ...(retry === undefined ? {} : { retry }) })
+  }
+
   /** Puts up or takes back the order of a device, as its state says. */
   #order(rollout: Rollout, { object }: Release, device: RolloutDevice): void {
-    if (device.state === 'pending' || isEnd(device)) {
-      this.#withdraw(rollout, device.name)
+    const { state, name } = device
+    if (state === 'pending' || isDeviceEnd(state)) {
+      this.#withdraw(rollout, name)
       return
     }
-    const { orders } = this.#options
-    const { health, allowDevelopmentKey } = rollout.object.spec
-    const { board, modelHash, version, securityCounter, publicKey, images } = object.spec
-    orders.set(objectKey(namespaceOf(rollout), device.name), {
-      attempt: this.#attempt(rollout, device.name),
-      ...{ board, modelHash, version, securityCounter, publicKey },
-      allowDevelopmentKey: allowDevelopmentKey === true,
-      images: images.map(({ slotAddress, sha256, digest, sizeBytes }) => ({ slotAddress, sha256, digest, sizeBytes })),
-      health: { polls: health?.polls ?? DEFAULT_POLLS, timeoutMs: durationMs(health?.timeout ?? DEFAULT_TIMEOUT) },
-    })
+    const order = orderOf(this.#attempt(rollout, name), state === 'reverting', object.spec, rollout.object.spec)
+    this.#options.orders.set(objectKey(namespaceOf(rollout), name), order)
   }
 
   #withdraw(rollout: Rollout, name: string): void {
@@ -329,7 +350,9 @@ export class FirmwareController {
   }
 
   #attempt({ object, devices }: Rollout, name: string): string {
-    return `${object.metadata.uid ?? object.metadata.name}/${devices?.get(name)?.retry ?? 0}`
+    const { retry = 0, state } = devices?.get(name) ?? {}
+    const back = state === 'reverting' || state === 'reverted' || state === 'kept' ? '/back' : ''
+    return `${object.metadata.uid ?? object.metadata.name}/${retry}${back}`
   }
 
   #armSweep(): void {
@@ -348,13 +371,17 @@ export class FirmwareController {
   /** Ends updates that take too long. */
   #sweep(nowMs: number): void {
     for (const [key, rollout] of this.#rollouts) {
-      const deadlineMs = durationMs(rollout.object.spec.deadline ?? DEFAULT_DEADLINE)
+      const deadline = rollout.object.spec.deadline ?? DEFAULT_DEADLINE
       for (const [name, device] of rollout.devices ?? []) {
-        if (device.state === 'pending' || isEnd(device) || device.startedAt === undefined) continue
-        if (nowMs - Date.parse(device.startedAt) <= deadlineMs) continue
-        const message = `not done within ${rollout.object.spec.deadline ?? DEFAULT_DEADLINE}; last: ${device.message ?? device.state}`
-        rollout.devices?.set(name, { ...device, state: 'failed', message: message.slice(0, 1024) })
-        this.#note(rollout, 'Warning', 'DeviceUpdateFailed', `${name}: ${message}`)
+        if (device.state === 'pending' || isDeviceEnd(device.state) || device.startedAt === undefined) continue
+        if (this.#options.find(objectKey(namespaceOf(rollout), name)) === undefined) {
+          rollout.devices?.set(name, { ...device, state: 'gone', message: 'the device was deleted meanwhile' })
+          continue
+        }
+        if (nowMs - Date.parse(device.startedAt) <= durationMs(deadline)) continue
+        const late = overdue(device, deadline)
+        rollout.devices?.set(name, late)
+        this.#note(rollout, 'Warning', deviceReason(late.state), `${name}: ${late.message}`)
       }
       this.#look(key)
     }
@@ -370,31 +397,6 @@ export class FirmwareController {
 const keyOf = ({ metadata: { name, namespace = 'default' } }: FirmwareRelease | FirmwareRollout): string =>
   objectKey(namespace, name)
 const namespaceOf = ({ object }: Rollout): string => object.metadata.namespace ?? 'default'
-const isEnd = ({ state }: RolloutDevice): boolean => state === 'gone' || (state !== 'pending' && isUpdateEnd(state))
-const deviceReason = (state: string): string =>
-  state === 'confirmed' ? 'DeviceUpdated' : state === 'rolledBack' ? 'DeviceRolledBack' : 'DeviceUpdateFailed'
+const AGAIN: ReadonlySet<RolloutDevice['state']> = new Set(['failed', 'rolledBack', 'reverted', 'kept'])
 const releaseWhy = ({ object, status }: Release): string =>
   `release ${object.metadata.name} is ${status?.state ?? 'being checked'}: ${status?.message ?? ''}`
-
-function statusOf(
-  rollout: Rollout,
-  phase: FirmwareRolloutStatus['phase'] & string,
-  message: string,
-  stage: number,
-): FirmwareRolloutStatus {
-  const devices = [...(rollout.devices?.values() ?? [])]
-  const count = (...states: readonly RolloutDevice['state'][]) =>
-    devices.filter(({ state }) => states.includes(state)).length
-  const stages = Math.max(0, ...devices.map((device) => device.stage))
-  const failed = count('failed', 'rolledBack')
-  const { generation } = rollout.object.metadata
-  return {
-    ...(generation === undefined ? {} : { observedGeneration: generation }),
-    phase,
-    message: message.slice(0, 1024),
-    ...(rollout.devices === undefined ? {} : { devices, progress: `${count('confirmed')}/${devices.length}` }),
-    stage: stage === 0 ? 'canary' : `wave ${stage} of ${stages}`,
-    updating: devices.filter((device) => device.state !== 'pending' && !isEnd(device)).length,
-    failed,
-  }
-}

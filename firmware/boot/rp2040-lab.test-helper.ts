@@ -79,13 +79,19 @@ export class Rp2040Lab {
   }
 
   /** An image of the managed application, built for a slot. */
-  async image(outDir: string, slot: 0 | 1, minor: number, counter: number, hangs = false): Promise<Uint8Array> {
+  async image(
+    outDir: string,
+    slot: 0 | 1,
+    minor: number,
+    counter: number,
+    defines: Readonly<Record<string, number>> = {},
+  ): Promise<Uint8Array> {
     const build = await buildFirmware({
       board: 'rp2040',
       image: slot === 0 ? 'slotA' : 'slotB',
       sources: [managed],
       modules: MANAGED_MODULES,
-      defines: { SL_VERSION_MINOR: minor, ...(hangs ? { SL_HANGS: 1 } : {}) },
+      defines: { SL_VERSION_MINOR: minor, ...defines },
       outDir: join(outDir, `${slot}.${minor}`),
       cacheDir,
     })

@@ -16,6 +16,8 @@ describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () =>
   let first: Uint8Array = new Uint8Array()
   let second: Uint8Array = new Uint8Array()
   let third: Uint8Array = new Uint8Array()
+  let mute: Uint8Array = new Uint8Array()
+  let seconds: Uint8Array = new Uint8Array()
   let empty: Uint8Array = new Uint8Array()
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'sluice-boot-'))
@@ -23,7 +25,9 @@ describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () =>
     empty = lab.snapshot()
     first = await lab.image(folder, 0, 1, 1)
     second = await lab.image(folder, 1, 2, 2)
-    third = await lab.image(folder, 1, 3, 2, true)
+    third = await lab.image(folder, 1, 3, 2, { SL_HANGS: 1 })
+    mute = await lab.image(folder, 1, 4, 1, { SL_MUTE: 1, SL_TRIAL_S: 2 })
+    seconds = await lab.image(folder, 1, 5, 1, { SL_TRIAL_S: 2 })
   }, 120_000)
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
@@ -62,6 +66,40 @@ describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () =>
     expect(lab.running(20_000_000)).toMatchObject({ minor: 1, slot: 0 })
     expect(lab.chip.resets - before).toBe(4)
     expect((await lab.tunnel().images())[1]).toMatchObject({ refusal: 'exhausted', attempts: 3 })
+  }, 240_000)
+
+  it('starts an image that runs and never answers three times for the time of a trial, and then the one before it', async () => {
+    factory()
+    expect(lab.running()).toMatchObject({ minor: 1 })
+    await lab.tunnel().upload(mute)
+    await lab.tunnel().test(parseImage(mute).digest)
+    const before = lab.chip.resets
+    await lab.tunnel().reset()
+    lab.chip.run(300_000)
+    expect(lab.running(20_000_000)).toMatchObject({ minor: 1, slot: 0 })
+    expect(lab.chip.resets - before).toBe(4)
+    expect((await lab.tunnel().images())[1]).toMatchObject({ refusal: 'exhausted', attempts: 3 })
+  }, 240_000)
+
+  it('leaves an image on trial as long as a gateway that hears it says, and for good once it is confirmed', async () => {
+    factory()
+    expect(lab.running()).toMatchObject({ minor: 1 })
+    await lab.tunnel().upload(seconds)
+    await lab.tunnel().test(parseImage(seconds).digest)
+    await lab.tunnel().reset()
+    lab.chip.run(300_000)
+    expect(lab.running()).toMatchObject({ minor: 5, attempts: 1 })
+    await lab.tunnel().trial(6)
+    lab.chip.run(5_000_000)
+    expect(lab.running()).toMatchObject({ minor: 5, attempts: 1 })
+    await lab.tunnel().confirm()
+    lab.chip.run(5_000_000)
+    expect(lab.running()).toMatchObject({ minor: 5, attempts: 1 })
+    // What is confirmed may still be taken back, as long as the security counter of what was before is not behind.
+    await lab.tunnel().revert()
+    await lab.tunnel().reset()
+    lab.chip.run(300_000)
+    expect(lab.running()).toEqual({ minor: 1, slot: 0, mark: 2, attempts: 0 })
   }, 240_000)
 
   it('is brought to life without any image over its console', async () => {

@@ -14,7 +14,10 @@ void sl_manage_start(const uint8_t *model_hash);
 /** An `sl_user_function`: serves one part of a management packet. */
 size_t sl_manage_user(const uint8_t *in, size_t size, uint8_t *out, size_t room);
 
-/** Resets some time after it was asked to, so that the answer leaves; tells the bootloader that this image runs well. */
+/**
+ * Resets some time after it was asked to, so that the answer leaves; tells the bootloader that this image runs well. An
+ * image on trial that nobody confirms within SL_TRIAL_S seconds, or what the gateway asked for, is started over.
+ */
 void sl_manage_loop(void);
 
 #endif

@@ -106,3 +106,37 @@ sl_image_status sl_slot_confirm(const sl_layout *layout, unsigned slot) {
   }
   return sl_counter_raise(layout, view.image.security_counter) ? SL_IMAGE_OK : SL_IMAGE_FLASH;
 }
+
+bool sl_slot_fallback(const sl_layout *layout, unsigned running) {
+  sl_slot_view view;
+  sl_slot_look(layout, 1u - running, &view);
+  return rank(&view) > 1u;
+}
+
+sl_image_status sl_slot_revert(const sl_layout *layout, unsigned running) {
+  unsigned slot = 1u - running;
+  uint32_t total;
+  uint32_t done;
+  uint8_t digest[32];
+  sl_slot_view view;
+  sl_slot_look(layout, running, &view);
+  uint32_t now = view.confirmation;
+  bool trial = view.mark == SL_MARK_PENDING;
+  sl_slot_look(layout, slot, &view);
+  if (view.status != SL_IMAGE_OK) return view.status;
+  if (view.mark != SL_MARK_CONFIRMED) {
+    /* One that was uploaded and never confirmed has nothing to show; one without any mark was flashed, and ran. */
+    if (view.mark != SL_MARK_NONE || sl_upload_resume(layout, slot, &total, digest, &done)) return SL_IMAGE_EXHAUSTED;
+    if (view.refusal != 0) return (sl_image_status)view.refusal;
+  }
+  sl_image_status content = sl_image_check_digest(&view.image);
+  if (content != SL_IMAGE_OK) return content;
+  if (trial) {
+    /* It was never confirmed: without attempts it comes after every other one. */
+    while (sl_slot_count_attempt(layout, running)) continue;
+    sl_slot_look(layout, running, &view);
+    return view.mark == SL_MARK_EXHAUSTED ? SL_IMAGE_OK : SL_IMAGE_FLASH;
+  }
+  if (view.confirmation > now) return SL_IMAGE_OK; /* it was asked for already */
+  return sl_mark_write(trailer(layout, slot) + CONFIRMED_AT, MARK_CELLS, now + 1u) ? SL_IMAGE_OK : SL_IMAGE_FLASH;
+}

@@ -79,6 +79,16 @@ sl_image_status sl_slot_request(const sl_layout *layout, unsigned slot, int runn
 sl_image_status sl_slot_confirm(const sl_layout *layout, unsigned slot);
 
 /**
+ * Back to the other image, which this one took the place of: it is preferred from the next boot on, and what runs now is
+ * what there is to fall back to; a trial is over with that. Only an image that ran here before, or came by a debugger, and whose security counter
+ * was not left behind: `SL_IMAGE_EXHAUSTED` for one that was tried and never confirmed or never tried at all.
+ */
+sl_image_status sl_slot_revert(const sl_layout *layout, unsigned running);
+
+/** Whether another image than that of `running` is there that a boot would take before an exhausted one. */
+bool sl_slot_fallback(const sl_layout *layout, unsigned running);
+
+/**
  * Whether `slot` may be erased: it does not run, and what runs is not on trial with this one to fall back to. In the
  * bootloader `running` is the slot that it would start, or -1 when there is none.
  */

@@ -101,9 +101,11 @@ void sl_smp_image_state(sl_smp *smp, sl_smp_call *call) {
   sl_cbor_item value;
   const uint8_t *digest = NULL;
   bool confirm = false;
+  bool revert = false;
   while (sl_smp_field(call, &name, &value)) {
     if (sl_cbor_is(&name, "hash") && value.kind == SL_CBOR_BYTES && value.number == 32u) digest = value.bytes;
     else if (sl_cbor_is(&name, "confirm") && value.kind == SL_CBOR_BOOL) confirm = value.number != 0;
+    else if (sl_cbor_is(&name, "revert") && value.kind == SL_CBOR_BOOL) revert = value.number != 0;
     else if (!sl_cbor_skip(&call->in, &value)) {
       call->rc = SL_SMP_INVALID;
       return;
@@ -111,7 +113,7 @@ void sl_smp_image_state(sl_smp *smp, sl_smp_call *call) {
   }
   if (call->rc != SL_SMP_OK) return;
   int slot = digest != NULL ? find(smp, digest) : smp->running;
-  if (digest == NULL && !confirm) {
+  if (digest == NULL ? confirm == revert : revert) {
     call->rc = SL_SMP_INVALID;
     return;
   }
@@ -120,13 +122,14 @@ void sl_smp_image_state(sl_smp *smp, sl_smp_call *call) {
     return;
   }
   /* Only what runs can have shown that it is healthy. */
-  if (confirm && (slot != smp->running || smp->recovery)) {
+  if ((confirm || revert) && (slot != smp->running || smp->recovery)) {
     call->rc = SL_SMP_BAD_STATE;
     return;
   }
-  sl_image_status status = confirm ? sl_slot_confirm(smp->layout, (unsigned)slot)
-                                   : sl_slot_request(smp->layout, (unsigned)slot, smp->running);
-  if (status == SL_IMAGE_DIGEST) (void)sl_upload_void(smp->layout, (unsigned)slot);
+  sl_image_status status = confirm  ? sl_slot_confirm(smp->layout, (unsigned)slot)
+                           : revert ? sl_slot_revert(smp->layout, (unsigned)slot)
+                                    : sl_slot_request(smp->layout, (unsigned)slot, smp->running);
+  if (status == SL_IMAGE_DIGEST && !revert) (void)sl_upload_void(smp->layout, (unsigned)slot);
   if (status != SL_IMAGE_OK) refuse(call, status);
   else if (confirm) smp->confirmed = true;
   if (status == SL_IMAGE_OK) list(smp, call);

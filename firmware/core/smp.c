@@ -94,6 +94,19 @@ static void plate(const sl_smp *smp, sl_smp_call *call) {
   sl_cbor_uint(&call->out, (uint32_t)sl_hal_reset_reason());
 }
 
+static void trial(sl_smp *smp, sl_smp_call *call) {
+  sl_cbor_item name;
+  sl_cbor_item value;
+  uint32_t seconds = 0;
+  while (sl_smp_field(call, &name, &value)) {
+    if (sl_cbor_is(&name, "trial") && value.kind == SL_CBOR_UINT) seconds = value.number;
+    else if (!sl_cbor_skip(&call->in, &value)) call->rc = SL_SMP_INVALID;
+    if (call->rc != SL_SMP_OK) return;
+  }
+  if (call->rc == SL_SMP_OK && (seconds == 0 || seconds > SL_SMP_TRIAL_MAX_S)) call->rc = SL_SMP_INVALID;
+  if (call->rc == SL_SMP_OK) smp->trial_s = seconds;
+}
+
 static void dispatch(sl_smp *smp, sl_smp_call *call, unsigned op, unsigned group, unsigned command) {
   bool write = op == OP_WRITE;
   call->rc = SL_SMP_OK;
@@ -101,6 +114,7 @@ static void dispatch(sl_smp *smp, sl_smp_call *call, unsigned op, unsigned group
   else if (group == GROUP_OS && command == OS_RESET && write) smp->reset_wanted = true;
   else if (group == GROUP_OS && command == OS_PARAMETERS && !write) parameters(smp, call);
   else if (group == SL_SMP_GROUP && command == 0 && !write) plate(smp, call);
+  else if (group == SL_SMP_GROUP && command == 1 && write && !smp->recovery) trial(smp, call);
   else if (group == GROUP_IMAGE && command == IMAGE_STATE && !write) sl_smp_image_list(smp, call);
   else if (group == GROUP_IMAGE && command == IMAGE_STATE) sl_smp_image_state(smp, call);
   else if (group == GROUP_IMAGE && command == IMAGE_UPLOAD && write) sl_smp_image_upload(smp, call);

@@ -1,6 +1,7 @@
 /**
  * Server of the Simple Management Protocol (mcumgr): echo, parameters and reset of group 0, state, upload and erase of
- * group 1, and what this board is in group 64. One packet in, one packet out; the lines are in smp-console.h and
+ * group 1, and in group 64 what this board is and how long an image on trial may take. A state written with
+ * {"revert": true} goes back to the image that ran before (sl_slot_revert). One packet in, one packet out; the lines are in smp-console.h and
  * smp-tunnel.h.
  *
  * Answers are of the version that was asked in: with version 1 an error of a group is {"rc": n} from mcumgr's common
@@ -21,8 +22,9 @@
 #define SL_SMP_MAX 512u
 #endif
 #define SL_SMP_HEADER 8u
-/** Group of our own: command 0 reads what the board is. */
+/** Group of our own: command 0 reads what the board is, command 1 writes {"trial": seconds}. */
 #define SL_SMP_GROUP 64u
+#define SL_SMP_TRIAL_MAX_S 86400u
 
 typedef struct {
   const sl_layout *layout;
@@ -34,6 +36,7 @@ typedef struct {
   bool uploading;
   bool reset_wanted; /* the caller resets once the answer has left */
   bool confirmed;    /* a confirmation came through here since the start */
+  uint32_t trial_s;  /* a gateway that hears this image gives it so much longer; the caller takes it and clears it */
   uint8_t slot;
   uint32_t total;
   uint32_t offset;

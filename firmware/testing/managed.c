@@ -17,7 +17,12 @@ static const sl_firmware firmware = {{1, 2, 3, 4, 5, 6, 7, 8}, 1, SL_VERSION_MIN
 static const sl_modbus_line lines[1] = {{0, {115200, SL_PARITY_NONE, 1}, false, false}};
 static sl_modbus_port ports[1];
 
-static void setup(void) { sl_manage_start(firmware.model_hash); }
+static void setup(void) {
+  sl_manage_start(firmware.model_hash);
+#ifdef SL_MUTE
+  sl_set_unit(99); /* comes up, serves, and yet nobody who knows it as unit 1 ever hears of it */
+#endif
+}
 
 static const sl_app app = {
     .map = &map, .identity = &identity, .firmware = &firmware, .unit = 1, .lines = lines, .ports = ports,

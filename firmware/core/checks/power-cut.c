@@ -1,7 +1,8 @@
 /*
  * Cuts the power at every flash operation of every phase in the life of a board, and looks at every boot whether an
- * image that somebody released is started. Arguments: first seed, number of seeds, then for each release 1 to 6 the file
- * of slot A and the file of slot B. Release 3 is never confirmed, release 5 is signed with somebody else's key.
+ * image that somebody released is started. Arguments: first seed, number of seeds, then for each release 1 to 8 the file
+ * of slot A and the file of slot B. Release 3 is never confirmed, release 5 is signed with somebody else's key, release 7
+ * is confirmed and taken back, release 8 is taken back while it is on trial.
  * Prints one line a phase: name, operations, runs.
  */
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #include "../smp.h"
 #include "flash-model.h"
 
-enum { RELEASES = 6, FILE_MAX = 3072, UNCONFIRMED = 3, FORGED = 5, SETTINGS = 4, SETTINGS_ROUNDS = 40 };
+enum { RELEASES = 8, FILE_MAX = 3072, UNCONFIRMED = 3, FORGED = 5, RECALLED = 8, SETTINGS = 4, SETTINGS_ROUNDS = 40 };
 
 static const sl_layout LAYOUT = {
   .slot = {MODEL_BASE, MODEL_BASE + 4u * MODEL_PAGE},
@@ -50,6 +51,11 @@ static unsigned release_in(int slot) {
   return 0;
 }
 
+/* Each release raises it until one may be taken back. */
+static unsigned counter_of(unsigned release) {
+  return release < 6u ? release : 6u;
+}
+
 /* Power on: the bootloader decides, writes that down and starts something. */
 static int boot(void) {
   const sl_boot_trust trust = {&key, 1, true};
@@ -62,8 +68,8 @@ static int boot(void) {
   if (release == 0) fail("started something nobody released");
   if (release == FORGED) fail("started what somebody else signed");
   if (release != confirmed && release != installing) fail("started a release that is over");
-  /* Each release has its number for a counter: a confirmation that was cut in two is completed before it is started. */
-  if (choice.mark == SL_MARK_CONFIRMED && sl_counter_read(&LAYOUT) < release) fail("started with the counter behind");
+  /* A confirmation that was cut in two is completed before it is started. */
+  if (choice.mark == SL_MARK_CONFIRMED && sl_counter_read(&LAYOUT) < counter_of(release)) fail("started with the counter behind");
   if (choice.vectors != LAYOUT.slot[choice.slot] + 512u) fail("wrong vectors");
   return choice.slot;
 }
@@ -139,6 +145,13 @@ static uint32_t set_state(sl_smp *smp, const uint8_t *digest, bool confirm) {
   return answer_field(answer, ask(smp, 1, 0, &body), "rc", 0);
 }
 
+static uint32_t take_back(sl_smp *smp) {
+  sl_cbor_out body = fields(1);
+  sl_cbor_text(&body, "revert");
+  sl_cbor_bool(&body, true);
+  return answer_field(answer, ask(smp, 1, 0, &body), "rc", 0);
+}
+
 /* Installs a release from whatever the board is at now; ends when the world knows how it went. */
 static void install(unsigned release, bool recovery) {
   sl_smp smp;
@@ -151,13 +164,17 @@ static void install(unsigned release, bool recovery) {
     if (release_in(slot) == release) {
       if (release == UNCONFIRMED) continue; /* it hangs, and the watchdog starts it again */
       sl_smp_start(&smp, &LAYOUT, slot, false);
+      if (release == RECALLED) {
+        if (take_back(&smp) != 0) fail("an image on trial was not taken back");
+        continue;
+      }
       if (set_state(&smp, NULL, true) != 0) fail("a confirmation was refused");
       confirmed = release;
       break;
     }
     sl_slot_look(&LAYOUT, 1u - (unsigned)slot, &view);
     bool tried = view.mark == SL_MARK_EXHAUSTED || (view.refusal != 0 && release_in(1 - slot) == release);
-    if (tried && (release == UNCONFIRMED || release == FORGED)) break;
+    if (tried && (release == UNCONFIRMED || release == FORGED || release == RECALLED)) break;
     sl_smp_start(&smp, &LAYOUT, slot, recovery);
     upload(&smp, release);
     sl_slot_look(&LAYOUT, 1u - (unsigned)slot, &view);
@@ -207,11 +224,30 @@ static void change_settings(void) {
   check_settings();
 }
 
+/* Everybody goes back to what ran before the newest release. */
+static void back(void) {
+  sl_smp smp;
+  unsigned rounds = 0;
+  installing = 6;
+  for (;;) {
+    int slot = boot();
+    if (++rounds > 12) fail("it never goes back");
+    if (release_in(slot) == 6u) break;
+    sl_smp_start(&smp, &LAYOUT, slot, false);
+    if (take_back(&smp) != 0) fail("going back was refused");
+  }
+  confirmed = 6;
+  installing = 0;
+  if (release_in(boot()) != 6u) fail("it does not stay with what it went back to");
+}
+
 static void second(void) { install(2, false); }
 static void unconfirmed(void) { install(UNCONFIRMED, false); }
 static void fourth(void) { install(4, false); }
 static void forged(void) { install(FORGED, false); }
 static void recovered(void) { install(6, true); }
+static void seventh(void) { install(7, false); }
+static void recalled(void) { install(RECALLED, false); }
 
 typedef struct {
   const char *name;
@@ -221,7 +257,8 @@ typedef struct {
 
 static const step STEPS[] = {
   {"update", second, 2},     {"revert", unconfirmed, 2}, {"update-after-revert", fourth, 4},
-  {"forged", forged, 4},     {"recovery", recovered, 6}, {"settings", change_settings, 6},
+  {"forged", forged, 4},     {"recovery", recovered, 6}, {"newer", seventh, 7},
+  {"back", back, 6},         {"recalled", recalled, 6},  {"settings", change_settings, 6},
 };
 
 /* Runs a step to its end, with the power cut at one operation and perhaps at a second one after that. */

@@ -190,6 +190,17 @@ export class SmpClient {
     return this.#state({ confirm: true }, 'confirm the running image', signal)
   }
 
+  /** Prefers the image that ran before the running one, from the next reset on. */
+  async revert(signal?: AbortSignal): Promise<readonly SlotState[]> {
+    return this.#state({ revert: true }, 'go back to the image before', signal)
+  }
+
+  /** Gives the running image so many seconds (1 to 86 400) from now to be confirmed, if it is on trial. */
+  async trial(seconds: number, signal?: AbortSignal): Promise<void> {
+    const request: SmpRequest = { operation: 'write', group: SLUICE, command: 1, body: { trial: seconds } }
+    await this.request(request, 'take longer on trial', signal)
+  }
+
   async #state(body: SmpRequest['body'], what: string, signal: AbortSignal | undefined): Promise<readonly SlotState[]> {
     const request: SmpRequest = { operation: 'write', group: IMAGE, command: 0, body }
     return slotsOf(await this.request(request, what, signal, this.#timeoutMs * 10))
