@@ -73,7 +73,9 @@ export class Mover {
     const free = place !== undefined && obstacles(ask(pod, cluster, false), place).length === 0
     if (free) return { node: move.to, candidates: [], why: `moved from ${move.from}: ${move.why}` }
     const elsewhere = choose(pod, cluster, { nowMs, avoid: new Map([[move.from, `moved away: ${move.why}`]]) })
-    return elsewhere.node === undefined ? undefined : { ...elsewhere, why: `moved from ${move.from}: ${move.why}` }
+    if (elsewhere.node !== undefined) return { ...elsewhere, why: `moved from ${move.from}: ${move.why}` }
+    // Who gave it back a moment ago is not asked again at once, whatever is known of it.
+    return move.to === '' && nowMs - move.atMs < TRY_AGAIN_MS ? elsewhere : undefined
   }
 
   placed(pod: PodView): void {
