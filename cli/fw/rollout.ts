@@ -93,7 +93,11 @@ export async function beginRollout(
   return await kube.create<FirmwareRollout>(collectionPath(FIRMWARE_ROLLOUTS, namespace), object, { signal })
 }
 
-/** Follows a rollout until it is done or halted, or `waitMs` passed. */
+/** Whether nothing more happens by itself. */
+export const isRolloutEnd = ({ status }: FirmwareRollout): boolean =>
+  status?.phase === 'Done' || status?.phase === 'Halted' || status?.phase === 'RolledBack'
+
+/** Follows a rollout until it is done, halted or rolled back, or `waitMs` passed. */
 export async function followRollout(
   kube: KubeClient,
   rollout: FirmwareRollout,
@@ -112,7 +116,7 @@ export async function followRollout(
     const text = JSON.stringify(now.status ?? {})
     if (text !== told) onStatus(now)
     told = text
-    if (now.status?.phase === 'Done' || now.status?.phase === 'Halted') return now
+    if (isRolloutEnd(now)) return now
     if (clock.monotonic() >= endMs) return now
     await delay(clock, LOOK_EVERY_MS, signal)
   }

@@ -69,7 +69,7 @@ export const fwOta = defineVerb({
       if (!out.json) out.line(`${out.style.green('✓')} ${end.status?.progress} confirmed with ${release.spec.version}`)
       return EXIT.ok
     }
-    if (phase !== 'Halted') {
+    if (phase !== 'Halted' && phase !== 'RolledBack') {
       if (!out.json) out.line(`It goes on: kubectl get firmwarerollout ${end.metadata.name} -n ${namespace}`)
       return EXIT.ok
     }
