@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { type Clock, systemClock } from '../api/clock.ts'
+import { QUESTION_STREAM } from '../api/console/questions.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
 import { FIRMWARE_STREAM } from '../api/link/firmware.ts'
 import { parseJoinToken } from '../api/link/join.ts'
@@ -23,7 +24,8 @@ import { loadIdentity } from './link/identity.ts'
 import type { LinkStatus } from './link/status.ts'
 import type { GatewayConsole } from './local-api/console.ts'
 import { EventStream } from './local-api/event-stream.ts'
-import { localRoutes } from './local-api/routes.ts'
+import type { Insight } from './local-api/insight.ts'
+import { localRoutes, noticeView } from './local-api/routes.ts'
 import { LocalApi } from './local-api/server.ts'
 import { createLog, type Log } from './log.ts'
 import { metricsPage } from './metrics/page.ts'
@@ -198,10 +200,25 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
   )
   const health = { core, transitions: new Transitions(), clock, startedMonotonicMs, link: () => link?.status, vitals }
   let opening: Promise<GatewayConsole> | undefined
+  let insight: Promise<Insight> | undefined
+  /** What consoles ask, this gateway's and the fleet's; loaded with the first question. */
+  const openInsight = () => {
+    insight ??= import('./local-api/insight.ts').then(
+      ({ Insight }) =>
+        new Insight({
+          ...{ core, clock, protocols, energy: () => energy.snapshot() },
+          notices: () => core.notices.list().map(noticeView),
+          podStream: async (kind) => (await deps.streams?.(kind)) ?? (await pods?.streams(kind)),
+        }),
+    )
+    return insight
+  }
+  cleanup.defer(async () => (await insight)?.[Symbol.dispose]())
   const openConsole = async (port: number | undefined): Promise<GatewayConsole> => {
     // Loaded when somebody asks for it: on a gateway each megabyte counts.
     const { GatewayConsole } = await import('./local-api/console.ts')
-    const opened = new GatewayConsole({ clock, gateway, directory: options.dataDir, log, handler })
+    const insight = await openInsight()
+    const opened = new GatewayConsole({ clock, gateway, directory: options.dataDir, log, handler, insight })
     await opened.listen(port)
     gatewayConsole = opened
     return opened
@@ -284,6 +301,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         gatewayStatus: () => gatewayStatus(health, 'told'),
         streams: async (kind) => {
           if (kind === FIRMWARE_STREAM) return firmware.receive
+          if (kind === QUESTION_STREAM) return (await openInsight()).serve
           return (await deps.streams?.(kind)) ?? (await pods?.streams(kind))
         },
       }),

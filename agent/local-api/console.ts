@@ -4,13 +4,17 @@ import { join } from 'node:path'
 import type { Clock } from '../../api/clock.ts'
 import { AuditLog } from '../../api/console/audit-log.ts'
 import { ConsoleGate, signedOut } from '../../api/console/gate.ts'
+import { answerPodLogs, type PodDoor, serveTerminal, TERMINAL_PROTOCOL } from '../../api/console/pod-streams.ts'
 import type { Role } from '../../api/console/roles.ts'
 import { ConsoleSessions } from '../../api/console/sessions.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
+import type { Json } from '../../api/resources.ts'
 import type { StreamEvent } from '../../api/views.ts'
 import type { Log } from '../log.ts'
 import { AGENT_VERSION } from '../version.ts'
 import { History } from './history.ts'
+import type { Insight } from './insight.ts'
+import { readBody } from './routes.ts'
 import { answer, answerError, type Handler, isLoopbackHost } from './server.ts'
 
 export interface GatewayConsoleOptions {
@@ -19,6 +23,8 @@ export interface GatewayConsoleOptions {
   readonly directory: string
   readonly log: Log
   readonly handler: Handler
+  /** What only this gateway knows. */
+  readonly insight: Insight
 }
 
 /** What `POST /v1/console` answers: where the console is, and the code that signs in there once. */
@@ -29,6 +35,10 @@ export interface ConsoleInvitation {
 }
 
 const USUAL_PORT = 7480
+const TERMINAL_SOCKETS = {
+  ...{ perMessageDeflate: false, clientTracking: false, maxPayload: 64 * 1024 + 1 },
+  handleProtocols: (offered: ReadonlySet<string>) => offered.has(TERMINAL_PROTOCOL) && TERMINAL_PROTOCOL,
+}
 
 /**
  * The console of one gateway on a loopback port of its own: its page, its session, and the `/v1` API behind both. Made
@@ -57,6 +67,21 @@ export class GatewayConsole implements AsyncDisposable {
       void this.#serve(request, response)
     })
     this.#server.maxConnections = 128
+    const door: PodDoor = {
+      find: async (namespace, name) => options.insight.findPod(namespace, name),
+      upgrade: async (request, socket, head) => {
+        // Loaded with the first terminal.
+        const { WebSocketServer } = await import('ws')
+        const sockets = new WebSocketServer({ noServer: true, ...TERMINAL_SOCKETS })
+        return new Promise((resolve) => sockets.handleUpgrade(request, socket, head, resolve))
+      },
+    }
+    this.#server.on('upgrade', (request, socket, head) => {
+      socket.on('error', () => socket.destroy())
+      const foreign = this.#gate === undefined || !isLoopbackHost(request.headers.host)
+      const served = foreign ? undefined : serveTerminal(this.#gate!, door, request, socket, head)
+      if (served === undefined) socket.destroy()
+    })
   }
 
   /** Listens on the wanted port, else on 7480, else, where that is taken, on any free one. */
@@ -137,6 +162,18 @@ export class GatewayConsole implements AsyncDisposable {
       const [, , namespace = '', name = '', property = ''] = parts.map(decodeURIComponent)
       const from = Number(url.searchParams.get('from') ?? 0)
       return answer(response, 200, this.#history.view(`${namespace}/${name}`, property, from))
+    }
+    const [, second = '', namespace = '', name = '', fifth] = parts.map(decodeURIComponent)
+    if (reading && second === 'pods' && fifth === 'logs' && parts.length === 5) {
+      const gone = new AbortController()
+      response.once('close', () => gone.abort(new SluiceError('SLUICE_STREAM_CANCELLED', 'whoever asked went away')))
+      const pod = this.#options.insight.findPod(namespace, name)
+      return answerPodLogs(pod, url.searchParams, response, gone.signal)
+    }
+    const asked = path.replace(/^\/v1\//, '')
+    if (this.#options.insight.knows(asked) && (reading || (asked === 'trial' && request.method === 'POST'))) {
+      const body = reading ? undefined : ((await readBody(request, 'Send a JSON object.')) as Json)
+      return answer(response, 200, await this.#options.insight.ask(`${asked}${url.search}`, body))
     }
     // Who may open the console is for whoever sits at the socket to say.
     if (path === '/v1/console') throw new SluiceError('SLUICE_API_NOT_FOUND', `There is nothing at ${path}`)

@@ -104,7 +104,7 @@ export function localRoutes(options: RoutesOptions): Handler {
   }
 }
 
-const noticeView = ({ id: _, firstMs, lastMs, ...item }: NoticeItem): NoticeView => ({
+export const noticeView = ({ id: _, firstMs, lastMs, ...item }: NoticeItem): NoticeView => ({
   ...item,
   firstAt: new Date(firstMs).toISOString(),
   lastAt: new Date(lastMs).toISOString(),
@@ -193,7 +193,8 @@ async function readDesire(request: IncomingMessage): Promise<{ value: Json; by: 
   return { value: body.value as Json, by }
 }
 
-async function readBody(request: IncomingMessage, hint: string): Promise<unknown> {
+/** Reads a JSON body of at most 256 KiB. Throws SLUICE_API_TOO_LARGE, SLUICE_API_BAD_REQUEST. */
+export async function readBody(request: IncomingMessage, hint: string): Promise<unknown> {
   const chunks: Buffer[] = []
   let bytes = 0
   // What is too large is answered, and its rest thrown away: the connection goes on.

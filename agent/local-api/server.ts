@@ -166,6 +166,11 @@ const STATUS: Readonly<Record<string, number>> = {
   SLUICE_CONSOLE_ROLE: 403,
   SLUICE_CONSOLE_TOO_MANY: 429,
   SLUICE_CONSOLE_NOT_BUILT: 503,
+  SLUICE_POD_NOT_FOUND: 404,
+  SLUICE_POD_CONTAINER: 404,
+  SLUICE_STREAM_KIND: 501,
+  SLUICE_TRIAL_REFUSED: 409,
+  SLUICE_MODEL_INVALID: 422,
 }
 
 export function answerError(response: ServerResponse, error: SluiceError): void {

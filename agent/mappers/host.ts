@@ -95,8 +95,8 @@ export class Mappers implements AsyncDisposable {
     return { mapper: protocol.name, busyS: mapper?.busyS?.(device) ?? 0, airtimeS: mapper?.airtimeS?.(device) ?? 0 }
   }
 
-  explain(device: ObjectKey): PlanExplanation | undefined {
-    return this.#routes.get(device)?.mapper?.explain(device)
+  explain(device: ObjectKey, otherwise?: DeviceBinding): PlanExplanation | undefined {
+    return this.#routes.get(device)?.mapper?.explain(device, otherwise)
   }
 
   /** The way to a device's own management, where its protocol has one and serves it. */

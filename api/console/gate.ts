@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../clock.ts'
 import { SluiceError } from '../errors.ts'
 import { tellAnswer, watchAnswer } from './answers.ts'
-import type { AuditLog } from './audit-log.ts'
+import type { AuditEntry, AuditLog } from './audit-log.ts'
 import { mayActAs, neededRole, type Role } from './roles.ts'
 import type { ConsoleSessions, Identity, Session } from './sessions.ts'
 import { isConsoleFile, serveConsoleFile } from './static-files.ts'
@@ -34,6 +34,8 @@ export interface GateOptions {
   readonly folder?: string
 }
 
+/** They have a body and change nothing. */
+const READS: ReadonlySet<string> = new Set(['/v1/check', '/v1/trial'])
 const MAX_SIGN_IN_BYTES = 16 * 1024
 
 /** Stands before the `/v1` API for browsers: the console's files, signing in and out, roles, CSRF, and the audit log. */
@@ -69,22 +71,39 @@ export class ConsoleGate {
     if (session === undefined) throw signedOut()
     const method = request.method ?? 'GET'
     if (method !== 'GET' && method !== 'HEAD') this.#sameSite(request, session)
-    const needed = neededRole(method, path)
-    if (!mayActAs(session.role, needed)) {
-      throw new SluiceError(
-        'SLUICE_CONSOLE_ROLE',
-        `This needs the role ${needed}; ${session.name} is ${session.role}`,
-        {
-          hint: 'Sign in as somebody who may, or ask them.',
-        },
-      )
-    }
+    this.#needRole(session, neededRole(method, path))
     return session
+  }
+
+  /**
+   * Who opens a WebSocket, which browsers let any page do: it has to come from our own page and to offer `csrf.WORD` as one
+   * of its protocols. Throws as `admit` does.
+   */
+  async admitUpgrade(request: IncomingMessage, path: string): Promise<Session> {
+    const secret = this.#secretOf(request)
+    const session = secret === undefined ? undefined : await this.#options.sessions.find(secret)
+    if (session === undefined) throw signedOut()
+    if (request.headers.origin === undefined) throw foreignPage()
+    this.#sameOrigin(request)
+    const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((each) => each.trim())
+    if (!offered.includes(`csrf.${session.csrf}`)) throw foreignPage()
+    this.#needRole(session, neededRole('GET', path))
+    return session
+  }
+
+  /** Writes down something that is no request with an answer. */
+  note(
+    request: IncomingMessage,
+    { name, role }: Session,
+    entry: Pick<AuditEntry, 'action' | 'target' | 'status' | 'value' | 'answer'>,
+  ): void {
+    const at = new Date(this.#options.clock.now()).toISOString()
+    this.#options.audit.append({ at, who: name, role, from: request.socket.remoteAddress ?? 'socket', ...entry })
   }
 
   /** Has the audit log write down how this write ends. */
   record(request: IncomingMessage, response: ServerResponse, path: string, who: string, role?: Role): void {
-    if (request.method === 'GET' || request.method === 'HEAD' || path === '/v1/check') return
+    if (request.method === 'GET' || request.method === 'HEAD' || READS.has(path)) return
     const why = whyOf(request)
     watchAnswer(response, (status, body) => {
       this.#options.audit.append({
@@ -142,6 +161,13 @@ export class ConsoleGate {
     sendJson(response, 200, { kind, place, version, name, role, csrf } satisfies SessionView)
   }
 
+  #needRole({ name, role }: Session, needed: Role): void {
+    if (mayActAs(role, needed)) return
+    throw new SluiceError('SLUICE_CONSOLE_ROLE', `This needs the role ${needed}; ${name} is ${role}`, {
+      hint: 'Sign in as somebody who may, or ask them.',
+    })
+  }
+
   #note(request: IncomingMessage, who: string, status: number, role?: Role): void {
     this.#options.audit.append({
       at: new Date(this.#options.clock.now()).toISOString(),
@@ -156,10 +182,7 @@ export class ConsoleGate {
 
   #sameSite(request: IncomingMessage, session: Session): void {
     this.#sameOrigin(request)
-    if (request.headers['x-sluice-csrf'] === session.csrf) return
-    throw new SluiceError('SLUICE_CONSOLE_CSRF', 'The request does not come from the console', {
-      hint: 'Load the page again.',
-    })
+    if (request.headers['x-sluice-csrf'] !== session.csrf) throw foreignPage()
   }
 
   #sameOrigin(request: IncomingMessage): void {
@@ -183,6 +206,9 @@ export class ConsoleGate {
     return `${cookie}=${value}; Path=/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict${secure ? '; Secure' : ''}`
   }
 }
+
+const foreignPage = () =>
+  new SluiceError('SLUICE_CONSOLE_CSRF', 'The request does not come from the console', { hint: 'Load the page again.' })
 
 export const signedOut = () =>
   new SluiceError('SLUICE_CONSOLE_SIGNED_OUT', 'You are not signed in, or no longer', { hint: 'Sign in again.' })

@@ -3,14 +3,19 @@ import type { AuditLog } from '../../api/console/audit-log.ts'
 import { isRole, ROLES } from '../../api/console/roles.ts'
 import type { ConsoleSessions } from '../../api/console/sessions.ts'
 import { SluiceError } from '../../api/errors.ts'
-import type { DeviceModel, DiscoveredDevice } from '../../api/resources.ts'
+import type { DeviceModel, DiscoveredDevice, Json } from '../../api/resources.ts'
+import { durationMs } from '../../api/twin/duration.ts'
 import { readHistory } from '../hub/history.ts'
 import type { HubStore } from '../hub/store.ts'
 import type { KubeClient } from '../kube/client.ts'
-import { collectionPath, DEVICE_MODELS, DISCOVERED_DEVICES, objectPath } from '../kube/paths.ts'
+import { collectionPath, DEVICE_MODELS, DEVICES, DISCOVERED_DEVICES, objectPath } from '../kube/paths.ts'
 import type { Fleet } from '../twins/fleet.ts'
 import { checkModelText, type ModelCheck } from './check-model.ts'
+import { answeredFirmware } from './firmware-routes.ts'
+import type { GatewayQuestions } from './gateway-questions.ts'
 import { readJson, sendJson } from './http.ts'
+import { modelSchema } from './model-schema.ts'
+import type { WorkRoutes } from './work-routes.ts'
 
 export interface FleetRoutesOptions {
   readonly client: KubeClient
@@ -19,9 +24,13 @@ export interface FleetRoutesOptions {
   readonly audit: AuditLog
   readonly sessions: ConsoleSessions
   readonly consoleUrl: () => string
+  readonly questions: GatewayQuestions
+  readonly work: WorkRoutes
 }
 
 const MAX_BODY_BYTES = 512 * 1024
+/** What a viewer may have a gateway asked. */
+const ASKED: ReadonlySet<string> = new Set(['links', 'notices', 'energy', 'energy/series'])
 
 /**
  * What the console needs beside the twins:
@@ -34,6 +43,12 @@ const MAX_BODY_BYTES = 512 * 1024
  *     POST /v1/models                                        {text}: applies the DeviceModels of a YAML text -> {made}
  *     GET  /v1/audit                                         {items: AuditEntry[]}
  *     POST /v1/console                                       {role?, name?} -> {url, code, role}
+ *     GET  /v1/gateways/{gateway}/{question}                 what only that gateway knows: links, notices, energy,
+ *                                                            energy/series; agent/local-api/insight.ts
+ *     GET  /v1/plan/{namespace}/{name}                       PlanExplanation, asked of the device's gateway
+ *     POST /v1/trial                                         {device, text} -> TrialView, the same
+ *     POST /v1/devices/{namespace}/{name}/poll               {every}: how often it is read -> {device, state}
+ *     GET  /v1/schema                                        JSON Schema of DeviceModels, for completion
  *
  * Answers whether it was one of them.
  */
@@ -73,8 +88,52 @@ export class FleetRoutes {
     else if (is('POST', 'models', 2)) sendJson(response, 200, { made: await this.#applyModels(request, caller.name) })
     // A session does not make sessions: whoever invites holds the token or a certificate.
     else if (is('POST', 'console', 2) && !caller.session) sendJson(response, 200, await this.#invite(request))
-    else return false
+    else if (second === 'gateways' && request.method === 'GET' && ASKED.has(path.slice(3).join('/'))) {
+      sendJson(response, 200, await this.#options.questions.ask(third, `${path.slice(3).join('/')}${url.search}`))
+    } else if (is('GET', 'plan', 4)) {
+      const path = `plan/${encodeURIComponent(third)}/${encodeURIComponent(fourth)}${url.search}`
+      sendJson(response, 200, await this.#options.questions.ask(this.#gatewayOf(`${third}/${fourth}`), path))
+    } else if (is('POST', 'trial', 2)) sendJson(response, 200, await this.#trial(request))
+    else if (is('POST', 'devices', 5) && fifth === 'poll') {
+      sendJson(response, 200, await this.#poll(request, third, fourth, caller.name))
+    } else if (is('GET', 'schema', 2)) sendJson(response, 200, await modelSchema())
+    else if (await this.#options.work.answered(request, response, path, url)) return true
+    else return answeredFirmware(client, request, response, path, caller.name)
     return true
+  }
+
+  #gatewayOf(device: string): string {
+    const gateway = this.#options.fleet.devices.get(device)?.gateway
+    if (gateway !== undefined) return gateway
+    throw new SluiceError('SLUICE_API_NOT_FOUND', `no gateway serves ${device}`)
+  }
+
+  /** A model that is only text so far, read against a device by the gateway that serves it. */
+  async #trial(request: IncomingMessage): Promise<Json> {
+    const { device, text } = fieldsOf(await readJson(request, MAX_BODY_BYTES))
+    if (typeof device !== 'string' || typeof text !== 'string') {
+      throw new SluiceError('SLUICE_API_BAD_REQUEST', "the body needs a 'device' and a 'text'")
+    }
+    const { check, models } = await checkModelText(text)
+    const error = check.findings.find(({ severity }) => severity === 'error')
+    if (error !== undefined) {
+      throw new SluiceError('SLUICE_API_BAD_REQUEST', `line ${error.line}: ${error.message}`, { hint: error.hint })
+    }
+    const [model] = models
+    if (model === undefined) throw new SluiceError('SLUICE_API_BAD_REQUEST', 'the text has no DeviceModel')
+    const spec: unknown = model.spec
+    return this.#options.questions.ask(this.#gatewayOf(device), 'trial', { device, model: spec as Json })
+  }
+
+  async #poll(request: IncomingMessage, namespace: string, name: string, who: string) {
+    const { every } = fieldsOf(await readJson(request, MAX_BODY_BYTES))
+    if (typeof every !== 'string')
+      throw new SluiceError('SLUICE_API_BAD_REQUEST', "the body needs an 'every', such as 5s")
+    durationMs(every)
+    const body = { spec: { poll: { every } } }
+    const query = { fieldManager: `sluice-console-${who}`.slice(0, 128) }
+    await this.#options.client.patch(objectPath(DEVICES, name, namespace), 'merge', body, { query })
+    return { device: `${namespace}/${name}`, state: `every ${every}` }
   }
 
   async #history(request: IncomingMessage, namespace: string, name: string, property: string, url: URL) {

@@ -27,6 +27,8 @@ export interface HubServerOptions {
   readonly join: JoinService
   readonly registry: JoinRegistry
   readonly console: (request: IncomingMessage, response: ServerResponse) => Promise<void>
+  /** Takes an upgrade that is the console's own; says whether it was. */
+  readonly consoleUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean
   /** Links are refused until the devices are known: before that nobody could say what belongs to whom. */
   readonly ready: () => boolean
   readonly audit: (gateway: string | undefined, code: string, message: string) => void
@@ -120,6 +122,7 @@ function upgrade(
   let admitted: { gateway: string; expiresMs: number }
   try {
     if (path !== LINK_PATH && !path.startsWith(STREAM_PATH)) {
+      if (options.consoleUpgrade(request, socket, head)) return
       throw new SluiceError('SLUICE_API_NOT_FOUND', `there is no link at ${path}`)
     }
     admitted = admit(options, request)

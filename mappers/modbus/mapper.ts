@@ -91,8 +91,8 @@ class ModbusMapper implements Mapper {
     return (this.#set.get(device)?.link.meter.deviceMs.get(device) ?? 0) / 1000
   }
 
-  explain(device: ObjectKey): PlanExplanation | undefined {
-    return this.#set.get(device)?.poller.explain()
+  explain(device: ObjectKey, otherwise?: DeviceBinding): PlanExplanation | undefined {
+    return this.#set.get(device)?.poller.explain(otherwise === undefined ? undefined : compileDevice(otherwise))
   }
 
   tunnel(device: ObjectKey): DeviceTunnel | undefined {

@@ -108,7 +108,8 @@ export class UnitPoller implements LinkUser {
     this.#expiryTimer?.cancel()
   }
 
-  explain(): PlanExplanation {
+  /** With `otherwise`, the plan that the same device would have as it is compiled there, by what was learnt of it. */
+  explain(otherwise?: DeviceConfig): PlanExplanation {
     const learnt = this.exchange.turnaroundMs
     const notes = [
       learnt === undefined
@@ -121,7 +122,9 @@ export class UnitPoller implements LinkUser {
       ),
     ]
     if (!this.exchange.breaker.closed) notes.push(`not polled now: ${this.exchange.reachability.reason ?? 'no answer'}`)
-    return explainPlan(this.config, this.#plan, this.#cost, notes)
+    if (otherwise === undefined) return explainPlan(this.config, this.#plan, this.#cost, notes)
+    const points = otherwise.points.filter((point) => point.polled)
+    return explainPlan(otherwise, this.#planOf(points, otherwise), this.#cost, notes)
   }
 
   linkDown(reason: string): void {
@@ -156,14 +159,12 @@ export class UnitPoller implements LinkUser {
   }
 
   #makePlan(): Plan<Point> {
-    const { limits } = this.config
-    const plan = planReads(
-      this.#points,
-      { ...limits, forbidden: [...limits.forbidden, ...this.#holes.ranges] },
-      this.#cost,
-    )
     this.#idealLoad = undefined
-    return plan
+    return this.#planOf(this.#points, this.config)
+  }
+
+  #planOf(points: readonly Point[], { limits }: DeviceConfig): Plan<Point> {
+    return planReads(points, { ...limits, forbidden: [...limits.forbidden, ...this.#holes.ranges] }, this.#cost)
   }
 
   #turnaroundMs(): number {

@@ -4,6 +4,7 @@ import { TABLES } from './tables.ts'
 /** Modbus over TCP, RTU, RTU over TCP and ASCII. */
 export const modbus: Protocol = {
   name: 'modbus',
+  tries: true,
   moved: (binding, by) => {
     const add = (value: unknown) => (typeof value === 'number' ? value + by : value)
     const { write } = binding

@@ -181,7 +181,8 @@ export interface Mapper extends AsyncDisposable {
   busyS?(device: ObjectKey): number
   /** Seconds that frames of a device were on the air, both ways, since it was first served; radios only. */
   airtimeS?(device: ObjectKey): number
-  explain(device: ObjectKey): PlanExplanation | undefined
+  /** The plan in force; with `otherwise`, what it would be if this served device were bound like that. Changes nothing. */
+  explain(device: ObjectKey, otherwise?: DeviceBinding): PlanExplanation | undefined
   /** Where the protocol carries a device's management; undefined while the device is not served. */
   tunnel?(device: ObjectKey): DeviceTunnel | undefined
 }
@@ -207,4 +208,6 @@ export interface Protocol {
   load(): Promise<(host: GatewayHost) => Mapper>
   /** Whether the protocol hears devices without asking them, so that a gateway may stand by for another one. */
   readonly overhears?: true
+  /** Whether one address can be bound twice at a time, so that another model of a device can be tried beside the one in force. */
+  readonly tries?: true
 }
