@@ -55,6 +55,11 @@ export interface PodSpec {
   readonly securityContext?: PodSecurity
   readonly imagePullSecrets?: readonly { readonly name: string }[]
   readonly volumes?: readonly PodVolume[]
+  /** Of its priority class, as the API server has set it. */
+  readonly priority?: number
+  readonly nodeSelector?: Readonly<Record<string, string>>
+  /** Added to a pod that runs, to look into it: `kubectl debug`. */
+  readonly ephemeralContainers?: readonly PodContainer[]
   readonly hostAliases?: readonly { readonly ip: string; readonly hostnames?: readonly string[] }[]
 }
 
@@ -82,6 +87,8 @@ export interface PodContainer {
     readonly name: string
     readonly mountPath: string
     readonly subPath?: string
+    /** As `subPath`, with `$(NAME)` of the container's variables put in. */
+    readonly subPathExpr?: string
     readonly readOnly?: boolean
   }[]
   /** `sluice.dev/serial`, `sluice.dev/radio` and `sluice.dev/device` are asked for by annotation; see docs/pods.md. */
@@ -216,6 +223,7 @@ export interface PodStatus {
   readonly conditions: readonly PodCondition[]
   readonly initContainerStatuses?: readonly ContainerStatus[]
   readonly containerStatuses?: readonly ContainerStatus[]
+  readonly ephemeralContainerStatuses?: readonly ContainerStatus[]
 }
 
 export interface PodCondition {

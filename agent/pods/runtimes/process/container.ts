@@ -36,6 +36,7 @@ export interface Making {
 
 /** A monitor that is gone without a word is noticed this late. */
 const LOOK_EVERY_MS = 2000
+const SOON_MS = 20
 const SIGKILL_CODE = 137
 const BEGINNING = 4096
 /** How long after SIGKILL the kernel may take. */
@@ -159,6 +160,8 @@ export class Container {
     child.once('exit', () => {
       this.#monitorEnded = true
       this.look()
+      // The kernel may still be at clearing away what was inside.
+      if (this.record.exit === undefined) clock.after(SOON_MS, () => this.look(), true)
     })
     let pid: number
     try {
@@ -312,7 +315,7 @@ export class Container {
     this.#pump = new LogPump({
       pipes: this.sandbox.pipesOf(this.record.name),
       logFile: this.record.logFile,
-      now: () => clock.now(),
+      clock,
       onChunk: (stream, chunk) => this.#heard(stream, chunk),
       onError: onTrouble,
     })

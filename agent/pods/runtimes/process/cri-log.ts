@@ -1,10 +1,15 @@
-import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { Socket } from 'node:net'
+import type { Clock, Timer } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
+import { LOG_LIMITS, type LogLimits, rotateLog } from '../../logs/rotation.ts'
 
 /** As containerd cuts lines (`max_container_log_line_size`). */
 const MAX_LINE_BYTES = 16 * 1024
 const CHUNK_BYTES = 64 * 1024
+/** So much is taken of a container, then it waits: 8 MiB a second at most, which is more than any log that is read. */
+const BURST_BYTES = 1024 * 1024
+const PAUSE_MS = 125
 
 export type StreamName = 'stdout' | 'stderr'
 
@@ -52,7 +57,8 @@ export interface LogPumpOptions {
   /** Named pipes that the sandbox keeps open: neither our end nor the container's loses what is in them. */
   readonly pipes: Readonly<Record<StreamName, string>>
   readonly logFile: string
-  readonly now: () => number
+  readonly clock: Clock
+  readonly limits?: LogLimits
   /** Sees every chunk as it comes: whoever is attached. */
   readonly onChunk: (stream: StreamName, chunk: Buffer) => void
   readonly onError: (error: SluiceError) => void
@@ -72,15 +78,23 @@ export class LogPump implements Disposable {
   }[]
   #file: number
   #failed = false
+  /** Of the file that is written. */
+  #bytes = 0
+  /** Read since the last pause. */
+  #burst = 0
+  #pause: Timer | undefined
 
   constructor(options: LogPumpOptions) {
     this.#options = options
-    this.#file = openSync(options.logFile, 'a', 0o640)
+    this.#file = this.#open()
     this.#ends = (['stdout', 'stderr'] as const).map((stream) => {
       const fd = openSync(options.pipes[stream], READ_AT_ONCE)
       const socket = new Socket({ fd, readable: true, writable: false })
       const lines = new CriLines(stream)
-      socket.on('data', (chunk: Buffer) => this.#write(stream, lines, chunk))
+      socket.on('data', (chunk: Buffer) => {
+        this.#write(stream, lines, chunk)
+        this.#hold(chunk.length)
+      })
       socket.on('error', () => {})
       socket.unref()
       return { stream, fd, socket, lines }
@@ -89,9 +103,33 @@ export class LogPump implements Disposable {
 
   /** Goes on in a new file at the same path. */
   reopen(): void {
+    const before = this.#file
+    this.#file = this.#open()
+    closeSync(before)
+  }
+
+  #open(): number {
     const file = openSync(this.#options.logFile, 'a', 0o640)
-    closeSync(this.#file)
-    this.#file = file
+    this.#bytes = fstatSync(file).size
+    return file
+  }
+
+  /** A container that says more than a disk should take waits in its own write, and nobody else does. */
+  #hold(bytes: number): void {
+    this.#burst += bytes
+    if (this.#pause !== undefined) return
+    const { clock } = this.#options
+    if (this.#burst < BURST_BYTES) return
+    for (const { socket } of this.#ends) socket.pause()
+    this.#pause = clock.after(
+      PAUSE_MS,
+      () => {
+        this.#pause = undefined
+        this.#burst = 0
+        for (const { socket } of this.#ends) socket.resume()
+      },
+      true,
+    )
   }
 
   /** Takes what is still in the pipes; the container has ended. */
@@ -110,6 +148,7 @@ export class LogPump implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#pause?.cancel()
     for (const { socket } of this.#ends) socket.destroy()
     if (this.#file >= 0) closeSync(this.#file)
     this.#file = -1
@@ -125,6 +164,9 @@ export class LogPump implements Disposable {
     try {
       writeSync(this.#file, bytes)
       this.#failed = false
+      this.#bytes += bytes.length
+      // Where it is written it is known at once; a look every few seconds would come too late for a flood.
+      if (this.#bytes >= (this.#options.limits ?? LOG_LIMITS).maxBytes) this.#rotate()
     } catch (cause) {
       if (this.#failed) return
       this.#failed = true
@@ -137,8 +179,16 @@ export class LogPump implements Disposable {
     }
   }
 
+  #rotate(): void {
+    const { limits = LOG_LIMITS, logFile, clock } = this.#options
+    // Not tried again with every line when it cannot be done.
+    this.#bytes = 0
+    rotateLog(logFile, limits, clock.now())
+    this.reopen()
+  }
+
   get #time(): string {
-    return new Date(this.#options.now()).toISOString()
+    return new Date(this.#options.clock.now()).toISOString()
   }
 }
 

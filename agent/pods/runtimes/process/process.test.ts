@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { createServer } from 'node:net'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../../api/clock.ts'
@@ -325,6 +325,23 @@ describe.skipIf(missing !== undefined)('the process runtime', () => {
     const second = await container(box, 'cat /data/etc/config', { mounts, attempt: 1 }).catch((error: unknown) => error)
     expect(readdirSync(outside)).toEqual([])
     if (typeof second === 'string') await ended(second)
+  })
+
+  it('takes a flood of lines without losing one, in files that stay small', async () => {
+    const LINES = 400_000
+    const id = await container(await sandbox(), `awk 'BEGIN { for (i = 0; i < ${LINES}; i++) print i }'`)
+    await ended(id)
+    const { logPath } = await view(id)
+    const names = readdirSync(dirname(logPath)).sort()
+    const files = names.filter((name) => name !== basename(logPath)).concat(basename(logPath))
+    expect(files.length).toBeGreaterThan(1)
+    let next = 0
+    for (const name of files) {
+      const text = readFileSync(join(dirname(logPath), name), 'utf8')
+      expect(text.length).toBeLessThan(11 * 1024 * 1024)
+      for (const line of text.matchAll(/ stdout F (\d+)$/gm)) expect(Number(line[1]) === next++ || line[0]).toBe(true)
+    }
+    expect(next).toBe(LINES)
   })
 
   it('stands still and goes on', async () => {
