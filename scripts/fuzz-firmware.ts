@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
-import { fuzzTargets } from '../firmware/core/checks/fuzz-targets.ts'
+import { type FuzzTarget, fuzzSeed, fuzzTargets } from '../firmware/core/checks/fuzz-targets.ts'
 
 const HELP = `npm run fuzz:firmware -- [TARGET...] [--runs N]
 
@@ -32,7 +32,7 @@ async function main(): Promise<number> {
       const program = join(folder, basename(target.name))
       await promisify(execFile)('clang', target.compile(program))
       const startMs = performance.now()
-      const failure = await fuzz(program, folder, Number(flags.runs))
+      const failure = await fuzz(target, program, folder, Number(flags.runs))
       const seconds = ((performance.now() - startMs) / 1000).toFixed(1)
       process.stdout.write(`${target.name}: ${failure ?? `${flags.runs} runs in ${seconds} s, nothing found`}\n`)
       broken += failure === undefined ? 0 : 1
@@ -43,12 +43,19 @@ async function main(): Promise<number> {
   }
 }
 
-async function fuzz(program: string, folder: string, runs: number): Promise<string | undefined> {
+async function fuzz(
+  { name, maxBytes }: FuzzTarget,
+  program: string,
+  folder: string,
+  runs: number,
+): Promise<string | undefined> {
   const found = join(folder, 'found')
+  const corpus = join(folder, `${name}.corpus`)
+  await mkdir(corpus)
+  await writeFile(join(corpus, 'seed'), await fuzzSeed())
   try {
-    await promisify(execFile)(program, [`-runs=${runs}`, `-exact_artifact_path=${found}`, '-max_len=700'], {
-      maxBuffer: 256 * 1024 * 1024,
-    })
+    const flags = [`-runs=${runs}`, `-exact_artifact_path=${found}`, `-max_len=${maxBytes}`, '-timeout=10']
+    await promisify(execFile)(program, [...flags, corpus], { maxBuffer: 256 * 1024 * 1024 })
     return undefined
   } catch (error) {
     const input = await readFile(found).catch(() => Buffer.alloc(0))

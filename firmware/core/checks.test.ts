@@ -1,15 +1,12 @@
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, it } from 'vitest'
 import { lacks } from '../../hil/boards/test-boards.test-helper.ts'
 import { firmwareRoot, loadBoard } from '../tools/board.ts'
 import { boardHeader, interruptsHeader } from '../tools/board-files.ts'
 import { writeIfChanged } from '../tools/object-cache.ts'
 import { runTool } from '../tools/toolchain.ts'
-import { fuzzTargets } from './checks/fuzz-targets.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'sluice-checks-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -24,15 +21,6 @@ beforeAll(() => {
   const board = loadBoard('mps2-an385')
   writeIfChanged(join(folder, 'board.h'), boardHeader(board, 'standalone'))
   writeIfChanged(join(folder, 'interrupts.h'), interruptsHeader(board))
-})
-
-describe.skipIf(lacks('clang'))('fuzzing finds nothing', { timeout: 120_000 }, () => {
-  it.each(fuzzTargets().map(({ name }) => name))('in %s, for a short while', async (name) => {
-    const target = fuzzTargets().find((one) => one.name === name)!
-    const program = join(folder, `fuzz-${name}`)
-    await promisify(execFile)('clang', target.compile(program))
-    await promisify(execFile)(program, ['-runs=20000', '-seed=1', '-max_len=300', `-artifact_prefix=${folder}/`])
-  })
 })
 
 describe.skipIf(lacks('cppcheck', 'clang-tidy', 'arm-none-eabi-gcc'))(
@@ -93,12 +81,3 @@ describe.skipIf(lacks('cppcheck', 'clang-tidy', 'arm-none-eabi-gcc'))(
     })
   },
 )
-
-it('every fuzzer has a file of the core it is about', () => {
-  const files = readdirSync(core)
-  for (const target of fuzzTargets()) {
-    const about = target.compile('x').filter((arg) => arg.startsWith(core) && !arg.includes('checks'))
-    expect(about.length).toBeGreaterThan(0)
-    for (const file of about) expect(files).toContain(file.slice(core.length + 1))
-  }
-})

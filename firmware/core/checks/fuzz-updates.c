@@ -1,6 +1,8 @@
 /*
- * Every parser of hostile bytes that updates go through, for libFuzzer and, without it, for a list of files. The first
- * byte of the input chooses the parser. Compiled with ASan and UBSan; beyond memory errors it stops on broken promises:
+ * Every parser of hostile bytes that updates go through, for libFuzzer.
+ * fuzz: ../boot/choose.c checks/flash-model.c cbor.c cobs.c crc32.c ed25519.c image-signature.c image.c marks.c security-counter.c settings.c sha256.c sha512.c slots.c smp-console.c smp-image.c smp-tunnel.c smp.c upload.c
+ * parsers: image cbor cobs console smp tunnel settings
+ * SL_FUZZ_PARSER is the number of one in that list; without it the first byte of the input chooses. Compiled with ASan and UBSan; beyond memory errors it stops on broken promises:
  * what is encoded decodes to itself, nothing is read or written outside the slot, no image without a signature passes.
  */
 #include <stdlib.h>
@@ -95,7 +97,9 @@ static void smp(const uint8_t *data, size_t size, bool through_tunnel) {
   static sl_smp_tunnel tunnel;
   uint8_t answer[SL_SMP_MAX];
   model_erase_all();
-  sl_smp_start(&server, &LAYOUT, -1, true);
+  /* In the bootloader with nothing to start, or in the application of slot A. */
+  bool recovery = size > 0 && (data[0] & 1u) != 0;
+  sl_smp_start(&server, &LAYOUT, recovery ? -1 : 0, recovery);
   sl_smp_tunnel_start(&tunnel, &server);
   while (size > 1) {
     size_t part = data[0] < size - 1u ? data[0] : size - 1u;
@@ -122,15 +126,22 @@ static void settings(const uint8_t *data, size_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+#ifdef SL_FUZZ_PARSER
+  unsigned parser = SL_FUZZ_PARSER;
+#else
   if (size == 0) return 0;
-  switch (data[0] % 7u) {
-    case 0: image(data + 1, size - 1); break;
-    case 1: cbor(data + 1, size - 1); break;
-    case 2: cobs(data + 1, size - 1); break;
-    case 3: console(data + 1, size - 1); break;
-    case 4: smp(data + 1, size - 1, false); break;
-    case 5: smp(data + 1, size - 1, true); break;
-    default: settings(data + 1, size - 1); break;
+  unsigned parser = data[0] % 7u;
+  data++;
+  size--;
+#endif
+  switch (parser) {
+    case 0: image(data, size); break;
+    case 1: cbor(data, size); break;
+    case 2: cobs(data, size); break;
+    case 3: console(data, size); break;
+    case 4: smp(data, size, false); break;
+    case 5: smp(data, size, true); break;
+    default: settings(data, size); break;
   }
   return 0;
 }
