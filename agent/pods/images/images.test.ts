@@ -87,6 +87,14 @@ describe.skipIf(missing.length > 0)('images as folders', () => {
     expect(await images.import(image.folder, undefined, signal)).toHaveLength(1)
   })
 
+  it('finds by a digest only what has it, whatever an archive calls itself', async () => {
+    const pinned = `test/busybox@sha256:${'a'.repeat(64)}`
+    using image = busyboxImage({ name: pinned })
+    await images.import(image.archive, undefined, signal)
+    expect(await images.find(pinned)).toBeUndefined()
+    expect(await images.find(`test/busybox@${image.manifestDigest}`)).toMatchObject({ id: image.configDigest })
+  })
+
   it('pulls from a registry by tag and by digest, and says what is not there', async () => {
     using image = busyboxImage()
     const port = await freePort()

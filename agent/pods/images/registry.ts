@@ -1,4 +1,5 @@
-import { createReadStream, createWriteStream, mkdirSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { createReadStream, createWriteStream, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -8,6 +9,7 @@ import { planArtifact } from './artifact.ts'
 import type { ImageSource } from './layout.ts'
 import { choose, descriptor, digestOf, isIndex, MAX_DOCUMENT_BYTES, planImage, readDocument } from './manifest.ts'
 import { type ImageReference, parseReference } from './reference.ts'
+import { check } from './unpack.ts'
 
 const MANIFESTS = [
   'application/vnd.oci.image.index.v1+json',
@@ -16,18 +18,36 @@ const MANIFESTS = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ')
 
+/** Where else the images of a registry are looked for, first; by the registry's name. See `readMirrors`. */
+export type Mirrors = Readonly<Record<string, readonly string[]>>
+
 /**
  * Fetches an image by the registry's HTTP API (OCI distribution specification 1.1) into a folder. With a digest in the
- * name, exactly that is taken or nothing. Throws `SLUICE_REGISTRY_*` and the errors of reading an image.
+ * name, exactly that is taken or nothing. Mirrors are asked before the registry itself, and get no password of it. Throws
+ * `SLUICE_REGISTRY_*` and the errors of reading an image.
  */
 export async function fetchImage(
   reference: string,
   auth: RegistryAuth | undefined,
   folder: string,
   signal: AbortSignal,
+  mirrors: Mirrors = {},
 ): Promise<ImageSource> {
   const parsed = parseReference(reference)
-  const registry = new Registry(parsed, auth, signal)
+  for (const mirror of mirrors[parsed.registry] ?? []) {
+    try {
+      return await fetchFrom(new Registry(parsed, undefined, signal, mirror), reference, folder)
+    } catch (error) {
+      // Whatever is wrong with it: the registry itself has the last word. What it has written so far is in the way.
+      if (signal.aborted) throw error
+      rmSync(join(folder, 'blobs'), { recursive: true, force: true })
+    }
+  }
+  return await fetchFrom(new Registry(parsed, auth, signal), reference, folder)
+}
+
+async function fetchFrom(registry: Registry, reference: string, folder: string): Promise<ImageSource> {
+  const parsed = parseReference(reference)
   const top = await registry.manifest(parsed.digest ?? parsed.tag ?? 'latest')
   const topDigest = digestOf(top)
   const document = readDocument(top, parsed.digest)
@@ -43,13 +63,11 @@ export async function fetchImage(
   const blobs = join(folder, 'blobs')
   mkdirSync(blobs)
   const path = (digest: string) => join(blobs, digest.replace(':', '-'))
+  const stored = (digest: string) => createReadStream(path(digest)) as AsyncIterable<Buffer>
   for (const { digest, size } of plan.layers) await registry.blob(digest, size, path(digest))
-  return {
-    plan,
-    names: [reference],
-    manifestDigest: topDigest,
-    layer: (digest) => createReadStream(path(digest)) as AsyncIterable<Buffer>,
-  }
+  // Proven as they came, so that a mirror that lies is passed over; nobody has to read them for that once more.
+  const layers = plan.layers.map((layer) => ({ ...layer, storedDigest: undefined }))
+  return { plan: { ...plan, layers }, names: [reference], manifestDigest: topDigest, layer: stored }
 }
 
 class Registry {
@@ -59,14 +77,14 @@ class Registry {
   readonly #base: string
   #authorization: string | undefined
 
-  constructor(reference: ImageReference, auth: RegistryAuth | undefined, signal: AbortSignal) {
+  constructor(reference: ImageReference, auth: RegistryAuth | undefined, signal: AbortSignal, mirror?: string) {
     this.#reference = reference
     this.#auth = auth
     this.#signal = signal
     const host = reference.registry === 'docker.io' ? 'registry-1.docker.io' : reference.registry
     // As every container engine does: a registry on this machine needs no certificate.
     const scheme = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(host) ? 'http' : 'https'
-    this.#base = `${scheme}://${host}/v2/${reference.repository}`
+    this.#base = `${mirror ?? `${scheme}://${host}`}/v2/${reference.repository}`
   }
 
   manifest(name: string): Promise<Buffer> {
@@ -81,9 +99,11 @@ class Registry {
     const answer = await this.#get(`${this.#base}/blobs/${digest}`, '*/*')
     if (answer.body === null) throw this.#failed('an answer without a body')
     let left = size
+    const hash = createHash('sha256')
     const bounded = new Transform({
       transform(chunk: Buffer, _, done) {
         left -= chunk.length
+        hash.update(chunk)
         done(left < 0 ? new Error('a layer is longer than its manifest says') : null, chunk)
       },
     })
@@ -94,6 +114,7 @@ class Registry {
     } catch (cause) {
       throw this.#failed(toSluiceError(cause).message, cause)
     }
+    check(hash, digest, 'layer')
   }
 
   async #small(url: string, accept: string): Promise<Buffer> {

@@ -181,7 +181,8 @@ export class FolderImages implements ImageStore {
     const parsed = parseReference(reference)
     const name = canonicalName(parsed)
     return [...this.#images.values()].find(({ names, digests }) =>
-      parsed.digest === undefined ? names.includes(name) : names.includes(name) || digests.includes(name),
+      // A name is only what somebody wrote; of a digest only what was computed counts.
+      parsed.digest === undefined ? names.includes(name) : digests.includes(name),
     )
   }
 

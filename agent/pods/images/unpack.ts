@@ -103,7 +103,8 @@ export async function prove(stored: AsyncIterable<Buffer>, digest: string, signa
   check(hash, digest, 'layer')
 }
 
-function check(hash: Hash, digest: string, what: string): void {
+/** Throws `SLUICE_POD_IMAGE_DIGEST` when what was read is not what it should be. */
+export function check(hash: Hash, digest: string, what: string): void {
   const found = `sha256:${hash.digest('hex')}`
   if (found === digest) return
   throw new SluiceError('SLUICE_POD_IMAGE_DIGEST', `A ${what} has the digest ${found}, its image says ${digest}`, {
