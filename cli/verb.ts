@@ -72,8 +72,11 @@ export const EXIT = {
   usage: 2,
   unreachable: 3,
   refused: 4,
+  /** A card or a board failed or went away while it was written. */
   cardFailed: 5,
   cardDiffers: 6,
+  missing: 7,
+  rolledBack: 8,
   interrupted: 130,
 } as const
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
@@ -84,4 +87,8 @@ export const EXIT_WORDS: readonly (readonly [number, string])[] = [
   [2, 'wrong usage or invalid input'],
   [3, 'agent, cloud or device not reachable'],
   [4, 'refused: rejected write, missing right, bad token'],
+  [5, 'a card or board failed or went away while it was written'],
+  [6, 'a card or board holds something else than was written'],
+  [7, 'a program that this needs is not installed'],
+  [8, 'an update did not come up and was rolled back'],
 ]

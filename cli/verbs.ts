@@ -298,6 +298,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/fw-flash.ts')).fwFlash,
       },
       {
+        name: 'fw recover',
+        summary: 'Look into a board that does not come up, and bring an image onto it',
+        load: async () => (await import('./verbs/fw-recover.ts')).fwRecover,
+      },
+      {
         name: 'fw ota',
         summary: 'Update boards behind a gateway over the line they are polled on',
         load: async () => (await import('./verbs/fw-ota.ts')).fwOta,

@@ -1,10 +1,9 @@
 /**
- * The device's side of AN3155: the ROM loader of an STM32F103 (product id 0x410) with its flash and RAM, as bytes in and
- * bytes out. For tests of clients, ours and others'.
+ * The device's side of AN3155: the ROM loader of an STM32 (an F103, product id 0x410, unless told otherwise) with its flash
+ * and RAM, as bytes in and bytes out. For tests of clients, ours and others'.
  */
 
 const FLASH_BASE = 0x0800_0000
-const PAGE_BYTES = 1024
 const ACK = 0x79
 const NACK = 0x1f
 const COMMANDS = [0x00, 0x01, 0x02, 0x11, 0x21, 0x31, 0x43, 0x63, 0x73, 0x82, 0x92]
@@ -14,6 +13,10 @@ export interface Stm32ModelOptions {
   readonly flashBytes?: number
   /** With extended erase (0x44) instead of erase (0x43), as later parts have it. */
   readonly extendedErase?: boolean
+  /** Default 0x410. */
+  readonly productId?: number
+  /** Bytes of each sector from the start of the flash, the last for all that follow. Default pages of 1 KiB. */
+  readonly sectors?: readonly number[]
 }
 
 export class Stm32LoaderModel {
@@ -25,6 +28,8 @@ export class Stm32LoaderModel {
   readonly #say: (bytes: Uint8Array) => void
   readonly #commands: readonly number[]
   readonly #erase: number
+  readonly #productId: number
+  readonly #sectors: readonly number[]
   #synced = false
   #want = 1
   #held: number[] = []
@@ -34,6 +39,8 @@ export class Stm32LoaderModel {
     this.flash = new Uint8Array(options.flashBytes ?? 64 * 1024).fill(0xff)
     this.#say = say
     this.#erase = options.extendedErase === true ? 0x44 : 0x43
+    this.#productId = options.productId ?? 0x410
+    this.#sectors = options.sectors ?? [1024]
     this.#commands = COMMANDS.map((code) => (code === 0x43 ? this.#erase : code))
     this.#next = (bytes) => this.#sync(bytes)
   }
@@ -84,7 +91,7 @@ export class Stm32LoaderModel {
         this.#answer(ACK, 0x22, 0, 0, ACK)
         return this.#idle()
       case 0x02:
-        this.#answer(ACK, 1, 0x04, 0x10, ACK)
+        this.#answer(ACK, 1, this.#productId >> 8, this.#productId & 0xff, ACK)
         return this.#idle()
       case 0x11:
         return this.#withAddress((at) => this.#read(at))
@@ -115,6 +122,16 @@ export class Stm32LoaderModel {
       this.#answer(ACK)
       then(at)
     })
+  }
+
+  /** First and last byte but one of a sector. */
+  #sector(number: number): readonly [number, number] {
+    let at = 0
+    for (let index = 0; ; index++) {
+      const size = this.#sectors[Math.min(index, this.#sectors.length - 1)] ?? 1024
+      if (index === number) return [at, at + size]
+      at += size
+    }
   }
 
   #inFlight(at: number): boolean {
@@ -162,7 +179,8 @@ export class Stm32LoaderModel {
         if (all) this.flash.fill(0xff)
         for (let at = 0; at < pagesLength; at += width) {
           const page = number(bytes.slice(at))
-          this.flash.fill(0xff, page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
+          const [from, to] = this.#sector(page)
+          this.flash.fill(0xff, from, to)
         }
         this.#answer(ACK)
         this.#idle()

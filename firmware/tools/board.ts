@@ -48,6 +48,8 @@ export interface Board {
   readonly title: string
   readonly aliases: readonly string[]
   readonly soc: Soc
+  /** Product id that the chip says of itself (STM32), so that firmware for another one is refused. */
+  readonly chipId?: number
   /** Clocks in hertz: processor, crystal, and the timer's where the port needs it. */
   readonly clockHz: number
   readonly crystalHz?: number
@@ -111,6 +113,7 @@ export function boardOf(name: string, text: string, file: string): Board {
     title: top.text('title'),
     aliases: top.list('aliases').map(String),
     soc: loadSoc(top.text('soc'), file),
+    ...given('chipId', top.optionalNumber('chip')),
     clockHz: top.numberOr('clock', 0),
     ...given('crystalHz', top.optionalNumber('crystal')),
     ...given('timerHz', top.optionalNumber('timer')),

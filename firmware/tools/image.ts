@@ -233,6 +233,37 @@ function sized(entries: Map<number, Buffer>, type: number, size: number): Buffer
   return value
 }
 
+/**
+ * Version and board of an image of which only parts are at hand: its first 32 bytes, and whatever `behind` reads at an
+ * offset. Undefined for anything that is no image, or does not name its board. Nothing is verified.
+ */
+export async function readImageName(
+  head: Uint8Array,
+  behind: (offset: number) => Promise<Uint8Array | undefined>,
+): Promise<{ readonly version: ImageVersion; readonly board: string } | undefined> {
+  const bytes = Buffer.from(head.buffer, head.byteOffset, head.byteLength)
+  if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC) return undefined
+  const size = bytes.readUInt16LE(10)
+  const tail = size === 0 ? undefined : await behind(bytes.readUInt16LE(8) + bytes.readUInt32LE(12))
+  if (tail === undefined || tail.length < size) return undefined
+  try {
+    const board = walk(Buffer.from(tail.subarray(0, size)), 0, MAGIC_PROTECTED)
+      .entries.get(TLV.board)
+      ?.toString('latin1')
+    return board === undefined ? undefined : { version: versionOf(bytes), board }
+  } catch (error) {
+    if (error instanceof ImageError) return undefined
+    throw error
+  }
+}
+
+const versionOf = (header: Buffer): ImageVersion => ({
+  major: header.readUInt8(20),
+  minor: header.readUInt8(21),
+  revision: header.readUInt16LE(22),
+  build: header.readUInt32LE(24),
+})
+
 /** Takes an image apart. Throws an `ImageError` where a board would refuse its shape; checks no digest and no signature. */
 export function parseImage(image: Uint8Array): Image {
   const bytes = Buffer.from(image.buffer, image.byteOffset, image.byteLength)
@@ -270,12 +301,7 @@ export function parseImage(image: Uint8Array): Image {
   if (fixed !== undefined && slot !== undefined && fixed !== slot)
     throw broken('slot', 'the header and the TLV name different slot addresses')
   return {
-    version: {
-      major: bytes.readUInt8(20),
-      minor: bytes.readUInt8(21),
-      revision: bytes.readUInt16LE(22),
-      build: bytes.readUInt32LE(24),
-    },
+    version: versionOf(bytes),
     headerBytes,
     payload: bytes.subarray(headerBytes, afterPayload),
     size: open.end,

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
@@ -7,8 +8,13 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { lacks } from '../../../hil/boards/test-boards.test-helper.ts'
+import { loadBoard } from '../board.ts'
+import { makeImage, parseVersion } from '../image.ts'
+import { signerOf } from '../sign.ts'
 import type { ByteLine } from '../smp/transport.ts'
 import { escapeBinary, GdbClient, parseMemoryMap, unescapeBody } from './gdb.ts'
+import { gdbRunner } from './gdb-runner.ts'
+import { refuseOther } from './runner.ts'
 
 const lineOf = (socket: Socket): ByteLine => ({
   write: (bytes) => void socket.write(bytes),
@@ -116,6 +122,8 @@ describe('the GDB remote protocol', () => {
       ])
       try {
         const [socket] = await arrived
+        // Killed below while it still had something to say.
+        socket.on('error', () => {})
         using client = new GdbClient(lineOf(socket))
         await client.open()
         const bytes = Uint8Array.from({ length: 64 * 1024 }, (_, index) => (index * 31 + (index >> 8)) & 0xff)
@@ -123,6 +131,35 @@ describe('the GDB remote protocol', () => {
         await client.write([{ address: 0, bytes }], { onProgress: (done) => seen.push(done) })
         expect(Buffer.from(await client.read(0, bytes.length)).equals(bytes)).toBe(true)
         expect(seen.at(-1)).toBe(bytes.length)
+        // The same server as a runner: the processor says what it is, the flash what it holds.
+        const { slotB } = loadBoard('mps2-an385').layout
+        const signer = signerOf(generateKeyPairSync('ed25519').privateKey, { production: true })
+        const address = slotB?.address ?? 0
+        const held = await makeImage(
+          {
+            payload: bytes,
+            version: parseVersion('3.1.4'),
+            securityCounter: 1,
+            board: 'mps2-an385',
+            slotAddress: address,
+          },
+          signer,
+        )
+        await client.write([{ address, bytes: held }])
+        const runner = gdbRunner({ ...lineOf(socket), async [Symbol.asyncDispose]() {} })
+        const target = await runner.identify(AbortSignal.timeout(20_000))
+        expect(target).toEqual({
+          chip: 'cortex-m3 behind a GDB server',
+          processor: 'cortex-m3',
+          holds: 'mps2-an385',
+          running: '3.1.4 in slot B',
+        })
+        expect(() => refuseOther(target, { board: 'microbit', processor: 'cortex-m0' })).toThrow(
+          'this is a cortex-m3, the firmware is for microbit',
+        )
+        const regions = [{ address: 0, bytes: bytes.subarray(0, 1000) }]
+        const options = { signal: AbortSignal.timeout(20_000), onProgress: () => {} }
+        expect(await runner.flash({ board: 'mps2-an385', regions, images: [] }, options)).toEqual({})
       } finally {
         child.kill('SIGKILL')
         await once(child, 'close')

@@ -28,7 +28,7 @@ interface FlashArea {
 
 const sumOf = (body: Uint8Array): number => body.reduce((sum, byte) => (sum + byte) & 0xff, 0)
 const refused = (what: string, answer: string): SluiceError =>
-  new SluiceError('SLUICE_FW_GDB', `the GDB server refused to ${what}: '${answer.slice(0, 40)}'`, {
+  new SluiceError('SLUICE_FW_GDB_REFUSED', `the GDB server refused to ${what}: '${answer.slice(0, 40)}'`, {
     hint: 'Halt the target, and check that the server knows its flash ("monitor" commands of OpenOCD and pyOCD).',
   })
 
@@ -132,8 +132,10 @@ export class GdbClient implements Disposable {
 
   /** Restarts the target and lets it run. */
   async run(signal?: AbortSignal): Promise<void> {
-    const command = Buffer.from('system_reset').toString('hex')
-    await this.ask(`qRcmd,${command}`, signal).catch(() => '')
+    // QEMU knows the first word, OpenOCD and pyOCD the second; a probe that knows neither lets it run on from where it is.
+    for (const word of ['system_reset', 'reset']) {
+      if ((await this.#monitor(word, signal)) === 'OK') break
+    }
     await this.ask('D', signal)
   }
 
@@ -168,6 +170,17 @@ export class GdbClient implements Disposable {
   async #ok(command: string, what: string, signal: AbortSignal | undefined, patience = 1): Promise<void> {
     const answer = await this.ask(command, signal, patience)
     if (answer !== 'OK') throw refused(what, answer)
+  }
+
+  /** A command of the server itself; what it prints comes before the answer, in packets of their own. */
+  async #monitor(words: string, signal: AbortSignal | undefined): Promise<string> {
+    let answer = await this.ask(`qRcmd,${Buffer.from(words).toString('hex')}`, signal)
+    while (answer !== 'OK' && /^O([0-9a-f]{2})+$/i.test(answer)) {
+      const next = await this.#answer(this.#timeoutMs, signal)
+      if (next === undefined) return ''
+      answer = Buffer.from(next).toString('latin1')
+    }
+    return answer
   }
 
   async #transfer(signal: AbortSignal | undefined): Promise<string> {
