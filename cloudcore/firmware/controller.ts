@@ -17,8 +17,17 @@ import { checkRelease } from './check-release.ts'
 import type { ImageFolder } from './image-folder.ts'
 import type { FirmwareObjects } from './objects.ts'
 import type { FindDevice, FirmwareOrders } from './orders.ts'
-import { DEFAULT_WAVES, isDeviceEnd, type PlanAnswer, planRollout, stagesOf } from './plan.ts'
-import { deviceAfter, deviceReason, orderOf, overdue, statusOf } from './rollout-status.ts'
+import { DEFAULT_WAVES, isDeviceEnd, isUnderWay, type PlanAnswer, planRollout, stagesOf } from './plan.ts'
+import {
+  calledOff,
+  deviceAfter,
+  deviceReason,
+  goingBack,
+  orderOf,
+  overdue,
+  retried,
+  statusOf,
+} from './rollout-status.ts'
 
 export interface FirmwareOptions {
   readonly objects: FirmwareObjects
@@ -213,14 +222,9 @@ export class FirmwareController {
     }
   }
 
-  /** spec.retry was raised: what failed or went back before is pending again. */
   #retry(rollout: Rollout): void {
-    const retry = rollout.object.spec.retry ?? 0
-    for (const [name, device] of rollout.devices ?? []) {
-      const again = AGAIN.has(device.state)
-      if (!again || retry <= (device.retry ?? 0)) continue
-      rollout.devices?.set(name, { name, state: 'pending', stage: device.stage, retry })
-    }
+    for (const device of rollout.devices?.values() ?? [])
+      rollout.devices?.set(device.name, retried(device, rollout.object.spec.retry ?? 0))
   }
 
   #releaseOf({ object }: Rollout): Release | undefined {
@@ -255,9 +259,10 @@ export class FirmwareController {
     const lacks = release === undefined ? `there is no release ${spec.release}` : releaseWhy(release)
     const stuck = release === undefined && plan.phase === 'RollingBack'
     const waiting = stuck || rollout.devices === undefined || plan.phase === 'Waiting'
-    const { phase, message, stage }: Pick<PlanAnswer, 'phase' | 'message' | 'stage'> = waiting
-      ? { phase: 'Waiting', message: rollout.problem ?? lacks, stage: plan.stage }
+    const { phase, message, stage }: PlanAnswer = waiting
+      ? { ...plan, phase: 'Waiting', message: rollout.problem ?? lacks }
       : plan
+    const before = new Map(rollout.devices)
     if (!waiting) {
       for (const name of plan.begin) this.#begin(rollout, name)
       for (const name of plan.goBack) this.#goBack(rollout, name)
@@ -267,7 +272,14 @@ export class FirmwareController {
     const text = JSON.stringify(status)
     const news = text !== rollout.written
     if (news) {
-      await this.#options.objects.rolloutStatus(rollout.object.metadata, status)
+      try {
+        await this.#options.objects.rolloutStatus(rollout.object.metadata, status)
+      } catch (error) {
+        // Nobody was told of it: it is decided anew, from what is wanted then.
+        for (const name of [...plan.begin, ...plan.goBack, ...plan.callOff])
+          if (before.has(name)) rollout.devices?.set(name, before.get(name)!)
+        throw error
+      }
       rollout.written = text
     }
     if (this.#rollouts.get(key) !== rollout) return news
@@ -283,10 +295,9 @@ export class FirmwareController {
 
   #begin(rollout: Rollout, name: string): void {
     const device = rollout.devices?.get(name)
-    const key = objectKey(namespaceOf(rollout), name)
     if (device === undefined) return
     const { stage } = device
-    const served = this.#options.find(key)
+    const served = this.#options.find(objectKey(namespaceOf(rollout), name))
     if (served === undefined) {
       rollout.devices?.set(name, { name, state: 'gone', stage, message: 'there is no such device' })
       return
@@ -304,23 +315,15 @@ export class FirmwareController {
   #goBack(rollout: Rollout, name: string): void {
     const device = rollout.devices?.get(name)
     if (device === undefined || this.#busyElsewhere(rollout, name)) return
-    const { stage, retry, gateway } = device
-    const startedAt = new Date(this.#options.clock.now()).toISOString()
-    rollout.devices?.set(name, {
-      ...{ name, stage, startedAt, state: 'reverting' },
-      ...(retry === undefined ? {} : { retry }),
-      ...(gateway === undefined ? {} : { gateway }),
-    })
+    rollout.devices?.set(name, goingBack(device, new Date(this.#options.clock.now()).toISOString()))
   }
 
   /** One update of a device at a time, whoever ordered it; not only by orders, which come after the status is written. */
   #busyElsewhere(rollout: Rollout, name: string): boolean {
-    const busy = [...this.#rollouts.values()].some((other) => {
-      const state = other.devices?.get(name)?.state ?? 'pending'
-      return (
-        other !== rollout && namespaceOf(other) === namespaceOf(rollout) && state !== 'pending' && !isDeviceEnd(state)
-      )
-    })
+    const busy = [...this.#rollouts.values()].some(
+      (other) =>
+        other !== rollout && namespaceOf(other) === namespaceOf(rollout) && isUnderWay(other.devices?.get(name)),
+    )
     const device = rollout.devices?.get(name)
     if (busy && device !== undefined)
       rollout.devices?.set(name, { ...device, message: 'another rollout is updating the device' })
@@ -328,17 +331,14 @@ export class FirmwareController {
   }
 
   #callOff(rollout: Rollout, name: string): void {
-    const { stage = 0, retry } = rollout.devices?.get(name) ?? {}
-    rollout.devices?.set(name, { name, stage, state: 'pending', ...(retry === undefined ? {} : { retry }) })
+    const device = rollout.devices?.get(name)
+    if (device !== undefined) rollout.devices?.set(name, calledOff(device))
   }
 
   /** Puts up or takes back the order of a device, as its state says. */
   #order(rollout: Rollout, { object }: Release, device: RolloutDevice): void {
     const { state, name } = device
-    if (state === 'pending' || isDeviceEnd(state)) {
-      this.#withdraw(rollout, name)
-      return
-    }
+    if (!isUnderWay(device)) return this.#withdraw(rollout, name)
     const order = orderOf(this.#attempt(rollout, name), state === 'reverting', object.spec, rollout.object.spec)
     this.#options.orders.set(objectKey(namespaceOf(rollout), name), order)
   }
@@ -373,7 +373,7 @@ export class FirmwareController {
     for (const [key, rollout] of this.#rollouts) {
       const deadline = rollout.object.spec.deadline ?? DEFAULT_DEADLINE
       for (const [name, device] of rollout.devices ?? []) {
-        if (device.state === 'pending' || isDeviceEnd(device.state) || device.startedAt === undefined) continue
+        if (!isUnderWay(device) || device.startedAt === undefined) continue
         if (this.#options.find(objectKey(namespaceOf(rollout), name)) === undefined) {
           rollout.devices?.set(name, { ...device, state: 'gone', message: 'the device was deleted meanwhile' })
           continue
@@ -397,6 +397,5 @@ export class FirmwareController {
 const keyOf = ({ metadata: { name, namespace = 'default' } }: FirmwareRelease | FirmwareRollout): string =>
   objectKey(namespace, name)
 const namespaceOf = ({ object }: Rollout): string => object.metadata.namespace ?? 'default'
-const AGAIN: ReadonlySet<RolloutDevice['state']> = new Set(['failed', 'rolledBack', 'reverted', 'kept'])
 const releaseWhy = ({ object, status }: Release): string =>
   `release ${object.metadata.name} is ${status?.state ?? 'being checked'}: ${status?.message ?? ''}`

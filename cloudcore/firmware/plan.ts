@@ -52,6 +52,8 @@ type State = RolloutDevice['state']
 
 export const isDeviceEnd = (state: State): boolean =>
   state === 'gone' || (state !== 'pending' && isUpdateEnd(state as UpdateState))
+export const isUnderWay = (device: Pick<RolloutDevice, 'state'> | undefined): boolean =>
+  device !== undefined && device.state !== 'pending' && !isDeviceEnd(device.state)
 const failed = (state: State): boolean => state === 'failed' || state === 'rolledBack'
 const back = (state: State): boolean => state === 'reverting' || state === 'reverted' || state === 'kept'
 /** Begun, and nothing of what runs on the board is touched yet. */

@@ -7,7 +7,7 @@ import type {
   RolloutDevice,
 } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
-import { isDeviceEnd, type PlanAnswer } from './plan.ts'
+import { isUnderWay, type PlanAnswer } from './plan.ts'
 
 const DEFAULT_POLLS = 5
 const DEFAULT_TIMEOUT = '2m'
@@ -29,7 +29,7 @@ export function statusOf(
     ...{ phase, message: message.slice(0, MESSAGE_MOST) },
     ...(devices === undefined ? {} : { devices: [...all], progress: `${count('confirmed')}/${all.length}` }),
     stage: stage === 0 ? 'canary' : `wave ${stage} of ${stages}`,
-    updating: all.filter(({ state }) => state !== 'pending' && !isDeviceEnd(state)).length,
+    updating: all.filter(isUnderWay).length,
     failed: count('failed', 'rolledBack'),
     reverted: count('reverted'),
   }
@@ -53,6 +53,28 @@ export function deviceAfter(device: RolloutDevice, item: FirmwareStatusItem, gat
 function stateAfter(now: RolloutDevice['state'], said: FirmwareStatusItem['state']): RolloutDevice['state'] {
   if (now !== 'reverting' || said === 'reverted' || said === 'kept') return said
   return said === 'failed' ? 'kept' : 'reverting'
+}
+
+/** A device on its way back. */
+export function goingBack({ name, stage, retry, gateway }: RolloutDevice, startedAt: string): RolloutDevice {
+  return {
+    ...{ name, stage, startedAt, state: 'reverting' },
+    ...(retry === undefined ? {} : { retry }),
+    ...(gateway === undefined ? {} : { gateway }),
+  }
+}
+
+/** A device that was begun with and is to wait again. */
+export function calledOff({ name, stage, retry }: RolloutDevice): RolloutDevice {
+  return { name, stage, state: 'pending', ...(retry === undefined ? {} : { retry }) }
+}
+
+const AGAIN: ReadonlySet<RolloutDevice['state']> = new Set(['failed', 'rolledBack', 'reverted', 'kept'])
+
+/** A device after spec.retry was raised to `retry`: what failed or went back before is pending again. */
+export function retried(device: RolloutDevice, retry: number): RolloutDevice {
+  const { name, stage, state } = device
+  return AGAIN.has(state) && retry > (device.retry ?? 0) ? { name, stage, state: 'pending', retry } : device
 }
 
 /** A device that is not done in time. */
