@@ -1,0 +1,144 @@
+import type { Duplex } from 'node:stream'
+import { SluiceError } from '../../../../api/errors.ts'
+import type { SpdyConnection } from '../../../../api/spdy/connection.ts'
+import type { SpdyStream } from '../../../../api/spdy/stream.ts'
+import type { ExecSession, WindowSize } from '../runtime.ts'
+import { type Dial, openSpdy, openStream } from './stream-client.ts'
+
+/** Kubernetes' remote command protocol; the same framing as v5 over SPDY, and what containerd 1.6 knows. */
+const COMMANDS = 'v4.channel.k8s.io'
+const PORTS = 'portforward.k8s.io'
+
+interface Streams {
+  readonly stdin: boolean
+  readonly tty: boolean
+  readonly size?: WindowSize
+}
+
+/** A command, or what a container itself says and hears, over the address the runtime gave. */
+export async function openCommand(
+  address: string,
+  { stdin, tty, size }: Streams,
+  dial: Dial,
+  signal: AbortSignal,
+): Promise<ExecSession> {
+  const connection = await openSpdy(address, COMMANDS, dial, signal)
+  const abort = () => connection.destroy()
+  signal.addEventListener('abort', abort, { once: true })
+  void connection.closed.finally(() => signal.removeEventListener('abort', abort))
+  try {
+    const open = (streamtype: string) => openStream(connection, { streamtype })
+    // All at once: the runtime begins when it has as many as it was promised.
+    const [error, input, output, errors, resize] = await Promise.all([
+      open('error'),
+      stdin ? open('stdin') : undefined,
+      open('stdout'),
+      tty ? undefined : open('stderr'),
+      tty ? open('resize') : undefined,
+    ])
+    if (size !== undefined) writeSize(resize, size)
+    const exited = exitCode(error)
+    exited.catch(() => undefined)
+    void exited.finally(() => closeAfter(connection, [output, errors])).catch(() => undefined)
+    return {
+      stdin: input,
+      stdout: output,
+      stderr: errors,
+      resize: (next) => writeSize(resize, next),
+      exited,
+      async [Symbol.asyncDispose]() {
+        connection.destroy()
+        await exited.catch(() => undefined)
+      },
+    }
+  } catch (error) {
+    connection.destroy()
+    throw signal.aborted ? signal.reason : error
+  }
+}
+
+const writeSize = (stream: SpdyStream | undefined, { columns, rows }: WindowSize): void => {
+  if (stream?.writable === true) stream.write(JSON.stringify({ Width: columns, Height: rows }))
+}
+
+/** The result is told before the last output is read: the connection stays until that is. */
+async function closeAfter(connection: SpdyConnection, outputs: readonly (SpdyStream | undefined)[]): Promise<void> {
+  await Promise.all(
+    outputs.map(
+      (stream) =>
+        new Promise<void>((resolve) => {
+          if (stream === undefined || stream.readableEnded || stream.destroyed) resolve()
+          else stream.once('end', resolve).once('close', resolve)
+        }),
+    ),
+  )
+  connection.destroy()
+}
+
+interface StatusWords {
+  readonly status?: unknown
+  readonly message?: unknown
+  readonly details?: { readonly causes?: readonly { readonly reason?: unknown; readonly message?: unknown }[] }
+}
+
+const MAX_WORDS_BYTES = 64 * 1024
+
+/** What is said on a stream; the runtime breaks it off behind its last word rather than end it. */
+function words(stream: Duplex): Promise<string> {
+  return new Promise((resolve) => {
+    const parts: Buffer[] = []
+    let bytes = 0
+    stream.on('data', (part: Buffer) => {
+      bytes += part.length
+      if (bytes <= MAX_WORDS_BYTES) parts.push(part)
+    })
+    const over = () => resolve(Buffer.concat(parts).toString('utf8'))
+    stream.once('end', over).once('close', over)
+  })
+}
+
+/** The last word on the error stream is a Status of Kubernetes. */
+async function exitCode(stream: Duplex): Promise<number | undefined> {
+  const said = await words(stream)
+  // An attached container that was let go says nothing.
+  if (said === '') return undefined
+  const { status, message, details } = readStatus(said)
+  if (status === 'Success') return 0
+  const code = details?.causes?.find(({ reason }) => reason === 'ExitCode')?.message
+  if (code !== undefined && Number.isInteger(Number(code))) return Number(code)
+  throw new SluiceError('SLUICE_POD_EXEC', `The command could not be run: ${String(message ?? said).slice(0, 512)}`, {
+    hint: 'Check that the program is in the image and may be executed.',
+  })
+}
+
+function readStatus(said: string): StatusWords {
+  try {
+    const read: unknown = JSON.parse(said)
+    if (typeof read === 'object' && read !== null) return read
+  } catch {
+    // Older runtimes say it in plain words.
+  }
+  return { message: said }
+}
+
+/** A connection to a TCP port in the network of a pod. */
+export async function openPort(address: string, port: number, dial: Dial, signal: AbortSignal): Promise<Duplex> {
+  const connection = await openSpdy(address, PORTS, dial, signal)
+  const abort = () => connection.destroy()
+  signal.addEventListener('abort', abort, { once: true })
+  void connection.closed.finally(() => signal.removeEventListener('abort', abort))
+  const headers = { port: String(port), requestid: '0' }
+  const error = await openStream(connection, { ...headers, streamtype: 'error' })
+  const data = await openStream(connection, { ...headers, streamtype: 'data' })
+  void words(error).then((said) => {
+    // That nobody listens is told only after the stream was taken.
+    if (said !== '') data.destroy(noPort(port, said))
+  })
+  data.once('close', () => connection.destroy())
+  return data
+}
+
+const noPort = (port: number, said: string): SluiceError =>
+  new SluiceError('SLUICE_POD_PORT', `Nothing listens on port ${port} of the pod: ${said.slice(0, 256)}`, {
+    hint: 'Check the port, and that the program listens on localhost or all addresses.',
+  })

@@ -1,0 +1,115 @@
+import type { ContainerView, SandboxState } from '../runtime.ts'
+import type { Channel } from './channel.ts'
+import { CONTAINER, CRI, SANDBOX_READY } from './cri.ts'
+import { LABEL_OWNER, specOf, theirLabels } from './specs.ts'
+
+const NS_PER_MS = 1e6
+
+/** What a list does not say of a container; it does not change while the state does not. */
+type Detail = Pick<ContainerView, 'state' | 'startedMs' | 'exit' | 'logPath' | 'imageName'>
+
+/**
+ * What containerd has of ours, in the words of the agent. A list says too little and a question for each container is
+ * dear, so what was asked once is remembered for as long as it cannot have changed: a gateway at rest asks twice, however
+ * many pods it has.
+ */
+export class States {
+  readonly #channel: Channel
+  readonly #owner: string
+  #details = new Map<string, { readonly state: number; readonly detail: Detail }>()
+  #addresses = new Map<string, readonly string[]>()
+
+  constructor(channel: Channel, owner: string) {
+    this.#channel = channel
+    this.#owner = owner
+  }
+
+  async list(signal: AbortSignal): Promise<SandboxState[]> {
+    const filter = { filter: { labels: { [LABEL_OWNER]: this.#owner } } }
+    const [{ items }, { containers }] = await Promise.all([
+      this.#channel.call(CRI.listSandboxes, filter, { signal }),
+      this.#channel.call(CRI.listContainers, filter, { signal }),
+    ])
+    const views = await Promise.all(
+      containers.map(async (one) => {
+        const detail = await this.#detail(one.id, one.state, signal)
+        if (detail === undefined) return undefined
+        const { name = '', attempt = 0 } = one.metadata ?? {}
+        const view: ContainerView = {
+          ...{ id: one.id, name, attempt, labels: theirLabels(one.labels), imageId: one.imageRef, ...detail },
+          createdMs: Math.floor(one.createdAtNs / NS_PER_MS),
+        }
+        return { sandboxId: one.sandboxId, view }
+      }),
+    )
+    const present = views.filter((view) => view !== undefined)
+    const sandboxes = await Promise.all(
+      items.map(async (one): Promise<SandboxState> => {
+        const { uid = '', namespace = '', name = '', attempt = 0 } = one.metadata ?? {}
+        const ready = one.state === SANDBOX_READY
+        const own = specOf(one.annotations)?.hostNetwork !== true
+        return {
+          ...{ id: one.id, podUid: uid, namespace, name, attempt, ready, labels: theirLabels(one.labels) },
+          createdMs: Math.floor(one.createdAtNs / NS_PER_MS),
+          ips: ready && own ? await this.addresses(one.id, signal) : [],
+          containers: present.filter(({ sandboxId }) => sandboxId === one.id).map(({ view }) => view),
+        }
+      }),
+    )
+    this.#forget(new Set(containers.map(({ id }) => id)), new Set(items.map(({ id }) => id)))
+    return sandboxes
+  }
+
+  async addresses(sandboxId: string, signal: AbortSignal): Promise<readonly string[]> {
+    const held = this.#addresses.get(sandboxId)
+    if (held !== undefined) return held
+    const { status } = await orGone(this.#channel.call(CRI.sandboxStatus, { id: sandboxId }, { signal }), {
+      status: undefined,
+    })
+    const { ip = '', more = [] } = status?.network ?? {}
+    const all = [ip, ...more.map((each) => each.ip)].filter((each) => each !== '')
+    if (all.length > 0) this.#addresses.set(sandboxId, all)
+    return all
+  }
+
+  async #detail(id: string, state: number, signal: AbortSignal): Promise<Detail | undefined> {
+    const held = this.#details.get(id)
+    if (held?.state === state) return held.detail
+    const { status } = await orGone(this.#channel.call(CRI.containerStatus, { id }, { signal }), { status: undefined })
+    // It was removed after it was listed.
+    if (status === undefined) return undefined
+    const detail: Detail = {
+      // As it is now, which may be later than the list.
+      state: CONTAINER[status.state] ?? 'unknown',
+      logPath: status.logPath,
+      imageName: status.image?.image ?? '',
+      ...(status.startedAtNs > 0 ? { startedMs: Math.floor(status.startedAtNs / NS_PER_MS) } : {}),
+      ...(status.finishedAtNs > 0
+        ? {
+            exit: {
+              code: status.exitCode,
+              reason: status.reason === '' ? (status.exitCode === 0 ? 'Completed' : 'Error') : status.reason,
+              ...(status.message === '' ? {} : { message: status.message.slice(0, 1024) }),
+              finishedMs: Math.floor(status.finishedAtNs / NS_PER_MS),
+            },
+          }
+        : {}),
+    }
+    if (status.state === state) this.#details.set(id, { state, detail })
+    return detail
+  }
+
+  #forget(containers: ReadonlySet<string>, sandboxes: ReadonlySet<string>): void {
+    for (const id of this.#details.keys()) if (!containers.has(id)) this.#details.delete(id)
+    for (const id of this.#addresses.keys()) if (!sandboxes.has(id)) this.#addresses.delete(id)
+  }
+}
+
+async function orGone<T, Otherwise>(call: Promise<T>, otherwise: Otherwise): Promise<T | Otherwise> {
+  try {
+    return await call
+  } catch (error) {
+    if (error instanceof Error && 'status' in error && error.status === 'notFound') return otherwise
+    throw error
+  }
+}
