@@ -1,5 +1,6 @@
 import type { Clock } from '../api/clock.ts'
 import type { GatewayStatus } from '../api/resources.ts'
+import type { NodePressure } from '../api/schema/node-conditions.ts'
 import type { AgentCore } from './core.ts'
 import type { LinkStatus } from './link/status.ts'
 import { deviceState } from './twin/views.ts'
@@ -25,6 +26,8 @@ export interface HealthSources {
   readonly startedMonotonicMs: number
   readonly link: () => LinkStatus | undefined
   readonly vitals: Vitals | undefined
+  /** What pods share and how much of it is left; absent where none run. */
+  readonly pressures?: () => readonly { readonly type: NodePressure; readonly short: boolean; readonly words: string }[]
 }
 
 type Condition = NonNullable<GatewayStatus['conditions']>[number]
@@ -34,7 +37,7 @@ const MAX_CLOCK_OFFSET_MS = 60_000
 const MAX_NAMED = 5
 
 /** What a person has to know about this gateway, as Kubernetes conditions. */
-export function gatewayConditions({ core, clock, transitions, link, vitals }: HealthSources): Condition[] {
+export function gatewayConditions({ core, clock, transitions, link, vitals, pressures }: HealthSources): Condition[] {
   const condition = (type: string, ok: boolean, reason: string, message: string): Condition => ({
     type,
     status: ok ? 'True' : 'False',
@@ -64,6 +67,9 @@ export function gatewayConditions({ core, clock, transitions, link, vitals }: He
   if (offsetMs !== undefined && Math.abs(offsetMs) > MAX_CLOCK_OFFSET_MS) {
     const message = `The gateway's clock differs from the hub's by ${Math.round(offsetMs / 1000)} s`
     conditions.push(condition('ClockCorrect', false, 'Differs', message))
+  }
+  for (const { type, short, words } of pressures?.() ?? []) {
+    conditions.push(condition(type, short, short ? `GatewayHas${type}` : `GatewayHasNo${type}`, words))
   }
   for (const { type, status, reason, message } of vitals?.policy.alerts ?? [])
     conditions.push(condition(type, status === 'True', reason, message))

@@ -198,7 +198,15 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
       onChange: () => core.listener?.statusChanged(),
     }),
   )
-  const health = { core, transitions: new Transitions(), clock, startedMonotonicMs, link: () => link?.status, vitals }
+  const health = {
+    core,
+    transitions: new Transitions(),
+    clock,
+    startedMonotonicMs,
+    link: () => link?.status,
+    vitals,
+    ...(pods === undefined ? {} : { pressures: () => pods.pressures() }),
+  }
   let opening: Promise<GatewayConsole> | undefined
   let insight: Promise<Insight> | undefined
   /** What consoles ask, this gateway's and the fleet's; loaded with the first question. */

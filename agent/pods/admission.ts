@@ -1,8 +1,9 @@
 import { HAND_BACK_ANNOTATION } from '../../api/intents/intents.ts'
-import type { LinkPod, PodContainer } from '../../api/link/pods.ts'
+import type { LinkPod } from '../../api/link/pods.ts'
 import type { GatewaySpec } from '../../api/resources.ts'
 import type { PodStage } from '../../api/schema/policy.ts'
 import type { MapperStorage } from '../../mappers/sdk/mapper.ts'
+import { requested } from './life/eviction.ts'
 import { quantity } from './life/quantity.ts'
 import { HANDED_BACK } from './plan.ts'
 
@@ -17,6 +18,10 @@ export interface AdmissionOptions {
   readonly limits: () => GatewaySpec['pods']
   /** Every pod that is bound here. */
   readonly pods: () => readonly LinkPod[]
+  /** Whether anything of a pod was begun here before: what was decided about it may not have reached the disk. */
+  readonly begun?: (uid: string) => boolean
+  /** Why a pod cannot run on this machine beside those others: `Reason: words`. */
+  readonly cannot?: (pod: LinkPod, others: readonly LinkPod[]) => string | undefined
 }
 
 export interface PodStageInForce {
@@ -37,17 +42,24 @@ export class PodAdmission {
 
   /** Why a pod does not run here: `Reason: words`. Undefined: it may. */
   refuse(pod: LinkPod): string | undefined {
-    const { storage, stage } = this.#options
+    const { storage, stage, begun, cannot } = this.#options
     const held = storage.get(pod.uid)
     if (held !== undefined && held !== ADMITTED) return held
     const inForce = stays(pod) ? undefined : stage()
-    if (held === ADMITTED) {
+    if (held === ADMITTED || begun?.(pod.uid) === true) {
       return inForce?.does === 'handBack' ? this.#decide(pod, `${HANDED_BACK}: ${inForce.why}`) : undefined
     }
-    const why = inForce === undefined ? this.#tooMuch(pod) : `RefusedByGateway: ${inForce.why}`
+    const others = this.#others(pod)
+    const why =
+      inForce === undefined ? (this.#tooMuch(pod, others) ?? cannot?.(pod, others)) : `RefusedByGateway: ${inForce.why}`
     if (why !== undefined) return this.#decide(pod, why)
     storage.put({ [pod.uid]: ADMITTED }, 'soon')
     return undefined
+  }
+
+  /** Ends one that runs, for good: `Evicted: words`. */
+  evict(pod: LinkPod, why: string): void {
+    this.#decide(pod, why)
   }
 
   /** Forgets pods that are not bound here any more. */
@@ -65,15 +77,19 @@ export class PodAdmission {
     return told
   }
 
+  #others({ uid }: LinkPod): readonly LinkPod[] {
+    const { pods, storage } = this.#options
+    return pods().filter((other) => other.uid !== uid && storage.get(other.uid) === ADMITTED)
+  }
+
   /** A scheduler keeps to the limits by itself; a pod that was bound past it is refused in the kubelet's words. */
-  #tooMuch(pod: LinkPod): string | undefined {
-    const { limits, pods, storage } = this.#options
+  #tooMuch(pod: LinkPod, others: readonly LinkPod[]): string | undefined {
+    const { limits } = this.#options
     const { max, cpu, memory } = limits() ?? {}
-    const others = pods().filter(({ uid }) => uid !== pod.uid && storage.get(uid) === ADMITTED)
     const asks = [
       ['pods', 1, max, others.length],
-      ['cpu', requestOf(pod, 'cpu'), quantity(cpu), sum(others, 'cpu')],
-      ['memory', requestOf(pod, 'memory'), quantity(memory), sum(others, 'memory')],
+      ['cpu', requested(pod, 'cpu'), quantity(cpu), sum(others, 'cpu')],
+      ['memory', requested(pod, 'memory'), quantity(memory), sum(others, 'memory')],
     ] as const
     for (const [name, asked, capacity, used] of asks) {
       if (capacity === undefined || asked === 0 || used + asked <= capacity) continue
@@ -84,18 +100,7 @@ export class PodAdmission {
   }
 }
 
-const sum = (pods: readonly LinkPod[], name: string) => pods.reduce((all, pod) => all + requestOf(pod, name), 0)
-
-const asked = ({ resources }: PodContainer, name: string): number =>
-  quantity(resources?.requests?.[name] ?? resources?.limits?.[name]) ?? 0
-
-/** What a pod asks for: its containers together, or its hungriest init container. */
-function requestOf({ spec }: LinkPod, name: string): number {
-  const inits = spec.initContainers ?? []
-  const lasting = [...spec.containers, ...inits.filter(({ restartPolicy }) => restartPolicy === 'Always')]
-  const together = lasting.reduce((all, one) => all + asked(one, name), 0)
-  return Math.max(together, ...inits.map((one) => asked(one, name)))
-}
+const sum = (pods: readonly LinkPod[], name: string) => pods.reduce((all, pod) => all + requested(pod, name), 0)
 
 /** Made for this very node, or by a person's word. */
 const stays = ({ metadata }: LinkPod): boolean =>

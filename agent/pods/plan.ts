@@ -63,6 +63,8 @@ export interface PodPlan {
 
 /** Reason of a pod that its gateway gave back to the scheduler. */
 export const HANDED_BACK = 'HandedBack'
+/** Reason of a pod that had to go so that others can stay. */
+export const EVICTED = 'Evicted'
 export const LABEL_BACKOFF = 'sluice.dev/backoff'
 export const LABEL_HASH = 'sluice.dev/container-hash'
 export const LABEL_GRACE = 'sluice.dev/grace-seconds'
@@ -119,7 +121,11 @@ export function planPod(input: PodInput): PodPlan {
   const { pod, leash } = input
   if (pod === undefined || pod.metadata.deletionTimestamp !== undefined) return planEnd(input)
   const over = howItEnded(input, pod)
-  if (over !== undefined) return { ...stopAll(input, graceOf(pod), over.reason), ...ended(over), gone: false }
+  if (over !== undefined) {
+    // What is short is short now: the kubelet gives no time either.
+    const graceMs = over.reason.startsWith(`${EVICTED}:`) ? 0 : graceOf(pod)
+    return { ...stopAll(input, graceMs, over.reason), ...ended(over), gone: false }
+  }
   if (leash.work === 'stopped') {
     return { ...stopAll(input, graceOf(pod), 'TetherLost'), over: undefined, gone: false }
   }
@@ -163,8 +169,8 @@ function howItEnded({ sandboxes, nowMs, sinceMs, refused }: PodInput, { spec }: 
   const final = exits.every((exit) => exit !== undefined && !restarts(spec.restartPolicy ?? 'Always', exit.code))
   if (final) return { phase: exits.every((exit) => exit?.code === 0) ? 'Succeeded' : 'Failed', reason: '' }
   // What runs is not refused any more; it may be given back.
-  if (refused !== undefined && (newest.size === 0 || refused.startsWith(`${HANDED_BACK}:`)))
-    return { phase: 'Failed', reason: refused }
+  const ends = [HANDED_BACK, EVICTED].some((reason) => refused?.startsWith(`${reason}:`))
+  if (refused !== undefined && (newest.size === 0 || ends)) return { phase: 'Failed', reason: refused }
   if (spec.restartPolicy === 'Never') {
     for (const init of spec.initContainers ?? []) {
       const exit = newest.get(init.name)?.container.exit

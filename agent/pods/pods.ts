@@ -1,15 +1,13 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
+import { NODE_PRESSURES, type NodePressure } from '../../api/schema/node-conditions.ts'
 import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
-import { mapperStorage } from '../mappers/storage.ts'
 import type { StreamHandler } from '../streams/host.ts'
-import type { PodAdmission } from './admission.ts'
-import type { PodKeeper } from './life/keeper.ts'
-import type { RuntimesByClass } from './runtimes/by-class.ts'
 import type { PodRuntime } from './runtimes/runtime.ts'
+import type { PodShop } from './start.ts'
 
 /** What `--pods` takes. */
 const POD_MODES = ['off', 'auto', 'process'] as const
@@ -40,6 +38,8 @@ export interface Pods extends AsyncDisposable {
   readonly runtime: PodRuntime | undefined
   /** What serves a stream that the hub asks for: logs, exec, attach, portForward, stats. */
   streams(kind: string): Promise<StreamHandler | undefined>
+  /** What pods share, and whether it is short; nothing before there was a pod. */
+  pressures(): readonly { readonly type: NodePressure; readonly short: boolean; readonly words: string }[]
   /** The runtime, started now if it was not: for images. */
   open(): Promise<PodRuntime>
 }
@@ -50,23 +50,24 @@ export interface Pods extends AsyncDisposable {
  */
 export function openPods(options: PodsOptions): Pods {
   const { core, log } = options
-  let opened: Promise<Started> | undefined
-  let running: Started | undefined
+  let opened: Promise<PodShop> | undefined
+  let running: PodShop | undefined
   let disposed = false
   let handlers: ((kind: string) => StreamHandler | undefined) | undefined
 
   const open = () => {
-    opened ??= start(options).then((started) => {
-      running = started
-      if (!disposed) started.keeper.wake()
-      return started
-    })
+    opened ??= import('./start.ts')
+      .then(({ startPods }) => startPods(options))
+      .then((started) => {
+        running = started
+        if (!disposed) started.changed()
+        return started
+      })
     return opened
   }
   const needed = () => {
     if (running !== undefined) {
-      running.admission.forgetOthers()
-      running.keeper.wake()
+      running.changed()
       return
     }
     if (!core.objects.podObjects().some(({ kind }) => kind === 'Pod') && !existsSync(sandboxFolder(options.folder)))
@@ -84,7 +85,7 @@ export function openPods(options: PodsOptions): Pods {
       opened = undefined
     })
   }
-  const unsubscribe = [core.onPodObjects(needed), core.tether.onChange(() => running?.keeper.wake())]
+  const unsubscribe = [core.onPodObjects(needed), core.tether.onChange(() => running?.changed())]
   needed()
   return {
     get runtime() {
@@ -95,80 +96,21 @@ export function openPods(options: PodsOptions): Pods {
       handlers ??= podStreams(() => running?.runtime.all ?? [])
       return handlers(kind)
     },
+    pressures: () =>
+      running === undefined
+        ? []
+        : NODE_PRESSURES.map((type) => {
+            const words = running?.housekeeping.board.get(type)?.words
+            return { type, short: words !== undefined, words: words ?? '' }
+          }),
     open: async () => (await open()).runtime,
     async [Symbol.asyncDispose]() {
       disposed = true
       for (const each of unsubscribe) each()
       const started = await opened?.catch(() => undefined)
-      await started?.keeper[Symbol.asyncDispose]()
-      await started?.runtime[Symbol.asyncDispose]()
+      await started?.[Symbol.asyncDispose]()
     },
   }
 }
 
 const sandboxFolder = (folder: string): string => join(folder, 'sandboxes')
-
-interface Started {
-  readonly runtime: RuntimesByClass
-  readonly keeper: PodKeeper
-  readonly admission: PodAdmission
-}
-
-async function start(options: PodsOptions): Promise<Started> {
-  const { core, clock, log, folder, gateway } = options
-  const [{ openRuntimes }, { PodKeeper }, { nodeFacts }, { ADMISSION_STORE, PodAdmission }] = await Promise.all([
-    import('./runtimes/open.ts'),
-    import('./life/keeper.ts'),
-    import('./life/node.ts'),
-    import('./admission.ts'),
-  ])
-  const runtime = openRuntimes({
-    folder,
-    clock,
-    ...(options.cgroupRoot === undefined ? {} : { cgroupRoot: options.cgroupRoot }),
-    onTrouble: ({ code, message }) => log('warn', message, { code }),
-  })
-  await importArchives(runtime, join(folder, 'import'), log)
-  const admission = new PodAdmission({
-    storage: mapperStorage(core.store, ADMISSION_STORE),
-    stage: () => core.podStage,
-    limits: () => core.gatewaySpec?.pods,
-    pods: () => core.objects.podObjects().flatMap((one) => (one.kind === 'Pod' ? [one.object] : [])),
-  })
-  const keeper = new PodKeeper({
-    runtime,
-    runtimeOf: (pod) => runtime.of(pod),
-    clock,
-    board: core.pods!,
-    objects: () => core.objects.podObjects(),
-    leash: () => core.tether.leash,
-    node: nodeFacts(gateway),
-    folders: {
-      disk: join(folder, 'volumes'),
-      memory: existsSync('/dev/shm')
-        ? join('/dev/shm', `sluice-pods-${process.getuid?.() ?? 0}`, gateway)
-        : join(folder, 'volumes'),
-      logs: join(folder, 'logs'),
-    },
-    refuse: (pod) => admission.refuse(pod),
-    onEvent: (event) => core.notices.record(event),
-  })
-  return { runtime, keeper, admission }
-}
-
-/** Images for gateways without a registry; an archive is removed once its image is in place. */
-async function importArchives(runtime: PodRuntime, folder: string, log: Log): Promise<void> {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  for (const name of readdirSync(folder).filter((each) => /\.(tar|oci)$/.test(each))) {
-    try {
-      const images = await runtime.images.import(join(folder, name), undefined, AbortSignal.timeout(IMPORT_MS))
-      rmSync(join(folder, name))
-      log('info', `Imported ${images.flatMap((image) => image.names).join(', ')}`, { archive: name })
-    } catch (thrown) {
-      const { code, message, hint } = toSluiceError(thrown)
-      log('warn', `${name}: ${message}`, { code, hint: hint ?? '' })
-    }
-  }
-}
-
-const IMPORT_MS = 600_000

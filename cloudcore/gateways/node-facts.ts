@@ -1,7 +1,7 @@
 import { parseQuantity } from '../../api/intents/quantity.ts'
 import type { MachineFacts } from '../../api/link/machine.ts'
 import type { GatewaySpec, GatewayStatus } from '../../api/resources.ts'
-import { NODE_CONDITIONS, type NodeCondition } from '../../api/schema/node-conditions.ts'
+import { NODE_CONDITIONS, NODE_PRESSURES, type NodeCondition } from '../../api/schema/node-conditions.ts'
 
 export interface Taint {
   readonly key: string
@@ -50,7 +50,8 @@ export function batteryBand(percent: number, before: string | undefined): string
 
 /** `before`: the label that the Node carries now. */
 export function nodeFacts(status: GatewayStatus, taints: GatewaySpec['taints'], before: string | undefined): NodeFacts {
-  const conditions = (status.conditions ?? []).filter(({ type }) => isNodeCondition(type))
+  const shown: readonly string[] = [...NODE_CONDITIONS, ...NODE_PRESSURES]
+  const conditions = (status.conditions ?? []).filter(({ type }) => shown.includes(type))
   const percent = status.battery?.percent
   const kind = status.networks?.find(({ toHub }) => toHub === true)?.kind
   const holds = (type: NodeCondition) => conditions.some((each) => each.type === type && each.status === 'True')
@@ -67,8 +68,6 @@ export function nodeFacts(status: GatewayStatus, taints: GatewaySpec['taints'], 
     ],
   }
 }
-
-const isNodeCondition = (type: string): type is NodeCondition => NODE_CONDITIONS.some((each) => each === type)
 
 /** What the Node of a gateway has for pods, and of it what `Gateway.spec.pods` leaves; of one that runs none, nothing. */
 export function machineStatus(machine: MachineFacts | undefined, limits: GatewaySpec['pods'] = {}) {

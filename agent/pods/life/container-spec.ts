@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { SluiceError } from '../../../api/errors.ts'
 import type { PodContainer } from '../../../api/link/pods.ts'
+import type { Attached } from '../devices/pod-devices.ts'
 import { containerHash, LABEL_BACKOFF, LABEL_HASH } from '../plan.ts'
 import type { ContainerSpec, ImageState } from '../runtimes/runtime.ts'
 import { containerEnv, expand, type PodFacts, resourcesOf, type Sources } from './values.ts'
@@ -14,6 +15,7 @@ export interface Ingredients {
   readonly folders: VolumeFolders
   readonly attempt: number
   readonly backoff: number
+  readonly attached: Attached
 }
 
 /** What is in a pod is ended before the agent and the machine's own services are. */
@@ -28,6 +30,7 @@ export function containerSpec({
   folders,
   attempt,
   backoff,
+  attached,
 }: Ingredients): ContainerSpec {
   const shared = facts.pod.spec.securityContext
   const security = wanted.securityContext
@@ -39,17 +42,17 @@ export function containerSpec({
       { hint: 'Give securityContext.runAsUser.' },
     )
   }
-  const env = containerEnv(facts, wanted, sources)
+  const env = [...attached.env, ...containerEnv(facts, wanted, sources)]
   const values = new Map(env)
   return {
-    ...{ name: wanted.name, attempt, image, env, user, devices: [] },
+    ...{ name: wanted.name, attempt, image, env, user, devices: attached.devices },
     group: security?.runAsGroup ?? shared?.runAsGroup,
     command: (wanted.command ?? []).map((text) => expand(text, values)),
     args: (wanted.args ?? []).map((text) => expand(text, values)),
     workingDirectory: wanted.workingDir,
-    mounts: volumeMounts(facts, wanted, sources, folders),
+    mounts: [...attached.mounts, ...volumeMounts(facts, wanted, sources, folders)],
     resources: resourcesOf(wanted),
-    supplementalGroups: shared?.supplementalGroups ?? [],
+    supplementalGroups: [...(shared?.supplementalGroups ?? []), ...attached.groups],
     readOnlyRoot: security?.readOnlyRootFilesystem ?? false,
     privileged: security?.privileged ?? false,
     noNewPrivileges: security?.allowPrivilegeEscalation === false,

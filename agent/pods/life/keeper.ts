@@ -70,6 +70,11 @@ export class PodKeeper implements AsyncDisposable {
     this.#pending.add(looking)
   }
 
+  /** Whether anything was made of this pod, as last seen. */
+  begun(uid: string): boolean {
+    return this.#sandboxes.some(({ podUid, containers }) => podUid === uid && containers.length > 0)
+  }
+
   /** Ends nothing: what runs goes on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new Error('the agent stops'))
@@ -133,7 +138,7 @@ export class PodKeeper implements AsyncDisposable {
   #begin(uid: string, key: ObjectKey, sandboxes: readonly SandboxState[]): Known {
     const sinceMs = Math.min(this.#options.clock.now(), ...sandboxes.map(({ createdMs }) => createdMs))
     const known: Known = {
-      ...{ key, uid, sinceMs, frozen: false, over: false },
+      ...{ key, uid, sinceMs, frozen: undefined, over: false },
       ...{ busy: new Set(), notes: new Map(), waiting: new Map(), probes: new Map() },
     }
     this.#known.set(uid, known)
@@ -199,10 +204,17 @@ export class PodKeeper implements AsyncDisposable {
 
   #freeze(known: Known, sandboxes: readonly SandboxState[], frozen: boolean): void {
     if (known.frozen === frozen) return
+    const first = known.frozen === undefined
     known.frozen = frozen
     const sandbox = currentSandbox(sandboxes)
     if (sandbox === undefined) return
-    this.#background(this.#options.runtime.freeze(sandbox.id, frozen, this.#stop.signal))
+    const work = this.#options.runtime.freeze(sandbox.id, frozen, this.#stop.signal)
+    if (first && !frozen) {
+      // A machine that cannot freeze has nothing to thaw.
+      this.#background(work.catch(() => {}))
+      return
+    }
+    this.#background(work)
     this.#event(
       known,
       'Normal',
@@ -261,7 +273,7 @@ export class PodKeeper implements AsyncDisposable {
         : error.code === 'SLUICE_POD_IMAGE_NAME'
           ? 'InvalidImageName'
           : 'ErrImagePull'
-      : error.code === 'SLUICE_POD_CONFIG'
+      : /^SLUICE_POD_(CONFIG|DEVICE)$/.test(error.code)
         ? 'CreateContainerConfigError'
         : 'CreateContainerError'
     const message = error.hint === undefined ? error.message : `${error.message}. ${error.hint}`

@@ -12,6 +12,7 @@ export interface Known {
   readonly notes: Map<string, ContainerNotes>
   readonly waiting: Map<string, { reason: string; message?: string }>
   readonly probes: Map<string, Probes>
-  frozen: boolean
+  /** Undefined until it was said once: an agent before may have left it frozen. */
+  frozen: boolean | undefined
   over: boolean
 }

@@ -1,8 +1,7 @@
 import { readFileSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
+import type { NodePressure } from '../../../api/schema/node-conditions.ts'
 import type { DiskUse } from '../images/collector.ts'
-
-export type PressureKind = 'MemoryPressure' | 'DiskPressure' | 'PIDPressure'
 
 /** What is left of what pods share. */
 export interface NodeSupplies {
@@ -16,7 +15,7 @@ export interface NodeSupplies {
 }
 
 export interface Shortage {
-  readonly kind: PressureKind
+  readonly kind: NodePressure
   /** As the kubelet names it: `memory`, `ephemeral-storage`, `inodes`, `pids`. */
   readonly resource: string
   /** `Threshold quantity: 100Mi, available: 12Mi`. */
@@ -34,7 +33,7 @@ const CALM_MS = 300_000
 /** What is short now. Pure. */
 export function shortages(now: NodeSupplies): Shortage[] {
   const found: Shortage[] = []
-  const look = (kind: PressureKind, resource: string, have: number, least: number, show: (value: number) => string) => {
+  const look = (kind: NodePressure, resource: string, have: number, least: number, show: (value: number) => string) => {
     if (have >= least) return
     const words = `Threshold quantity: ${show(least)}, available: ${show(have)}`
     found.push({ kind, resource, words })
@@ -51,14 +50,14 @@ const whole = (value: number): string => String(Math.floor(value))
 
 /** Which pressures are told, with a pause before they are told to be over. */
 export class PressureBoard {
-  readonly #seen = new Map<PressureKind, { readonly atMs: number; readonly shortage: Shortage }>()
+  readonly #seen = new Map<NodePressure, { readonly atMs: number; readonly shortage: Shortage }>()
 
   saw(now: readonly Shortage[], atMs: number): void {
     for (const shortage of now) this.#seen.set(shortage.kind, { atMs, shortage })
     for (const [kind, { atMs: seenMs }] of this.#seen) if (atMs - seenMs > CALM_MS) this.#seen.delete(kind)
   }
 
-  get(kind: PressureKind): Shortage | undefined {
+  get(kind: NodePressure): Shortage | undefined {
     return this.#seen.get(kind)?.shortage
   }
 

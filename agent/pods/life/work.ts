@@ -6,6 +6,7 @@ import type { PodLinkObject } from '../../../api/link/messages.ts'
 import type { LinkConfigMap, LinkPod, LinkSecret, PodContainer } from '../../../api/link/pods.ts'
 import { type ObjectKey, objectKey, splitKey } from '../../../api/resources.ts'
 import type { HostEvent } from '../../../mappers/sdk/mapper.ts'
+import { type Attached, NOTHING } from '../devices/pod-devices.ts'
 import { LABEL_GRACE, type PodAction } from '../plan.ts'
 import type { PodRuntime, SandboxState } from '../runtimes/runtime.ts'
 import { act, type Target } from './action.ts'
@@ -26,6 +27,8 @@ export interface WorkOptions {
   readonly objects: () => readonly PodLinkObject[]
   readonly node: NodeFacts
   readonly folders: VolumeFolders & { readonly logs: string }
+  /** What of the gateway's devices a pod gets; absent where there are none to give. */
+  readonly attach?: (key: ObjectKey, pod: LinkPod) => Promise<Attached>
 }
 
 const HOOK_TIMEOUT_MS = 60_000
@@ -118,6 +121,7 @@ export class PodWork {
     const image = await imageFor(this.runtimeOf(pod), pod, wanted, sources, this.#signal, (message) =>
       this.#event(known, 'Normal', 'Pulled', message),
     )
+    const attached = (await this.#options.attach?.(known.key, pod)) ?? NOTHING
     const spec = containerSpec({
       facts,
       wanted,
@@ -126,6 +130,7 @@ export class PodWork {
       folders,
       attempt: action.attempt,
       backoff: action.backoff,
+      attached,
     })
     const id = await runtime.createContainer(action.sandboxId, spec, this.#signal)
     try {

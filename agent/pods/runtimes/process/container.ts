@@ -137,6 +137,7 @@ export class Container {
       command: [
         ...wayIn(tools, {
           ...this.sandbox.way,
+          groups: this.record.groups ?? [],
           joinFiles: groups.joinFiles(this.group),
           oomScoreAdj: spec.oomScoreAdj,
         }),

@@ -44,7 +44,12 @@ export async function execIn(
   const args = [...record.box, ...restArguments(environmentOf(first), filter)]
   const handed = files.use(handedOver(memoryFolder, `exec-${++counter}`, args.map((each) => `${each}\0`).join('')))
   const command = [
-    ...wayIn(tools, { ...sandbox.way, joinFiles: groups.joinFiles(container.group), oomScoreAdj: record.oomScoreAdj }),
+    ...wayIn(tools, {
+      ...sandbox.way,
+      groups: record.groups ?? [],
+      joinFiles: groups.joinFiles(container.group),
+      oomScoreAdj: record.oomScoreAdj,
+    }),
     ...[tools.bwrap, '--userns', String(FD.userNamespace)],
     ...(sandbox.record.spec.hostPid ? [] : ['--pidns', String(FD.pidNamespace)]),
     ...['--die-with-parent', ...(options.tty ? [] : ['--new-session']), '--args', String(FD.args), '--'],

@@ -20,6 +20,8 @@ exec "$@"
 export interface Way {
   /** User outside, who owns the sandbox's namespaces; undefined: the agent's own. */
   readonly hostUser: number | undefined
+  /** Groups outside that own the device nodes it was given. */
+  readonly groups?: readonly number[]
   /** First process of the sandbox whose network, host name and messages are shared. */
   readonly holderPid: number | undefined
   readonly joinFiles: readonly string[]
@@ -29,13 +31,16 @@ export interface Way {
 }
 
 export function wayIn(tools: Tools, way: Way): string[] {
-  const { hostUser, holderPid, joinFiles, maxProcesses } = way
+  const { hostUser, groups = [], holderPid, joinFiles, maxProcesses } = way
   return [
     ...[tools.sh, '-c', ENTER, 'sh', String(way.oomScoreAdj), String(joinFiles.length), ...joinFiles],
     ...[tools.prlimit, '--core=0', ...(maxProcesses === undefined ? [] : [`--nproc=${maxProcesses}`])],
     ...(hostUser === undefined
       ? []
-      : [tools.setpriv, `--reuid=${hostUser}`, `--regid=${hostUser}`, '--clear-groups', '--']),
+      : [
+          ...[tools.setpriv, `--reuid=${hostUser}`, `--regid=${hostUser}`],
+          ...[groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`, '--'],
+        ]),
     ...(holderPid === undefined
       ? []
       : [tools.nsenter, '-t', String(holderPid), '-U', '--preserve-credentials', '-n', '-i', '-u', '--']),

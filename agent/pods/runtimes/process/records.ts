@@ -26,6 +26,8 @@ export interface ContainerRecord {
   readonly stopSignal: string
   /** See `boxArguments`; a command beside the program gets the same. */
   readonly box: readonly string[]
+  /** Groups that own its device nodes; absent: it has none. */
+  readonly groups?: readonly number[]
   readonly unconfinedSeccomp: boolean
   readonly oomScoreAdj: number
   /** Written before the start, so that a kill of the agent in between is noticed. */

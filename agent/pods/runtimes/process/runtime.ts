@@ -10,6 +10,7 @@ import { type Fetch, FolderImages } from '../../images/store.ts'
 import type {
   AttachOptions,
   ContainerSpec,
+  DeviceMount,
   ExecOptions,
   ExecSession,
   Mount,
@@ -177,6 +178,7 @@ export class ProcessRuntime implements PodRuntime {
       createdMs: clock.now(),
       stopSignal: image.config.stopSignal ?? 'SIGTERM',
       box: this.#kind.box(spec, image, { rootPath, tmpPath, ...who, mounts }),
+      groups: groupsOf(spec.devices),
       unconfinedSeccomp: spec.unconfinedSeccomp,
       oomScoreAdj: spec.oomScoreAdj,
     }
@@ -324,6 +326,11 @@ function placeMounts(rootPath: string, mounts: readonly Mount[]): Mount[] {
   }
   return placed
 }
+
+/** Only of what the gateway itself hands out: groups that a pod asks for by number would be those of the machine. */
+const groupsOf = (devices: readonly DeviceMount[]): number[] => [
+  ...new Set(devices.map(({ hostPath }) => statSync(hostPath).gid).filter((group) => group !== 0)),
+]
 
 function textIn(root: string, path: string): string {
   try {
