@@ -338,9 +338,9 @@ export class FirmwareController {
   /** Puts up or takes back the order of a device, as its state says. */
   #order(rollout: Rollout, { object }: Release, device: RolloutDevice): void {
     const { state, name } = device
-    if (!isUnderWay(device)) return this.#withdraw(rollout, name)
     const order = orderOf(this.#attempt(rollout, name), state === 'reverting', object.spec, rollout.object.spec)
-    this.#options.orders.set(objectKey(namespaceOf(rollout), name), order)
+    if (isUnderWay(device)) this.#options.orders.set(objectKey(namespaceOf(rollout), name), order)
+    else this.#withdraw(rollout, name)
   }
 
   #withdraw(rollout: Rollout, name: string): void {

@@ -11,7 +11,7 @@ function crc16(bytes: Uint8Array): number {
   return crc
 }
 
-/** A bare Modbus RTU master over a rig's TCP line, for PDUs that no mapper knows. One request at a time, to unit 1. */
+/** A bare Modbus RTU master over a rig's TCP line, for PDUs that no mapper knows. One request at a time. */
 export class TcpMaster implements Disposable {
   readonly #socket: Socket
   #heard: Buffer = Buffer.alloc(0)
@@ -38,8 +38,8 @@ export class TcpMaster implements Disposable {
   }
 
   /** The answer PDU; undefined when none came in time. */
-  async request(pdu: Uint8Array, timeoutMs: number): Promise<Uint8Array | undefined> {
-    const frame = Buffer.concat([Buffer.from([1]), pdu, Buffer.alloc(2)])
+  async request(pdu: Uint8Array, timeoutMs: number, unit = 1): Promise<Uint8Array | undefined> {
+    const frame = Buffer.concat([Buffer.from([unit]), pdu, Buffer.alloc(2)])
     frame.writeUInt16LE(crc16(frame.subarray(0, -2)), frame.length - 2)
     await delay(systemClock, 3) // t3.5 at 115 200 baud
     this.#heard = Buffer.alloc(0)

@@ -21,10 +21,23 @@ export interface TunnelOptions {
   readonly maxPacketBytes?: number
 }
 
+/** The unit refused. */
+class TunnelException extends SluiceError {
+  readonly exception: number
+
+  constructor(exception: number, message: string, more: { readonly hint: string }) {
+    super('SLUICE_SMP_TUNNEL', message, more)
+    this.exception = exception
+  }
+}
+
+/** The unit does not have the function: asking again changes nothing. */
+const isUnknown = (error: SluiceError): boolean => error instanceof TunnelException && error.exception === 1
+
 function partOf(answer: Uint8Array): { control: number; part: Uint8Array } {
   const [code = 0, length = 0, control = 0] = answer
   if (code === (FUNCTION | 0x80)) {
-    throw new SluiceError('SLUICE_SMP_TUNNEL', `the unit answers management requests with Modbus exception ${length}`, {
+    throw new TunnelException(length, `the unit answers management requests with Modbus exception ${length}`, {
       hint: 'Its firmware may not have been made by "sluice fw", or somebody else is updating it just now.',
     })
   }
@@ -54,26 +67,42 @@ export function tunnelTransport(tunnel: TunnelPdu, limits: TunnelOptions = {}): 
 
   return {
     maxPacketBytes,
+    /** A unit that has lost the thread, or answers late, is asked from the beginning: no packet is harmed by coming twice. */
     async exchange(packet, wanted, options) {
-      let number = 0
-      let at = 0
-      let answer: { control: number; part: Uint8Array }
-      do {
-        const part = packet.subarray(at, at + PART_BYTES)
-        at += part.length
-        const control = (number === 0 ? FIRST : 0) | (at < packet.length ? MORE : 0) | (number & NUMBER)
-        answer = await ask(control, part, options)
-        number++
-      } while (at < packet.length)
-      const parts = [answer.part]
-      while ((answer.control & MORE) !== 0) {
-        answer = await ask(number++ & NUMBER, new Uint8Array(), options)
-        parts.push(answer.part)
-        if (parts.length > 64) throw new SluiceError('SLUICE_SMP_TUNNEL', "the unit's answer does not end")
+      for (let left = retries; ; left--) {
+        try {
+          return await once(packet, wanted, options)
+        } catch (error) {
+          const thread = error instanceof SluiceError && error.code === 'SLUICE_SMP_TUNNEL' && !isUnknown(error)
+          if (left <= 0 || !thread || options.signal?.aborted === true) throw error
+        }
       }
-      const whole = Uint8Array.from(Buffer.concat(parts))
-      if (!wanted(whole)) throw new SluiceError('SLUICE_SMP_TUNNEL', 'the unit answers another question than was asked')
-      return whole
     },
+  }
+
+  async function once(
+    packet: Uint8Array,
+    wanted: (packet: Uint8Array) => boolean,
+    options: ExchangeOptions,
+  ): Promise<Uint8Array> {
+    let number = 0
+    let at = 0
+    let answer: { control: number; part: Uint8Array }
+    do {
+      const part = packet.subarray(at, at + PART_BYTES)
+      at += part.length
+      const control = (number === 0 ? FIRST : 0) | (at < packet.length ? MORE : 0) | (number & NUMBER)
+      answer = await ask(control, part, options)
+      number++
+    } while (at < packet.length)
+    const parts = [answer.part]
+    while ((answer.control & MORE) !== 0) {
+      answer = await ask(number++ & NUMBER, new Uint8Array(), options)
+      parts.push(answer.part)
+      if (parts.length > 64) throw new SluiceError('SLUICE_SMP_TUNNEL', "the unit's answer does not end")
+    }
+    const whole = Uint8Array.from(Buffer.concat(parts))
+    if (!wanted(whole)) throw new SluiceError('SLUICE_SMP_TUNNEL', 'the unit answers another question than was asked')
+    return whole
   }
 }
