@@ -168,7 +168,10 @@ export class AgentCore implements AsyncDisposable {
         this.sightings.sighted(protocol, sightings)
         options.onSighted?.(protocol, sightings)
       },
-      onHappening: (event) => this.notices.record(event),
+      onHappening: (event) => {
+        this.notices.record(event)
+        if (event.unusable === true) this.engine.unusable(event.about)
+      },
       onWriteNews: (news) => this.engine.writeNews(news),
       storage: (protocol) => mapperStorage(store, protocol),
       broker: options.broker ?? brokerDisabled,

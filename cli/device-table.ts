@@ -96,6 +96,7 @@ function linkWords({ link = {} }: DeviceView): string {
   if (link.quality !== undefined) words.push(`quality ${link.quality}`)
   if (link.latencyMs !== undefined) words.push(`answers in ${link.latencyMs} ms`)
   if (link.errorRate !== undefined) words.push(`${Math.round(link.errorRate * 1000) / 10} % errors`)
+  if (link.unusable !== undefined) words.push(`${link.unusable} not usable (sluice notices)`)
   return words.join(', ')
 }
 

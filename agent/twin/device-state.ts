@@ -43,6 +43,11 @@ const DEFAULT_STALE_MS = 5000
 const DEFAULT_POLL_MS = 1000
 const NO_POLICY = compileReportPolicy()
 
+/** How a device is reached, and how much of what it sent could not be used. */
+export interface DeviceReach extends DeviceReachability {
+  readonly unusable?: number
+}
+
 export class DeviceState {
   readonly key: ObjectKey
   readonly uid: string
@@ -51,13 +56,15 @@ export class DeviceState {
   /** Why the device cannot be served, when it cannot. */
   problem: string | undefined = undefined
   readonly properties = new Map<string, PropertyState>()
-  reach: DeviceReachability | undefined = undefined
+  reach: DeviceReach | undefined = undefined
   /** What the hub was told of it last, and when by the monotonic clock. */
-  toldReach: DeviceReachability | undefined = undefined
+  toldReach: DeviceReach | undefined = undefined
   toldReachMs = Number.NEGATIVE_INFINITY
   lastSeenMs: number | undefined = undefined
   /** Readings that were taken of it since this process started. */
   readings = 0
+  /** Frames and answers of it that could not be used since then. */
+  unusable = 0
   /** What the stage of the gateway's policy in force means for it. */
   stretch: Stretch | undefined = undefined
   readonly jobs: WriteJob[] = []
@@ -79,6 +86,11 @@ export class DeviceState {
     this.key = key
     this.uid = link.uid
     this.spec = link.spec
+  }
+
+  countUnusable(): void {
+    this.unusable++
+    if (this.reach !== undefined) this.reach = { ...this.reach, unusable: this.unusable }
   }
 
   /** Another gateway serves the device. */

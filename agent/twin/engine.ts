@@ -251,11 +251,17 @@ export class TwinEngine {
         continue
       }
       const changed = device.reach?.online !== item.online || device.reach.reason !== item.reason
-      device.reach = item
+      device.reach = device.unusable === 0 ? item : { ...item, unusable: device.unusable }
       if (changed || this.#figuresDue(device)) this.#tellReach(device)
       if (item.online) this.pump(device)
       if (changed && this.#options.listening()) this.#options.onEvent(reachEvent(item))
     }
+  }
+
+  /** Something came from a device and could not be used. The count is told with the next figures. */
+  unusable(key: ObjectKey): void {
+    const device = this.devices.get(key)
+    if (device?.standby === false) device.countUnusable()
   }
 
   /** Puts a stored twin back after a restart. Values are shown as they were last known, as stale. */

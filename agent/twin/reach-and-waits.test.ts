@@ -49,6 +49,32 @@ describe('how a device is heard', () => {
     expect(rows().map((row) => row[6])).toEqual([{ rssiDbm: -60 }, { rssiDbm: -80 }, { rssiDbm: -90 }])
     expect(deviceView(plant.core.engine.devices.get('plant/p1')!, 'gw-1').link).toEqual({ rssiDbm: -90 })
   })
+
+  it('is told with a count of what could not be used, every ten seconds however much that is', async () => {
+    await plant.put(modelObject(), deviceObject('p1'))
+    const wrong = () => {
+      const about = { about: 'plant/p1', type: 'Warning', reason: 'MicFailure' } as const
+      plant.fake.host!.event({ ...about, message: 'the key does not fit', unusable: true })
+    }
+    // Before anything is known of reaching the device there is nothing to tell it with.
+    wrong()
+    heard(-60)
+    for (let second = 0; second < 30; second++) {
+      for (let frame = 0; frame < 100; frame++) wrong()
+      await plant.clock.advance(1000)
+    }
+    await plant.clock.advance(20_000)
+    const counts = rows().map((row) => row[6]?.unusable)
+    expect(counts[0]).toBe(1)
+    expect(counts.at(-1)).toBe(3001)
+    expect(counts.length).toBeLessThanOrEqual(6)
+    expect(deviceView(plant.core.engine.devices.get('plant/p1')!, 'gw-1').link).toMatchObject({ unusable: 3001 })
+    expect(plant.core.notices.list()).toMatchObject([{ reason: 'MicFailure', count: 3001 }])
+    // A device that refuses has answered.
+    const refused = { about: 'plant/p1', type: 'Warning', reason: 'ReadRefused', message: 'exception 2' } as const
+    plant.fake.host!.event(refused)
+    expect(plant.core.engine.devices.get('plant/p1')!.unusable).toBe(3001)
+  })
 })
 
 describe('why a write waits', () => {

@@ -11,10 +11,9 @@ import type {
 import type { Json } from '../../api/resources.ts'
 import type { Quality } from '../../api/twin/quality.ts'
 import type { WriteEnd, WriteWait } from '../../api/twin/twin.ts'
-import type { DeviceReachability } from '../../mappers/sdk/mapper.ts'
 import type { Store } from '../store/store.ts'
 import type { NewBatch, Writer } from '../store/writer.ts'
-import { type DeviceState, type PropertyState, storedState } from './device-state.ts'
+import { type DeviceReach, type DeviceState, type PropertyState, storedState } from './device-state.ts'
 
 /** A batch is closed when it has this many rows or about this many bytes: well below the link's frame limit. */
 export const MAX_BATCH_ROWS = 2000
@@ -105,7 +104,7 @@ export class ReportBatcher {
     this.#schedule()
   }
 
-  reach(device: DeviceState, news: DeviceReachability): void {
+  reach(device: DeviceState, news: DeviceReach): void {
     const index = this.#begin(device, undefined, ROW_BYTES + (news.reason?.length ?? 0))
     this.#reaches.push(reachRow(index, news))
     this.#schedule()
@@ -237,7 +236,7 @@ export class ReportBatcher {
 export const batchDevice = ({ key, uid, term }: DeviceState): BatchDevice =>
   term === 0 ? [key, uid] : [key, uid, term]
 
-export function reachRow(index: number, news: DeviceReachability): ReachRow {
+export function reachRow(index: number, news: DeviceReach): ReachRow {
   const { online, atMs, reason = null, errorRate, latencyMs } = news
   const state = online ? 1 : 0
   const facts = reachFacts(news)
@@ -247,14 +246,15 @@ export function reachRow(index: number, news: DeviceReachability): ReachRow {
   return [index, state, atMs, reason, round(errorRate), round(latencyMs)]
 }
 
-function reachFacts(news: DeviceReachability): ReachFacts | undefined {
-  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent } = news
+function reachFacts(news: DeviceReach): ReachFacts | undefined {
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable } = news
   const facts: ReachFacts = {
     ...(rssiDbm === undefined ? {} : { rssiDbm: round(rssiDbm) }),
     ...(snrDb === undefined ? {} : { snrDb: round(snrDb) }),
     ...(spreadingFactor === undefined ? {} : { spreadingFactor }),
     ...(marginDb === undefined ? {} : { marginDb: round(marginDb) }),
     ...(batteryPercent === undefined ? {} : { batteryPercent: round(batteryPercent) }),
+    ...(unusable === undefined ? {} : { unusable }),
   }
   return Object.keys(facts).length === 0 ? undefined : facts
 }

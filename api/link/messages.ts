@@ -64,6 +64,8 @@ export interface ReachFacts {
   readonly spreadingFactor?: number
   readonly marginDb?: number
   readonly batteryPercent?: number
+  /** Frames and answers that could not be used, since the gateway's agent began to serve the device. */
+  readonly unusable?: number
 }
 
 /** `[device index, online, time in ms, reason, share of failed requests, latency in ms, signal and battery]`. */

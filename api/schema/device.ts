@@ -134,6 +134,9 @@ export const deviceStatus = () =>
         spreadingFactor: optional(integer({ minimum: 5, maximum: 12, description: 'LoRa, of the last uplink.' })),
         marginDb: optional(number({ description: 'How much weaker the signal could be and still be understood.' })),
         quality: optional(number({ description: 'What a property with role linkQuality says, in its own unit.' })),
+        unusable: optional(
+          integer({ minimum: 0, description: 'Frames and answers that could not be used; Events say what was wrong.' }),
+        ),
       }),
     ),
     battery: optional(object({ percent: optional(number({ minimum: 0, maximum: 100 })), at: optional(timestamp()) })),

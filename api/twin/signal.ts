@@ -25,7 +25,7 @@ export function deviceLink(
   properties: Iterable<ModelProperty>,
   twinOf: TwinOf,
 ): DeviceLink | undefined {
-  const { errorRate, latencyMs, spreadingFactor, marginDb } = reach ?? {}
+  const { errorRate, latencyMs, spreadingFactor, marginDb, unusable } = reach ?? {}
   let { rssiDbm, snrDb } = reach ?? {}
   let quality: number | undefined
   for (const { name, role } of properties) {
@@ -41,6 +41,7 @@ export function deviceLink(
     ...(spreadingFactor === undefined ? {} : { spreadingFactor }),
     ...(marginDb === undefined ? {} : { marginDb: rounded(marginDb, 10) }),
     ...(quality === undefined ? {} : { quality }),
+    ...(unusable === undefined ? {} : { unusable }),
   }
   return Object.keys(link).length === 0 ? undefined : link
 }
@@ -84,7 +85,7 @@ export function figuresMoved(told: ReachFigures | undefined, now: ReachFigures):
   const { errorRate = 0, latencyMs = 0 } = now
   if (Math.abs(errorRate - rateBefore) >= 0.05) return true
   if (Math.abs(latencyMs - latencyBefore) >= 0.5 * Math.max(1, latencyBefore)) return true
-  if (told.spreadingFactor !== now.spreadingFactor) return true
+  if (told.spreadingFactor !== now.spreadingFactor || told.unusable !== now.unusable) return true
   return (['rssiDbm', 'snrDb', 'marginDb', 'batteryPercent'] as const).some((name) => {
     const [before, after] = [told[name], now[name]]
     if (before === undefined || after === undefined) return before !== after

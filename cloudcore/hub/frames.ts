@@ -201,14 +201,16 @@ const isOptionalNumber = (value: unknown) => value === undefined || value === nu
 /** Figures that a Device's status can hold: whatever else a gateway says of signal and battery is refused. */
 function isFacts(value: unknown): boolean {
   if (!isRecord(value)) return false
-  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent } = value
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable } = value
   return (
     isFigure(rssiDbm, -200, 50) &&
     isFigure(snrDb, -100, 100) &&
     isFigure(marginDb, -200, 200) &&
     isFigure(batteryPercent, 0, 100) &&
     isFigure(spreadingFactor, 5, 12) &&
-    (spreadingFactor === undefined || Number.isInteger(spreadingFactor))
+    (spreadingFactor === undefined || Number.isInteger(spreadingFactor)) &&
+    isFigure(unusable, 0, Number.MAX_SAFE_INTEGER) &&
+    (unusable === undefined || Number.isInteger(unusable))
   )
 }
 

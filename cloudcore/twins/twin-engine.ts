@@ -250,13 +250,14 @@ export class TwinEngine {
 
 /** Only what the link knows: whatever else a gateway sent along must not reach the record. */
 function pickFacts(facts: ReachFacts = {}): ReachFacts {
-  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent } = facts
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable } = facts
   return {
     ...(rssiDbm === undefined ? {} : { rssiDbm }),
     ...(snrDb === undefined ? {} : { snrDb }),
     ...(spreadingFactor === undefined ? {} : { spreadingFactor }),
     ...(marginDb === undefined ? {} : { marginDb }),
     ...(batteryPercent === undefined ? {} : { batteryPercent }),
+    ...(unusable === undefined ? {} : { unusable }),
   }
 }
 

@@ -57,7 +57,9 @@ export function wrongAnswerEvent(
   if (reason === undefined) return undefined
   const names = points.slice(0, 3).map(({ name }) => name)
   const more = points.length > names.length ? ` and ${points.length - names.length} more` : ''
-  return { about: device, type: 'Warning', reason, message: `${names.join(', ')}${more}: ${words}` }
+  const event: HostEvent = { about: device, type: 'Warning', reason, message: `${names.join(', ')}${more}: ${words}` }
+  // A device that says no has answered.
+  return reason === 'ReadRefused' ? event : { ...event, unusable: true }
 }
 
 function eventReason(quality: Quality): string | undefined {

@@ -128,7 +128,10 @@ export class ServedDevice implements Disposable {
     const rival = this.broker.rivalFor(topic, point.place, this.config.key)
     if (rival === undefined) return reading
     const reason = `${topic.slice(0, 200)} also matches ${rival}; give one of them a topic of its own`
-    this.#host.event({ about: this.config.key, type: 'Warning', reason: 'TopicShared', message: reason })
+    this.#host.event({
+      ...{ about: this.config.key, type: 'Warning', reason: 'TopicShared', message: reason },
+      unusable: true,
+    })
     return reading.quality === 'good' ? { ...reading, quality: 'uncertain', reason } : reading
   }
 

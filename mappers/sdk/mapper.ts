@@ -67,6 +67,8 @@ export interface HostEvent {
   readonly reason: string
   /** What was wrong, where, and what to do. The newest message of a reason is the one shown. */
   readonly message: string
+  /** Something came from the device and could not be used: counted in its twin (`link.unusable`). */
+  readonly unusable?: true
 }
 
 /** Why a write that has not ended is still waiting, in words: "the device listens next after its uplink, about 10:31". */

@@ -22,4 +22,5 @@ export const unusableEvent = (device: ObjectKey, code: string, reason: string): 
   type: 'Warning',
   reason: REASONS.get(code) ?? (code.startsWith('decoder-') ? 'DecoderFailed' : 'PayloadUnusable'),
   message: reason,
+  unusable: true,
 })
