@@ -10,6 +10,7 @@ import type { Tokens } from './access/authenticate.ts'
 import { Authenticator } from './access/authenticate.ts'
 import type { Authorize } from './access/authorize.ts'
 import { defaultAuthorize } from './access/authorize.ts'
+import { Rbac } from './access/rbac.ts'
 import { DefaultAccounts, ensureDefaultAccount } from './background/default-accounts.ts'
 import { Definitions } from './background/definitions.ts'
 import { expireEvents } from './background/event-expiry.ts'
@@ -79,7 +80,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   options.signal?.throwIfAborted()
   const clock = options.clock ?? systemClock
   const onError = options.onError ?? (() => {})
-  const authorize = options.authorize ?? defaultAuthorize
+  const rbac = new Rbac()
+  const base = options.authorize ?? defaultAuthorize
+  const authorize: Authorize = (caller, verb, target) =>
+    base(caller, verb, target) || rbac.authorize(caller, verb, target)
   const opened = openDatabase(options.dataDir, clock.now(), onError)
   const store = new ObjectStore(opened.database, clock, options.compaction)
   const authenticator = new Authenticator(options.tokens)
@@ -106,7 +110,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   })
   try {
     for (const controller of controllers) controller.load()
+    rbac.open(store)
     store.history.onCommit((revisions) => {
+      rbac.onCommit(revisions)
       for (const controller of controllers) controller.onCommit(revisions)
     })
     await bootstrap(registry)

@@ -66,6 +66,37 @@ const RESOURCE_ATTRIBUTES: Message = {
   6: ['subresource', 'text'],
   7: ['name', 'text'],
 }
+const ROLE: Message = {
+  1: METADATA,
+  2: [
+    'rules',
+    {
+      list: {
+        message: {
+          1: ['verbs', { list: 'text' }],
+          2: ['apiGroups', { list: 'text' }],
+          3: ['resources', { list: 'text' }],
+          4: ['resourceNames', { list: 'text' }],
+          5: ['nonResourceURLs', { list: 'text' }],
+        },
+      },
+    },
+  ],
+}
+
+const BINDING: Message = {
+  1: METADATA,
+  2: [
+    'subjects',
+    {
+      list: {
+        message: { 1: ['kind', 'text'], 2: ['apiGroup', 'text'], 3: ['name', 'text'], 4: ['namespace', 'text'] },
+      },
+    },
+  ],
+  3: ['roleRef', { message: { 1: ['apiGroup', 'text'], 2: ['kind', 'text'], 3: ['name', 'text'] } }],
+}
+
 const ACCESS_SPEC: Message = {
   1: ['resourceAttributes', { message: RESOURCE_ATTRIBUTES }],
   2: ['nonResourceAttributes', { message: { 1: ['path', 'text'], 2: ['verb', 'text'] } }],
@@ -172,6 +203,10 @@ export const MESSAGES: Readonly<Record<string, Message>> = {
     2: ['spec', { message: { 1: ['namespace', 'text'] } }],
   },
   'authentication.k8s.io/v1/SelfSubjectReview': { 1: METADATA },
+  'rbac.authorization.k8s.io/v1/Role': ROLE,
+  'rbac.authorization.k8s.io/v1/ClusterRole': ROLE,
+  'rbac.authorization.k8s.io/v1/RoleBinding': BINDING,
+  'rbac.authorization.k8s.io/v1/ClusterRoleBinding': BINDING,
 }
 
 /** Decodes one message. Empty strings and unknown numbers are left out, as the JSON form of the same object would. */
@@ -181,9 +216,11 @@ export function decodeMessage(bytes: Buffer, message: Message): JsonObject {
     const field = message[number]
     if (field === undefined) continue
     const [name, type] = field
-    const decoded = decodeValue(value, typeof type === 'object' && 'list' in type ? type.list : type)
+    const inList = typeof type === 'object' && 'list' in type
+    // An empty item of a list is an item: the API group "" is the core group.
+    const decoded = decodeValue(value, inList ? type.list : type) ?? (inList && type.list === 'text' ? '' : undefined)
     if (decoded === undefined) continue
-    if (typeof type === 'object' && 'list' in type) {
+    if (inList) {
       const list = object[name]
       object[name] = Array.isArray(list) ? [...list, decoded] : [decoded]
     } else if (type === 'textMap' || type === 'bytesMap') {

@@ -10,6 +10,7 @@ import { leaseKind } from './kinds/lease.ts'
 import { namespaceKind } from './kinds/namespace.ts'
 import { nodeKind } from './kinds/node.ts'
 import { podKind } from './kinds/pod.ts'
+import { rbacKinds } from './kinds/rbac.ts'
 import { reviewKinds } from './kinds/reviews.ts'
 import { secretKind } from './kinds/secret.ts'
 import { serviceAccountKind } from './kinds/service-account.ts'
@@ -33,6 +34,7 @@ export function builtinKinds(authorize: Authorize, authenticator: Authenticator)
     jobKind,
     disruptionBudgetKind,
     customResourceDefinitionKind,
+    ...rbacKinds,
     ...reviewKinds(authorize),
     ...delegatedReviewKinds(authorize, authenticator),
   ]
