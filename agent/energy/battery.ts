@@ -1,19 +1,19 @@
 import type { BatteryStatus } from '../../api/schema/power.ts'
 import { DischargeHistory } from './discharge-history.ts'
 import type { EnergyStorage } from './energy.ts'
-import { BatteryForecast, type BatterySample, NO_LESSONS } from './forecast.ts'
-import type { PackReading, Sample } from './source.ts'
+import { BatteryForecast, type BatterySample } from './forecast.ts'
+import type { PackReading, Sample, SampleTime } from './source.ts'
 
 /** All packs of the gateway as one battery, with its forecasts. */
 export class Battery {
   readonly #history: DischargeHistory
-  readonly #forecast = new BatteryForecast()
+  readonly #forecast: BatteryForecast
   #capacityJ: number | undefined
   #status: BatteryStatus | undefined
-  #unit: 'J' | '%' | undefined
 
   constructor(storage: EnergyStorage, bootId: string | undefined) {
     this.#history = new DischargeHistory(storage, bootId)
+    this.#forecast = new BatteryForecast(this.#history.lessons, this.#history.pattern, this.#history.loads)
   }
 
   /** Usable energy of a battery that only knows its percentage. */
@@ -25,14 +25,16 @@ export class Battery {
     return this.#status
   }
 
-  add({ packs, time }: Sample): void {
+  /** `loadWatts`: what the gateway takes, on battery or not, for its habits; undefined where nobody knows. */
+  add({ packs, time }: Sample, loadWatts?: number): void {
     if (packs.length === 0) {
       this.#status = undefined
       return
     }
     const whole = merge(packs, this.#capacityJ)
-    const sample = forecastSample(whole, time.monotonicMs)
-    if (sample !== undefined) this.#follow(sample.sample, sample.unit, time.monotonicMs)
+    if (loadWatts !== undefined) this.#history.load(time.wallMs, loadWatts, time.elapsedS)
+    const sample = forecastSample(whole, time)
+    if (sample !== undefined) this.#follow(sample)
     if (whole.state !== 'discharging') this.#history.ended()
     const toEmpty = whole.state === 'discharging' ? this.#forecast.get(false, time.monotonicMs) : undefined
     const toFull = whole.state === 'charging' ? this.#forecast.get(true, time.monotonicMs) : undefined
@@ -44,13 +46,11 @@ export class Battery {
     }
   }
 
-  #follow(sample: BatterySample, unit: 'J' | '%', nowMs: number): void {
-    if (unit !== this.#unit) {
-      this.#unit = unit
-      this.#forecast.learn(sample.full > 0 ? this.#history.lessons(sample.full) : NO_LESSONS)
-    }
+  #follow(sample: BatterySample): void {
     this.#forecast.add(sample)
-    if (!sample.charging) this.#history.discharging(sample.energy / sample.full, this.#forecast.gaugeFactor, nowMs)
+    if (sample.charging || !(sample.full > 0)) return
+    const { unit, journal } = this.#forecast
+    this.#history.discharging(sample.energy / sample.full, unit, journal, sample.monotonicMs)
   }
 
   /** The agent ends in an orderly way: what the battery shows now is not where it ran out. */
@@ -126,13 +126,14 @@ function stateOfAll(packs: readonly PackReading[], watts: number | undefined): B
   return 'unknown'
 }
 
-function forecastSample({ state, energyJ, fullJ, watts, percent, celsius }: Whole, monotonicMs: number) {
+function forecastSample(whole: Whole, { monotonicMs, wallMs }: SampleTime): BatterySample | undefined {
+  const { state, energyJ, fullJ, watts, percent, celsius, volts } = whole
   if (state !== 'charging' && state !== 'discharging') return undefined
-  const charging = state === 'charging'
   const flow = watts === undefined ? undefined : Math.abs(watts)
-  if (energyJ !== undefined && fullJ !== undefined && fullJ > 0) {
-    return { unit: 'J' as const, sample: { monotonicMs, charging, energy: energyJ, full: fullJ, flow, celsius } }
-  }
+  const common = { monotonicMs, wallMs, charging: state === 'charging', volts, celsius, flow }
+  if (energyJ !== undefined && fullJ !== undefined && fullJ > 0)
+    return { ...common, unit: 'J', energy: energyJ, full: fullJ }
   if (percent === undefined) return undefined
-  return { unit: '%' as const, sample: { monotonicMs, charging, energy: percent, full: 100, flow: undefined, celsius } }
+  // Watts say nothing of how fast a percentage rises; of how fast it falls they do, as soon as it has fallen a little.
+  return { ...common, unit: '%', energy: percent, full: 100, flow: common.charging ? undefined : flow }
 }

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type CalibrationPoint, CalibrationSession, calibrate } from './calibrate.ts'
-import { seeded } from './discharge.test-helper.ts'
 import { FakeMachine } from './fake-machine.test-helper.ts'
 import { nonNegativeLeastSquares } from './least-squares.ts'
 import { modelCoefficients, modelTerms, type PowerModel } from './model.ts'
+import { seeded } from './seeded.test-helper.ts'
 
 const truth: PowerModel = {
   idleWatts: 2.9,

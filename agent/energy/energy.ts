@@ -184,7 +184,7 @@ class GatewayEnergy implements Energy {
   #take(sample: Sample): void {
     const { time, activity } = sample
     this.#sample = sample
-    this.#battery.add(sample)
+    this.#battery.add(sample, this.#power?.watts)
     this.#meters.add(sample)
     this.#power = this.#choice.choose(sample, this.#model)
     const gPerKWh = this.#carbon?.gPerKWh(time.wallMs, time.monotonicMs)
