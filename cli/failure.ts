@@ -22,6 +22,7 @@ const KNOWN: Readonly<Record<string, ExitCode>> = {
   SLUICE_FW_GDB: EXIT.cardFailed,
   SLUICE_FW_FLASH_VERIFY: EXIT.cardDiffers,
   SLUICE_FW_FLASH_IMAGE: EXIT.usage,
+  SLUICE_FW_FLASH_ON_TRIAL: EXIT.refused,
   SLUICE_FW_FLASH_TRIAL: EXIT.rolledBack,
   SLUICE_FW_OTA_HALTED: EXIT.rolledBack,
   SLUICE_FW_OTA_NO_DEVICE: EXIT.usage,

@@ -2,7 +2,7 @@ import { type Clock, delay, systemClock } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import { gatewayModel } from '../../firmware/generator/emit-documents.ts'
 import type { Made } from '../../firmware/project/make.ts'
-import { type SlotState, SmpClient } from '../../firmware/tools/smp/client.ts'
+import { type SlotState, SmpClient, SmpRefused } from '../../firmware/tools/smp/client.ts'
 import { tunnelTransport } from '../../firmware/tools/smp/tunnel.ts'
 import { createMapper } from '../../mappers/modbus/mapper.ts'
 
@@ -43,8 +43,9 @@ export function boardOnLine(
 }
 
 /**
- * Waits until the image with this digest runs and answers on its Modbus line, and confirms it. SLUICE_FW_FLASH_TRIAL when
- * it does not within 20 s: the board then goes back by itself.
+ * Waits until the image with this digest runs and answers on its Modbus line, and confirms it. SLUICE_SMP_REFUSED with the
+ * reason when the bootloader did not take it, SLUICE_FW_FLASH_TRIAL when nothing answers within 20 s: the board then goes
+ * back by itself.
  */
 export async function confirmOnLine(
   made: Made,
@@ -67,12 +68,19 @@ export async function confirmOnLine(
       await board.client.confirm(signal)
       return active
     }
-    if (slots.some(({ hash, refusal }) => Buffer.from(hash).toString('hex') === wanted && refusal !== undefined)) break
+    // The old image runs again, and knows why the bootloader did not take the new one.
+    const refusal = slots.find(({ hash }) => Buffer.from(hash).toString('hex') === wanted)?.refusal
+    if (refusal === 'exhausted') throw onTrial('the new image was started three times and never answered', WENT_BACK)
+    if (refusal !== undefined) throw new SmpRefused(0, refusal, 'start the new image')
   }
-  throw new SluiceError('SLUICE_FW_FLASH_TRIAL', 'the new image does not answer on its Modbus line', {
-    hint: 'It stays on trial, and the board goes back to its old image by itself. Its line may be another port: --port of "sluice fw monitor".',
-  })
+  throw onTrial('the new image does not answer on its Modbus line', STAYS)
 }
+
+const onTrial = (message: string, hint: string): SluiceError =>
+  new SluiceError('SLUICE_FW_FLASH_TRIAL', message, { hint })
+const WENT_BACK = 'The board runs its old image again. "sluice fw emulate" shows what the new one does.'
+const STAYS =
+  'It stays on trial, and the board goes back to its old image by itself. Where its line is another port: --no-confirm.'
 
 const PASSING = new Set([
   'SLUICE_SMP_TIMEOUT',

@@ -12,8 +12,8 @@ import {
   refuseOther,
 } from './runner.ts'
 
-const KNOCKS = 200
-const KNOCK_MS = 100
+const KNOCKS = 330
+const KNOCK_MS = 60
 const ANSWER_MS = 600
 /** From a reset to an application that answers: a signature takes 1.5 s on the slowest board, the bootloader listens 0.1 s. */
 const COME_UP_MS = 20_000
@@ -98,8 +98,9 @@ export function smpRunner(line: OpenLine, clock: Clock = systemClock): SmpRunner
       await client.reset(signal)
     },
     async flash(what, { signal, onProgress }): Promise<FlashOutcome> {
-      const { plate } = await look(signal)
+      const { plate, slots } = await look(signal)
       refuseOther({ board: plate.board, chip: plate.board }, what)
+      refuseOnTrial(slots, plate.running)
       const slot = plate.slotAddresses[plate.running === 0 ? 1 : 0]
       const { bytes, image } = imageForSlot(what.images, slot ?? 0)
       const told = progressOf(bytes.length, () => clock.monotonic(), onProgress)
@@ -116,4 +117,15 @@ export function smpRunner(line: OpenLine, clock: Clock = systemClock): SmpRunner
       await line[Symbol.asyncDispose]()
     },
   }
+}
+
+/** While an image is on trial, an image in the other slot is what the board goes back to: nothing is written over it. */
+function refuseOnTrial(slots: readonly SlotState[], running: number | undefined): void {
+  const current = slots.find(({ slot }) => slot === running)
+  const wayBack = slots.find(({ slot, refusal }) => slot !== running && refusal === undefined)
+  if (current === undefined || wayBack === undefined || current.confirmed) return
+  if (!current.pending && (current.attempts ?? 0) === 0) return
+  throw new SluiceError('SLUICE_FW_FLASH_ON_TRIAL', `${current.version} is on trial, the other slot is its way back`, {
+    hint: 'Let a gateway confirm it, or let the board go back: it does so by itself after some minutes, or after three resets.',
+  })
 }

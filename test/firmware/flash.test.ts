@@ -1,0 +1,168 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runCommand } from '../../cli/main.ts'
+import { EXIT } from '../../cli/verb.ts'
+import { buildBootloader } from '../../firmware/tools/bootloader.ts'
+import { readKeys } from '../../firmware/tools/keys.ts'
+import type { BoardRig } from '../../hil/boards/rig.ts'
+import { startBoard } from '../../hil/boards/start.ts'
+import { lacks } from '../../hil/boards/test-boards.test-helper.ts'
+import { eventually } from '../harness/until.ts'
+
+const cacheDir = join(tmpdir(), `sluice-firmware-objects-${process.getuid?.() ?? 0}`)
+const folder = mkdtempSync(join(tmpdir(), 'sluice-fw-flash-'))
+const project = join(folder, 'greenhouse')
+const keys = join(folder, 'keys')
+const other = join(folder, 'other')
+
+interface Ran {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+  /** Every line of the standard output as JSON. */
+  readonly events: readonly Record<string, unknown>[]
+}
+
+/** Runs the command; `onStderr` and `onStdout` are told of every piece, and may stop it. */
+async function run(
+  argv: readonly string[],
+  watch: { onStderr?: (text: string) => void; onStdout?: (text: string, stop: AbortController) => void } = {},
+): Promise<Ran> {
+  let stdout = ''
+  let stderr = ''
+  const stop = new AbortController()
+  const code = await runCommand(argv, {
+    stdout: {
+      write: (text) => {
+        stdout += text
+        watch.onStdout?.(text, stop)
+      },
+      columns: 100,
+    },
+    stderr: {
+      write: (text) => {
+        stderr += text
+        watch.onStderr?.(text)
+      },
+    },
+    env: process.env,
+    signal: stop.signal,
+  })
+  const lines = stdout.split('\n').filter((line) => line.startsWith('{'))
+  return { code, stdout, stderr, events: lines.map((line) => JSON.parse(line) as Record<string, unknown>) }
+}
+
+describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('a board at a serial port', { timeout: 90_000 }, () => {
+  let rig: BoardRig
+  let port = ''
+  const version = (text: string) => {
+    const file = join(project, 'sluice-fw.yaml')
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/^version: .*$/m, `version: ${text}`))
+  }
+  /** The board is reset when the command says that it waits, as a person would do it. */
+  const withReset = (argv: readonly string[], onStdout?: (text: string, stop: AbortController) => void) =>
+    run([...argv, '--port', port, '--json'], {
+      onStderr: (text) => text.startsWith('waiting for') && !text.includes('new image') && void rig.reset(),
+      ...(onStdout === undefined ? {} : { onStdout }),
+    })
+  const values = async () => (await run(['fw', 'monitor', project, '--port', port, '--for', '1s', '--json'])).code
+
+  beforeAll(async () => {
+    expect(await run(['fw', 'init', project, '--board', 'mps2-an385'])).toMatchObject({ code: EXIT.ok })
+    for (const each of [keys, other]) expect(await run(['fw', 'key', 'new', each])).toMatchObject({ code: EXIT.ok })
+    const boot = await buildBootloader({
+      board: 'mps2-an385',
+      keys: [(await readKeys(keys)).current],
+      production: true,
+      outDir: join(folder, 'boot'),
+      cacheDir,
+    })
+    rig = await startBoard({ build: boot, lines: ['pty'] })
+    port = rig.lines[0]?.path ?? ''
+  }, 90_000)
+
+  afterAll(async () => {
+    await rig?.[Symbol.asyncDispose]()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  it('with nothing but a bootloader says so, and is left as it was', async () => {
+    const { code, events } = await withReset(['fw', 'recover', '--list'])
+    expect(code).toBe(EXIT.ok)
+    expect(events).toMatchObject([{ event: 'target', board: 'mps2-an385', recovery: true, slots: [] }])
+  })
+
+  it('gets its first image, and it is confirmed because it answers on its line', async () => {
+    const { code, events, stderr } = await withReset(['fw', 'flash', project, '--keys', keys])
+    expect(code, stderr).toBe(EXIT.ok)
+    expect(events[0]).toMatchObject({ event: 'target', board: 'mps2-an385', runner: 'smp' })
+    expect(events.filter(({ event }) => event === 'progress').length).toBeGreaterThan(0)
+    expect(events.at(-1)).toMatchObject({ event: 'done', confirmed: '0.1.0' })
+    expect(await values()).toBe(EXIT.ok)
+    const { events: after } = await withReset(['fw', 'recover', '--list'])
+    expect(after).toMatchObject([{ slots: [{ slot: 0, version: '0.1.0', confirmed: true }] }])
+  })
+
+  it('goes on with an upload that was interrupted, and meanwhile runs what it ran', async () => {
+    version('0.2.0')
+    const cut = await withReset(['fw', 'flash', project, '--keys', keys], (text, stop) => {
+      const done = Number(/"doneBytes":(\d+)/.exec(text)?.[1] ?? 0)
+      if (done > 9000) stop.abort()
+    })
+    expect(cut.code).toBe(EXIT.interrupted)
+    await rig.reset()
+    expect(await values()).toBe(EXIT.ok)
+    const { code, events, stderr } = await withReset(['fw', 'recover', project, '--keys', keys])
+    expect(code, stderr).toBe(EXIT.ok)
+    const first = events.find(({ event }) => event === 'progress')
+    expect(first?.['doneBytes']).toBeGreaterThan(4096)
+    expect(events.at(-1)).toMatchObject({ event: 'done', confirmed: '0.2.0' })
+  })
+
+  it('refuses an image of another key, says why, and runs what it ran', async () => {
+    version('0.3.0')
+    const { code, stderr } = await withReset(['fw', 'flash', project, '--keys', other])
+    expect(code).toBe(EXIT.refused)
+    expect(stderr).toContain('the board refused to start the new image: key')
+    expect(await values()).toBe(EXIT.ok)
+    const { events } = await withReset(['fw', 'recover', '--list'])
+    expect(events[0]?.['slots']).toMatchObject([
+      { version: '0.3.0', refusal: 'key' },
+      { version: '0.2.0', confirmed: true },
+    ])
+  })
+
+  it('of another kind is refused, and told by name', async () => {
+    const { code, stderr } = await withReset(['fw', 'flash', project, '--keys', keys, '--board', 'microbit'])
+    expect(code).toBe(EXIT.refused)
+    expect(stderr).toContain('SLUICE_FW_FLASH_BOARD')
+    expect(stderr).toContain('mps2-an385')
+  })
+
+  it('that goes back because the new image never answers is told with its own exit code', async () => {
+    version('0.4.0')
+    const file = join(project, 'app', 'app.c')
+    const good = readFileSync(file, 'utf8')
+    writeFileSync(file, good.replace('void app_loop(void) {}', 'void app_loop(void) { for (;;) continue; }'))
+    const { code, stderr } = await withReset(['fw', 'flash', project, '--keys', keys])
+    writeFileSync(file, good)
+    expect(code, stderr).toBe(EXIT.rolledBack)
+    // The watchdog starts it three times, then the old one: nobody touches the board.
+    await eventually(async () => (await values()) === EXIT.ok, 'the old image', 60_000)
+  })
+
+  it('takes ready images, leaves them on trial, and nothing else until that is decided', async () => {
+    version('0.3.0')
+    const signed = await run(['fw', 'sign', project, '--keys', keys, '--json'])
+    const { files } = JSON.parse(signed.stdout) as { files: { file: string }[] }
+    const images = files.flatMap(({ file }) => ['--image', file])
+    const { code, events, stderr } = await withReset(['fw', 'recover', ...images])
+    expect(code, stderr).toBe(EXIT.ok)
+    expect(events.at(-1)).toEqual({ event: 'done', port })
+    expect(await values()).toBe(EXIT.ok)
+    const again = await withReset(['fw', 'flash', project, '--keys', keys])
+    expect(again).toMatchObject({ code: EXIT.refused, stderr: expect.stringContaining('0.3.0 is on trial') })
+  })
+})
