@@ -15,7 +15,7 @@ const MOST = 200
  *
  *     GET  /v1/firmware                       FirmwareView
  *     POST /v1/rollouts                       {namespace, name, release, devices, canary?, waves?} -> {rollout}
- *     POST /v1/rollouts/{namespace}/{name}    {paused: boolean} or {retry: true} -> {rollout, state}
+ *     POST /v1/rollouts/{namespace}/{name}    {paused: boolean}, {retry: true} or {rollBack: true} -> {rollout, state}
  *
  * Answers whether it was one of them.
  */
@@ -86,19 +86,23 @@ async function begin(client: KubeClient, fields: Fields, query: Query) {
 const isNames = (value: unknown): value is readonly string[] =>
   Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === 'string')
 
-async function change(client: KubeClient, namespace: string, name: string, { paused, retry }: Fields, query: Query) {
+async function change(client: KubeClient, namespace: string, name: string, fields: Fields, query: Query) {
   const path = objectPath(FIRMWARE_ROLLOUTS, name, namespace)
-  if (typeof paused !== 'boolean' && retry !== true) {
-    throw new SluiceError('SLUICE_API_BAD_REQUEST', "the body needs 'paused', true or false, or 'retry': true")
+  const { paused, retry, rollBack } = fields
+  let spec: { readonly paused?: boolean; readonly rollBack?: boolean; readonly retry?: number }
+  let state: string
+  if (typeof paused === 'boolean') [spec, state] = [{ paused }, paused ? 'paused' : 'resumed']
+  else if (rollBack === true) [spec, state] = [{ rollBack }, 'rolling back']
+  else if (retry === true) {
+    const { spec: held } = await client.get<FirmwareRollout>(path)
+    ;[spec, state] = [{ retry: (held.retry ?? 0) + 1 }, 'trying again']
+  } else {
+    throw new SluiceError('SLUICE_API_BAD_REQUEST', "the body needs 'paused', 'retry' or 'rollBack'", {
+      hint: '{"paused": true}',
+    })
   }
-  let spec: FirmwareRollout['spec'] | { readonly paused: boolean } | { readonly retry: number }
-  if (typeof paused === 'boolean') spec = { paused }
-  else spec = { retry: ((await client.get<FirmwareRollout>(path)).spec.retry ?? 0) + 1 }
   await client.patch(path, 'merge', { spec }, { query })
-  return {
-    rollout: `${namespace}/${name}`,
-    state: typeof paused === 'boolean' ? (paused ? 'paused' : 'resumed') : 'retry',
-  }
+  return { rollout: `${namespace}/${name}`, state }
 }
 
 async function fieldsOf(request: IncomingMessage): Promise<Fields> {

@@ -21,6 +21,8 @@ const LATER: Partial<Record<Page, () => Promise<ComponentType<PageProps>>>> = {
   plan: async () => (await import('./views/plan.tsx')).PlanPage,
   discovery: async () => (await import('./views/discovery.tsx')).DiscoveryPage,
   models: async () => (await import('./views/models.tsx')).ModelsPage,
+  firmware: async () => (await import('./views/firmware.tsx')).FirmwarePage,
+  offload: async () => (await import('./views/offload.tsx')).OffloadPage,
   join: async () => (await import('./views/join.tsx')).JoinPage,
   audit: async () => (await import('./views/audit.tsx')).AuditPage,
 }
@@ -170,6 +172,8 @@ function pagesOf({ kind, role }: Signed): readonly (readonly [Page, string])[] {
     ['fleet', t('fleet')],
     ['devices', t('devices')],
     ['discovery', t('discovery')],
+    ['offload', t('offload')],
+    ['firmware', t('firmware')],
     ['models', t('models')],
     ...admin,
     ...audit,
@@ -184,7 +188,7 @@ const isCurrent = (page: Page, at: Route): boolean =>
 function scopeOf({ page, id }: Route): Scope {
   if (page === 'gateway') return { kind: 'gateway', name: id }
   if (page === 'device' || page === 'plan') return { kind: 'device', key: id }
-  return page === 'devices' ? { kind: 'devices' } : { kind: 'fleet' }
+  return page === 'devices' || page === 'firmware' || page === 'models' ? { kind: 'devices' } : { kind: 'fleet' }
 }
 
 function useRoute(): Route {

@@ -23,6 +23,9 @@ export function setCsrf(word: string): void {
   csrf = word
 }
 
+/** The word that writes carry; a WebSocket cannot carry it in a header. */
+export const csrfWord = (): string => csrf
+
 export function whenSignedOut(act: () => void): void {
   onSignedOut = act
 }

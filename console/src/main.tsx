@@ -1,4 +1,5 @@
 import 'uplot/dist/uPlot.min.css'
+import '@xterm/xterm/css/xterm.css'
 import './style.css'
 import { render } from 'preact'
 import { App } from './app.tsx'

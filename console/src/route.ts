@@ -11,6 +11,8 @@ export type Page =
   | 'plan'
   | 'discovery'
   | 'models'
+  | 'firmware'
+  | 'offload'
   | 'join'
   | 'audit'
   | 'sign-in'
@@ -29,6 +31,8 @@ const PAGES: readonly string[] = [
   'plan',
   'discovery',
   'models',
+  'firmware',
+  'offload',
   'join',
   'audit',
   'sign-in',

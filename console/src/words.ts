@@ -73,7 +73,9 @@ export const percent = (share: number | undefined, digits = 0): string =>
 
 export function watts(value: number | undefined): string {
   if (value === undefined) return '–'
-  return value >= 10_000 ? figure(value / 1000, 'kW', 2) : figure(value, 'W', value < 10 ? 2 : 1)
+  if (value >= 10_000) return figure(value / 1000, 'kW', 2)
+  if (value < 0.1 && value > 0) return figure(value * 1000, 'mW', value < 0.01 ? 2 : 1)
+  return figure(value, 'W', value < 10 ? 2 : 1)
 }
 
 /** Joules as people pay for them. */
@@ -86,8 +88,13 @@ export function energy(joules: number | undefined): string {
 export function bytes(value: number | undefined): string {
   if (value === undefined) return '–'
   if (value < 1024) return figure(value, 'B', 0)
-  return value < 1024 * 1024 ? figure(value / 1024, 'KiB') : figure(value / 1024 / 1024, 'MiB')
+  if (value < 1024 ** 2) return figure(value / 1024, 'KiB')
+  return value < 1024 ** 3 ? figure(value / 1024 ** 2, 'MiB') : figure(value / 1024 ** 3, 'GiB')
 }
+
+/** Thousandths of a processor core, as people say them. */
+export const cores = (milli: number): string =>
+  `${formatted(milli / 1000, { maximumFractionDigits: 2 })}\u202f${t('cores')}`
 
 export function span(ms: number): string {
   const s = Math.max(0, ms / 1000)

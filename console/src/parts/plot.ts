@@ -10,30 +10,49 @@ export interface PlotOptions {
   readonly steps: boolean
 }
 
-export interface Plot {
-  add(point: HistoryPoint): void
+export interface Openable {
   close(): void
+}
+
+export interface Plot extends Openable {
+  add(point: HistoryPoint): void
 }
 
 const MAX_POINTS = 5_000
 const HEIGHT_PX = 220
 
-const colour = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+export const colour = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+
+/** Asked for at each drawing: the reader may change from light to dark. */
+export const axisOf = (): uPlot.Axis => ({
+  stroke: () => colour('--muted'),
+  grid: { stroke: () => colour('--line'), width: 1 },
+  ticks: { show: false },
+})
+
+/** Tells of another size of the box, and of another colour scheme, until it is called. */
+export function followBox(
+  box: HTMLElement,
+  { resized, recoloured }: { readonly resized: (widthPx: number) => void; readonly recoloured: () => void },
+): () => void {
+  const scheme = matchMedia('(prefers-color-scheme: dark)')
+  scheme.addEventListener('change', recoloured)
+  const observer = new ResizeObserver(() => resized(Math.max(200, box.clientWidth)))
+  observer.observe(box)
+  return () => {
+    observer.disconnect()
+    scheme.removeEventListener('change', recoloured)
+  }
+}
 
 /** Draws points into a box, and follows the clock and what is added until it is closed. */
 export function openPlot(box: HTMLElement, given: readonly HistoryPoint[], options: PlotOptions): Plot {
   const points = [...given]
-  // Asked for at each drawing: the reader may change from light to dark.
-  const axis = {
-    stroke: () => colour('--muted'),
-    grid: { stroke: () => colour('--line'), width: 1 },
-    ticks: { show: false },
-  }
-  const width = () => Math.max(200, box.clientWidth)
+  const axis = axisOf()
   const paths = options.steps ? uPlot.paths.stepped!({ align: 1 }) : uPlot.paths.linear!()
   const plot = new uPlot(
     {
-      width: width(),
+      width: Math.max(200, box.clientWidth),
       height: HEIGHT_PX,
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
@@ -80,11 +99,10 @@ export function openPlot(box: HTMLElement, given: readonly HistoryPoint[], optio
     due = true
   }
   const timer = setInterval(ask, 1_000)
-  const scheme = matchMedia('(prefers-color-scheme: dark)')
-  const recolour = () => plot.redraw(false, true)
-  scheme.addEventListener('change', recolour)
-  const resized = new ResizeObserver(() => plot.setSize({ width: width(), height: HEIGHT_PX }))
-  resized.observe(box)
+  const unfollow = followBox(box, {
+    resized: (width) => plot.setSize({ width, height: HEIGHT_PX }),
+    recoloured: () => plot.redraw(false, true),
+  })
   return {
     add(point) {
       // Back-filled points belong before what is there.
@@ -95,8 +113,7 @@ export function openPlot(box: HTMLElement, given: readonly HistoryPoint[], optio
     },
     close() {
       clearInterval(timer)
-      resized.disconnect()
-      scheme.removeEventListener('change', recolour)
+      unfollow()
       plot.destroy()
     },
   }
@@ -118,7 +135,7 @@ function padded(low: number | null, high: number | null): [number, number] {
   return [low - pad, high + pad]
 }
 
-const timeLabel = (s: number, spanMs: number): string =>
+export const timeLabel = (s: number, spanMs: number): string =>
   new Date(s * 1000).toLocaleTimeString(locale, {
     hour: '2-digit',
     minute: '2-digit',

@@ -39,11 +39,9 @@ export function DevicePage({ session, id }: { readonly session: Signed; readonly
         <h1>{device.name}</h1>
         <Badge state={device.state} title={device.reason} />
         <span class="grow" />
-        {session.kind === 'gateway' ? (
-          <a class="button" href={linkTo('plan', id)}>
-            {t('plan')}
-          </a>
-        ) : null}
+        <a class="button" href={linkTo('plan', id)}>
+          {t('plan')}
+        </a>
       </div>
       {device.reason === undefined ? null : (
         <p class="failure" role="status">

@@ -2,12 +2,14 @@ import type { ComponentChildren } from 'preact'
 import type { GatewayStatus } from '../../../api/resources.ts'
 import type { LinkStats, NoticeView } from '../../../api/views.ts'
 import { Age, Badge, Bar, Facts, Loading, Panel } from '../parts/bits.tsx'
+import { gatewayPath } from '../paths.ts'
 import { linkTo, type Signed } from '../route.ts'
 import { useStore } from '../store.ts'
 import { useAnswer } from '../use-answer.ts'
 import { bytes, energy, figure, number, percent, span, t, watts, word } from '../words.ts'
-import { EnergyShares } from './energy.tsx'
+import { EnergyPanels } from './energy.tsx'
 import { alarmsOf, DeviceTable } from './fleet.tsx'
+import { Pods } from './pods.tsx'
 
 export function GatewayPage({ session, id }: { readonly session: Signed; readonly id: string }) {
   const { gateways, devices, loaded } = useStore()
@@ -15,6 +17,8 @@ export function GatewayPage({ session, id }: { readonly session: Signed; readonl
   if (gateway === undefined) return loaded ? <p class="pad">{t('notFound', { name: id })}</p> : <Loading />
   const { status, state } = gateway
   const alarms = alarmsOf(gateway)
+  // What only the gateway knows cannot be asked of one that is away.
+  const asked = session.kind === 'gateway' || state === 'online'
   const own = [...devices.values()].filter((device) => session.kind === 'gateway' || device.gateway === id)
   return (
     <>
@@ -33,15 +37,21 @@ export function GatewayPage({ session, id }: { readonly session: Signed; readonl
       <Vitals status={status} />
       <div class="columns">
         <Networks status={status} />
-        {session.kind === 'gateway' ? <Buses /> : null}
+        {asked ? <Buses {...{ session }} gateway={id} /> : null}
       </div>
-      {session.kind === 'gateway' ? <EnergyShares /> : null}
+      {asked ? <EnergyPanels {...{ session }} gateway={id} /> : null}
+      <Pods {...{ session }} gateway={id} />
       <Panel title={t('devices')}>
         <DeviceTable devices={own} gateway={false} />
       </Panel>
-      {session.kind === 'gateway' ? <Notices /> : null}
+      {asked ? <Notices {...{ session }} gateway={id} /> : null}
     </>
   )
+}
+
+interface Asked {
+  readonly session: Signed
+  readonly gateway: string
 }
 
 function Vitals({ status }: { readonly status: GatewayStatus }) {
@@ -145,8 +155,8 @@ function Networks({ status }: { readonly status: GatewayStatus }) {
 }
 
 /** Lines and sockets of this gateway, with how busy they are. */
-function Buses() {
-  const { value } = useAnswer<{ items: LinkStats[] }>('/v1/links', 2_000)
+function Buses({ session, gateway }: Asked) {
+  const { value } = useAnswer<{ items: LinkStats[] }>(gatewayPath(session, gateway, 'links'), 2_000)
   const links = value?.items ?? []
   if (links.length === 0) return null
   return (
@@ -155,7 +165,7 @@ function Buses() {
         <thead>
           <tr>
             <th scope="col">{t('name')}</th>
-            <th scope="col">{t('load')}</th>
+            <th scope="col">{t('ofLimit')}</th>
             <th scope="col" class="num">
               {t('latency')}
             </th>
@@ -197,8 +207,9 @@ function Buses() {
   )
 }
 
-function Notices() {
-  const { value } = useAnswer<{ items: NoticeView[] }>('/v1/notices', 5_000)
+function Notices({ session, gateway }: Asked) {
+  const { devices } = useStore(1_000)
+  const { value } = useAnswer<{ items: NoticeView[] }>(gatewayPath(session, gateway, 'notices'), 5_000)
   const items = value?.items ?? []
   return (
     <Panel title={t('notices')}>
@@ -215,8 +226,10 @@ function Notices() {
               <b>
                 {notice.about === 'gateway' ? (
                   t('gateway')
-                ) : (
+                ) : devices.has(notice.about) ? (
                   <a href={linkTo('device', notice.about)}>{notice.about}</a>
+                ) : (
+                  notice.about
                 )}
               </b>{' '}
               <span>{notice.message}</span>

@@ -1,33 +1,17 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
-import { mayActAs } from '../../../api/console/roles.ts'
+import { useState } from 'preact/hooks'
 import type { DeviceModelSpec } from '../../../api/resources.ts'
 import type { PageProps } from '../app.tsx'
-import { call } from '../http.ts'
 import { Failure, Panel } from '../parts/bits.tsx'
 import { useAnswer } from '../use-answer.ts'
 import { plain, t, withUnit } from '../words.ts'
 import { writeYaml } from '../yaml.ts'
+import { Editor } from './model-editor.tsx'
 
 interface Model {
   readonly namespace: string
   readonly name: string
   readonly spec: DeviceModelSpec
 }
-
-interface ModelFinding {
-  readonly severity: 'error' | 'warning'
-  readonly line: number
-  readonly column: number
-  readonly message: string
-  readonly hint: string
-}
-
-interface Check {
-  readonly findings: readonly ModelFinding[]
-  readonly models: readonly string[]
-}
-
-const CHECK_AFTER_MS = 300
 
 const SKELETON = `apiVersion: sluice.dev/v1alpha1
 kind: DeviceModel
@@ -79,110 +63,10 @@ export function ModelsPage({ session }: PageProps) {
             ))}
           </ul>
         </nav>
-        {text === '' ? (
-          <span />
-        ) : (
-          <Editor {...{ text, setText }} mayApply={mayActAs(session.role, 'admin')} onApplied={again} />
-        )}
+        {text === '' ? <span /> : <Editor {...{ text, setText, session }} onApplied={again} />}
       </div>
       {shown === undefined ? null : <Properties model={shown} />}
     </>
-  )
-}
-
-interface EditorProps {
-  readonly text: string
-  readonly setText: (text: string) => void
-  readonly mayApply: boolean
-  readonly onApplied: () => void
-}
-
-function Editor({ text, setText, mayApply, onApplied }: EditorProps) {
-  const [check, setCheck] = useState<Check | undefined>(undefined)
-  const [error, setError] = useState<unknown>(undefined)
-  const [made, setMade] = useState<readonly string[]>([])
-  const area = useRef<HTMLTextAreaElement>(null)
-  const gutter = useRef<HTMLPreElement>(null)
-  useEffect(() => {
-    const over = new AbortController()
-    const timer = setTimeout(() => {
-      call<Check>('/v1/check', { method: 'POST', body: { text }, signal: over.signal }).then(
-        (found) => {
-          setCheck(found)
-          setError(undefined)
-        },
-        (thrown: unknown) => over.signal.aborted || setError(thrown),
-      )
-    }, CHECK_AFTER_MS)
-    setMade([])
-    return () => {
-      clearTimeout(timer)
-      over.abort()
-    }
-  }, [text])
-  const apply = async () => {
-    try {
-      setMade((await call<{ made: string[] }>('/v1/models', { method: 'POST', body: { text } })).made)
-      onApplied()
-    } catch (thrown) {
-      setError(thrown)
-    }
-  }
-  const findings = check?.findings ?? []
-  const marked = new Map(findings.map(({ line, severity }) => [line, severity]))
-  const goTo = ({ line, column }: ModelFinding) => {
-    const lines = text.split('\n').slice(0, line - 1)
-    const at = lines.reduce((sum, each) => sum + each.length + 1, 0) + column - 1
-    area.current?.focus()
-    area.current?.setSelectionRange(at, at + 1)
-  }
-  const lines = text.split('\n')
-  return (
-    <section class="panel editor" aria-label={t('modelText')}>
-      <div class="editing">
-        <pre class="gutter" aria-hidden="true" ref={gutter}>
-          {lines.map((_, index) => (
-            <span key={index} class={marked.get(index + 1) ?? ''}>{`${index + 1}\n`}</span>
-          ))}
-        </pre>
-        <textarea
-          ref={area}
-          aria-label={t('modelText')}
-          spellcheck={false}
-          wrap="off"
-          rows={Math.min(28, Math.max(12, lines.length + 1))}
-          value={text}
-          onInput={(event) => setText(event.currentTarget.value)}
-          onScroll={(event) => gutter.current?.scrollTo(0, event.currentTarget.scrollTop)}
-        />
-      </div>
-      <ul class="findings" aria-live="polite">
-        {findings.map((finding) => (
-          <li key={`${finding.line}:${finding.column}:${finding.message}`} class={finding.severity}>
-            <button type="button" class="plain" onClick={() => goTo(finding)}>
-              <b>{t('line', { n: finding.line })}</b> {finding.message}. <span class="muted">{finding.hint}</span>
-            </button>
-          </li>
-        ))}
-        {check !== undefined && findings.length === 0 ? (
-          <li class="sound">✓ {t('sound', { names: check.models.join(', ') })}</li>
-        ) : null}
-      </ul>
-      <Failure error={error} />
-      <div class="field">
-        {mayApply ? (
-          <button
-            type="button"
-            class="primary"
-            disabled={check === undefined || findings.some(({ severity }) => severity === 'error')}
-            onClick={() => void apply()}
-          >
-            {t('apply')}
-          </button>
-        ) : null}
-        {made.length === 0 ? null : <span role="status">{t('made', { names: made.join(', ') })}</span>}
-      </div>
-    </section>
   )
 }
 

@@ -1,43 +1,58 @@
+import { useState } from 'preact/hooks'
+import { mayActAs } from '../../../api/console/roles.ts'
 import type { PlanExplanation } from '../../../api/views.ts'
 import type { PageProps } from '../app.tsx'
-import { Bar, Failure, Loading, Panel } from '../parts/bits.tsx'
+import { call } from '../http.ts'
+import { Badge, Bar, Failure, Loading, Panel } from '../parts/bits.tsx'
+import { keyPath } from '../paths.ts'
 import { type Cell, registerMap, type TableMap } from '../register-map.ts'
 import { linkTo } from '../route.ts'
 import { useStore } from '../store.ts'
 import { useAnswer } from '../use-answer.ts'
 import { figure, percent, span, t } from '../words.ts'
 
-/** What is read together from a device, drawn on its register map. */
+/** What is read together from a device, drawn on its register map; and what it would be with another period. */
 export function PlanPage({ session, id }: PageProps) {
   const known = useStore()
   const device = known.devices.get(id)
-  const path = session.kind === 'gateway' ? `/v1/plan/${id.split('/').map(encodeURIComponent).join('/')}` : undefined
+  const [wanted, setWanted] = useState<Wanted | undefined>(undefined)
+  const path = `/v1/plan/${keyPath(id)}`
   const { value: plan, error } = useAnswer<PlanExplanation>(path, 5_000)
-  if (session.kind === 'cloud') return <p class="pad">{t('planOnly')}</p>
+  const tried = useAnswer<PlanExplanation>(wanted === undefined ? undefined : `${path}?${queryOf(wanted)}`)
+  const shown = wanted === undefined ? plan : (tried.value ?? plan)
   const properties = device === undefined ? [] : (known.modelOf(device)?.spec.properties ?? [])
+  const other = wanted === undefined || tried.value === undefined ? undefined : tried.value
   return (
     <>
       <div class="title">
         <h1>{t('plan')}</h1>
         <a href={linkTo('device', id)}>{id}</a>
+        {other === undefined ? null : <Badge state="trial" />}
       </div>
-      <Failure error={error} />
-      {plan === undefined ? (
+      <Failure error={tried.error ?? error} />
+      {shown === undefined || plan === undefined ? (
         error === undefined ? (
           <Loading />
         ) : null
+      ) : plan.requests.length === 0 ? (
+        <p class="muted">{t('noPlan')}</p>
       ) : (
         <>
-          <Load plan={plan} />
-          {plan.requests.length === 0 ? <p class="muted">{t('noPlan')}</p> : null}
-          {registerMap(plan.requests, properties).map((map) => (
+          <Load plan={plan} other={other} />
+          <Periods
+            {...{ session, id }}
+            names={[...new Set(plan.requests.flatMap((request) => request.properties))].sort()}
+            wanted={wanted}
+            onWant={setWanted}
+          />
+          {registerMap(shown.requests, properties).map((map) => (
             <Registers key={map.table} map={map} />
           ))}
-          <Requests plan={plan} />
-          {plan.notes.length === 0 ? null : (
+          <Requests plan={shown} />
+          {shown.notes.length === 0 ? null : (
             <Panel title={t('notices')}>
               <ul class="notices">
-                {plan.notes.map((note) => (
+                {shown.notes.map((note) => (
                   <li key={note}>{note}</li>
                 ))}
               </ul>
@@ -49,15 +64,113 @@ export function PlanPage({ session, id }: PageProps) {
   )
 }
 
-function Load({ plan }: { readonly plan: PlanExplanation }) {
-  const scale = Math.max(1, plan.naiveLoad)
+interface Wanted {
+  readonly every: string
+  /** Absent: everything that says no period of its own. */
+  readonly property: string | undefined
+}
+
+const queryOf = ({ every, property }: Wanted): string =>
+  new URLSearchParams({ every, ...(property === undefined ? {} : { property }) }).toString()
+
+const PERIODS = ['100ms', '250ms', '500ms', '1s', '2s', '5s', '10s', '30s', '1m', '5m', '15m', '1h'] as const
+
+/** Another period, tried at once on the plan; for the whole device it can be kept. */
+function Periods({
+  session,
+  id,
+  names,
+  wanted,
+  onWant,
+}: {
+  readonly session: PageProps['session']
+  readonly id: string
+  readonly names: readonly string[]
+  readonly wanted: Wanted | undefined
+  readonly onWant: (wanted: Wanted | undefined) => void
+}) {
+  const [property, setProperty] = useState('')
+  const [done, setDone] = useState('')
+  const [error, setError] = useState<unknown>(undefined)
+  const mayKeep = session.kind === 'cloud' && mayActAs(session.role, 'operator')
+  const want = (every: string, of: string) => {
+    setDone('')
+    setError(undefined)
+    onWant(every === '' ? undefined : { every, property: of === '' ? undefined : of })
+  }
+  const keep = async () => {
+    if (wanted === undefined) return
+    try {
+      await call(`/v1/devices/${keyPath(id)}/poll`, { method: 'POST', body: { every: wanted.every } })
+      onWant(undefined)
+      setDone(t('periodKept', { every: wanted.every }))
+    } catch (thrown) {
+      setError(thrown)
+    }
+  }
   return (
-    <Panel title={`${t('load')}: ${plan.link}`}>
+    <Panel title={t('tryPeriod')}>
+      <div class="field">
+        <label>
+          {t('readEvery')}{' '}
+          <select value={wanted?.every ?? ''} onChange={(event) => want(event.currentTarget.value, property)}>
+            <option value="">{t('asItIs')}</option>
+            {PERIODS.map((each) => (
+              <option key={each} value={each}>
+                {each.replace(/(\d)([a-z])/, '$1\u202f$2')}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          {t('ofWhat')}{' '}
+          <select
+            value={property}
+            onChange={(event) => {
+              setProperty(event.currentTarget.value)
+              if (wanted !== undefined) want(wanted.every, event.currentTarget.value)
+            }}
+          >
+            <option value="">{t('wholeDevice')}</option>
+            {names.map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
+        </label>
+        {mayKeep && wanted !== undefined && wanted.property === undefined ? (
+          <button type="button" class="primary" onClick={() => void keep()}>
+            {t('keep')}
+          </button>
+        ) : null}
+        <span class="muted small" role="status">
+          {done !== ''
+            ? done
+            : wanted?.property !== undefined
+              ? t('keptInModel')
+              : wanted !== undefined && session.kind === 'gateway'
+                ? t('keptInCloud')
+                : ''}
+        </span>
+      </div>
+      <Failure error={error} />
+    </Panel>
+  )
+}
+
+function Load({ plan, other }: { readonly plan: PlanExplanation; readonly other: PlanExplanation | undefined }) {
+  const scale = Math.max(1, plan.naiveLoad, other?.naiveLoad ?? 0)
+  const bar = (title: string, load: number) => (
+    <>
+      <span>{title}</span>
+      <Bar share={load / scale} label={percent(load, 1)} warnAt={2} />
+    </>
+  )
+  return (
+    <Panel title={`${t('ofLimit')}: ${plan.link}`}>
       <div class="loads">
-        <span>{t('planned')}</span>
-        <Bar share={plan.load / scale} label={percent(plan.load, 1)} />
-        <span>{t('naive')}</span>
-        <Bar share={plan.naiveLoad / scale} label={percent(plan.naiveLoad, 1)} warnAt={2} />
+        {bar(t('planned'), plan.load)}
+        {other === undefined ? null : bar(t('tried'), other.load)}
+        {bar(t('naive'), (other ?? plan).naiveLoad)}
       </div>
     </Panel>
   )
