@@ -119,7 +119,8 @@ export class PodDevices implements AsyncDisposable {
   #folderOf(uid: string): string {
     const path = join(this.#options.folder, uid)
     mkdirSync(path, { recursive: true })
-    chmodSync(path, 0o711)
+    // The pod may look what there is; the folder above lets nobody look whose pod this is.
+    chmodSync(path, 0o755)
     return path
   }
 }

@@ -21,6 +21,8 @@ export interface KeeperOptions extends WorkOptions {
   readonly leash: () => Leash
   /** Why a pod is not to begin here, or undefined. */
   readonly refuse: (pod: LinkPod) => string | undefined
+  /** Why a pod is to stand still although the tether lets it run, or undefined. */
+  readonly paused?: (pod: LinkPod) => string | undefined
   readonly onEvent: (event: HostEvent & { readonly pod?: true }) => void
 }
 
@@ -115,20 +117,26 @@ export class PodKeeper implements AsyncDisposable {
   }
 
   #one(uid: string, given: (PodLinkObject & { kind: 'Pod' }) | undefined): number | undefined {
-    const { clock, leash, refuse } = this.#options
+    const { clock, refuse } = this.#options
     const sandboxes = this.#sandboxes.filter(({ podUid }) => podUid === uid)
     const pod = given?.object
     const key =
       given?.key ?? this.#known.get(uid)?.key ?? objectKey(sandboxes[0]?.namespace ?? '', sandboxes[0]?.name ?? '')
     const known = this.#known.get(uid) ?? this.#begin(uid, key, sandboxes)
-    this.#probe(known, pod, sandboxes)
-    const { work } = leash()
+    const led = this.#options.leash()
+    const ending = pod === undefined || pod.metadata.deletionTimestamp !== undefined
+    const paused = ending || led.work !== 'runs' ? undefined : this.#options.paused?.(pod)
+    const leash: Leash = paused === undefined ? led : { ...led, work: 'frozen' }
+    const frozen = leash.work === 'frozen' && pod !== undefined
+    // Who stands still answers nobody: a probe would take that for death, and have it killed as soon as it may go on.
+    if (frozen) this.#probe(known, undefined, [])
+    else this.#probe(known, pod, sandboxes)
     const input: PodInput = {
-      ...{ uid, pod, sandboxes, nowMs: clock.now(), leash: leash(), notes: known.notes, sinceMs: known.sinceMs },
+      ...{ uid, pod, sandboxes, nowMs: clock.now(), leash, notes: known.notes, sinceMs: known.sinceMs },
       refused: pod === undefined ? undefined : refuse(pod),
     }
     const plan = planPod(input)
-    this.#freeze(known, sandboxes, work === 'frozen' && pod !== undefined)
+    this.#freeze(known, sandboxes, frozen, paused)
     for (const action of plan.actions) this.#start(known, pod, action)
     this.#tell(known, pod, input, plan)
     if (pod === undefined && plan.gone && known.busy.size === 0) this.#forget(known)
@@ -202,7 +210,7 @@ export class PodKeeper implements AsyncDisposable {
     known.notes.set(name, { ...rest, startedUp, ...condemned })
   }
 
-  #freeze(known: Known, sandboxes: readonly SandboxState[], frozen: boolean): void {
+  #freeze(known: Known, sandboxes: readonly SandboxState[], frozen: boolean, paused: string | undefined): void {
     if (known.frozen === frozen) return
     const first = known.frozen === undefined
     known.frozen = frozen
@@ -215,12 +223,13 @@ export class PodKeeper implements AsyncDisposable {
       return
     }
     this.#background(work)
-    this.#event(
-      known,
-      'Normal',
-      frozen ? 'Frozen' : 'Thawed',
-      frozen ? 'The tether is lost' : 'A lease is in force again',
-    )
+    const why = frozen
+      ? (paused ?? 'The tether is lost')
+      : known.pausedBy === undefined
+        ? 'A lease is in force again'
+        : `${known.pausedBy} is over`
+    known.pausedBy = frozen ? paused : undefined
+    this.#event(known, 'Normal', frozen ? 'Frozen' : 'Thawed', why)
   }
 
   #start(known: Known, pod: LinkPod | undefined, action: PodAction): void {

@@ -14,5 +14,7 @@ export interface Known {
   readonly probes: Map<string, Probes>
   /** Undefined until it was said once: an agent before may have left it frozen. */
   frozen: boolean | undefined
+  /** The stage of the policy that froze it; undefined where the tether did. */
+  pausedBy?: string | undefined
   over: boolean
 }
