@@ -93,6 +93,31 @@ export class Mover {
     this.#begin({ pod, from: pod.node ?? '', to: '', why }, (move) => this.#takeBack(move))
   }
 
+  /** A pod goes for a more important one. Who owns it makes another; what nobody owns is gone, as it is with any scheduler. */
+  makeWay(victim: PodView, preemptor: PodView): void {
+    const { client, signal, clock, record } = this.#options
+    const { uid, name, namespace } = victim
+    const triedMs = this.#refusedMs.get(uid)
+    if (this.#booked.has(uid) || (triedMs !== undefined && clock.monotonic() - triedMs < TRY_AGAIN_MS)) return
+    // Until the eviction is seen it is not asked for again.
+    this.#refusedMs.set(uid, clock.monotonic())
+    const body = {
+      ...{ apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace } },
+      deleteOptions: { preconditions: { uid } },
+    }
+    client.create(objectPath(PODS, name, namespace, 'eviction'), body, { signal }).then(
+      () => {
+        const message = `Preempted by ${preemptor.key} on node ${victim.node}`
+        record({ subject: subjectOf(victim), type: 'Normal', reason: 'Preempted', message })
+      },
+      (thrown: unknown) => {
+        const error = toSluiceError(thrown)
+        if (error.code === 'SLUICE_KUBE_NOT_FOUND' || signal.aborted) return
+        this.#tell(victim, 'Warning', 'MoveDelayed', `${preemptor.key} needs its place, but: ${error.message}`)
+      },
+    )
+  }
+
   gone(pod: PodView): void {
     this.#told.delete(pod.uid)
     this.#refusedMs.delete(pod.uid)

@@ -47,6 +47,8 @@ export interface PodView {
   readonly scheduler: string
   readonly gated: boolean
   readonly priority: number
+  /** It waits rather than that others go for it. */
+  readonly neverPreempts: boolean
   readonly createdMs: number
   /** Who makes another one when this one goes. */
   readonly owner: { readonly kind: string; readonly name: string; readonly uid: string } | undefined
@@ -94,6 +96,7 @@ export function readPod(pod: unknown): PodView {
     scheduler: stringAt(spec, 'schedulerName') || 'default-scheduler',
     gated: listAt(spec, 'schedulingGates').length > 0,
     priority: Number(at(spec, 'priority') ?? 0) || 0,
+    neverPreempts: stringAt(spec, 'preemptionPolicy') === 'Never',
     createdMs: Date.parse(stringAt(meta, 'creationTimestamp')) || 0,
     owner:
       owner === undefined

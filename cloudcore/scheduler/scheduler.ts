@@ -13,6 +13,7 @@ import type { MayMoveFrom } from './lifecycle.ts'
 import type { MoveBook } from './move-book.ts'
 import { Mover } from './mover.ts'
 import { hasEnded, isGivenBack, type PodView, readPod, subjectOf } from './pod-view.ts'
+import { preempt } from './preempt.ts'
 
 export const SCHEDULER_NAME = 'sluice'
 /** Pods that ask for nobody in particular are ours where there is no other scheduler. */
@@ -43,6 +44,8 @@ interface Waiting {
   readonly pod: PodView
   triedMs: number
   why: string
+  /** Where others go for it: it counts there already, so that nobody less important takes the room. */
+  nominated?: string
 }
 
 /** Places pods on nodes by what they mean, and moves them when that no longer holds. */
@@ -126,7 +129,12 @@ export class Scheduler {
     const pending = pod.node === undefined && !pod.leaving && !hasEnded(pod) && this.#isOurs(pod)
     if (pending && !this.#binding.has(pod.uid)) {
       const held = this.#waiting.get(pod.uid)
-      this.#waiting.set(pod.uid, { pod, triedMs: held?.triedMs ?? Number.NEGATIVE_INFINITY, why: held?.why ?? '' })
+      const nominated = held?.nominated
+      this.#waiting.set(pod.uid, {
+        ...{ pod, triedMs: held?.triedMs ?? Number.NEGATIVE_INFINITY, why: held?.why ?? '' },
+        ...(nominated === undefined ? {} : { nominated }),
+      })
+      if (nominated !== undefined) this.cluster.setPod({ ...pod, node: nominated })
       if (held === undefined) this.#kick()
     } else this.#waiting.delete(pod.uid)
     if (before !== undefined && (hasEnded(pod) || pod.leaving)) this.#changed = true
@@ -211,16 +219,37 @@ export class Scheduler {
       return
     }
     const wallMs = this.#options.clock.now()
+    // What it was given is given to it, and not taken.
+    if (waiting.nominated !== undefined) {
+      this.cluster.setPod(pod)
+      delete waiting.nominated
+    }
     const decision = this.#mover.decide(pod) ?? choose(pod, this.cluster, { nowMs: wallMs })
     if (decision.node === undefined) {
-      const reason = decision.waitUntilMs === undefined ? 'FailedScheduling' : 'WaitsForCleanPower'
-      this.#unplaced(waiting, reason, decision.why)
+      const waits = decision.waitUntilMs !== undefined
+      if (!waits && this.#preempt(waiting)) return
+      this.#unplaced(waiting, waits ? 'WaitsForCleanPower' : 'FailedScheduling', decision.why)
       return
     }
     this.#waiting.delete(pod.uid)
     this.#binding.add(pod.uid)
     this.cluster.setPod({ ...pod, node: decision.node })
     void this.#bind(pod, decision.node, decision.why)
+  }
+
+  /** Makes room: what is less important goes, within its disruption budgets, and the pod is next where they were. */
+  #preempt(waiting: Waiting): boolean {
+    const { pod } = waiting
+    const found = preempt(pod, this.cluster)
+    if (found === undefined) return false
+    const { node, victims } = found
+    waiting.nominated = node
+    this.cluster.setPod({ ...pod, node })
+    const staying = victims.filter(({ leaving }) => !leaving)
+    for (const victim of staying) this.#mover.makeWay(victim, pod)
+    const who = victims.length === 1 ? victims[0]?.key : `${victims.length} pods of lower priority`
+    this.#unplaced(waiting, 'Preempting', `waits until ${who} has left ${node}`, node)
+    return true
   }
 
   async #bind(pod: PodView, node: string, why: string): Promise<void> {
@@ -255,12 +284,12 @@ export class Scheduler {
   }
 
   /** Says once why a pod waits: an Event and its condition. */
-  #unplaced(waiting: Waiting, reason: string, why: string): void {
+  #unplaced(waiting: Waiting, reason: string, why: string, nominatedNodeName?: string): void {
     if (waiting.why === why) return
     waiting.why = why
     const { pod } = waiting
     const { client, clock, signal, record } = this.#options
-    const type = reason === 'WaitsForCleanPower' ? 'Normal' : 'Warning'
+    const type = reason === 'FailedScheduling' || reason === 'IntentInvalid' ? 'Warning' : 'Normal'
     record({ subject: subjectOf(pod), type, reason, message: why })
     const lastTransitionTime = `${new Date(clock.now()).toISOString().slice(0, 19)}Z`
     const condition = {
@@ -270,12 +299,13 @@ export class Scheduler {
       message: why.slice(0, 1024),
       lastTransitionTime,
     }
+    const nominated = nominatedNodeName === undefined ? {} : { nominatedNodeName }
     client
       .patch(
         objectPath(PODS, pod.name, pod.namespace, 'status'),
         'strategic',
         // Only as long as nothing else became of the pod: it may have been placed meanwhile.
-        { metadata: { resourceVersion: pod.version }, status: { conditions: [condition] } },
+        { metadata: { resourceVersion: pod.version }, status: { conditions: [condition], ...nominated } },
         { signal },
       )
       .catch((thrown: unknown) => {

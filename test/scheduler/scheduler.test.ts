@@ -257,6 +257,41 @@ describe('the scheduler beside an API', () => {
     expect(site.kubelet.started.map(({ node }) => node)).toEqual(['gw-a', 'gw-b'])
   })
 
+  it('makes room for what is more important, and for nothing else', async () => {
+    site = await Site.start({ 'gw-a': onMains })
+    const classes = '/apis/scheduling.k8s.io/v1/priorityclasses'
+    const kind = { apiVersion: 'scheduling.k8s.io/v1', kind: 'PriorityClass' }
+    await site.client.create(classes, { ...kind, metadata: { name: 'rescue' }, value: 1000 })
+    await site.client.create(classes, {
+      ...{ ...kind, metadata: { name: 'patient' }, value: 900, preemptionPolicy: 'Never' },
+    })
+    const big = (name: string, cpu: string, priorityClassName?: string) =>
+      site.client.create('/api/v1/namespaces/default/pods', {
+        ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name } },
+        spec: {
+          ...(priorityClassName === undefined ? {} : { priorityClassName }),
+          containers: [{ name: 'c', image: 'x', resources: { requests: { cpu } } }],
+        },
+      })
+    await expect(big('odd', '1', 'recsue')).rejects.toThrow('no PriorityClass with name recsue was found')
+    await big('small', '500m')
+    await big('large', '3')
+    await site.running('small', 'gw-a')
+    await site.running('large', 'gw-a')
+    await big('waits', '1', 'patient')
+    await site.told('FailedScheduling')
+    expect((await site.pods()).map(({ metadata }) => metadata.name).sort()).toEqual(['large', 'small', 'waits'])
+    await big('rescuer', '2', 'rescue')
+    await site.running('rescuer', 'gw-a')
+    // The large one had to go; the small one has room beside it.
+    expect((await site.told('Preempted')).message).toBe('Preempted by default/rescuer on node gw-a')
+    await site.running('small', 'gw-a')
+    expect((await site.pods()).map(({ metadata }) => metadata.name).sort()).toEqual(['rescuer', 'small', 'waits'])
+    expect(site.notes.filter(({ reason }) => reason === 'Preempted').map(({ subject }) => subject.name)).toEqual([
+      'large',
+    ])
+  })
+
   it('leaves the pods of a silent autonomous gateway, and starts those of a tethered one elsewhere when it may', async () => {
     site = await Site.start({ 'gw-a': onMains })
     const labels = { app: 'web' }

@@ -10,6 +10,7 @@ import { leaseKind } from './kinds/lease.ts'
 import { namespaceKind } from './kinds/namespace.ts'
 import { nodeKind } from './kinds/node.ts'
 import { podKind } from './kinds/pod.ts'
+import { priorityClassKind } from './kinds/priority-class.ts'
 import { rbacKinds } from './kinds/rbac.ts'
 import { reviewKinds } from './kinds/reviews.ts'
 import { secretKind } from './kinds/secret.ts'
@@ -33,6 +34,7 @@ export function builtinKinds(authorize: Authorize, authenticator: Authenticator)
     controllerRevisionKind,
     jobKind,
     disruptionBudgetKind,
+    priorityClassKind,
     customResourceDefinitionKind,
     ...rbacKinds,
     ...reviewKinds(authorize),

@@ -29,6 +29,12 @@ export interface ScalePaths {
  * Everything the generic machinery has to know about a kind. A built-in kind is one small file that exports one of
  * these; a custom kind is made from its definition.
  */
+/** Objects without a namespace, for who has to know them. */
+export interface LookUp {
+  get(resource: string, name: string): KubeObject | undefined
+  all(resource: string): Iterable<KubeObject>
+}
+
 export interface Kind {
   readonly group: string
   readonly version: string
@@ -58,6 +64,8 @@ export interface Kind {
   nameProblem?(name: string): string | undefined
   /** Fills in and puts in order what a schema cannot say, before validation. */
   prepare?(object: KubeObject, old: KubeObject | undefined): KubeObject
+  /** What other objects say about a new one, before `prepare`. Throws an API error when it may not be. */
+  admit?(object: KubeObject, lookUp: LookUp): KubeObject
   validate?(object: KubeObject, old: KubeObject | undefined): readonly StatusCause[]
   /** Seconds an object is given to end by itself after a delete (0: gone at once). */
   graceSeconds?(object: KubeObject, asked: number | undefined): number

@@ -11,7 +11,7 @@ import type { ObjectStore } from '../storage/store.ts'
 import type { WriteOptions } from './admission.ts'
 import { normalise, reportUnknown, validate } from './admission.ts'
 import type { Catalog } from './catalog.ts'
-import type { Kind } from './kind.ts'
+import type { Kind, LookUp } from './kind.ts'
 import { groupVersion } from './kind.ts'
 import { readObject, resetsManagedFields } from './metadata.ts'
 import { checkKind, desiredChanged, inScope, keepIdentity, resetFields, stale } from './update-rules.ts'
@@ -226,6 +226,11 @@ export class Registry {
     return gone ? this.store.delete(key, next, live) : this.store.update(key, next, live)
   }
 
+  readonly #lookUp: LookUp = {
+    get: (resource, name) => this.store.get({ resource, namespace: '', name })?.object,
+    all: (resource) => [...this.store.all(resource)].map(({ stored }) => stored.object),
+  }
+
   #insert(
     object: KubeObject,
     kind: Kind,
@@ -233,7 +238,7 @@ export class Registry {
     entriesOf: (whole: KubeObject) => readonly ManagedFieldsEntry[],
     unknown: string[] = [],
   ): StoredObject {
-    let whole = normalise(object, undefined, kind, options, unknown)
+    let whole = normalise(kind.admit?.(object, this.#lookUp) ?? object, undefined, kind, options, unknown)
     if (whole.metadata.name === '' && (whole.metadata.generateName ?? '') !== '') whole = this.#named(whole, kind)
     if (whole.metadata.name === '') {
       throw invalid(kind, '', [

@@ -5,6 +5,7 @@ import { age, ageColumn, nameColumn, textColumn } from '../columns.ts'
 import { builtin } from '../kind.ts'
 import { dnsLabelProblem } from '../names.ts'
 import { podSchema } from './pod-schema.ts'
+import { withPriority } from './priority-class.ts'
 
 const TOLERATED_SECONDS = 300
 
@@ -88,6 +89,7 @@ export const podKind = builtin({
     'status.podIP': (pod) => stringAt(pod, 'status', 'podIP'),
     'status.nominatedNodeName': (pod) => stringAt(pod, 'status', 'nominatedNodeName'),
   },
+  admit: (pod, lookUp) => withPriority(pod, lookUp, podKind),
   prepare: preparePod,
   validate: (pod, old) => [...containerProblems(pod, 'spec'), ...(old === undefined ? [] : changeProblems(pod, old))],
   graceSeconds(pod, asked) {
@@ -114,8 +116,6 @@ function preparePod(pod: KubeObject, old: KubeObject | undefined): KubeObject {
   if (old !== undefined) return result
   const account = stringAt(pod, 'spec', 'serviceAccountName') || stringAt(pod, 'spec', 'serviceAccount') || 'default'
   const spec: Record<string, unknown> = { serviceAccountName: account, serviceAccount: account }
-  if (at(pod, 'spec', 'priority') === undefined) spec['priority'] = 0
-  if (at(pod, 'spec', 'preemptionPolicy') === undefined) spec['preemptionPolicy'] = 'PreemptLowerPriority'
   spec['tolerations'] = withNodeTolerations(listAt(pod, 'spec', 'tolerations'))
   const before = at(result, 'spec')
   result = { ...result, spec: { ...(isObject(before) ? before : {}), ...spec } }
