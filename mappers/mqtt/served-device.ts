@@ -140,7 +140,12 @@ export class ServedDevice implements Disposable {
     const batch: Reading[] = []
     for (const metric of metrics) {
       for (const point of this.config.points) {
-        if (point.metric !== metric.name || metric.isHistorical === true) continue
+        if (point.metric !== metric.name) continue
+        if (metric.isHistorical === true) {
+          // The twin is what is so now: what the node kept while it was away is counted and not told.
+          this.broker.failed('historical')
+          continue
+        }
         if (birth) this.born.set(point.metric!, metric)
         const atMs = sourceTimeMs(metric.timestampMs ?? timestampMs, 'ms', nowMs) ?? nowMs
         const decoded = decodedOf(metric, point)
@@ -239,7 +244,8 @@ export class ServedDevice implements Disposable {
 
 const STALE = 'the edge node says that it is stale (Quality 500)'
 
-function decodedOf({ value, quality }: Metric, point: Point): Decoded {
+function decodedOf({ value, quality, problem }: Metric, point: Point): Decoded {
+  if (problem !== undefined) return { problem: { code: 'payload-type', reason: problem } }
   if (quality === QUALITY.bad) return { none: 'the edge node says that it is bad (Quality 0)' }
   return value === undefined ? { none: 'the metric is null' } : point.convert(value)
 }

@@ -3,7 +3,7 @@ import type { Json } from '../../api/resources.ts'
 import { matchesDesired, sameValue } from '../../api/twin/twin.ts'
 import { checkDesired } from '../sdk/convert.ts'
 import type { GatewayHost, WriteCommand, WriteOutcome } from '../sdk/mapper.ts'
-import { encodePayload, type Metric, topicOf } from '../sdk/sparkplug-payload.ts'
+import { encodePayload, isEncodable, type Metric, topicOf } from '../sdk/sparkplug-payload.ts'
 import { rejected as rejectedBy, superseded as supersededBy, timedOut } from '../sdk/write-queue.ts'
 import { encodeCbor } from './cbor.ts'
 import { valueAt } from './path.ts'
@@ -117,6 +117,7 @@ function messageFor(served: ServedDevice, point: Point, value: Json, nowMs: numb
   if (point.metric === undefined || sparkplug === undefined) return `${point.name} has no command in its model`
   const { group, node, device } = sparkplug
   const metric = { value: point.encode(value), ...sparkplugMetric(served, point.metric, point) }
+  if (!isEncodable(metric)) return `${point.name} is a ${metric.type}, and this value cannot be sent as one`
   return {
     topic: topicOf(group, device === undefined ? 'NCMD' : 'DCMD', node, device),
     payload: encodePayload({ timestampMs: nowMs, metrics: [metric] }),

@@ -1,7 +1,15 @@
 import type { Json } from '../../api/resources.ts'
 import { float32, float64, ProtobufError, ProtobufWriter, readFields, type WireField } from './protobuf.ts'
+import {
+  ARRAY_TYPE,
+  type ArrayType,
+  decodeArray,
+  decodeDataSet,
+  encodeArray,
+  type Structured,
+} from './sparkplug-values.ts'
 
-/** Data types of Sparkplug B 3.0, section 6.4.16, that have a value in JSON; data sets and templates have none. */
+/** Data types of metrics, Sparkplug B 3.0, section 6.4.16. */
 export const DATA_TYPE = {
   Int8: 1,
   Int16: 2,
@@ -22,6 +30,7 @@ export const DATA_TYPE = {
   Bytes: 17,
   File: 18,
   Template: 19,
+  ...ARRAY_TYPE,
 } as const
 
 export type DataType = keyof typeof DATA_TYPE
@@ -55,8 +64,13 @@ export interface Metric {
   readonly quality?: number
   /** A UInt32 in the field of the 64-bit integers, where many implementations put it although the specification does not. */
   readonly wide?: true
-  /** Bytes are base64. Absent for null, and for types that JSON has no value for. */
+  /**
+   * Bytes are base64, a data set is a list of its rows, a template an object of its metrics. Absent for null, and where
+   * there is a problem.
+   */
   readonly value?: Json
+  /** Why what was sent is no value. */
+  readonly problem?: string
 }
 
 /** Quality codes of section 6.4.11. */
@@ -91,7 +105,10 @@ function expect(field: WireField, kind: WireField['kind']): WireField {
 
 const textOf = (field: WireField): string => Buffer.from(expect(field, 'bytes').bytes).toString()
 
-function decodeMetric(bytes: Uint8Array, typeOf: TypeOf): Metric {
+/** Templates within templates; beyond this somebody means harm. */
+const MAX_DEPTH = 8
+
+function decodeMetric(bytes: Uint8Array, typeOf: TypeOf, depth = 0): Metric {
   const metric: { -readonly [K in keyof Metric]: Metric[K] } = {}
   let value: WireField | undefined
   for (const field of readFields(bytes)) {
@@ -107,14 +124,15 @@ function decodeMetric(bytes: Uint8Array, typeOf: TypeOf): Metric {
     else if (field.number === 9) {
       const quality = decodeQuality(expect(field, 'bytes').bytes)
       if (quality !== undefined) metric.quality = quality
-    } else if (field.number >= 10 && field.number <= 18) value = field
+    } else if (field.number >= 10 && field.number <= 19) value = field
   }
   const type = metric.type ?? typeOf(metric)
   if (type !== undefined) metric.type = type
   if (value !== undefined && metric.isNull !== true) {
     if (type === 'UInt32' && value.number === 11) metric.wide = true
-    const decoded = jsonOf(value, type)
-    if (decoded !== undefined) metric.value = decoded
+    const decoded = structuredOf(value, type, depth)
+    if ('value' in decoded) metric.value = decoded.value
+    else metric.problem = decoded.problem
   }
   return metric
 }
@@ -135,8 +153,44 @@ function decodeQuality(bytes: Uint8Array): number | undefined {
   return undefined
 }
 
-/** Section 6.4.14: which field holds the value; the data type says how to read an integer. */
-function jsonOf(field: WireField, type: DataType | undefined): Json | undefined {
+const isArrayType = (type: DataType | undefined): type is ArrayType => type !== undefined && type in ARRAY_TYPE
+
+/** Section 6.4.14: which field holds the value; the data type says how to read an integer and an array. */
+function structuredOf(field: WireField, type: DataType | undefined, depth: number): Structured {
+  switch (field.number) {
+    case 16: {
+      const { bytes } = expect(field, 'bytes')
+      return isArrayType(type) ? decodeArray(type, bytes) : { value: Buffer.from(bytes).toString('base64') }
+    }
+    case 17:
+      return decodeDataSet(expect(field, 'bytes').bytes)
+    case 18:
+      return depth < MAX_DEPTH
+        ? decodeTemplate(expect(field, 'bytes').bytes, depth)
+        : { problem: `more than ${MAX_DEPTH} templates within each other` }
+    case 19:
+      return { problem: 'it is an extension that only its maker can read' }
+    default: {
+      const value = scalarOf(field, type)
+      return value === undefined ? { problem: 'it is not a finite number' } : { value }
+    }
+  }
+}
+
+/** An instance as an object of its metrics; of a definition it is what they begin with. */
+function decodeTemplate(bytes: Uint8Array, depth: number): Structured {
+  const members: [string, Json][] = []
+  for (const field of readFields(bytes)) {
+    if (field.number !== 2) continue
+    const { name, value, problem } = decodeMetric(expect(field, 'bytes').bytes, () => undefined, depth + 1)
+    if (name === undefined) return { problem: 'a metric of the template has no name' }
+    if (problem !== undefined) return { problem: `${name}: ${problem}` }
+    members.push([name, value ?? null])
+  }
+  return { value: Object.fromEntries(members) }
+}
+
+function scalarOf(field: WireField, type: DataType | undefined): number | boolean | string | undefined {
   switch (field.number) {
     case 10:
     case 11: {
@@ -154,8 +208,6 @@ function jsonOf(field: WireField, type: DataType | undefined): Json | undefined 
       return expect(field, 'varint').varint !== 0n
     case 15:
       return textOf(field)
-    case 16:
-      return Buffer.from(expect(field, 'bytes').bytes).toString('base64')
     default:
       return undefined
   }
@@ -189,6 +241,13 @@ function encodeMetric(metric: Metric): Uint8Array {
   return writer.finish()
 }
 
+/** False for data sets and templates, which are only read here, and for arrays whose elements are of another type. */
+export function isEncodable({ type, value }: Metric): boolean {
+  if (type === 'DataSet' || type === 'Template') return false
+  if (!isArrayType(type)) return true
+  return Array.isArray(value) && encodeArray(type, value) !== undefined
+}
+
 function encodeValue(writer: ProtobufWriter, { type, wide }: Metric, value: Json): void {
   const bits = type === undefined ? undefined : INTEGER_BITS[type]
   if (bits !== undefined && typeof value === 'number') {
@@ -199,6 +258,8 @@ function encodeValue(writer: ProtobufWriter, { type, wide }: Metric, value: Json
   else if (type === 'Boolean') writer.bool(14, value === true)
   else if ((type === 'Bytes' || type === 'File') && typeof value === 'string') {
     writer.bytes(16, Buffer.from(value, 'base64'))
+  } else if (isArrayType(type) && Array.isArray(value)) {
+    writer.bytes(16, encodeArray(type, value) ?? new Uint8Array())
   } else if (typeof value === 'number') writer.double(13, value)
   else writer.text(15, typeof value === 'string' ? value : JSON.stringify(value))
 }

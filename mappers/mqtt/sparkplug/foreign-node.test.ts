@@ -169,6 +169,67 @@ describe.each(brokersUnderTest)('an edge node of the reference implementation on
     expect(last('load')).toMatchObject({ value: 0.25 })
   })
 
+  it('is read in data sets, templates and arrays, and what is none of use says why', async () => {
+    await using under = await start()
+    using node = await foreignNode(under.port)
+    await using raw = await connectClient(under.port)
+    await using mapper = new MapperUnderTest(under.broker.local)
+    const properties = [
+      property('recipe', 'array'),
+      property('motor', 'object'),
+      property('profile', 'array'),
+      property('speed', 'int'),
+    ]
+    mapper.configure(bind({ properties }, { sparkplug: { ...NODE, device: 'line' } }))
+    await node.rebirths.at(0)
+    const recipe = {
+      numOfColumns: 3,
+      columns: ['step', 'celsius', 'name'],
+      types: ['Int32', 'Double', 'String'],
+      rows: [
+        [-1, 21.5, 'rest'],
+        [2, 180.25, 'bake'],
+      ],
+    }
+    const member = { name: 'rpm', type: 'Int32', value: -1450 } as const
+    const motor = {
+      isDefinition: false,
+      templateRef: 'motor',
+      version: '1',
+      metrics: [member, { name: 'on', type: 'Boolean', value: true }],
+      parameters: [],
+    }
+    node.birth([
+      { name: 'recipe', type: 'DataSet', value: recipe },
+      { name: 'motor', type: 'Template', value: motor },
+      { name: 'speed', type: 'DataSet', value: recipe },
+    ] as UMetric[])
+    const rows = [
+      { step: -1, celsius: 21.5, name: 'rest' },
+      { step: 2, celsius: 180.25, name: 'bake' },
+    ]
+    expect(await mapper.value('recipe', rows)).toMatchObject({ quality: 'good' })
+    expect(await mapper.value('motor', { rpm: -1450, on: true })).toMatchObject({ quality: 'good' })
+    const table = await mapper.reading('speed', ({ quality }) => quality.startsWith('bad('))
+    expect(table).toMatchObject({ quality: 'bad(payload-type)', reason: expect.stringContaining('not a number') })
+    // The reference implementation writes no arrays yet; its schema of the payload does.
+    const send = async (seq: number, bytesValue: Uint8Array) => {
+      const metrics = [{ name: 'profile', datatype: 23, bytesValue }]
+      const payload = schema.org.eclipse.tahu.protobuf.Payload.encode({ seq, metrics }).finish()
+      await raw.mqtt.publishAsync('spBv1.0/works/DDATA/press/line', Buffer.from(payload))
+    }
+    await send(2, Uint8Array.of(0xd0, 0x8a, 0x30, 0x75))
+    expect(await mapper.value('profile', [-30_000, 30_000])).toMatchObject({ quality: 'good' })
+    await send(3, Uint8Array.of(1, 2, 3))
+    const odd = await mapper.reading('profile', ({ quality }) => quality.startsWith('bad('))
+    expect(odd).toMatchObject({ quality: 'bad(payload-type)', reason: expect.stringContaining('3 bytes') })
+    const told = mapper.events.all.map(({ reason, unusable }) => ({ reason, unusable }))
+    expect(told).toEqual([
+      { reason: 'PayloadUnusable', unusable: true },
+      { reason: 'PayloadUnusable', unusable: true },
+    ])
+  })
+
   it('is asked to be born again after a gap in the sequence, and not at the step from 255 to 0', async () => {
     await using under = await start()
     using node = await foreignNode(under.port)
