@@ -17,6 +17,7 @@ import { mapperStorage } from './mappers/storage.ts'
 import { Notices } from './notices/notices.ts'
 import type { PodStageInForce } from './pods/admission.ts'
 import { PodStatusBoard } from './pods/status-board.ts'
+import type { PodPause } from './policy/pod-pause.ts'
 import { stretchedBinding } from './policy/stretch.ts'
 import { HeardBoard } from './roaming/heard-board.ts'
 import type { Store } from './store/store.ts'
@@ -106,6 +107,7 @@ export class AgentCore implements AsyncDisposable {
   readonly #tried = new Map<ObjectKey, DeviceBinding>()
   #stretchOf: StretchOf | undefined
   #podStage: PodStageInForce | undefined
+  #podPause: PodPause | undefined
   #saveTimer: Timer | undefined
 
   constructor(options: CoreOptions) {
@@ -261,6 +263,18 @@ export class AgentCore implements AsyncDisposable {
   /** A stage of the gateway's policy speaks of pods, or none does. */
   admitPods(stage: PodStageInForce | undefined): void {
     this.#podStage = stage
+    for (const listener of this.#podListeners) listener()
+  }
+
+  /** Which pods the stage in force has stand still; undefined while somebody else decides for this gateway. */
+  get podPause(): PodPause | undefined {
+    return this.tether.leash.ownWill ? this.#podPause : undefined
+  }
+
+  /** A stage of the gateway's policy has pods stand still, or none does any more. */
+  pausePods(pause: PodPause | undefined): void {
+    if (JSON.stringify(pause) === JSON.stringify(this.#podPause)) return
+    this.#podPause = pause
     for (const listener of this.#podListeners) listener()
   }
 

@@ -97,7 +97,10 @@ export class Vitals implements Disposable {
       const listens = protocolOf(protocols, spec)?.listens
       return { key, spec, model, ...(listens === undefined ? {} : { listens }) }
     })
-    return explainPolicy(core.gatewaySpec, devices, this.facts(), this.policy.status)
+    const pods = core.objects
+      .podObjects()
+      .flatMap((one) => (one.kind === 'Pod' ? [{ key: one.key, pod: one.object }] : []))
+    return explainPolicy(core.gatewaySpec, devices, this.facts(), this.policy.status, pods)
   }
 
   /** What the metrics page shows; of devices only so many that the page stays readable. */

@@ -75,7 +75,7 @@ beforeEach(async () => {
       looked.push(look)
       return { link: { reconnects: 0 }, hub: null, connected: false, networks: [] }
     },
-    policy: () => ({ facts: {}, stage: 'normal', readsPerSecond: 0, stages: [], devices: [], more: 0 }),
+    policy: () => ({ facts: {}, stage: 'normal', readsPerSecond: 0, stages: [], devices: [], more: 0, pods: [] }),
     calibrator: new Calibrator(energy),
   }
   server = createServer(async (request, response) => {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { type SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { Log } from '../log.ts'
 import { mapperStorage } from '../mappers/storage.ts'
+import { pausesPod } from '../policy/pod-pause.ts'
 import { ADMISSION_STORE, PodAdmission } from './admission.ts'
 import { twinAccess, userOfLine } from './devices/access.ts'
 import { PodDevices } from './devices/pod-devices.ts'
@@ -85,6 +86,10 @@ export async function startPods(options: PodsOptions): Promise<PodShop> {
       leash: () => core.tether.leash,
       node: nodeFacts(gateway),
       refuse: (pod) => admission.refuse(pod),
+      paused: (pod) => {
+        const pause = core.podPause
+        return pause !== undefined && pausesPod(pod, { pause: [...pause.importance] }) ? pause.why : undefined
+      },
     }),
   )
   const housekeeping: Housekeeping = cleanup.use(

@@ -64,4 +64,27 @@ describe('the plan of a policy', () => {
     const plan = explainPolicy(undefined, [{ key: 'plant/x', spec: { model: 'gone' }, model: undefined }], {})
     expect(plan).toMatchObject({ stage: 'normal', stages: [], readsPerSecond: 0 })
   })
+
+  it('shows which pods stand still in which stage, and leaves those alone that say nothing', () => {
+    const pod = (importance?: string) => ({
+      metadata: importance === undefined ? {} : { annotations: { 'sluice.dev/importance': importance } },
+    })
+    const spec = {
+      policy: {
+        stages: [
+          { name: 'saver', when: [{ onBattery: true }], pause: ['deferrable' as const] },
+          { name: 'survival', when: [{ batteryBelow: 10 }], pause: ['deferrable' as const, 'normal' as const] },
+        ],
+      },
+    }
+    const pods = ['deferrable', 'normal', 'critical', 'whatever', undefined].map((importance, i) => ({
+      key: `plant/${i}` as const,
+      pod: pod(importance),
+    }))
+    expect(explainPolicy(spec, [], {}, undefined, pods).pods).toEqual([
+      { pod: 'plant/0', importance: 'deferrable', pausedIn: ['saver', 'survival'] },
+      { pod: 'plant/1', importance: 'normal', pausedIn: ['survival'] },
+      { pod: 'plant/2', importance: 'critical', pausedIn: [] },
+    ])
+  })
 })

@@ -1,9 +1,11 @@
+import type { LinkPod } from '../../api/link/pods.ts'
 import type { DeviceModelSpec, DeviceSpec, GatewaySpec, ObjectKey } from '../../api/resources.ts'
 import type { PolicyStage } from '../../api/schema/policy.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import { compileReportPolicy } from '../../api/twin/report.ts'
 import { pollEveryMs } from '../../mappers/sdk/poll.ts'
 import { type PolicyFacts, StageConditions, whenWords } from './conditions.ts'
+import { type PodImportance, pausesPod, podImportance } from './pod-pause.ts'
 import { DEFAULT_AFTER_MS, DEFAULT_HOLD_MS, NORMAL } from './stage-machine.ts'
 import { type Stretch, stretchedMs, stretchedReports, stretchOf } from './stretch.ts'
 
@@ -60,9 +62,24 @@ export interface PolicyExplanation {
   readonly devices: readonly DevicePlan[]
   /** Devices beyond those listed. */
   readonly more: number
+  /** Pods that say their importance; others are left alone by every stage. */
+  readonly pods: readonly PodPlan[]
 }
 
 const MAX_LISTED = 1000
+
+/** A pod as a policy sees it. */
+export interface ExplainedPod {
+  readonly key: ObjectKey
+  readonly pod: Pick<LinkPod, 'metadata'>
+}
+
+/** A pod that says its importance, and the stages in which it stands still. */
+export interface PodPlan {
+  readonly pod: ObjectKey
+  readonly importance: PodImportance
+  readonly pausedIn: readonly string[]
+}
 
 /** What each stage of a policy would do to each device, and which of them the facts call for. Nothing is changed. */
 export function explainPolicy(
@@ -70,6 +87,7 @@ export function explainPolicy(
   devices: Iterable<ExplainedDevice>,
   facts: PolicyFacts,
   inForce?: { readonly stage: string; readonly why?: string; readonly since?: string },
+  pods: Iterable<ExplainedPod> = [],
 ): PolicyExplanation {
   const stages = spec?.policy?.stages ?? []
   const sums = stages.map(() => ({ stretched: 0, paused: 0, readsPerSecond: 0 }))
@@ -105,7 +123,22 @@ export function explainPolicy(
     })),
     devices: plans,
     more,
+    pods: podPlans(pods, stages),
   }
+}
+
+function podPlans(pods: Iterable<ExplainedPod>, stages: readonly PolicyStage[]): PodPlan[] {
+  const plans: PodPlan[] = []
+  for (const { key, pod } of pods) {
+    const importance = podImportance(pod)
+    if (importance === undefined || plans.length >= MAX_LISTED) continue
+    plans.push({
+      pod: key,
+      importance,
+      pausedIn: stages.filter((stage) => pausesPod(pod, stage)).map(({ name }) => name),
+    })
+  }
+  return plans
 }
 
 function planOf(device: ExplainedDevice, stages: readonly PolicyStage[], spec: GatewaySpec | undefined): DevicePlan {

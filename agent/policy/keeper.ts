@@ -7,13 +7,23 @@ import type { AgentCore } from '../core.ts'
 import type { StretchOf } from '../twin/stretching.ts'
 import { type Alert, Alerts } from './alerts.ts'
 import type { PolicyFacts } from './conditions.ts'
+import { pausesPod } from './pod-pause.ts'
 import { NORMAL, type StageChange, StageMachine } from './stage-machine.ts'
 import { stretchOf } from './stretch.ts'
 
 export interface PolicyKeeperOptions {
   readonly core: Pick<
     AgentCore,
-    'stretch' | 'engine' | 'notices' | 'onGatewaySpec' | 'gatewaySpec' | 'admitPods' | 'podStage'
+    | 'stretch'
+    | 'engine'
+    | 'notices'
+    | 'onGatewaySpec'
+    | 'gatewaySpec'
+    | 'admitPods'
+    | 'podStage'
+    | 'pausePods'
+    | 'podPause'
+    | 'objects'
   >
   readonly clock: Clock
   /** Something that `Gateway.status` shows has changed. */
@@ -96,7 +106,8 @@ export class PolicyKeeper implements Disposable {
     this.#apply()
     const { stretched = 0, paused = 0 } = this.status ?? {}
     const does = this.#options.core.podStage?.does
-    const pods = does === undefined ? '' : PODS_WORDS[does]
+    const still = this.#podsStandingStill()
+    const pods = `${does === undefined ? '' : PODS_WORDS[does]}${still === 0 ? '' : `, ${still} pod(s) stand still`}`
     const effect =
       to === NORMAL ? 'every device as configured' : `${stretched} device(s) less often, ${paused} paused${pods}`
     this.#notice({
@@ -115,7 +126,17 @@ export class PolicyKeeper implements Disposable {
     core.stretch(stage === undefined ? undefined : of)
     const does = stage?.pods
     const { name, why } = this.#machine
-    core.admitPods(does === undefined ? undefined : { does, why: `stage ${name}${why === '' ? '' : ` (${why})`}` })
+    const inForce = `stage ${name}${why === '' ? '' : ` (${why})`}`
+    core.admitPods(does === undefined ? undefined : { does, why: inForce })
+    const pause = stage?.pause
+    core.pausePods(pause === undefined || pause.length === 0 ? undefined : { importance: pause, why: inForce })
+  }
+
+  #podsStandingStill(): number {
+    const { podPause, objects } = this.#options.core
+    if (podPause === undefined) return 0
+    const stage = { pause: [...podPause.importance] }
+    return objects.podObjects().filter((one) => one.kind === 'Pod' && pausesPod(one.object, stage)).length
   }
 
   #notice(event: HostEvent): void {

@@ -18,6 +18,8 @@ export const SILENCE_ANNOTATION = 'sluice.dev/on-silence'
 export const PLACED_ANNOTATION = 'sluice.dev/placed-because'
 /** `never`: the pod stays at a gateway whose policy hands its work back. */
 export const HAND_BACK_ANNOTATION = 'sluice.dev/hand-back'
+/** `deferrable`, `normal` or `critical`: whether a stage of the gateway's policy may have the pod stand still. */
+export const IMPORTANCE_ANNOTATION = 'sluice.dev/importance'
 /** Set on a pod that was made anew, so that it is known whose successor it is. */
 export const SUCCESSOR_ANNOTATION = 'sluice.dev/successor-of'
 /** Every annotation of ours that a pod may have. */
@@ -29,6 +31,7 @@ export const POD_ANNOTATIONS = [
   SILENCE_ANNOTATION,
   PLACED_ANNOTATION,
   HAND_BACK_ANNOTATION,
+  IMPORTANCE_ANNOTATION,
   SUCCESSOR_ANNOTATION,
 ] as const
 

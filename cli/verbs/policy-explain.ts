@@ -106,7 +106,8 @@ export function policyLines(explanation: PolicyExplanation, style: Style, width:
       ),
     )
   }
-  if (devices.length === 0) return [...lines, '', 'No device is known, so nothing is shown of them.']
+  const podTable = podLines(explanation, style, width)
+  if (devices.length === 0) return [...lines, ...podTable, '', 'No device is known, so nothing is shown of them.']
   const columns = [
     { title: 'DEVICE', flexible: true },
     { title: 'IMPORTANCE' },
@@ -123,7 +124,22 @@ export function policyLines(explanation: PolicyExplanation, style: Style, width:
     ),
   )
   if (more > 0) lines.push(style.dim(`… ${more} more devices`))
-  return lines
+  return [...lines, ...podTable]
+}
+
+function podLines({ pods, stages }: PolicyExplanation, style: Style, width: number): string[] {
+  if (pods.length === 0) return []
+  const columns = [
+    { title: 'POD', flexible: true },
+    { title: 'IMPORTANCE' },
+    ...stages.map((each) => ({ title: each.stage.toUpperCase() })),
+  ]
+  const rows = pods.map(({ pod, importance, pausedIn }) => [
+    printable(pod.replace(/^default\//, '')),
+    importance,
+    ...stages.map(({ stage }) => (pausedIn.includes(stage) ? style.yellow('stands still') : style.dim('as now'))),
+  ])
+  return ['', ...table(columns, rows, width, style.dim)]
 }
 
 function deviceCells(device: DevicePlan, style: Style): string[] {
