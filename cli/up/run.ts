@@ -58,7 +58,9 @@ export async function runUp(call: Call<UpOptions>): Promise<ExitCode> {
   const observer = new Observer({ api: house.cloud, clock, startedMs, signal })
   observer.start()
   const writes =
-    options.demo && !out.interactive ? new DemoWrites({ api: house.cloud, clock, observer, say, signal }) : undefined
+    options.demo && !options.still && !out.interactive
+      ? new DemoWrites({ api: house.cloud, clock, observer, say, signal })
+      : undefined
   writes?.start()
   if (options.for !== undefined) clock.after(options.for, () => over.abort(), true)
   if (out.interactive && !out.json) await showLive(call, house, observer, startedMs, signal, () => over.abort())

@@ -4,6 +4,7 @@ import { defineVerb } from '../verb.ts'
 const OPTIONS = {
   data: { kind: 'text', value: 'DIR', help: 'Folder for everything it keeps (also: SLUICE_DATA). Default ./.sluice.' },
   demo: { kind: 'flag', help: 'Start a plant to play with: a meter on a serial line, a drive on TCP.' },
+  still: { kind: 'flag', help: "With --demo outside of a terminal: write nothing to the plant's drive by itself." },
   serial: {
     kind: 'text',
     value: 'PORT',

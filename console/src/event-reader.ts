@@ -4,8 +4,8 @@ import { ApiError, errorOf, send } from './http.ts'
 export interface EventReaderOptions {
   /** Of `/v1/events`. */
   readonly query: string
-  /** The server sends what happens from here on: the state may be read now. `missed`: what was held before is not complete. */
-  readonly onOpen: (missed: boolean) => void
+  /** The server sends what happens from here on: the state may be read now. */
+  readonly onOpen: () => void
   readonly onEvents: (events: readonly StreamEvent[]) => void
   readonly onLost: () => void
   readonly signal: AbortSignal
@@ -18,7 +18,7 @@ const RETRY_MS = [250, 500, 1_000, 2_000, 4_000]
 /** Reads the event stream for as long as the signal lets it, and resumes after each cut where it was. */
 export async function readEvents(options: EventReaderOptions): Promise<void> {
   const { signal } = options
-  const reader = { cursor: undefined as string | undefined, missed: true }
+  const reader = { cursor: undefined as string | undefined }
   for (let attempt = 0; !signal.aborted; attempt++) {
     try {
       await readOnce(options, reader, () => {
@@ -38,7 +38,7 @@ export async function readEvents(options: EventReaderOptions): Promise<void> {
 
 async function readOnce(
   options: EventReaderOptions,
-  reader: { cursor: string | undefined; missed: boolean },
+  reader: { cursor: string | undefined },
   opened: () => void,
 ): Promise<void> {
   const over = new AbortController()
@@ -64,9 +64,8 @@ async function readOnce(
         if (type === undefined && data !== '') options.onEvents(JSON.parse(data) as StreamEvent[])
         else if (type === 'open') {
           opened()
-          options.onOpen(reader.missed)
-          reader.missed = false
-        } else if (type !== undefined) reader.missed = true
+          options.onOpen()
+        }
       }
     }
   } finally {

@@ -3,7 +3,7 @@ import { objectKey } from '../../api/resources.ts'
 import type { DeviceView, GatewayView, ModelView, StreamEvent } from '../../api/views.ts'
 import { readEvents } from './event-reader.ts'
 import { foldEvent } from './fold.ts'
-import { call } from './http.ts'
+import { ApiError, call } from './http.ts'
 
 /** What the view in front needs; the event stream and the state follow it. */
 export type Scope =
@@ -18,6 +18,7 @@ export type Connection = { readonly state: 'opening' | 'live' } | { readonly sta
 export type Listener = (event: StreamEvent) => void
 
 const GATEWAY_EVERY_MS = 3_000
+const AGAIN_MS = 2_000
 /** A table shows the first values of a device only. */
 const BRIEF = '?twins=4'
 
@@ -37,7 +38,9 @@ class Store {
   #dirty = false
   /** Copied once a frame at most, whatever number of events came. */
   #devicesOpen = false
+  /** What happened while the state was being read: it may be newer than what was read, and is taken after it. */
   #early: StreamEvent[] | undefined
+  #loads = 0
   readonly #stirred = new Set<string>()
 
   start(isGateway: boolean): void {
@@ -67,10 +70,7 @@ class Store {
     void readEvents({
       query: this.#queryOf(scope),
       signal,
-      onOpen: (missed) => {
-        if (missed) this.#early ??= []
-        void this.#load(scope, signal)
-      },
+      onOpen: () => void this.#load(scope, signal),
       onEvents: (events) => this.#take(events),
       onLost: () => {
         if (this.connection.state === 'lost') return
@@ -109,6 +109,9 @@ class Store {
   }
 
   async #load(scope: Scope, signal: AbortSignal): Promise<void> {
+    this.#early ??= []
+    this.#loads++
+    let read = false
     try {
       const wanted: Promise<void>[] = []
       if (scope.kind === 'fleet' || scope.kind === 'gateway' || this.#isGateway) wanted.push(this.#loadGateways(signal))
@@ -121,17 +124,23 @@ class Store {
       }
       if (scope.kind !== 'fleet') wanted.push(this.#loadModels(signal))
       await Promise.all(wanted)
-      if (signal.aborted) return
-      const early = this.#early ?? []
+      read = true
+    } catch (thrown) {
+      // What was refused is refused again; the stream ends with the server, and says so; the rest may go better next time.
+      const refused = thrown instanceof ApiError && thrown.status < 500
+      if (!refused && !signal.aborted) setTimeout(() => !signal.aborted && void this.#load(scope, signal), AGAIN_MS)
+    }
+    if (--this.#loads === 0) {
+      const early = this.#early
       this.#early = undefined
       this.#take(early)
+    }
+    if (signal.aborted) return
+    if (read) {
       this.loaded = true
       this.connection = { state: 'live' }
-      this.#touch()
-    } catch {
-      // The stream ends with the server, and says so; whatever else went wrong is tried again with it.
-      if (!signal.aborted) this.#touch()
     }
+    this.#touch()
   }
 
   async #loadGateways(signal: AbortSignal): Promise<void> {

@@ -83,6 +83,26 @@ describe('the console of a gateway', { timeout: 60_000 }, () => {
     expect(await ramp.getByRole('spinbutton').inputValue()).toBe('7')
   })
 
+  it('does not go back to a state that was read before something happened', async () => {
+    const page = await local.page.context().newPage()
+    const held = Promise.withResolvers<void>()
+    const asked = Promise.withResolvers<void>()
+    await page.route('**/v1/devices/*/drive-1', async (route) => {
+      const before = await route.fetch()
+      asked.resolve()
+      await held.promise
+      await route.fulfill({ response: before })
+    })
+    await page.goto(local.page.url())
+    await asked.promise
+    expect((await runSluice('device', 'set', 'drive-1', 'ramp=4.5', '--data', house.data)).code).toBe(0)
+    held.resolve()
+    await expect
+      .poll(() => widget(page, 'ramp').locator('.standing').textContent(), { timeout: 10_000 })
+      .toMatch(/4\.5\ss\s*✓\s*in sync/)
+    await page.close()
+  })
+
   it('can be worked by the keyboard alone', async () => {
     const { page } = local
     const enable = widget(page, 'enable').getByRole('switch')

@@ -25,7 +25,7 @@ export async function startHouse(): Promise<House> {
   await buildConsole(fileURLToPath(new URL('../../console/dist', import.meta.url)))
   const folder = stack.use(temporaryFolder('console'))
   const { path: data } = folder
-  const up = startSluice(['up', '--demo', '--data', data, '--api-port', '0', '--hub-port', '0'])
+  const up = startSluice(['up', '--demo', '--still', '--data', data, '--api-port', '0', '--hub-port', '0'])
   stack.defer(async () => {
     up.child.kill('SIGINT')
     await up.finished
