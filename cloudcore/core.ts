@@ -200,7 +200,10 @@ async function assemble(
     },
     gateways: () => gatewayObjects.labels(),
     onTrouble: trouble,
-    onHandOver: (record, from, why) => noteHandOver(events, record, from, why),
+    onHandOver: (record, from, why) => {
+      noteHandOver(events, record, from, why)
+      scheduler?.deviceMoved()
+    },
   })
   stack.defer(() => roamer.close())
   fleet.placement = roamer

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { VirtualClock } from '../../api/virtual-clock.ts'
-import { Carbon, carbonAt, parseCarbon } from './carbon.ts'
+import { Carbon, carbonAt, forecastFrom, parseCarbon } from './carbon.ts'
 import { dcmiWatts, sensorWatts } from './ipmi.ts'
 import { parseModel } from './model.ts'
 import { pmicWatts, throttledMask } from './pi-firmware.ts'
@@ -49,6 +49,17 @@ Inlet Temp       | 21.000     | degrees C  | ok`
 })
 
 describe('carbon intensity', () => {
+  test('is forecast from the hour that has begun up to the first gap', () => {
+    const at = (hour: number, gPerKWh: number) => ({ at: new Date(Date.UTC(2026, 0, 1, hour)).toISOString(), gPerKWh })
+    const given = parseCarbon(JSON.stringify([at(0, 400), at(1, 300.4), at(2, 200), at(4, 100)]))
+    expect(forecastFrom(given, Date.UTC(2026, 0, 1, 1, 40))).toEqual({
+      ...{ fromMs: Date.UTC(2026, 0, 1, 1), gPerKWh: [300, 200] },
+    })
+    expect(forecastFrom(given, Date.UTC(2026, 0, 1, 3, 10))).toBeUndefined()
+    expect(forecastFrom(given, Date.UTC(2026, 0, 1, 4, 10))).toBeUndefined()
+    expect(forecastFrom(250, 0)).toBeUndefined()
+  })
+
   test('is read in the shapes that services give', () => {
     expect(parseCarbon('210')).toBe(210)
     expect(parseCarbon('{"carbonIntensity": 302, "zone": "DE"}')).toBe(302)

@@ -89,6 +89,26 @@ export function carbonAt(given: number | readonly CarbonHour[] | undefined, wall
   return found !== undefined && wallMs - found.fromMs < HOUR_MS ? found.gPerKWh : undefined
 }
 
+/** Hours that are told: a day ahead is what forecasts are good for, two what some give. */
+const FORECAST_HOURS = 48
+
+/** Of the hour that has begun and those to come without a gap, rounded to whole grams; a number for ever is no forecast. */
+export function forecastFrom(
+  given: number | readonly CarbonHour[] | undefined,
+  wallMs: number,
+): { readonly fromMs: number; readonly gPerKWh: readonly number[] } | undefined {
+  if (given === undefined || typeof given === 'number') return undefined
+  const fromMs = Math.floor(wallMs / HOUR_MS) * HOUR_MS
+  const gPerKWh: number[] = []
+  for (let hour = 0; hour < FORECAST_HOURS; hour++) {
+    // Of an hour that began before now, what holds now.
+    const at = carbonAt(given, hour === 0 ? wallMs : fromMs + hour * HOUR_MS)
+    if (at === undefined) break
+    gPerKWh.push(Math.round(at))
+  }
+  return gPerKWh.length < 2 ? undefined : { fromMs, gPerKWh }
+}
+
 export interface CarbonOptions {
   readonly clock: Clock
   readonly config: CarbonConfig
@@ -145,6 +165,11 @@ export class Carbon implements Disposable {
       this.#readFile(file)
     }
     return carbonAt(this.#given, wallMs)
+  }
+
+  /** Of this hour and those to come, as far as they were given without a gap; undefined where nobody gave this hour. */
+  forecast(wallMs: number): { readonly fromMs: number; readonly gPerKWh: readonly number[] } | undefined {
+    return forecastFrom(this.#given, wallMs)
   }
 
   #readFile(path: string): void {

@@ -228,7 +228,7 @@ class GatewayEnergy implements Energy {
     if (sample === undefined) return { totals, zones: [], meters: [], packs: [], sources }
     const { wallMs } = sample.time
     const power = this.#power
-    const energy = energyStatus(this.#ledger, power?.by ?? 'none', wallMs)
+    const energy = energyStatus(this.#ledger, power?.by ?? 'none', wallMs, this.#carbon?.forecast(wallMs))
     const attribution = this.#accountant.snapshot(power?.errorPercent)
     const { activity } = sample
     return {

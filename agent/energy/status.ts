@@ -21,7 +21,12 @@ export function powerStatus(power: WholePower, supply: 'mains' | 'battery' | 'un
 }
 
 /** Undefined before anything was booked. */
-export function energyStatus(ledger: Ledger, by: string, atMs: number): EnergyStatus | undefined {
+export function energyStatus(
+  ledger: Ledger,
+  by: string,
+  atMs: number,
+  forecast?: { readonly fromMs: number; readonly gPerKWh: readonly number[] },
+): EnergyStatus | undefined {
   const { today, sinceBoot } = ledger
   const todayJ = today.measuredJ + today.estimatedJ
   const sinceBootJ = sinceBoot.measuredJ + sinceBoot.estimatedJ
@@ -42,6 +47,9 @@ export function energyStatus(ledger: Ledger, by: string, atMs: number): EnergySt
     ...(carbon
       ? { todayCarbonG: round(today.carbonG, 3), carbonGPerKWh: round((today.carbonG / todayJ) * 3.6e6, 1) }
       : {}),
+    ...(forecast === undefined
+      ? {}
+      : { carbonForecast: { from: iso(forecast.fromMs), gPerKWh: [...forecast.gPerKWh] } }),
     agentTodayJ: round(today.agentJ, 1),
     at: iso(atMs),
   }

@@ -131,6 +131,28 @@ describe('where a pod goes', () => {
     expect(where(pod('p', { 'fluidos-intent-robot-status': 'moving' }), on)).toBeUndefined()
   })
 
+  it('waits for the cleanest hour that somebody forecasts in its time, and for nothing that is hardly cleaner', () => {
+    const hours = (...gPerKWh: number[]) => ({
+      ...{ ...onMains, carbonGPerKWh: gPerKWh[0]!, carbonForecast: { fromMs: Date.UTC(2026, 0, 1, 1), gPerKWh } },
+    })
+    const patient = pod('p', { 'fluidos-intent-carbon-aware': 'true', 'fluidos-intent-max-delay': '4' })
+    const on = cluster({ a: hours(300, 290, 120, 60, 10), b: hours(310, 305, 300) })
+    // Born at midnight, it may wait until four: the hour of 10 g begins too late.
+    const { node: none, waitUntilMs, why } = choose(patient, on, { nowMs: NOW + 600_000 })
+    expect([none, waitUntilMs]).toEqual([undefined, Date.UTC(2026, 0, 1, 4)])
+    expect(why).toContain('60 g a kWh on a, now 300 g')
+    on.setGateway('a', { ...hours(300, 290, 280, 275), carbonGPerKWh: 300 })
+    expect(where(patient, on)).toBe('a')
+    // A bound that it may wait for does not keep it for ever.
+    const bound = pod('q', { 'fluidos-intent-carbon-aware': '<= 200', 'fluidos-intent-max-delay': '2' })
+    expect(choose(bound, cluster({ a: { ...onMains, carbonGPerKWh: 600 } }), { nowMs: NOW }).waitUntilMs).toBe(
+      Date.UTC(2026, 0, 1, 2),
+    )
+    expect(choose(bound, cluster({ a: { ...onMains, carbonGPerKWh: 600 } }), { nowMs: NOW + 7_200_000 }).node).toBe('a')
+    const strict = pod('r', { 'fluidos-intent-carbon-aware': '<= 200' })
+    expect(where(strict, cluster({ a: { ...onMains, carbonGPerKWh: 600 } }))).toBeUndefined()
+  })
+
   it('waits for clean power as long as it may', () => {
     const on = cluster({ a: { ...onMains, carbonGPerKWh: 600 } })
     const patient = pod('p', { 'fluidos-intent-carbon-aware': 'true', 'fluidos-intent-max-delay': '2' })
@@ -224,6 +246,35 @@ describe('moving before it fails', () => {
     expect(look(on, troubles, NOW).moves).toEqual([])
     const [move] = look(on, troubles, NOW + 31_000).moves
     expect(move).toMatchObject({ from: 'a', to: 'b', why: 'the battery of a is empty in 15 min' })
+  })
+
+  it('goes with its device when that changes hands, and stays while nobody serves it', () => {
+    const on = cluster({ a: onMains, b: onMains })
+    const meter = { key: 'default/meter', model: 'm', online: true }
+    on.setDevices([{ ...meter, gateway: 'a' }])
+    const reader = { ...pod('p', { 'sluice.dev/device': 'meter' }), node: 'a', phase: 'Running' }
+    on.setPod(reader)
+    const troubles: Troubles = new Map()
+    expect(look(on, troubles, NOW).moves).toEqual([])
+    on.setDevices([])
+    look(on, troubles, NOW + 1_000)
+    expect(look(on, troubles, NOW + 60_000).moves).toEqual([])
+    on.setDevices([{ ...meter, gateway: 'b' }])
+    look(on, troubles, NOW + 61_000)
+    expect(look(on, troubles, NOW + 62_000).moves).toMatchObject([
+      { to: 'b', why: 'the device default/meter is behind b now' },
+    ])
+  })
+
+  it('takes no pod at a gateway that takes none, whatever runs there', () => {
+    const on = cluster({ a: { ...onMains, refuses: 'stage saving' }, b: onMains })
+    on.setPod({ ...pod('held', {}, {}, {}), node: 'a', phase: 'Running' })
+    expect(where(pod('p'), on)).toBe('b')
+    const troubles: Troubles = new Map()
+    look(on, troubles, NOW)
+    expect(look(on, troubles, NOW + 60_000).moves).toEqual([])
+    on.setGateway('b', { ...onMains, refuses: 'stage hot' })
+    expect(choose(pod('p'), on, { nowMs: NOW }).why).toContain('the gateway takes no more pods: stage saving')
   })
 
   it('forgets a breach that was over before, and leaves what nobody told', () => {

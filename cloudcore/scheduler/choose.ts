@@ -49,21 +49,20 @@ function decide(question: Question, { nowMs, detailed = false }: ChooseOptions):
   const candidates: Candidate[] = []
   const preferred = preferences(pod, cluster)
   let best: Candidate | undefined
+  const free: Place[] = []
   for (const place of cluster.places.values()) {
     if (!detailed && isBlocked(question, place)) continue
     const candidate = judge(question, place, preferred, detailed)
     if (detailed) candidates.push(candidate)
     if (candidate.obstacles.length > 0) continue
+    if (pod.meaning.maxDelayMs > 0) free.push(place)
     if (best === undefined || beats(candidate, best)) best = candidate
   }
   // Nobody took it: what speaks against each place has to be said.
   if (best === undefined && !detailed) return decide(question, { nowMs, detailed: true })
   if (best === undefined) return { node: undefined, candidates, why: nowhere(candidates) }
-  const waitUntilMs = cleanerLater(pod, cluster.places.get(best.node), nowMs)
-  if (waitUntilMs !== undefined) {
-    const why = `waits for cleaner power until ${new Date(waitUntilMs).toISOString()} at the latest`
-    return { node: undefined, candidates, why, waitUntilMs }
-  }
+  const wait = cleanerLater(pod, cluster.places.get(best.node), free, nowMs)
+  if (wait !== undefined) return { node: undefined, candidates, why: wait.why, waitUntilMs: wait.untilMs }
   return { node: best.node, candidates, why: reasons(best) }
 }
 
@@ -104,19 +103,46 @@ function preferences(pod: PodView, cluster: Cluster): Preference[] {
 const beats = (one: Candidate, other: Candidate) =>
   one.score > other.score + TIE || (Math.abs(one.score - other.score) <= TIE && one.node < other.node)
 
-/** A pod that may wait does so while even the best place has power that is not as clean as it wants. */
-function cleanerLater(pod: PodView, place: Place | undefined, nowMs: number): number | undefined {
+/**
+ * When a pod that may wait begins later, because the power is cleaner then: in the cleanest hour that a place it could have
+ * forecasts within its time. Where nobody forecasts, it waits for power below its bound.
+ */
+function cleanerLater(pod: PodView, best: Place | undefined, free: readonly Place[], nowMs: number): Wait | undefined {
   const { maxDelayMs, intents } = pod.meaning
   const untilMs = pod.createdMs + maxDelayMs
-  if (maxDelayMs === 0 || nowMs >= untilMs) return undefined
-  const grams = place?.gateway?.carbonGPerKWh
-  if (grams === undefined) return undefined
+  const grams = best?.gateway?.carbonGPerKWh
+  if (maxDelayMs === 0 || nowMs >= untilMs || grams === undefined) return undefined
+  let cleanest: { readonly atMs: number; readonly grams: number; readonly node: string } | undefined
+  for (const { gateway, node } of free) {
+    const { fromMs = 0, gPerKWh = [] } = gateway?.carbonForecast ?? {}
+    for (const [hour, each] of gPerKWh.entries()) {
+      const atMs = fromMs + hour * HOUR_MS
+      if (atMs <= nowMs || atMs > untilMs) continue
+      if (cleanest === undefined || each < cleanest.grams) cleanest = { atMs, grams: each, node: node.name }
+    }
+  }
+  if (cleanest !== undefined) {
+    // A little cleaner is not worth any waiting: forecasts are not that good.
+    if (cleanest.grams >= grams * WORTH_WAITING) return undefined
+    const { atMs, node } = cleanest
+    const figures = `${Math.round(cleanest.grams)} g a kWh on ${node}, now ${Math.round(grams)} g`
+    return { untilMs: atMs, why: `waits for cleaner power until ${iso(atMs)}: ${figures}` }
+  }
   // Without a number of its own, clean is what a third of a coal grid emits.
   const wanted = intents.find((each) => each.name === 'carbon-aware')
   const bound = wanted?.name === 'carbon-aware' ? (wanted.maxGPerKWh ?? CLEAN_G_PER_KWH) : CLEAN_G_PER_KWH
-  return grams > bound ? untilMs : undefined
+  if (grams <= bound) return undefined
+  return { untilMs, why: `waits for cleaner power until ${iso(untilMs)} at the latest` }
 }
 
+interface Wait {
+  readonly untilMs: number
+  readonly why: string
+}
+
+const HOUR_MS = 3_600_000
+const WORTH_WAITING = 0.9
+const iso = (ms: number): string => new Date(ms).toISOString()
 const CLEAN_G_PER_KWH = 250
 
 function reasons({ parts, score }: Candidate): string {

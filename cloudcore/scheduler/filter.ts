@@ -144,7 +144,9 @@ function* each(question: Question, place: Place): Generator<string, undefined> {
     else if (device.gateway !== node.name) yield `the device ${key} is behind ${device.gateway}`
   }
   for (const intent of pod.meaning.intents) {
-    if (!intent.hard) continue
+    // One that may wait for clean power begins in its time, however clean it is by then: see `cleanerLater`.
+    const waits = intent.name === 'carbon-aware' && pod.node === undefined && pod.meaning.maxDelayMs > 0
+    if (!intent.hard || waits) continue
     const verdict = checkIntent(intent, place, strict)
     if (!verdict.keeps) yield `intent ${intent.name}: ${verdict.why()}`
     const inS = strict && pod.node !== node.name ? breachInS(intent, place) : undefined

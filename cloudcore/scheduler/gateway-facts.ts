@@ -15,6 +15,8 @@ export interface GatewayFacts {
   readonly watts?: number
   readonly wattsSource?: string
   readonly carbonGPerKWh?: number
+  /** Hour by hour, the first one the hour it was told in. */
+  readonly carbonForecast?: { readonly fromMs: number; readonly gPerKWh: readonly number[] }
   readonly roundTripMs?: number
   readonly linkQuality?: number
   readonly linkTrend?: 'improving' | 'steady' | 'degrading'
@@ -61,7 +63,12 @@ export function gatewayFacts(status: GatewayStatus, spec: GatewaySpec = {}): Gat
       supply: power?.supply,
       watts: power?.watts,
       wattsSource: power?.source,
-      carbonGPerKWh: energy?.carbonGPerKWh,
+      // What it takes now counts; the other figure is the mean of the day.
+      carbonGPerKWh: energy?.carbonForecast?.gPerKWh[0] ?? energy?.carbonGPerKWh,
+      carbonForecast:
+        energy?.carbonForecast === undefined
+          ? undefined
+          : { fromMs: Date.parse(energy.carbonForecast.from), gPerKWh: energy.carbonForecast.gPerKWh },
       roundTripMs: link?.roundTripMs,
       linkQuality: link?.quality,
       linkTrend: link?.trend,

@@ -26,6 +26,9 @@ const HOLD_MS = 30_000
 /** A pod stays this long before it is moved again, unless its gateway is dying. */
 const RESIDENCE_MS = 300_000
 const URGENT_RESIDENCE_MS = 60_000
+/** A pod follows its device so soon: that a device does not flap is its roaming's matter. */
+const FOLLOW_HOLD_MS = 500
+const FOLLOW_RESIDENCE_MS = 5_000
 /** Moves begun in one pass at most; the rest comes in the next. */
 const MOST_AT_ONCE = 50
 /** Of one workload at a time, unless the gateway dies: a quarter, one at least. */
@@ -81,14 +84,17 @@ function findTroubles(cluster: Cluster, troubles: Troubles, seen: Set<string>, n
     for (const pod of place.pods.values()) {
       if (!movable(pod)) continue
       const dying = leftS === undefined ? undefined : `the battery of ${place.node.name} is empty in ${span(leftS)}`
-      const why = dying ?? trouble(pod, place)
+      const followed = movedDevice(pod, place, cluster)
+      const why = dying ?? followed ?? trouble(pod, place)
       if (why === undefined) continue
       seen.add(pod.uid)
       const held = troubles.get(pod.uid) ?? { sinceMs: nowMs, why }
       troubles.set(pod.uid, { ...held, why })
-      const urgent = dying !== undefined
-      const residence = urgent ? URGENT_RESIDENCE_MS : RESIDENCE_MS
-      if (nowMs - held.sinceMs < HOLD_MS || nowMs - pod.createdMs < residence) continue
+      const urgent = dying !== undefined || followed !== undefined
+      const follows = followed !== undefined
+      const residence = follows ? FOLLOW_RESIDENCE_MS : urgent ? URGENT_RESIDENCE_MS : RESIDENCE_MS
+      const hold = follows ? FOLLOW_HOLD_MS : HOLD_MS
+      if (nowMs - held.sinceMs < hold || nowMs - pod.createdMs < residence) continue
       found.push({ pod, place, why, urgent })
     }
   }
@@ -102,6 +108,15 @@ function findTroubles(cluster: Cluster, troubles: Troubles, seen: Set<string>, n
 function movable(pod: PodView): boolean {
   if (pod.leaving || hasEnded(pod) || pod.meaning.onBreach === 'stay' || pod.problems.length > 0) return false
   return pod.owner?.kind !== 'DaemonSet' && pod.owner?.kind !== 'Node' && pod.offloadTo === undefined
+}
+
+/** A device that a pod cannot work without is served by another gateway now. */
+function movedDevice({ devices }: PodView, place: Place, cluster: Cluster): string | undefined {
+  for (const key of devices) {
+    const gateway = cluster.device(key)?.gateway
+    if (gateway !== undefined && gateway !== place.node.name) return `the device ${key} is behind ${gateway} now`
+  }
+  return undefined
 }
 
 /** What is wrong with a pod where it runs, or will soon be. Figures that nobody tells are no trouble. */

@@ -39,6 +39,8 @@ const TICK_MS = 1_000
 const RETRY_MS = 30_000
 /** Gateways and pods are looked over for breaches this often. */
 const LOOK_OVER_MS = 5_000
+/** After a device changed hands, with every tick for this long. */
+const HURRY_MS = 10_000
 
 interface Waiting {
   readonly pod: PodView
@@ -61,6 +63,7 @@ export class Scheduler {
   #ready = false
   #kicked = false
   #lookedOverMs = Number.NEGATIVE_INFINITY
+  #hurryUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(options: SchedulerOptions) {
     this.#options = options
@@ -110,6 +113,12 @@ export class Scheduler {
   look(): Cluster {
     this.cluster.setDevices(this.#options.devices())
     return this.cluster
+  }
+
+  /** A device is served by another gateway: pods that need it are looked at with the next tick, and not much later. */
+  deviceMoved(): void {
+    this.#hurryUntilMs = this.#options.clock.monotonic() + HURRY_MS
+    this.#changed = true
   }
 
   #refresh(name: string): void {
@@ -177,7 +186,7 @@ export class Scheduler {
   #tick(): void {
     const { clock } = this.#options
     const nowMs = clock.monotonic()
-    if (nowMs - this.#lookedOverMs >= LOOK_OVER_MS) {
+    if (nowMs - this.#lookedOverMs >= LOOK_OVER_MS || nowMs < this.#hurryUntilMs) {
       this.#lookedOverMs = nowMs
       for (const name of this.cluster.places.keys()) this.#refresh(name)
       this.#lookAtDevices()
