@@ -4,6 +4,7 @@ import { beginRollout, devicesOf, publish } from '../../cli/fw/rollout.ts'
 import { lacks } from '../../hil/boards/test-boards.test-helper.ts'
 import { GATEWAY, Plant } from './plant.ts'
 
+const OVER = /Done|Halted|RolledBack/
 const CANARY = { canary: 1, health: { polls: 5, timeout: '30s' } } as const
 
 describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('an update over the line a board is polled on', () => {
@@ -31,7 +32,7 @@ describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('an update over t
   it('is sent between the polls, tried, found healthy and confirmed', async () => {
     plant.version('0.2.0')
     const name = await update()
-    const end = await plant.rollout(name, ({ status }) => /Done|Halted/.test(status?.phase ?? ''), signal)
+    const end = await plant.rollout(name, ({ status }) => OVER.test(status?.phase ?? ''), signal)
     expect(end.status).toMatchObject({ phase: 'Done', progress: '1/1', failed: 0 })
     expect(end.status?.devices).toMatchObject([{ state: 'confirmed', running: '0.2.0', gateway: GATEWAY }])
   }, 120_000)
@@ -47,7 +48,7 @@ describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('an update over t
     await plant.rollout(name, (rollout) => percentOf(rollout) > 40 || rollout.status?.phase === 'Done', signal)
     await plant.rig.powerCut()
     await plant.rig.powerOn()
-    const end = await plant.rollout(name, ({ status }) => /Done|Halted/.test(status?.phase ?? ''), signal)
+    const end = await plant.rollout(name, ({ status }) => OVER.test(status?.phase ?? ''), signal)
     expect(end.status).toMatchObject({ phase: 'Done', devices: [{ state: 'confirmed', running: '0.3.0' }] })
   }, 120_000)
 
@@ -55,8 +56,8 @@ describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('an update over t
     plant.version('0.4.0')
     plant.app((text) => text.replace('void app_loop(void) {}', 'void app_loop(void) { for (;;) continue; }'))
     const name = await update()
-    const end = await plant.rollout(name, ({ status }) => /Done|Halted/.test(status?.phase ?? ''), signal)
-    expect(end.status).toMatchObject({ phase: 'Halted', failed: 1, progress: '0/1' })
+    const end = await plant.rollout(name, ({ status }) => OVER.test(status?.phase ?? ''), signal)
+    expect(end.status).toMatchObject({ phase: 'RolledBack', failed: 1, progress: '0/1' })
     expect(end.status?.devices).toMatchObject([{ state: 'rolledBack' }])
     expect(end.status?.devices?.[0]?.running).not.toBe('0.4.0')
     await plant.device((device) => device.status?.state === 'online', signal)
@@ -66,7 +67,7 @@ describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('an update over t
     plant.version('0.1.0')
     plant.app((text) => text.replace('void app_loop(void) { for (;;) continue; }', 'void app_loop(void) {}'))
     const name = await update()
-    const end = await plant.rollout(name, ({ status }) => /Done|Halted/.test(status?.phase ?? ''), signal)
+    const end = await plant.rollout(name, ({ status }) => OVER.test(status?.phase ?? ''), signal)
     expect(end.status?.phase).toBe('Halted')
     expect(end.status?.devices?.[0]).toMatchObject({ state: 'failed' })
     expect(end.status?.devices?.[0]?.message).toContain('0.1.0 is older than 0.3.0')
