@@ -11,6 +11,7 @@ import { type ControlGroups, DEFAULT_PIDS } from './control-group.ts'
 import { LogPump, type StreamName } from './cri-log.ts'
 import { FD, handedOver, launch, started, wayIn } from './launch.ts'
 import { childrenOf, isAlive, markOf, signalProcess } from './life-signs.ts'
+import type { PipeStock } from './pipe-stock.ts'
 import { type ContainerRecord, type Records, readStatus } from './records.ts'
 import type { Sandbox } from './sandbox.ts'
 import type { Tools } from './tools.ts'
@@ -20,6 +21,7 @@ export interface Surroundings {
   readonly clock: Clock
   readonly groups: ControlGroups
   readonly records: Records
+  readonly pipes: PipeStock
   /** Folder in memory for what is handed to a process once. */
   readonly memoryFolder: string
   readonly seccompFile: string | undefined
@@ -335,7 +337,7 @@ export class Container {
 
   /** What a program on the way into the sandbox complained of. */
   get #words(): string {
-    return /^(?:bwrap|nsenter|setpriv|prlimit): .*$/m.exec(this.#begun)?.[0].slice(0, 512) ?? ''
+    return /^(?:bwrap|nsenter|chroot|sh): .*$/m.exec(this.#begun)?.[0].slice(0, 512) ?? ''
   }
 
   #markFromStatus() {

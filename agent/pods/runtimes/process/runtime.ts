@@ -28,6 +28,7 @@ import { Container, makeFolder, type Surroundings } from './container.ts'
 import { ControlGroups } from './control-group.ts'
 import { execIn } from './exec.ts'
 import { CLEAN_ENVIRONMENT } from './launch.ts'
+import { PipeStock } from './pipe-stock.ts'
 import { forwardInto } from './port-forward.ts'
 import { Records } from './records.ts'
 import { openSandbox, Sandbox } from './sandbox.ts'
@@ -86,6 +87,7 @@ export class ProcessRuntime implements PodRuntime {
       clock: options.clock,
       groups: new ControlGroups(options.cgroupRoot),
       records: new Records(join(options.folder, 'sandboxes')),
+      pipes: new PipeStock(tools.mkfifo, join(options.folder, 'pipes'), options.clock),
       memoryFolder: isWritable('/dev/shm') ? '/dev/shm' : options.folder,
       seccompFile,
       onChange: () => {
@@ -271,6 +273,7 @@ export class ProcessRuntime implements PodRuntime {
   [Symbol.asyncDispose](): Promise<void> {
     this.#wakes.clear()
     for (const container of this.#containers()) container.leave()
+    this.#around.pipes[Symbol.dispose]()
     return Promise.resolve()
   }
 

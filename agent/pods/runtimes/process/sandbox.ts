@@ -1,15 +1,12 @@
-import { type ChildProcess, execFile } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { SluiceError } from '../../../../api/errors.ts'
 import type { SandboxSpec, SandboxState } from '../runtime.ts'
 import type { Container, Surroundings } from './container.ts'
 import { FD, launch, started, type Way, wayIn } from './launch.ts'
 import { isAlive, markOf, signalProcess } from './life-signs.ts'
 import type { SandboxRecord } from './records.ts'
-
-const run = promisify(execFile)
 
 export interface Pipes {
   readonly stdin: string
@@ -86,13 +83,13 @@ export async function openSandbox(
   hostUser: number | undefined,
   signal: AbortSignal,
 ): Promise<Sandbox> {
-  const { tools, records, groups, clock } = around
+  const { tools, records, groups, clock, pipes: stock } = around
   const folder = records.folderOf(id)
   mkdirSync(folder, { mode: 0o711 })
   const group = `pod${spec.podUid}`
   groups.make(group, spec.resources)
   const pipes = spec.containerNames.flatMap((name) => Object.values(pipesIn(folder, name)) as string[])
-  await run(tools.mkfifo, ['-m', '600', ...pipes], { signal })
+  await stock.take(pipes, signal)
   const files = [join(folder, 'status'), ...pipes].map((path, at) => openSync(path, at === 0 ? 'a' : 'r+'))
   const [status, ...held] = files
   try {

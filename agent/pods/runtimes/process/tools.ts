@@ -5,21 +5,19 @@ import { SluiceError } from '../../../../api/errors.ts'
 /** Programs that the process runtime stands on; all but the first are part of any Linux. */
 export interface Tools {
   readonly bwrap: string
-  readonly setpriv: string
+  readonly chroot: string
   readonly nsenter: string
   readonly mkfifo: string
   readonly sleep: string
-  readonly prlimit: string
   readonly sh: string
 }
 
 const PACKAGES: Readonly<Record<keyof Tools, string>> = {
   bwrap: 'bubblewrap',
-  setpriv: 'util-linux',
+  chroot: 'coreutils',
   nsenter: 'util-linux',
   mkfifo: 'coreutils',
   sleep: 'coreutils',
-  prlimit: 'util-linux',
   sh: 'dash',
 }
 
@@ -35,11 +33,10 @@ export function findTools(path = process.env['PATH'] ?? ''): Tools {
   }
   const tools: Tools = {
     bwrap: tool('bwrap'),
-    setpriv: tool('setpriv'),
+    chroot: tool('chroot'),
     nsenter: tool('nsenter'),
     mkfifo: tool('mkfifo'),
     sleep: tool('sleep'),
-    prlimit: tool('prlimit'),
     sh: tool('sh'),
   }
   if (missing.length === 0) return tools
