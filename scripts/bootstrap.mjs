@@ -59,6 +59,12 @@ const SYSTEM_TOOLS = {
   test: [
     { command: 'ipmitool', debian: 'ipmitool', use: 'the tests of a management controller' },
     { command: 'ipmi_sim', debian: 'openipmi', use: 'the tests of a management controller' },
+    {
+      command: 'libopenipmi-dev',
+      file: '/usr/include/OpenIPMI/mcserv.h',
+      debian: 'libopenipmi-dev',
+      use: 'the tests of a management controller that speaks DCMI',
+    },
     { command: 'kubectl', debian: 'kubernetes-client', use: 'the kubectl conformance suite' },
     { command: 'openssl', debian: 'openssl', use: 'the certificate tests' },
     { command: 'mosquitto', debian: 'mosquitto', use: 'the tests of an external MQTT broker' },
@@ -71,6 +77,12 @@ const SYSTEM_TOOLS = {
     },
     { command: 'btvirt', debian: 'bluez-test-tools', use: 'the tests on a second, foreign radio' },
     { command: 'arm-none-eabi-gcc', debian: 'gcc-arm-none-eabi', use: 'the tests that build firmware' },
+    {
+      command: 'python3-cryptography',
+      file: '/usr/lib/python3/dist-packages/cryptography',
+      debian: 'python3-cryptography',
+      use: 'the tests of images that another maker signed',
+    },
     { command: 'qemu-system-arm', debian: 'qemu-system-arm', use: 'the tests on emulated boards' },
     { command: 'clang', debian: 'clang', use: 'the fuzzing of the firmware' },
     {

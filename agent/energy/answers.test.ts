@@ -33,7 +33,7 @@ describe('what ipmitool prints', () => {
     const output =
       '\n    Instantaneous power reading:                   164 Watts\n    Minimum during sampling period: 3 Watts\n'
     expect(dcmiWatts(output)).toBe(164)
-    expect(dcmiWatts(`${output}    Power reading state is:                   deactivated\n`)).toBeUndefined()
+    expect(dcmiWatts(`${output}    Power reading state is:                   deactivated\n`)).toBe('off')
   })
 
   test('is a sensor in watts, the one that was named or the one that is the whole', () => {

@@ -19,11 +19,26 @@ export interface IpmiConfig {
   readonly sensor?: string | undefined
 }
 
-/** Watts of `ipmitool dcmi power reading`; undefined when it is not active. */
-export function dcmiWatts(output: string): number | undefined {
-  if (/Power reading state is:\s*deactivated/i.test(output)) return undefined
+/** A BMC that was found without DCMI is asked for it again after so many readings of its sensor: five minutes. */
+const DCMI_AGAIN = 20
+
+/** Watts of `ipmitool dcmi power reading`, or why there are none: switched off is not zero. */
+export function dcmiWatts(output: string): number | 'off' | undefined {
+  if (/Power reading state is:\s*deactivated/i.test(output)) return 'off'
   const watts = /Instantaneous power reading:\s*(\d+)\s*Watts/i.exec(output)?.[1]
   return watts === undefined ? undefined : Number(watts)
+}
+
+/** The BMC answered, and gave no watts. */
+class NoWatts extends Error {
+  readonly state: 'absent' | 'forbidden'
+  readonly remedy: string | undefined
+
+  constructor(message: string, state: 'absent' | 'forbidden', remedy?: string) {
+    super(message)
+    this.state = state
+    this.remedy = remedy
+  }
 }
 
 /**
@@ -54,7 +69,8 @@ export class IpmiSource implements EnergySource {
   readonly #config: IpmiConfig | undefined
   readonly #probe: SlowProbe<{ readonly watts: number; readonly by: string }>
   readonly #device: () => boolean
-  #dcmi: boolean | undefined
+  #withoutDcmi = 0
+  #whyNoDcmi: NoWatts | undefined
   #oldCipher = false
 
   /** Without a configuration the BMC of this machine is asked, where the kernel shows one. */
@@ -82,27 +98,46 @@ export class IpmiSource implements EnergySource {
     const options = { signal, timeoutMs: TIMEOUT_MS }
     const target = targetOf(this.#config, this.#oldCipher)
     const sensor = this.#config?.sensor
-    if (sensor === undefined && this.#dcmi !== false) {
-      const output = await run('ipmitool', [...target, 'dcmi', 'power', 'reading'], options).catch((error: unknown) => {
-        // Only a BMC that answered may say that it does not know DCMI; one that cannot be reached says nothing.
-        if (this.#dcmi === true || !/invalid command|not supported|0xc1|dcmi/i.test(messageOf(error))) throw error
-        return ''
-      })
-      const watts = dcmiWatts(output)
-      this.#dcmi = watts !== undefined
-      if (watts !== undefined) return { watts, by: 'dcmi' }
-    }
+    const byDcmi =
+      sensor === undefined && this.#withoutDcmi === 0 ? await this.#askDcmi(run, target, options) : undefined
+    if (byDcmi !== undefined && byDcmi > 0) return { watts: byDcmi, by: 'dcmi' }
+    this.#withoutDcmi = (this.#withoutDcmi + 1) % DCMI_AGAIN
     const watts = sensorWatts(await run('ipmitool', [...target, 'sensor', 'list'], options), sensor)
-    if (watts === undefined)
-      throw new Error(sensor === undefined ? NO_SENSOR : `The BMC has no sensor "${sensor}" in watts`)
-    return { watts, by: 'ipmi' }
+    if (watts !== undefined) return { watts, by: 'ipmi' }
+    // A BMC may say nought for want of a reading; that is shown as what it said, with a doubt.
+    if (byDcmi !== undefined) return { watts: byDcmi, by: 'dcmi' }
+    this.#withoutDcmi = 0
+    throw sensor === undefined
+      ? (this.#whyNoDcmi ?? NO_SENSOR)
+      : new Error(`The BMC has no sensor "${sensor}" in watts`)
+  }
+
+  async #askDcmi(
+    run: RunTool,
+    target: readonly string[],
+    options: { readonly signal: AbortSignal; readonly timeoutMs: number },
+  ): Promise<number | undefined> {
+    let output: string
+    try {
+      output = await run('ipmitool', [...target, 'dcmi', 'power', 'reading'], options)
+    } catch (error) {
+      // Only a BMC that answered may say that it does not know DCMI; one that cannot be reached says nothing.
+      const said = messageOf(error)
+      if (!/DCMI request failed/i.test(said)) throw error
+      this.#whyNoDcmi = /\(d4\)/i.test(said) ? FORBIDDEN : NO_SENSOR
+      return undefined
+    }
+    const watts = dcmiWatts(output)
+    this.#whyNoDcmi = watts === 'off' ? SWITCHED_OFF : undefined
+    return watts === 'off' ? undefined : watts
   }
 
   sample(sample: Sample): void {
     const newest = this.#probe.newest()
     if (newest === undefined || newest.value.watts < 0) return
     const { watts, by } = newest.value
-    sample.meters.push({ meter: 'ipmi', by, covers: 'machine', source: 'measured', watts, errorPercent: 5 })
+    const doubt = watts === 0 ? { doubt: ZERO } : {}
+    sample.meters.push({ meter: 'ipmi', by, covers: 'machine', source: 'measured', watts, errorPercent: 5, ...doubt })
   }
 
   health(): readonly SourceHealth[] {
@@ -119,11 +154,15 @@ export class IpmiSource implements EnergySource {
       const remedy = 'Let the agent open /dev/ipmi0: a udev rule KERNEL=="ipmi*", GROUP="sluice", MODE="0660".'
       return [{ source, state: 'forbidden', reason: error.message, remedy }]
     }
+    if (error instanceof NoWatts) {
+      const { state, message, remedy } = error
+      return [{ source, state, reason: message, ...(remedy === undefined ? {} : { remedy }) }]
+    }
     if (error !== undefined) return [{ source, state: 'faulty', reason: messageOf(error) }]
     const watts = this.#probe.newest()?.value.watts
     if (watts !== undefined && watts < 0) return [{ source, state: 'faulty', reason: `The BMC says ${watts} W` }]
     if (watts === undefined) return [{ source, state: 'absent', reason: 'The BMC has not answered yet' }]
-    return [{ source, state: 'ok' }]
+    return [{ source, state: 'ok', ...(watts === 0 ? { reason: ZERO } : {}) }]
   }
 
   [Symbol.dispose](): void {
@@ -131,7 +170,22 @@ export class IpmiSource implements EnergySource {
   }
 }
 
-const NO_SENSOR = 'The BMC speaks no DCMI and has no single sensor in watts; name one with spec.energy.ipmi.sensor'
+const ZERO = 'The BMC says 0 W, which a machine that runs cannot take'
+const NO_SENSOR = new NoWatts(
+  'The BMC speaks no DCMI and has no single sensor in watts',
+  'absent',
+  'Name a sensor of it with spec.energy.ipmi.sensor; `ipmitool sensor list` shows them.',
+)
+const SWITCHED_OFF = new NoWatts(
+  'The BMC knows DCMI, its power measurement is switched off, and it has no single sensor in watts',
+  'absent',
+  'Switch power measurement on at the BMC, or name a sensor with spec.energy.ipmi.sensor.',
+)
+const FORBIDDEN = new NoWatts(
+  'This user may not read the power at the BMC',
+  'forbidden',
+  'Give the user of spec.energy.ipmi the privilege OPERATOR at the BMC.',
+)
 
 const hasDevice = (): boolean => DEVICES.some((path) => existsSync(path))
 

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { eventually } from '../harness/until.ts'
 
 export interface SimulatedBmc extends AsyncDisposable {
@@ -11,13 +12,22 @@ export interface SimulatedBmc extends AsyncDisposable {
   readonly passwordFile: string
   /** Sets what its power sensor measures; multiples of 2 up to 510. */
   measure(watts: number): void
+  /** What it answers to DCMI: watts, `off`, or a completion code such as `d4`. Only with `dcmi`. */
+  dcmi(says: number | string): void
+}
+
+export interface BmcOptions {
+  /** Without it the BMC does not know DCMI at all. */
+  readonly dcmi?: number | string
+  /** Default true. */
+  readonly sensor?: boolean
 }
 
 const PASSWORD = 'not-a-secret-1'
 const SENSOR_NAME = 'Pwr Consumption'
 
 /** OpenIPMI's `ipmi_sim` as the BMC: RMCP+ on a port of its own and one sensor in watts that follows a file. */
-export async function startBmc(): Promise<SimulatedBmc> {
+export async function startBmc({ dcmi, sensor: hasSensor = true }: BmcOptions = {}): Promise<SimulatedBmc> {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-bmc-'))
   const port = await freePort()
   const file = (name: string, text: string) => {
@@ -26,8 +36,10 @@ export async function startBmc(): Promise<SimulatedBmc> {
   }
   const sensor = file('watts', '21\n')
   const passwordFile = file('password', `${PASSWORD}\n`)
-  const lan = file('lan.conf', lanConf(port))
-  const commands = file('cmd.conf', commandsFor(sensor))
+  const dcmiFile = file('dcmi', `${dcmi ?? 'c1'}\n`)
+  const module = dcmi === undefined ? '' : `loadlib "${dcmiModule(folder)}" "${dcmiFile}"\n`
+  const lan = file('lan.conf', module + lanConf(port))
+  const commands = file('cmd.conf', commandsFor(hasSensor ? sensor : undefined))
   const state = mkdtempSync(join(folder, 'state-'))
   const child: ChildProcess = spawn('ipmi_sim', ['-c', lan, '-f', commands, '-s', state, '-n', '-p'], {
     stdio: ['ignore', 'ignore', 'ignore'],
@@ -41,6 +53,7 @@ export async function startBmc(): Promise<SimulatedBmc> {
     port,
     passwordFile,
     measure: (watts) => writeFileSync(sensor, `${watts / 2}\n`),
+    dcmi: (says) => writeFileSync(dcmiFile, `${says}\n`),
     async [Symbol.asyncDispose]() {
       if (child.exitCode === null) {
         child.kill('SIGKILL')
@@ -49,6 +62,20 @@ export async function startBmc(): Promise<SimulatedBmc> {
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** `dcmi.c` beside this file, built for this run. */
+function dcmiModule(folder: string): string {
+  const built = join(folder, 'dcmi.so')
+  const { status, stderr } = spawnSync('cc', [
+    '-shared',
+    '-fPIC',
+    '-o',
+    built,
+    fileURLToPath(new URL('dcmi.c', import.meta.url)),
+  ])
+  if (status !== 0) throw new Error(`dcmi.c does not build: ${stderr}`)
+  return built
 }
 
 async function freePort(): Promise<number> {
@@ -75,7 +102,7 @@ user 2 true "admin" "${PASSWORD}" admin 10 none md2 md5 straight
 `
 
 /** A full sensor record (IPMI 2.0, table 43-1): unsigned, watts, M = 2. */
-function commandsFor(sensorFile: string): string {
+function commandsFor(sensorFile: string | undefined): string {
   const name = [...Buffer.from(SENSOR_NAME)]
   const body = [
     ...[0x20, 0x00, 0x01, 0x07, 0x01, 0x67, 0x40, 0x0b, 0x01],
@@ -88,9 +115,11 @@ function commandsFor(sensorFile: string): string {
   return `mc_setbmc 0x20
 mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr
 sel_enable 0x20 1000 0x0a
-sensor_add 0x20 0 1 0x0b 0x01 poll 200 file "${sensorFile}"
-sensor_set_event_support 0x20 0 1 disable scanning per-state 000000000000000 000000000000000 000000000000000 000000000000000
-main_sdr_add 0x20 ${hex(record)}
-mc_enable 0x20
+${sensorFile === undefined ? '' : sensorCommands(sensorFile, hex(record))}mc_enable 0x20
 `
 }
+
+const sensorCommands = (file: string, record: string): string => `sensor_add 0x20 0 1 0x0b 0x01 poll 200 file "${file}"
+sensor_set_event_support 0x20 0 1 disable scanning per-state 000000000000000 000000000000000 000000000000000 000000000000000
+main_sdr_add 0x20 ${record}
+`
