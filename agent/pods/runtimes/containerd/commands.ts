@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream'
+import { Duplex, PassThrough, type Readable } from 'node:stream'
 import { SluiceError } from '../../../../api/errors.ts'
 import type { SpdyConnection } from '../../../../api/spdy/connection.ts'
 import type { SpdyStream } from '../../../../api/spdy/stream.ts'
@@ -42,8 +42,8 @@ export async function openCommand(
     void exited.finally(() => closeAfter(connection, [output, errors])).catch(() => undefined)
     return {
       stdin: input,
-      stdout: output,
-      stderr: errors,
+      stdout: readable(output),
+      stderr: errors === undefined ? undefined : readable(errors),
       resize: (next) => writeSize(resize, next),
       exited,
       async [Symbol.asyncDispose]() {
@@ -79,6 +79,15 @@ interface StatusWords {
   readonly status?: unknown
   readonly message?: unknown
   readonly details?: { readonly causes?: readonly { readonly reason?: unknown; readonly message?: unknown }[] }
+}
+
+/** What a command says. One that could not be begun has its outputs broken off; why is told by its result. */
+function readable(stream: SpdyStream): Readable {
+  const output = new PassThrough()
+  stream.pipe(output)
+  stream.once('close', () => output.end())
+  output.once('close', () => stream.destroy())
+  return output
 }
 
 const MAX_WORDS_BYTES = 64 * 1024
@@ -130,12 +139,53 @@ export async function openPort(address: string, port: number, dial: Dial, signal
   const headers = { port: String(port), requestid: '0' }
   const error = await openStream(connection, { ...headers, streamtype: 'error' })
   const data = await openStream(connection, { ...headers, streamtype: 'data' })
-  void words(error).then((said) => {
-    // That nobody listens is told only after the stream was taken.
-    if (said !== '') data.destroy(noPort(port, said))
-  })
-  data.once('close', () => connection.destroy())
-  return data
+  return new PortConnection(data, words(error), port, () => connection.destroy())
+}
+
+/**
+ * Bytes both ways. That nobody listens is told after the stream was taken and may come behind its end, so that an end is
+ * passed on only when nothing of the kind was said.
+ */
+class PortConnection extends Duplex {
+  readonly #data: SpdyStream
+  readonly #close: () => void
+
+  constructor(data: SpdyStream, said: Promise<string>, port: number, close: () => void) {
+    super({ allowHalfOpen: true })
+    this.#data = data
+    this.#close = close
+    // Whoever has let go of it hears no more; whoever reads it does.
+    this.on('error', () => {})
+    data.on('data', (chunk: Buffer) => {
+      if (!this.push(chunk)) data.pause()
+    })
+    const over = () =>
+      void said.then((words) => {
+        if (words !== '') this.destroy(noPort(port, words))
+        else if (!this.destroyed) this.push(null)
+      })
+    data.once('end', over).once('close', () => {
+      if (!data.readableEnded) over()
+    })
+  }
+
+  override _read(): void {
+    this.#data.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    if (this.#data.destroyed) done()
+    else this.#data.write(chunk, () => done())
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#data.end(() => done())
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#close()
+    done(error)
+  }
 }
 
 const noPort = (port: number, said: string): SluiceError =>

@@ -206,12 +206,15 @@ const named = new Message({ id: text(1) })
 
 export const WRITE = { write: 1, commit: 2 } as const
 
+/** What an event about a task says; of a command beside the program, `id` is that of the command. */
+export const TaskEvent = new Message({ containerId: text(1), id: text(2) })
+
 /** What containerd can do beyond that interface: words of its own API (containerd/api/services). */
 export const CONTAINERD = {
   subscribe: events(
     'Subscribe',
     new Message({ filters: texts(1) }),
-    new Message({ namespace: text(2), topic: text(3) }),
+    new Message({ topic: text(3), event: one(4, new Message({ value: bytes(2) })) }),
   ),
   pause: tasks('Pause', named, Empty),
   resume: tasks('Resume', named, Empty),

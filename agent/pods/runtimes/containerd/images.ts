@@ -72,7 +72,9 @@ export class ContainerdImages implements ImageStore {
       name,
       signal,
     ).catch((error: unknown) => {
-      throw this.#trouble(error, `${path} cannot be imported`)
+      throw error instanceof Refusal && DIGEST.test(error.message)
+        ? digestError(path, error)
+        : this.#trouble(error, `${path} cannot be imported`)
     })
     const states: ImageState[] = []
     for (const id of ids) {
@@ -112,18 +114,17 @@ export class ContainerdImages implements ImageStore {
   }
 }
 
+const DIGEST = /unexpected commit (?:digest|size)|digest.*(?:mismatch|not match)|failed (?:size|digest) validation/i
+
+const digestError = (what: string, { message, cause }: Refusal): SluiceError =>
+  new SluiceError('SLUICE_POD_IMAGE_DIGEST', `A part of ${what} has not the digest it says: ${message}`, {
+    hint: 'Do not use it: it was damaged on the way or exchanged. Fetch the image again from where you trust it.',
+    cause,
+  })
+
 function pullError(reference: string, refusal: Refusal): SluiceError {
   const { message, cause } = refusal
-  if (
-    /unexpected commit digest|digest.*(?:mismatch|validation|not match)|failed (?:size|digest) validation/i.test(
-      message,
-    )
-  ) {
-    return new SluiceError('SLUICE_POD_IMAGE_DIGEST', `A part of ${reference} has not the digest it says: ${message}`, {
-      hint: 'Do not use it: it was damaged on the way or exchanged. Fetch the image again from where you trust it.',
-      cause,
-    })
-  }
+  if (DIGEST.test(message)) return digestError(reference, refusal)
   if (/\b401\b|\b403\b|authorization failed|unauthorized|denied/i.test(message)) {
     return new SluiceError('SLUICE_REGISTRY_DENIED', `${reference} may not be read: ${message}`, {
       hint: 'Give the pod an imagePullSecret for this registry, or correct the name.',

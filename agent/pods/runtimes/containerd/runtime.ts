@@ -15,7 +15,7 @@ import type {
 } from '../runtime.ts'
 import { type CallOptions, Channel, down, Refusal } from './channel.ts'
 import { openCommand, openPort } from './commands.ts'
-import { CONTAINERD, CRI, type Method } from './cri.ts'
+import { CONTAINER, CONTAINERD, CRI, type Method, SANDBOX_READY, TaskEvent } from './cri.ts'
 import { Daemon, type DaemonFacts } from './daemon.ts'
 import { ContainerdImages } from './images.ts'
 import { containerConfig, LABEL_OWNER, linuxResources, sandboxConfig, specOf } from './specs.ts'
@@ -41,6 +41,8 @@ export const CONTAINERD_SOCKET = '/run/containerd/containerd.sock'
 /** The namespace of containerd that its pods are in. */
 const NAMESPACE = 'k8s.io'
 const EVENTS_AGAIN_MS = 500
+const SETTLE_LOOK_MS = 10
+const SETTLE_TRIES = 500
 /** What making a sandbox may take besides: a network plugin that waits for an address. */
 const SANDBOX_MS = 240_000
 const AFTER_GRACE_MS = 60_000
@@ -155,7 +157,7 @@ export class ContainerdRuntime implements PodRuntime {
       await this.#channel.call(CRI.stopSandbox, { id }, { signal })
       await this.#channel.call(CRI.removeSandbox, { id }, { signal })
     } catch (error) {
-      if (!(error instanceof Refusal) || error.status !== 'notFound') {
+      if (!isGone(error)) {
         throw this.#trouble(error, `the sandbox of ${sandbox.namespace}/${sandbox.name} cannot be removed`)
       }
     }
@@ -202,19 +204,18 @@ export class ContainerdRuntime implements PodRuntime {
   async stopContainer(id: string, graceMs: number, signal: AbortSignal): Promise<void> {
     const sandbox = this.#frozen.size === 0 ? undefined : await this.#sandboxOf(id, signal)
     if (sandbox !== undefined) await this.#thaw(sandbox, signal)
-    const timeoutS = Math.ceil(graceMs / 1000)
-    await this.#do(
-      CRI.stopContainer,
-      { id, timeoutS },
-      { signal, timeoutMs: graceMs + AFTER_GRACE_MS },
-      'the container does not end',
-      'SLUICE_POD_STOP',
-    )
+    const asked = { id, timeoutS: Math.ceil(graceMs / 1000) }
+    const options = { signal, timeoutMs: graceMs + AFTER_GRACE_MS }
+    await this.#channel.call(CRI.stopContainer, asked, options).catch((error: unknown) => {
+      if (!isGone(error)) throw this.#trouble(error, 'the container does not end', 'SLUICE_POD_STOP')
+    })
     this.#changed()
   }
 
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {
-    await this.#do(CRI.removeContainer, { id }, { signal }, 'the container cannot be removed')
+    await this.#channel.call(CRI.removeContainer, { id }, { signal }).catch((error: unknown) => {
+      if (!isGone(error)) throw this.#trouble(error, 'the container cannot be removed')
+    })
   }
 
   async updateResources(id: string, resources: Resources, signal: AbortSignal): Promise<void> {
@@ -321,16 +322,49 @@ export class ContainerdRuntime implements PodRuntime {
   /** containerd's own events: the interface for pods has none in this version. */
   async #listen(): Promise<void> {
     const { signal } = this.#stop
-    const filters = [`namespace==${NAMESPACE},topic~="^/tasks/(start|exit|oom|delete)"`]
+    const filters = [`namespace==${NAMESPACE},topic~="^/tasks/(exit|oom)"`]
     while (!signal.aborted) {
       try {
-        for await (const _ of this.#channel.listen(CONTAINERD.subscribe, { filters }, signal)) this.#changed()
+        const events = this.#channel.listen(CONTAINERD.subscribe, { filters }, signal)
+        let next = events.next()
+        next.catch(() => undefined)
+        // Over the same connection, so it has the subscription when it has answered this.
+        await this.#channel.call(CRI.version, {}, { signal })
+        // Something may have happened while nobody told.
+        this.#changed()
+        for (let told = await next; told.done !== true; told = await next) {
+          next = events.next()
+          next.catch(() => undefined)
+          void this.#heard(told.value.topic, told.value.event?.value ?? Buffer.alloc(0)).catch(() => this.#changed())
+        }
       } catch {
         // It is away: whoever lists will say so.
       }
       await delay(this.#options.clock, EVENTS_AGAIN_MS, signal).catch(() => undefined)
-      // Something may have happened while nobody told.
-      if (!signal.aborted) this.#changed()
+    }
+  }
+
+  /** The interface for pods learns of an end from the same event, and may be later than we are. */
+  async #heard(topic: string, event: Buffer): Promise<void> {
+    const { containerId, id } = TaskEvent.decode(event)
+    if (topic === '/tasks/exit' && id === containerId) await this.#settled(id)
+    this.#changed()
+  }
+
+  async #settled(id: string): Promise<void> {
+    const { signal } = this.#stop
+    const running = async () => {
+      try {
+        const { status } = await this.#channel.call(CRI.containerStatus, { id }, { signal })
+        return status !== undefined && CONTAINER[status.state] === 'running'
+      } catch (error) {
+        if (!isGone(error)) throw error
+      }
+      const { status } = await this.#channel.call(CRI.sandboxStatus, { id }, { signal })
+      return status?.state === SANDBOX_READY
+    }
+    for (let tries = 0; tries < SETTLE_TRIES && (await running()); tries++) {
+      await delay(this.#options.clock, SETTLE_LOOK_MS, signal)
     }
   }
 
@@ -383,6 +417,8 @@ export class ContainerdRuntime implements PodRuntime {
     return new SluiceError(given, `containerd: ${what}: ${error.message}`, { cause: error })
   }
 }
+
+const isGone = (error: unknown): boolean => error instanceof Refusal && error.status === 'notFound'
 
 const groupOf = (podUid: string): string => `pod${podUid}`
 
