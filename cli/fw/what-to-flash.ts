@@ -126,5 +126,6 @@ function signedFirmware(given: readonly GivenFile[], board: string | undefined):
       only === undefined ? 'the image does not say which board it is for' : `the image is for ${only}, not for ${name}`,
       'Name the board with --board; with imgtool: --custom-tlv 0xa1 and the name of the board.',
     )
-  return { board: name, regions: [], images: given.map(({ bytes }) => bytes) }
+  // What lies behind an image (the trailer of a slot that imgtool --pad adds) is the bootloader's own.
+  return { board: name, regions: [], images: given.map(({ bytes }) => bytes.subarray(0, parseImage(bytes).size)) }
 }
