@@ -32,7 +32,8 @@ import { metricsPage } from './metrics/page.ts'
 import type { RunningNorthbound } from './northbound/attach.ts'
 import { openOwnEnergy } from './own-energy.ts'
 import { machineFacts } from './pods/machine.ts'
-import { openPods, podRuntimeOf } from './pods/pods.ts'
+import { openPods } from './pods/pods.ts'
+import { chooseRuntimes, versionOf } from './pods/runtimes/choice.ts'
 import { lockDirectory } from './store/lock.ts'
 import { Store } from './store/store.ts'
 import type { StreamHandler } from './streams/host.ts'
@@ -58,7 +59,7 @@ export interface AgentOptions {
   readonly discover?: string
   readonly maxOutboxBytes?: number
   readonly maxOutboxAgeMs?: number
-  /** Whether pods run here, and how: `off` (default), `auto`, `process`. */
+  /** Whether pods run here, and how: `off` (default), `auto`, or runtimes; see `chooseRuntimes`. */
   readonly pods?: string
   /** Images, sandboxes, volumes and logs of pods. Default: beside the data directory, with `-pods` at the end. */
   readonly podsDir?: string
@@ -114,7 +115,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     ...(options.maxOutboxAgeMs === undefined ? {} : { maxOutboxAgeMs: options.maxOutboxAgeMs }),
   })
   cleanup.use(store)
-  const podRuntime = podRuntimeOf(options.pods)
+  const podRuntimes = chooseRuntimes(options.pods)
   const events = new EventStream(clock, randomBytes(6).toString('hex'))
   const { onEvent } = deps
   let gatewayConsole: GatewayConsole | undefined
@@ -159,12 +160,12 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         onEvent?.(event)
       },
       offersDesires: joins,
-      ...(podRuntime === undefined ? {} : { machine: machineFacts(podRuntime, AGENT_VERSION) }),
+      ...(podRuntimes === undefined ? {} : { machine: machineFacts(versionOf(podRuntimes[0], AGENT_VERSION)) }),
     }),
   )
   core.start()
   const pods =
-    podRuntime === undefined
+    podRuntimes === undefined
       ? undefined
       : cleanup.use(
           openPods({
@@ -172,6 +173,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
             clock,
             log,
             gateway,
+            choice: podRuntimes,
             folder: resolve(options.podsDir ?? `${resolve(options.dataDir)}-pods`),
           }),
         )

@@ -10,11 +10,11 @@ const MAX_PODS = 110
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' }
 
 /** What pods can be placed on here. Memory and cores are those this process may use, if a control group says less. */
-export function machineFacts(runtime: string, agentVersion: string): MachineFacts {
+export function machineFacts(runtime: string): MachineFacts {
   const constrained = process.constrainedMemory()
   const memoryBytes = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()
   return {
-    runtime: `${runtime}://${agentVersion}`,
+    runtime: plain(runtime),
     cpuMillis: availableParallelism() * 1000,
     memoryBytes,
     allocatableMemoryBytes: Math.max(0, memoryBytes - RESERVED_BYTES),

@@ -1,32 +1,21 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import type { Clock } from '../../api/clock.ts'
-import { SluiceError, toSluiceError } from '../../api/errors.ts'
+import type { Clock, Timer } from '../../api/clock.ts'
+import { toSluiceError } from '../../api/errors.ts'
 import { NODE_PRESSURES, type NodePressure } from '../../api/schema/node-conditions.ts'
 import type { AgentCore } from '../core.ts'
 import type { Log } from '../log.ts'
 import type { StreamHandler } from '../streams/host.ts'
+import { type RuntimeChoice, runtimeFolders } from './runtimes/choice.ts'
 import type { PodRuntime } from './runtimes/runtime.ts'
 import type { PodShop } from './start.ts'
-
-/** What `--pods` takes. */
-const POD_MODES = ['off', 'auto', 'process'] as const
-
-/** Which runtime a mode means on this machine; undefined: no pods run here. Looks at two files and loads nothing. */
-export function podRuntimeOf(mode: string | undefined, fileExists: (path: string) => boolean = existsSync) {
-  if (mode === undefined || mode === 'off') return undefined
-  if (mode === 'process') return 'process'
-  if (mode === 'auto') return fileExists('/usr/bin/bwrap') || fileExists('/bin/bwrap') ? 'process' : undefined
-  throw new SluiceError('SLUICE_POD_MODE', `'${mode}' is no way to run pods`, {
-    hint: `Give one of ${POD_MODES.join(', ')}.`,
-  })
-}
 
 export interface PodsOptions {
   readonly core: AgentCore
   readonly clock: Clock
   readonly log: Log
   readonly gateway: string
+  /** What runs them. */
+  readonly choice: RuntimeChoice
   /** Folder of images, sandboxes, volumes and logs. */
   readonly folder: string
   readonly cgroupRoot?: string
@@ -53,6 +42,9 @@ export function openPods(options: PodsOptions): Pods {
   let opened: Promise<PodShop> | undefined
   let running: PodShop | undefined
   let disposed = false
+  let again: Timer | undefined
+  /** Why there is no runtime, once that was told. */
+  let told: string | undefined
   let handlers: ((kind: string) => StreamHandler | undefined) | undefined
 
   const open = () => {
@@ -66,23 +58,27 @@ export function openPods(options: PodsOptions): Pods {
     return opened
   }
   const needed = () => {
+    again?.cancel()
     if (running !== undefined) {
       running.changed()
       return
     }
-    if (!core.objects.podObjects().some(({ kind }) => kind === 'Pod') && !existsSync(sandboxFolder(options.folder)))
+    if (
+      !core.objects.podObjects().some(({ kind }) => kind === 'Pod') &&
+      !runtimeFolders(options.folder).some((path) => existsSync(path))
+    )
       return
     open().catch((thrown: unknown) => {
       const { code, message, hint } = toSluiceError(thrown)
-      log('error', message, { code, hint: hint ?? '' })
-      core.notices.record({
-        about: 'gateway',
-        type: 'Warning',
-        reason: 'PodRuntimeMissing',
-        message: hint === undefined ? message : `${message}. ${hint}`,
-      })
-      // Asked again with the next object: somebody may have installed it.
+      const words = hint === undefined ? message : `${message}. ${hint}`
+      if (words !== told) {
+        log('error', message, { code, hint: hint ?? '' })
+        core.notices.record({ about: 'gateway', type: 'Warning', reason: 'PodRuntimeMissing', message: words })
+      }
+      told = words
       opened = undefined
+      // Somebody may install it, and after a reboot an engine may be slower than the agent.
+      if (!disposed) again = options.clock.after(AGAIN_MS, needed, true)
     })
   }
   const unsubscribe = [core.onPodObjects(needed), core.tether.onChange(() => running?.changed())]
@@ -106,6 +102,7 @@ export function openPods(options: PodsOptions): Pods {
     open: async () => (await open()).runtime,
     async [Symbol.asyncDispose]() {
       disposed = true
+      again?.cancel()
       for (const each of unsubscribe) each()
       const started = await opened?.catch(() => undefined)
       await started?.[Symbol.asyncDispose]()
@@ -113,4 +110,4 @@ export function openPods(options: PodsOptions): Pods {
   }
 }
 
-const sandboxFolder = (folder: string): string => join(folder, 'sandboxes')
+const AGAIN_MS = 15_000

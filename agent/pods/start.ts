@@ -32,9 +32,8 @@ export async function startPods(options: PodsOptions): Promise<PodShop> {
   await using cleanup = new AsyncDisposableStack()
   const trouble = (error: SluiceError) => log('warn', error.message, { code: error.code })
   const runtime = cleanup.use(
-    openRuntimes({
-      folder,
-      clock,
+    await openRuntimes({
+      ...{ folder, clock, gateway, choice: options.choice },
       ...(options.cgroupRoot === undefined ? {} : { cgroupRoot: options.cgroupRoot }),
       onTrouble: trouble,
     }),

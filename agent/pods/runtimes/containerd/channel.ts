@@ -162,7 +162,7 @@ const STATUSES: Readonly<Record<number, Refusal['status']>> = { 5: 'notFound', 6
 export function down(socket: string, cause: unknown): SluiceError {
   if (!existsSync(socket)) {
     return new SluiceError('SLUICE_POD_RUNTIME_MISSING', `containerd is not here: there is no ${socket}`, {
-      hint: 'Install and start it: apt-get install containerd runc containernetworking-plugins; or give its socket with --containerd.',
+      hint: 'Install and start it: apt-get install containerd runc containernetworking-plugins; or give its socket: --pods containerd=/path/to.sock.',
       cause,
     })
   }
