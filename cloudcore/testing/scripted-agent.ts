@@ -5,6 +5,7 @@ import * as x509 from '@peculiar/x509'
 import { WebSocket } from 'ws'
 import { SluiceError } from '../../api/errors.ts'
 import type { JoinAnswer } from '../../api/link/join.ts'
+import type { MachineFacts } from '../../api/link/machine.ts'
 import {
   type AckFrame,
   type AgentFrame,
@@ -144,14 +145,23 @@ export class ScriptedAgent implements Disposable {
 
   /** Says hello and waits for the welcome. */
   async hello(
-    over: { lastSeq?: number; firstSeq?: number; gateway?: string; v?: number; kinds?: readonly string[] } = {},
+    over: {
+      lastSeq?: number
+      firstSeq?: number
+      gateway?: string
+      v?: number
+      kinds?: readonly string[]
+      machine?: MachineFacts
+    } = {},
   ) {
     const { lastSeq = this.seq, firstSeq = lastSeq + 1, gateway = this.identity.gateway, v = 1 } = over
     this.seq = lastSeq
     const holds = [...this.objects.values()].map(({ kind, key, rev }) => [kind, key, rev] as const)
     const welcome = this.next((frame) => frame.t === 'welcome' || frame.t === 'error')
     const kinds = over.kinds === undefined ? {} : { kinds: over.kinds }
-    this.send({ t: 'hello', v, gateway, epoch: this.epoch, agentVersion: '0.1.0', lastSeq, firstSeq, holds, ...kinds })
+    const machine = over.machine === undefined ? {} : { machine: over.machine }
+    const told = { t: 'hello', v, gateway, epoch: this.epoch, agentVersion: '0.1.0', lastSeq, firstSeq, holds } as const
+    this.send({ ...told, ...kinds, ...machine })
     const frame = await welcome
     if (frame.t === 'welcome') return frame
     throw new SluiceError('SLUICE_LINK_REFUSED', `${frame.t === 'error' ? frame.code : frame.t}`)
