@@ -205,6 +205,8 @@ export class PodHouse implements AsyncDisposable {
     const script = `echo "$POD_UID ${work}" >> /shared/journal; exec sleep ${this.#secondsOf(work)}`
     return {
       terminationGracePeriodSeconds: 1,
+      // An API that is apart is somebody's cluster to the cloud core, with a scheduler of its own.
+      ...(this.api === undefined ? {} : { schedulerName: 'sluice' }),
       containers: [
         {
           ...{ name: 'main', image: IMAGE, command: ['sh', '-c', script] },
