@@ -103,8 +103,8 @@ export class EspLoaderModel {
   baud: number | undefined
   /** A bit of the flash that does not take what is written. */
   wornByte: number | undefined
-  /** Commands after which it says nothing any more, as a cable that was pulled. */
-  mutedAfter = Number.POSITIVE_INFINITY
+  /** Blocks of flash after which it says nothing any more, as a cable that was pulled. */
+  mutedAfterWrites = Number.POSITIVE_INFINITY
   readonly #facts: ChipFacts
   readonly #say: (bytes: Uint8Array) => void
   readonly #registers: Map<number, number>
@@ -112,7 +112,7 @@ export class EspLoaderModel {
   #escaped = false
   #program = { announced: 0, taken: 0 }
   #transfer: Transfer | undefined
-  #heard = 0
+  #blocks = 0
   #lines = { dtr: false, rts: false }
 
   constructor(say: (bytes: Uint8Array) => void, options: EspModelOptions = {}) {
@@ -156,7 +156,7 @@ export class EspLoaderModel {
 
   #take(packet: Buffer): void {
     if (this.runs === 'application' || packet.length < 8 || packet[0] !== 0) return
-    if (++this.#heard > this.mutedAfter) return
+    if (this.#blocks >= this.mutedAfterWrites) return
     const operation = packet.readUInt8(1)
     const size = packet.readUInt16LE(2)
     const checksum = packet.readUInt32LE(4)
@@ -263,6 +263,7 @@ export class EspLoaderModel {
       return
     }
     transfer.next++
+    this.#blocks++
     const content = data.subarray(16)
     if (transfer.packed) {
       transfer.parts.push(Uint8Array.from(content))

@@ -57,6 +57,10 @@ export function espRunner(line: EspLine, options: EspOptions = {}): FlashRunner 
         throw new SluiceError('SLUICE_FW_ESP', 'the flash of the chip does not say how large it is', {
           hint: 'A module whose flash is not connected answers like this; try another one.',
         })
+      if (regions.some(({ address, bytes }) => address + bytes.length > sizeOf(size)))
+        throw new SluiceError('SLUICE_FW_FLASH_IMAGE', `the image does not fit into the ${size} flash of this chip`, {
+          hint: 'Build it for the size of this flash.',
+        })
       // The bootloader is the lowest: written last, so that a board that was cut off starts nothing half-written.
       const ordered = [...regions].sort((a, b) => b.address - a.address)
       const told = progressOf(bytesOf(regions), () => clock.monotonic(), onProgress)
@@ -65,7 +69,8 @@ export function espRunner(line: EspLine, options: EspOptions = {}): FlashRunner 
         fileArray: ordered.map(({ address, bytes }) => ({ address, data: Uint8Array.from(bytes) })),
         flashMode: 'keep',
         flashFreq: 'keep',
-        flashSize: size as 'keep',
+        // It would write the size into the header of a bootloader; what is written is what was given.
+        flashSize: 'keep',
         eraseAll: false,
         compress: true,
         // It counts packed bytes; a person thinks in those of the file.
@@ -117,6 +122,9 @@ async function connect(port: WebPort, lineBaud: number, baud: number): Promise<O
   }
 }
 
+/** `4MB` and `512KB` in bytes. */
+const sizeOf = (words: string): number => Number.parseInt(words, 10) * (words.endsWith('MB') ? 1024 * 1024 : 1024)
+
 /** What the partition table calls an application and has a description; undefined where there is none. */
 async function runningApplication(loader: Loader): Promise<string | undefined> {
   // Reading needs the stub, which not every chip has.
@@ -147,11 +155,6 @@ function explain(cause: unknown): never {
     throw new SluiceError('SLUICE_FW_FLASH_VERIFY', 'the chip has another MD5 of its flash than the image', {
       cause,
       hint: 'Flash it once more; when it differs again, the flash is worn or badly connected.',
-    })
-  if (/fit in the available flash/.test(said))
-    throw new SluiceError('SLUICE_FW_FLASH_IMAGE', 'the image does not fit into the flash of this chip', {
-      cause,
-      hint: 'Build it for the size of this flash.',
     })
   throw new SluiceError('SLUICE_FW_ESP', `the loader of the chip failed: ${said.split('\n')[0]}`, {
     cause,

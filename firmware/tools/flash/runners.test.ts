@@ -125,7 +125,7 @@ describe('runners of fw flash', () => {
     )
     const asked = deaf.identify(signal)
     asked.catch(() => undefined)
-    await clock.advance(2000)
+    await clock.advance(3000)
     await expect(asked).rejects.toMatchObject({ code: 'SLUICE_FW_FLASH_TARGET' })
   })
 

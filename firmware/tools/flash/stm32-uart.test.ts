@@ -16,13 +16,14 @@ if (!stm32flash && process.env['CI'] === 'true') throw new Error('apt-get instal
 function part(options: Stm32ModelOptions = {}) {
   let listener: (chunk: Uint8Array) => void = () => {}
   const model = new Stm32LoaderModel((bytes) => queueMicrotask(() => listener(bytes)), options)
-  const loader = new Stm32Loader({
-    write: (bytes) => model.feed(bytes),
-    onData: (heard) => {
+  const line = {
+    write: (bytes: Uint8Array) => model.feed(bytes),
+    onData: (heard: (chunk: Uint8Array) => void) => {
       listener = heard
       return () => {}
     },
-  })
+  }
+  const loader = new Stm32Loader(line, { timeoutMs: 50 })
   return { model, loader }
 }
 
@@ -49,6 +50,15 @@ describe('the STM32 loader on a UART', () => {
     model.flash.fill(0)
     await loader.erasePages([1, 3])
     expect([0, 1024, 2048, 3072].map((at) => model.flash[at])).toEqual([0, 0xff, 0, 0xff])
+  })
+
+  it('meets a loader again that was spoken to before, by somebody who went away', async () => {
+    const { model, loader } = part()
+    await loader.open()
+    expect(await loader.open()).toEqual({ productId: 0x410, loader: 0x22 })
+    model.flash.fill(0)
+    await loader.erasePages([0])
+    expect(model.flash[0]).toBe(0xff)
   })
 
   it('says so when the flash is protected, and when nobody is there', async () => {

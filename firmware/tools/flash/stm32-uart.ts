@@ -60,17 +60,30 @@ export class Stm32Loader implements Disposable {
 
   /** Finds the baud rate (the part does, by one byte) and asks what the part is. */
   async open(signal?: AbortSignal): Promise<Stm32Facts> {
-    this.#heard = []
-    await this.#line.write(Uint8Array.of(SYNC))
-    // A loader that was opened before takes it for a wrong command: it is there all the same.
-    const answer = await this.#byte(this.#timeoutMs, signal)
-    if (answer !== ACK && answer !== NACK) throw lost('does not answer')
+    if (!(await this.#synchronised(signal)) && !(await this.#synchronised(signal))) throw lost('does not answer')
     await this.#command(COMMAND.get, signal)
     const [loader = 0, ...commands] = await this.#counted(signal)
     this.#commands = new Set(commands)
     await this.#command(COMMAND.getId, signal)
     const [high = 0, low = 0] = await this.#counted(signal)
     return { productId: (high << 8) | low, loader }
+  }
+
+  /**
+   * Sends the byte by which the loader finds the baud rate. One that has been spoken to before takes it for the first half
+   * of a command and says nothing; the second time it is a wrong command, and the loader is there all the same.
+   */
+  async #synchronised(signal: AbortSignal | undefined): Promise<boolean> {
+    this.#heard = []
+    await this.#line.write(Uint8Array.of(SYNC))
+    try {
+      const answer = await this.#byte(this.#timeoutMs, signal)
+      return answer === ACK || answer === NACK
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (error instanceof SluiceError && error.code === 'SLUICE_FW_STM32') return false
+      throw error
+    }
   }
 
   async eraseAll(signal?: AbortSignal): Promise<void> {
