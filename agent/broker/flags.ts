@@ -14,6 +14,7 @@ export const MQTT_FLAGS = {
   'mqtt-username': { type: 'string' },
   'mqtt-password-file': { type: 'string' },
   'sparkplug-group': { type: 'string' },
+  'sparkplug-host': { type: 'string' },
 } as const
 
 type Values = { readonly [Flag in keyof typeof MQTT_FLAGS]?: string | undefined }
@@ -26,6 +27,7 @@ export function mqttOptions(values: Values): { readonly mqtt?: MqttOptions } {
     ...tlsOf(values),
     ...externalOf(values),
     ...given('sparkplugGroup', values['sparkplug-group']),
+    ...given('sparkplugHost', values['sparkplug-host']),
   }
   return Object.keys(mqtt).length === 0 ? {} : { mqtt }
 }

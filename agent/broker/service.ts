@@ -14,6 +14,8 @@ export interface MqttOptions
   readonly northbound?: boolean
   /** Appear as a Sparkplug B edge node of this group. */
   readonly sparkplugGroup?: string
+  /** Only while this Sparkplug host application is online. */
+  readonly sparkplugHost?: string
 }
 
 /** Where MQTT devices look for a broker (IANA). */

@@ -41,6 +41,7 @@ export function prepareNorthbound(options: MqttOptions, deps: NorthboundDeps): P
           clock,
           group,
           gateway,
+          ...(options.sparkplugHost === undefined ? {} : { primaryHost: options.sparkplugHost }),
           devices,
           storage: {
             get: () => (storage.get('bdSeq') === undefined ? undefined : Number(storage.get('bdSeq'))),

@@ -11,6 +11,7 @@ import {
   REBIRTH,
   topicOf,
 } from '../../mappers/sdk/sparkplug-payload.ts'
+import { decodeState, type HostState, stateTopic } from '../../mappers/sdk/sparkplug-state.ts'
 import type { DeviceState, PropertyState } from '../twin/device-state.ts'
 import { RateLimit } from './rate-limit.ts'
 
@@ -18,6 +19,8 @@ export interface SparkplugEdgeNodeOptions {
   readonly clock: Clock
   readonly group: string
   readonly gateway: string
+  /** The host application without which nothing is worth telling: the node lives only while that is online. */
+  readonly primaryHost?: string
   /** `bdSeq` of the session before this one, kept over restarts. */
   readonly storage: { get(): number | undefined; put(bdSeq: number): void }
   readonly devices: ReadonlyMap<string, DeviceState>
@@ -43,6 +46,7 @@ const TYPES: Readonly<Record<string, DataType>> = {
  * The gateway as a Sparkplug B 3.0 edge node: itself the node, each device one of its devices, called
  * `<namespace>:<name>`. Birth with every metric and its alias, then changes by alias with a sequence number; a host
  * may ask for a rebirth and command values. The death certificate is the will of the connection, where there is one.
+ * With a primary host it is born when that comes and dies when that goes (section 5.4.2.1).
  */
 export class SparkplugEdgeNode implements Disposable {
   readonly #options: SparkplugEdgeNodeOptions
@@ -51,6 +55,9 @@ export class SparkplugEdgeNode implements Disposable {
   #broker: LocalBroker | undefined
   #subscriptions: Disposable[] = []
   #bdSeq: number
+  /** What the primary host said last; undefined until it has said anything on this connection. */
+  #host: HostState | undefined
+  #alive = false
   #seq = 0
   #nextAlias = 1
 
@@ -70,16 +77,27 @@ export class SparkplugEdgeNode implements Disposable {
 
   /** The connection is there: the node is born, for the first time or again. */
   connected(broker: LocalBroker): void {
+    const { group, gateway, primaryHost } = this.#options
+    // What was retained comes again after each connection.
+    this.#host = undefined
+    this.#alive = false
     if (this.#broker === undefined) {
       this.#broker = broker
-      const { group, gateway } = this.#options
       const onCommand = (topic: string, payload: Uint8Array) => this.#command(topic, payload)
       this.#subscriptions = [
         broker.subscribe(`spBv1.0/${group}/NCMD/${gateway}`, onCommand),
         broker.subscribe(`spBv1.0/${group}/DCMD/${gateway}/+`, onCommand),
+        ...(primaryHost === undefined
+          ? []
+          : [broker.subscribe(stateTopic(primaryHost), (_, payload) => this.#hostSaid(payload))]),
       ]
     }
-    this.#birth()
+    if (primaryHost === undefined) this.#birth()
+  }
+
+  /** Whether the node is born; not while it waits for its primary host. */
+  get alive(): boolean {
+    return this.#alive
   }
 
   reported(device: DeviceState, name: string): void {
@@ -100,7 +118,7 @@ export class SparkplugEdgeNode implements Disposable {
 
   /** Devices that came, went or got another model. */
   tick(): void {
-    if (this.#broker === undefined) return
+    if (!this.#alive) return
     for (const device of this.#options.devices.values()) {
       const born = this.#born.get(device.key)
       if (born !== undefined && (born.state !== device || born.signature !== signatureOf(device))) {
@@ -113,12 +131,27 @@ export class SparkplugEdgeNode implements Disposable {
 
   [Symbol.dispose](): void {
     for (const subscription of this.#subscriptions) subscription[Symbol.dispose]()
-    if (this.#broker === undefined) return
+    if (this.#alive) this.#nodeDeath()
+  }
+
+  #nodeDeath(): void {
+    this.#alive = false
+    this.#born.clear()
     const payload = encodePayload({ timestampMs: this.#options.clock.now(), metrics: [this.#bdSeqMetric()] })
-    this.#broker.publish(this.#topic('NDEATH'), payload, { qos: 1 })
+    this.#broker?.publish(this.#topic('NDEATH'), payload, { qos: 1 })
+  }
+
+  /** A will that comes late speaks of a session before the present one: its time is older. */
+  #hostSaid(payload: Uint8Array): void {
+    const state = decodeState(payload)
+    if (state === undefined || (this.#host !== undefined && state.timestampMs < this.#host.timestampMs)) return
+    this.#host = state
+    if (state.online && !this.#alive) this.#birth()
+    else if (!state.online && this.#alive) this.#nodeDeath()
   }
 
   #birth(): void {
+    this.#alive = true
     this.#seq = -1
     this.#born.clear()
     this.#nextAlias = 1
@@ -132,7 +165,7 @@ export class SparkplugEdgeNode implements Disposable {
   }
 
   #deviceBirth(device: DeviceState): void {
-    if (this.#broker === undefined || device.model === undefined) return
+    if (!this.#alive || device.model === undefined) return
     const aliases = new Map<string, number>()
     const metrics: Metric[] = []
     for (const property of device.properties.values()) {
@@ -151,7 +184,7 @@ export class SparkplugEdgeNode implements Disposable {
   }
 
   #send(kind: 'NBIRTH' | 'DBIRTH' | 'DDATA' | 'DDEATH', key: string | undefined, metrics: readonly Metric[]): void {
-    if (this.#broker === undefined) return
+    if (this.#broker === undefined || !this.#alive) return
     this.#seq = (this.#seq + 1) % 256
     const payload = encodePayload({ timestampMs: this.#options.clock.now(), seq: this.#seq, metrics })
     this.#broker.publish(this.#topic(kind, key), payload, { qos: 0 })
@@ -178,7 +211,8 @@ export class SparkplugEdgeNode implements Disposable {
       return
     }
     if (parsed?.kind === 'NCMD') {
-      if (metrics.some(({ name, value }) => name === REBIRTH && value === true) && this.#rebirths.take()) this.#birth()
+      const asked = this.#alive && metrics.some(({ name, value }) => name === REBIRTH && value === true)
+      if (asked && this.#rebirths.take()) this.#birth()
       return
     }
     if (key === undefined || born === undefined) return

@@ -3758,15 +3758,15 @@ return errors === 0;
 }
 
 export const validateDevice = validate1;
-const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"roaming":{"type":"object","properties":{"marginDb":{"type":"number","minimum":0,"maximum":40,"description":"How much better another gateway has to hear it. Default 6."},"hold":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"For how long it has to, before it takes over. Default 3s."},"lostAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A gateway that did not hear it for so long has lost it. Default 10s."}},"additionalProperties":false,"description":"When a device with nodeSelector changes from one gateway to another."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"importance":{"type":"string","enum":["critical","normal","deferrable"],"description":"What the policy of a gateway may do: nothing, stretch its periods, or leave it alone. Default normal."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"shift":{"type":"integer","minimum":-65535,"maximum":65535,"description":"Added to every address of the model, for a device that has the same registers elsewhere: 10000 for SunSpec at 50000, -40000 for SunSpec at 0. Default 0."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"pair":{"type":"boolean","description":"Pair and bond when connecting; BlueZ keeps the keys (no other adapter does). Default false."},"passkeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway with the six digits that the device shows or has on its label."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"bluez:hci0 (the default) through BlueZ, hci0 for the raw adapter (needs CAP_NET_RAW), a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"},{"rule":"!has(self.passkeyFile) || (has(self.pair) && self.pair == true)","message":"passkeyFile is for pairing: give pair: true with it"},{"rule":"!has(self.pair) || self.pair != true || !has(self.adapter) || self.adapter.startsWith('bluez')","message":"pair needs an adapter of BlueZ, such as bluez:hci0, which keeps the keys"}]},"lora":{"type":"object","required":["devEui"],"properties":{"devEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"DevEUI, as printed on the device."},"joinEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"JoinEUI (AppEUI). Default: any."},"appKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"AppKey for joining over the air. Better in a keyFile."},"devAddr":{"type":"string","maxLength":8,"pattern":"^[0-9A-Fa-f]{8}$","description":"DevAddr (ABP)."},"nwkSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Network session key (ABP). Better in a keyFile."},"appSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Application session key (ABP). Better in a keyFile."},"keyFile":{"type":"string","maxLength":512,"minLength":1,"description":"File on the gateway with the keys: lines such as `appKey: 0011...`, or the AppKey alone."},"server":{"type":"string","enum":["local"],"description":"local: the gateway's own network server."},"listen":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"minLength":1,"description":"Address to listen on. Default 127.0.0.1; Semtech UDP has no authentication."},"udp":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for packet forwarders (Semtech UDP). Default 1700."},"station":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for Basic Station. Default: not listening."},"gateways":{"type":"array","items":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"EUI of a gateway."},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Gateways that may take part. Default: all."},"netId":{"type":"string","maxLength":6,"pattern":"^[0-9A-Fa-f]{6}$","description":"NetID. Default 000000."},"rxDelay":{"type":"integer","minimum":1,"maximum":15,"description":"Seconds from an uplink to its first window. Default 1."},"rx2DataRate":{"type":"integer","minimum":0,"maximum":15,"description":"Data rate of the second window. Default: the region's."},"duplicatesWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long copies by several gateways are collected. Default 200ms."}},"additionalProperties":false,"description":"The gateway's own network server. Devices that say nothing share what one device says."},"chirpstack":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":64,"minLength":1,"description":"Application id (a UUID)."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"A ChirpStack v4 server, over its MQTT integration (JSON)."},"tts":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":128,"minLength":1,"description":"Application id, with tenant: my-app@ttn."},"device":{"type":"string","maxLength":64,"minLength":1,"description":"Device id. Default eui-<devEui>."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"The Things Stack, over its MQTT server. The user name is the application by default."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan. Default: the model's, else EU868."},"subBand":{"type":"integer","minimum":1,"maximum":8,"description":"Eight of the 64 channels, US915 and AU915. Default 2."},"counterResets":{"type":"boolean","description":"The device (ABP) starts its counter anew at power-up; replays get through. Default false."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.server) ? 1 : 0) + (has(self.chirpstack) ? 1 : 0) + (has(self.tts) ? 1 : 0) == 1","message":"exactly one of server, chirpstack and tts is needed"},{"rule":"!has(self.server) || has(self.keyFile) || has(self.appKey) || (has(self.devAddr) && has(self.nwkSKey) && has(self.appSKey))","message":"the own network server needs appKey (OTAA), devAddr with nwkSKey and appSKey (ABP), or a keyFile"},{"rule":"!(has(self.appKey) && has(self.devAddr))","message":"give appKey (OTAA) or devAddr (ABP), not both"},{"rule":"!has(self.listen) || has(self.server)","message":"listen belongs to server: local"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.lora) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, lora, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
+const schema1 = {"type":"object","required":["apiVersion","kind","metadata","spec"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Device"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"namespace":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","required":["model"],"properties":{"model":{"type":"string","maxLength":253,"minLength":1,"description":"Name of a DeviceModel in the same namespace."},"nodeName":{"type":"string","maxLength":253,"minLength":1,"description":"The gateway that serves this device."},"nodeSelector":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":16,"description":"Labels of the gateways it may roam between."},"roaming":{"type":"object","properties":{"marginDb":{"type":"number","minimum":0,"maximum":40,"description":"How much better another gateway has to hear it. Default 6."},"hold":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"For how long it has to, before it takes over. Default 3s."},"lostAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"A gateway that did not hear it for so long has lost it. Default 10s."}},"additionalProperties":false,"description":"When a device with nodeSelector changes from one gateway to another."},"paused":{"type":"boolean","description":"Leave the device alone; the twin keeps its last values."},"importance":{"type":"string","enum":["critical","normal","deferrable"],"description":"What the policy of a gateway may do: nothing, stretch its periods, or leave it alone. Default normal."},"poll":{"type":"object","properties":{"every":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Read this often. Default 1s."},"staleAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Reading older than this is stale. Default three poll periods, at least 5s; learnt of what reports by itself."}},"additionalProperties":false,"description":"How often to read."},"report":{"type":"object","properties":{"deadband":{"type":"number","minimum":0,"description":"Absolute change below which a reading is not reported."},"deadbandPercent":{"type":"number","minimum":0,"maximum":100,"description":"Same, in per cent of the last reported value."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at least this often. Default 10m."},"minInterval":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Report at most this often; the newest reading wins."}},"additionalProperties":false,"description":"When a reading is worth reporting."},"desired":{"type":"object","additionalProperties":{"x-kubernetes-preserve-unknown-fields":true},"maxProperties":1024,"description":"Desired value by property name."},"custom":{"type":"object","x-kubernetes-preserve-unknown-fields":true,"description":"Address for a protocol that Sluice does not know."},"modbus":{"type":"object","properties":{"rtu":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with RTU framing."},"ascii":{"type":"object","required":["port"],"properties":{"port":{"type":"string","maxLength":255,"minLength":1,"description":"Serial port. Prefer /dev/serial/by-id/..., it survives re-plugging."},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Bits per second. Default 9600."},"parity":{"type":"string","enum":["none","even","odd"],"description":"Default none."},"dataBits":{"type":"number","enum":[7,8],"description":"Default 8."},"stopBits":{"type":"number","enum":[1,2],"description":"Default 1."},"rts":{"type":"object","required":["send"],"properties":{"send":{"type":"string","enum":["up","down"],"description":"Level of RTS while sending; the other level while listening."},"before":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between switching RTS and the first byte. Default 0ms."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait between the last byte and switching back. Default 0ms."}},"additionalProperties":false,"description":"RS-485 direction by the RTS line, for adapters that do not switch by themselves."}},"additionalProperties":false,"description":"A serial line with ASCII framing."},"tcp":{"type":"object","required":["host"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535,"description":"Default 502."},"window":{"type":"integer","minimum":1,"maximum":64,"description":"Requests in flight at most; learnt from 1 up. Default 16."},"transactionIdZero":{"type":"boolean","description":"The gateway answers with transaction id 0. Default false."},"anyUnit":{"type":"boolean","description":"The gateway answers with a unit number of its own. Default false."}},"additionalProperties":false,"description":"Modbus TCP."},"rtuOverTcp":{"type":"object","required":["host","port"],"properties":{"host":{"type":"string","maxLength":253,"minLength":1},"port":{"type":"integer","minimum":1,"maximum":65535},"baud":{"type":"integer","minimum":50,"maximum":4000000,"description":"Speed of the line behind it, for planning. Default 9600."}},"additionalProperties":false,"description":"RTU frames through a TCP socket, as simple serial servers do it."},"unit":{"type":"integer","minimum":0,"maximum":255,"description":"Unit identifier (slave address). Default 1."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer. Default 1s."},"retries":{"type":"integer","minimum":0,"maximum":10,"description":"Repeats of a read that was not answered. Default 1."},"busyRetries":{"type":"integer","minimum":0,"maximum":20,"description":"Repeats after exceptions 5 and 6 (busy). Default 3."},"busyWait":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Pause before such a repeat. Default 100ms."},"pauseAfterConnect":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait after the link opened, for devices that need to warm up. Default 0ms."},"pauseBetweenRequests":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Silence on the link between two requests, beyond what the framing needs."},"retryFirstRequest":{"type":"boolean","description":"Ask again when the first request after opening is lost. Default false."},"closeAfterGather":{"type":"boolean","description":"Close the link after each round, for devices with a single client slot. Default false."},"shift":{"type":"integer","minimum":-65535,"maximum":65535,"description":"Added to every address of the model, for a device that has the same registers elsewhere: 10000 for SunSpec at 50000, -40000 for SunSpec at 0. Default 0."},"turnaround":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long the device thinks before it answers; learnt anyway. Default 5ms."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.rtu) ? 1 : 0) + (has(self.tcp) ? 1 : 0) + (has(self.rtuOverTcp) ? 1 : 0) + (has(self.ascii) ? 1 : 0) == 1","message":"exactly one of rtu, tcp, rtuOverTcp, ascii is needed"},{"rule":"!has(self.unit) || has(self.tcp) || (self.unit >= 1 && self.unit <= 247)","message":"on a serial line unit must be 1 to 247 (0 is broadcast, 248 to 255 are reserved)"}]},"mqtt":{"type":"object","properties":{"broker":{"type":"string","maxLength":512,"pattern":"^(local|mqtts?://[^\\s/@]+/?)$","description":"mqtt://host:1883, mqtts://host:8883, or local: the broker of the gateway. Default local."},"base":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {base} of the topics: zigbee2mqtt/kitchen. Default the name of the Device."},"device":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {device} of the topics. Default the name of the Device."},"client":{"type":"string","maxLength":512,"minLength":1,"description":"Fills {client}: where this gateway receives answers. Default sluice."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password on its first line."},"clientId":{"type":"string","maxLength":128,"description":"Default one that is made from the name of the gateway."},"tls":{"type":"object","properties":{"caFile":{"type":"string","maxLength":1024,"description":"Authority of the broker, PEM. Default those of the system."},"certFile":{"type":"string","maxLength":1024,"description":"Own certificate, PEM."},"keyFile":{"type":"string","maxLength":1024,"description":"Its key, PEM."},"servername":{"type":"string","maxLength":253,"description":"Name in the certificate, where it is not the host."}},"additionalProperties":false,"description":"Files on the gateway for mqtts."},"sparkplug":{"type":"object","required":["group","node"],"properties":{"group":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"node":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$"},"device":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Default: the node itself."},"host":{"type":"string","maxLength":256,"minLength":1,"pattern":"^[^+#/]+$","description":"Name of the host application to appear as, for nodes that wait for their primary host."}},"additionalProperties":false,"description":"A Sparkplug B edge node, or a device behind it."},"qos":{"type":"integer","minimum":0,"maximum":1,"description":"Of the subscriptions. Default the model's, else 1."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!has(self.tls) || (has(self.broker) && self.broker.startsWith('mqtts://'))","message":"tls is for a broker at mqtts://"},{"rule":"!has(self.username) || (has(self.broker) && self.broker != 'local')","message":"username is for a broker of its own; the gateway's needs none"}]},"ble":{"type":"object","required":["mac"],"properties":{"mac":{"type":"string","maxLength":17,"pattern":"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$","description":"Address of the device: A4:C1:38:56:53:84."},"addressType":{"type":"string","enum":["public","random"],"description":"Default: what its advertisements say."},"bindKey":{"type":"string","maxLength":32,"pattern":"^[0-9A-Fa-f]{32}$","description":"Key of encrypted advertisements, 32 hex digits. Prefer bindKeyFile: this one is readable here."},"bindKeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway that holds the key, 32 hex digits."},"pair":{"type":"boolean","description":"Pair and bond when connecting; BlueZ keeps the keys (no other adapter does). Default false."},"passkeyFile":{"type":"string","maxLength":255,"minLength":1,"description":"File on the gateway with the six digits that the device shows or has on its label."},"adapter":{"type":"string","maxLength":255,"minLength":1,"description":"bluez:hci0 (the default) through BlueZ, hci0 for the raw adapter (needs CAP_NET_RAW), a serial port for HCI over UART."},"baud":{"type":"integer","minimum":9600,"maximum":12000000,"description":"Of an HCI UART. Default 1000000."},"timeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for an answer of the device. Default 5s."},"connectTimeout":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Wait this long for a connection. Default 10s."},"silentAfter":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Without an advertisement for this long it is offline. Default 5m, at least 3 polls."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"!(has(self.bindKey) && has(self.bindKeyFile))","message":"give bindKey or bindKeyFile, not both"},{"rule":"!has(self.passkeyFile) || (has(self.pair) && self.pair == true)","message":"passkeyFile is for pairing: give pair: true with it"},{"rule":"!has(self.pair) || self.pair != true || !has(self.adapter) || self.adapter.startsWith('bluez')","message":"pair needs an adapter of BlueZ, such as bluez:hci0, which keeps the keys"}]},"lora":{"type":"object","required":["devEui"],"properties":{"devEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"DevEUI, as printed on the device."},"joinEui":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"JoinEUI (AppEUI). Default: any."},"appKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"AppKey for joining over the air. Better in a keyFile."},"devAddr":{"type":"string","maxLength":8,"pattern":"^[0-9A-Fa-f]{8}$","description":"DevAddr (ABP)."},"nwkSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Network session key (ABP). Better in a keyFile."},"appSKey":{"type":"string","maxLength":47,"pattern":"^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$","description":"Application session key (ABP). Better in a keyFile."},"keyFile":{"type":"string","maxLength":512,"minLength":1,"description":"File on the gateway with the keys: lines such as `appKey: 0011...`, or the AppKey alone."},"server":{"type":"string","enum":["local"],"description":"local: the gateway's own network server."},"listen":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"minLength":1,"description":"Address to listen on. Default 127.0.0.1; Semtech UDP has no authentication."},"udp":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for packet forwarders (Semtech UDP). Default 1700."},"station":{"type":"integer","minimum":0,"maximum":65535,"description":"Port for Basic Station. Default: not listening."},"gateways":{"type":"array","items":{"type":"string","maxLength":23,"pattern":"^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$","description":"EUI of a gateway."},"maxItems":256,"x-kubernetes-list-type":"atomic","description":"Gateways that may take part. Default: all."},"netId":{"type":"string","maxLength":6,"pattern":"^[0-9A-Fa-f]{6}$","description":"NetID. Default 000000."},"rxDelay":{"type":"integer","minimum":1,"maximum":15,"description":"Seconds from an uplink to its first window. Default 1."},"rx2DataRate":{"type":"integer","minimum":0,"maximum":15,"description":"Data rate of the second window. Default: the region's."},"duplicatesWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long copies by several gateways are collected. Default 200ms."}},"additionalProperties":false,"description":"The gateway's own network server. Devices that say nothing share what one device says."},"chirpstack":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":64,"minLength":1,"description":"Application id (a UUID)."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"A ChirpStack v4 server, over its MQTT integration (JSON)."},"tts":{"type":"object","required":["broker","application"],"properties":{"broker":{"type":"string","maxLength":512,"minLength":1,"description":"mqtt://host:1883, mqtts://host:8883, ws://, wss://, or `local` for the broker of this gateway."},"application":{"type":"string","maxLength":128,"minLength":1,"description":"Application id, with tenant: my-app@ttn."},"device":{"type":"string","maxLength":64,"minLength":1,"description":"Device id. Default eui-<devEui>."},"username":{"type":"string","maxLength":256},"passwordFile":{"type":"string","maxLength":512,"description":"File with the password or API key, nothing else."},"caFile":{"type":"string","maxLength":512,"description":"PEM of the authority that signed the broker."}},"additionalProperties":false,"description":"The Things Stack, over its MQTT server. The user name is the application by default."},"region":{"type":"string","enum":["EU868","US915","AU915","AS923","AS923-2","AS923-3","AS923-4"],"description":"Regional plan. Default: the model's, else EU868."},"subBand":{"type":"integer","minimum":1,"maximum":8,"description":"Eight of the 64 channels, US915 and AU915. Default 2."},"counterResets":{"type":"boolean","description":"The device (ABP) starts its counter anew at power-up; replays get through. Default false."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.server) ? 1 : 0) + (has(self.chirpstack) ? 1 : 0) + (has(self.tts) ? 1 : 0) == 1","message":"exactly one of server, chirpstack and tts is needed"},{"rule":"!has(self.server) || has(self.keyFile) || has(self.appKey) || (has(self.devAddr) && has(self.nwkSKey) && has(self.appSKey))","message":"the own network server needs appKey (OTAA), devAddr with nwkSKey and appSKey (ABP), or a keyFile"},{"rule":"!(has(self.appKey) && has(self.devAddr))","message":"give appKey (OTAA) or devAddr (ABP), not both"},{"rule":"!has(self.listen) || has(self.server)","message":"listen belongs to server: local"}]}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"(has(self.modbus) ? 1 : 0) + (has(self.mqtt) ? 1 : 0) + (has(self.ble) ? 1 : 0) + (has(self.lora) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1","message":"exactly one address is needed: modbus, mqtt, ble, lora, custom"},{"rule":"!(has(self.nodeName) && has(self.nodeSelector))","message":"give nodeName or nodeSelector, not both"}]},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
 const pattern36 = new RegExp("^(local|mqtts?://[^\\s/@]+/?)$", "u");
 const pattern37 = new RegExp("^[^+#/]+$", "u");
-const pattern40 = new RegExp("^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "u");
-const pattern41 = new RegExp("^[0-9A-Fa-f]{32}$", "u");
-const pattern45 = new RegExp("^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$", "u");
-const pattern47 = new RegExp("^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$", "u");
-const pattern48 = new RegExp("^[0-9A-Fa-f]{8}$", "u");
-const pattern52 = new RegExp("^[0-9A-Fa-f]{6}$", "u");
+const pattern41 = new RegExp("^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "u");
+const pattern42 = new RegExp("^[0-9A-Fa-f]{32}$", "u");
+const pattern46 = new RegExp("^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$", "u");
+const pattern48 = new RegExp("^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$", "u");
+const pattern49 = new RegExp("^[0-9A-Fa-f]{8}$", "u");
+const pattern53 = new RegExp("^[0-9A-Fa-f]{6}$", "u");
 
 function validate1(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -5508,7 +5508,7 @@ const err250 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/p
 errors++;
 }
 for(const key18 in data99){
-if(!(((key18 === "group") || (key18 === "node")) || (key18 === "device"))){
+if(!((((key18 === "group") || (key18 === "node")) || (key18 === "device")) || (key18 === "host"))){
 const err251 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key18}};
 (vErrors ??= []).push(err251);
 errors++;
@@ -5589,960 +5589,985 @@ const err263 = {instancePath:instancePath+"/spec/mqtt/sparkplug/device",schemaPa
 errors++;
 }
 }
-}
-else {
-const err264 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/type",keyword:"type",params:{type: "object"}};
+if(data99.host !== undefined){
+let data103 = data99.host;
+if(typeof data103 === "string"){
+if(func1(data103) > 256){
+const err264 = {instancePath:instancePath+"/spec/mqtt/sparkplug/host",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/host/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err264);
 errors++;
 }
-}
-if(data86.qos !== undefined){
-let data103 = data86.qos;
-if(!(((typeof data103 == "number") && (!(data103 % 1) && !isNaN(data103))) && (isFinite(data103)))){
-const err265 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "integer"}};
+if(func1(data103) < 1){
+const err265 = {instancePath:instancePath+"/spec/mqtt/sparkplug/host",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err265);
 errors++;
 }
-if((typeof data103 == "number") && (isFinite(data103))){
-if(data103 > 1 || isNaN(data103)){
-const err266 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
+if(!pattern37.test(data103)){
+const err266 = {instancePath:instancePath+"/spec/mqtt/sparkplug/host",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/host/pattern",keyword:"pattern",params:{pattern: "^[^+#/]+$"}};
 (vErrors ??= []).push(err266);
 errors++;
 }
-if(data103 < 0 || isNaN(data103)){
-const err267 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+}
+else {
+const err267 = {instancePath:instancePath+"/spec/mqtt/sparkplug/host",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err267);
 errors++;
 }
 }
 }
-}
 else {
-const err268 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
+const err268 = {instancePath:instancePath+"/spec/mqtt/sparkplug",schemaPath:"#/properties/spec/properties/mqtt/properties/sparkplug/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err268);
 errors++;
 }
 }
-if(data23.ble !== undefined){
-let data104 = data23.ble;
-if(!((self) => !((((self?.bindKey !== undefined) && (self?.bindKeyFile !== undefined)))))(data104)){
-const err269 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(data86.qos !== undefined){
+let data104 = data86.qos;
+if(!(((typeof data104 == "number") && (!(data104 % 1) && !isNaN(data104))) && (isFinite(data104)))){
+const err269 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err269);
 errors++;
 }
-if(!((self) => (!((self?.passkeyFile !== undefined)) || (((self?.pair !== undefined) && equal(self?.pair, true)))))(data104)){
-const err270 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+if((typeof data104 == "number") && (isFinite(data104))){
+if(data104 > 1 || isNaN(data104)){
+const err270 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1}};
 (vErrors ??= []).push(err270);
 errors++;
 }
-if(!((self) => (((!((self?.pair !== undefined)) || !equal(self?.pair, true)) || !((self?.adapter !== undefined))) || (self?.adapter?.startsWith("bluez") ?? false)))(data104)){
-const err271 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+if(data104 < 0 || isNaN(data104)){
+const err271 = {instancePath:instancePath+"/spec/mqtt/qos",schemaPath:"#/properties/spec/properties/mqtt/properties/qos/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err271);
 errors++;
 }
-if(data104 && typeof data104 == "object" && !Array.isArray(data104)){
-if(data104.mac === undefined){
-const err272 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/required",keyword:"required",params:{missingProperty: "mac"}};
+}
+}
+}
+else {
+const err272 = {instancePath:instancePath+"/spec/mqtt",schemaPath:"#/properties/spec/properties/mqtt/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err272);
 errors++;
 }
-for(const key19 in data104){
-if(!(func0.call(schema1.properties.spec.properties.ble.properties, key19))){
-const err273 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
+}
+if(data23.ble !== undefined){
+let data105 = data23.ble;
+if(!((self) => !((((self?.bindKey !== undefined) && (self?.bindKeyFile !== undefined)))))(data105)){
+const err273 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err273);
 errors++;
 }
-}
-if(data104.mac !== undefined){
-let data105 = data104.mac;
-if(typeof data105 === "string"){
-if(func1(data105) > 17){
-const err274 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/maxLength",keyword:"maxLength",params:{limit: 17}};
+if(!((self) => (!((self?.passkeyFile !== undefined)) || (((self?.pair !== undefined) && equal(self?.pair, true)))))(data105)){
+const err274 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err274);
 errors++;
 }
-if(!pattern40.test(data105)){
-const err275 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
+if(!((self) => (((!((self?.pair !== undefined)) || !equal(self?.pair, true)) || !((self?.adapter !== undefined))) || (self?.adapter?.startsWith("bluez") ?? false)))(data105)){
+const err275 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
 (vErrors ??= []).push(err275);
+errors++;
+}
+if(data105 && typeof data105 == "object" && !Array.isArray(data105)){
+if(data105.mac === undefined){
+const err276 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/required",keyword:"required",params:{missingProperty: "mac"}};
+(vErrors ??= []).push(err276);
+errors++;
+}
+for(const key19 in data105){
+if(!(func0.call(schema1.properties.spec.properties.ble.properties, key19))){
+const err277 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key19}};
+(vErrors ??= []).push(err277);
+errors++;
+}
+}
+if(data105.mac !== undefined){
+let data106 = data105.mac;
+if(typeof data106 === "string"){
+if(func1(data106) > 17){
+const err278 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/maxLength",keyword:"maxLength",params:{limit: 17}};
+(vErrors ??= []).push(err278);
+errors++;
+}
+if(!pattern41.test(data106)){
+const err279 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"}};
+(vErrors ??= []).push(err279);
 errors++;
 }
 }
 else {
-const err276 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/type",keyword:"type",params:{type: "string"}};
-(vErrors ??= []).push(err276);
-errors++;
-}
-}
-if(data104.addressType !== undefined){
-let data106 = data104.addressType;
-if(typeof data106 !== "string"){
-const err277 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/type",keyword:"type",params:{type: "string"}};
-(vErrors ??= []).push(err277);
-errors++;
-}
-if(!((data106 === "public") || (data106 === "random"))){
-const err278 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.ble.properties.addressType.enum}};
-(vErrors ??= []).push(err278);
-errors++;
-}
-}
-if(data104.bindKey !== undefined){
-let data107 = data104.bindKey;
-if(typeof data107 === "string"){
-if(func1(data107) > 32){
-const err279 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/maxLength",keyword:"maxLength",params:{limit: 32}};
-(vErrors ??= []).push(err279);
-errors++;
-}
-if(!pattern41.test(data107)){
-const err280 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
+const err280 = {instancePath:instancePath+"/spec/ble/mac",schemaPath:"#/properties/spec/properties/ble/properties/mac/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err280);
 errors++;
 }
 }
-else {
-const err281 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/type",keyword:"type",params:{type: "string"}};
+if(data105.addressType !== undefined){
+let data107 = data105.addressType;
+if(typeof data107 !== "string"){
+const err281 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err281);
 errors++;
 }
-}
-if(data104.bindKeyFile !== undefined){
-let data108 = data104.bindKeyFile;
-if(typeof data108 === "string"){
-if(func1(data108) > 255){
-const err282 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(!((data107 === "public") || (data107 === "random"))){
+const err282 = {instancePath:instancePath+"/spec/ble/addressType",schemaPath:"#/properties/spec/properties/ble/properties/addressType/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.ble.properties.addressType.enum}};
 (vErrors ??= []).push(err282);
 errors++;
 }
-if(func1(data108) < 1){
-const err283 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data105.bindKey !== undefined){
+let data108 = data105.bindKey;
+if(typeof data108 === "string"){
+if(func1(data108) > 32){
+const err283 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/maxLength",keyword:"maxLength",params:{limit: 32}};
 (vErrors ??= []).push(err283);
 errors++;
 }
-}
-else {
-const err284 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/type",keyword:"type",params:{type: "string"}};
+if(!pattern42.test(data108)){
+const err284 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{32}$"}};
 (vErrors ??= []).push(err284);
 errors++;
 }
 }
-if(data104.pair !== undefined){
-if(typeof data104.pair !== "boolean"){
-const err285 = {instancePath:instancePath+"/spec/ble/pair",schemaPath:"#/properties/spec/properties/ble/properties/pair/type",keyword:"type",params:{type: "boolean"}};
+else {
+const err285 = {instancePath:instancePath+"/spec/ble/bindKey",schemaPath:"#/properties/spec/properties/ble/properties/bindKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err285);
 errors++;
 }
 }
-if(data104.passkeyFile !== undefined){
-let data110 = data104.passkeyFile;
-if(typeof data110 === "string"){
-if(func1(data110) > 255){
-const err286 = {instancePath:instancePath+"/spec/ble/passkeyFile",schemaPath:"#/properties/spec/properties/ble/properties/passkeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(data105.bindKeyFile !== undefined){
+let data109 = data105.bindKeyFile;
+if(typeof data109 === "string"){
+if(func1(data109) > 255){
+const err286 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err286);
 errors++;
 }
-if(func1(data110) < 1){
-const err287 = {instancePath:instancePath+"/spec/ble/passkeyFile",schemaPath:"#/properties/spec/properties/ble/properties/passkeyFile/minLength",keyword:"minLength",params:{limit: 1}};
+if(func1(data109) < 1){
+const err287 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err287);
 errors++;
 }
 }
 else {
-const err288 = {instancePath:instancePath+"/spec/ble/passkeyFile",schemaPath:"#/properties/spec/properties/ble/properties/passkeyFile/type",keyword:"type",params:{type: "string"}};
+const err288 = {instancePath:instancePath+"/spec/ble/bindKeyFile",schemaPath:"#/properties/spec/properties/ble/properties/bindKeyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err288);
 errors++;
 }
 }
-if(data104.adapter !== undefined){
-let data111 = data104.adapter;
-if(typeof data111 === "string"){
-if(func1(data111) > 255){
-const err289 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/maxLength",keyword:"maxLength",params:{limit: 255}};
+if(data105.pair !== undefined){
+if(typeof data105.pair !== "boolean"){
+const err289 = {instancePath:instancePath+"/spec/ble/pair",schemaPath:"#/properties/spec/properties/ble/properties/pair/type",keyword:"type",params:{type: "boolean"}};
 (vErrors ??= []).push(err289);
 errors++;
 }
-if(func1(data111) < 1){
-const err290 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data105.passkeyFile !== undefined){
+let data111 = data105.passkeyFile;
+if(typeof data111 === "string"){
+if(func1(data111) > 255){
+const err290 = {instancePath:instancePath+"/spec/ble/passkeyFile",schemaPath:"#/properties/spec/properties/ble/properties/passkeyFile/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err290);
 errors++;
 }
-}
-else {
-const err291 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/type",keyword:"type",params:{type: "string"}};
+if(func1(data111) < 1){
+const err291 = {instancePath:instancePath+"/spec/ble/passkeyFile",schemaPath:"#/properties/spec/properties/ble/properties/passkeyFile/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err291);
 errors++;
 }
 }
-if(data104.baud !== undefined){
-let data112 = data104.baud;
-if(!(((typeof data112 == "number") && (!(data112 % 1) && !isNaN(data112))) && (isFinite(data112)))){
-const err292 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/type",keyword:"type",params:{type: "integer"}};
+else {
+const err292 = {instancePath:instancePath+"/spec/ble/passkeyFile",schemaPath:"#/properties/spec/properties/ble/properties/passkeyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err292);
 errors++;
 }
-if((typeof data112 == "number") && (isFinite(data112))){
-if(data112 > 12000000 || isNaN(data112)){
-const err293 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 12000000}};
+}
+if(data105.adapter !== undefined){
+let data112 = data105.adapter;
+if(typeof data112 === "string"){
+if(func1(data112) > 255){
+const err293 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/maxLength",keyword:"maxLength",params:{limit: 255}};
 (vErrors ??= []).push(err293);
 errors++;
 }
-if(data112 < 9600 || isNaN(data112)){
-const err294 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 9600}};
+if(func1(data112) < 1){
+const err294 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err294);
 errors++;
 }
 }
-}
-if(data104.timeout !== undefined){
-let data113 = data104.timeout;
-if(typeof data113 === "string"){
-if(func1(data113) > 20){
-const err295 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err295 = {instancePath:instancePath+"/spec/ble/adapter",schemaPath:"#/properties/spec/properties/ble/properties/adapter/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err295);
 errors++;
 }
-if(!pattern3.test(data113)){
-const err296 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data105.baud !== undefined){
+let data113 = data105.baud;
+if(!(((typeof data113 == "number") && (!(data113 % 1) && !isNaN(data113))) && (isFinite(data113)))){
+const err296 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err296);
 errors++;
 }
-}
-else {
-const err297 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/type",keyword:"type",params:{type: "string"}};
+if((typeof data113 == "number") && (isFinite(data113))){
+if(data113 > 12000000 || isNaN(data113)){
+const err297 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/maximum",keyword:"maximum",params:{comparison: "<=", limit: 12000000}};
 (vErrors ??= []).push(err297);
 errors++;
 }
-}
-if(data104.connectTimeout !== undefined){
-let data114 = data104.connectTimeout;
-if(typeof data114 === "string"){
-if(func1(data114) > 20){
-const err298 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data113 < 9600 || isNaN(data113)){
+const err298 = {instancePath:instancePath+"/spec/ble/baud",schemaPath:"#/properties/spec/properties/ble/properties/baud/minimum",keyword:"minimum",params:{comparison: ">=", limit: 9600}};
 (vErrors ??= []).push(err298);
 errors++;
 }
-if(!pattern3.test(data114)){
-const err299 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+}
+if(data105.timeout !== undefined){
+let data114 = data105.timeout;
+if(typeof data114 === "string"){
+if(func1(data114) > 20){
+const err299 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err299);
 errors++;
 }
-}
-else {
-const err300 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data114)){
+const err300 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err300);
 errors++;
 }
 }
-if(data104.silentAfter !== undefined){
-let data115 = data104.silentAfter;
-if(typeof data115 === "string"){
-if(func1(data115) > 20){
-const err301 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
+else {
+const err301 = {instancePath:instancePath+"/spec/ble/timeout",schemaPath:"#/properties/spec/properties/ble/properties/timeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err301);
 errors++;
 }
-if(!pattern3.test(data115)){
-const err302 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+if(data105.connectTimeout !== undefined){
+let data115 = data105.connectTimeout;
+if(typeof data115 === "string"){
+if(func1(data115) > 20){
+const err302 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err302);
 errors++;
 }
-}
-else {
-const err303 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/type",keyword:"type",params:{type: "string"}};
+if(!pattern3.test(data115)){
+const err303 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err303);
 errors++;
 }
 }
-}
 else {
-const err304 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
+const err304 = {instancePath:instancePath+"/spec/ble/connectTimeout",schemaPath:"#/properties/spec/properties/ble/properties/connectTimeout/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err304);
 errors++;
 }
 }
-if(data23.lora !== undefined){
-let data116 = data23.lora;
-if(!((self) => equal((((((self?.server !== undefined) ? 1 : 0)) + (((self?.chirpstack !== undefined) ? 1 : 0))) + (((self?.tts !== undefined) ? 1 : 0))), 1))(data116)){
-const err305 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
+if(data105.silentAfter !== undefined){
+let data116 = data105.silentAfter;
+if(typeof data116 === "string"){
+if(func1(data116) > 20){
+const err305 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err305);
 errors++;
 }
-if(!((self) => (((!((self?.server !== undefined)) || (self?.keyFile !== undefined)) || (self?.appKey !== undefined)) || ((((self?.devAddr !== undefined) && (self?.nwkSKey !== undefined)) && (self?.appSKey !== undefined)))))(data116)){
-const err306 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
+if(!pattern3.test(data116)){
+const err306 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err306);
 errors++;
 }
-if(!((self) => !((((self?.appKey !== undefined) && (self?.devAddr !== undefined)))))(data116)){
-const err307 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
+}
+else {
+const err307 = {instancePath:instancePath+"/spec/ble/silentAfter",schemaPath:"#/properties/spec/properties/ble/properties/silentAfter/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err307);
 errors++;
 }
-if(!((self) => (!((self?.listen !== undefined)) || (self?.server !== undefined)))(data116)){
-const err308 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
+}
+}
+else {
+const err308 = {instancePath:instancePath+"/spec/ble",schemaPath:"#/properties/spec/properties/ble/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err308);
 errors++;
 }
-if(data116 && typeof data116 == "object" && !Array.isArray(data116)){
-if(data116.devEui === undefined){
-const err309 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/required",keyword:"required",params:{missingProperty: "devEui"}};
+}
+if(data23.lora !== undefined){
+let data117 = data23.lora;
+if(!((self) => equal((((((self?.server !== undefined) ? 1 : 0)) + (((self?.chirpstack !== undefined) ? 1 : 0))) + (((self?.tts !== undefined) ? 1 : 0))), 1))(data117)){
+const err309 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 0}};
 (vErrors ??= []).push(err309);
 errors++;
 }
-for(const key20 in data116){
-if(!(func0.call(schema1.properties.spec.properties.lora.properties, key20))){
-const err310 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
+if(!((self) => (((!((self?.server !== undefined)) || (self?.keyFile !== undefined)) || (self?.appKey !== undefined)) || ((((self?.devAddr !== undefined) && (self?.nwkSKey !== undefined)) && (self?.appSKey !== undefined)))))(data117)){
+const err310 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 1}};
 (vErrors ??= []).push(err310);
 errors++;
 }
-}
-if(data116.devEui !== undefined){
-let data117 = data116.devEui;
-if(typeof data117 === "string"){
-if(func1(data117) > 23){
-const err311 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+if(!((self) => !((((self?.appKey !== undefined) && (self?.devAddr !== undefined)))))(data117)){
+const err311 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 2}};
 (vErrors ??= []).push(err311);
 errors++;
 }
-if(!pattern45.test(data117)){
-const err312 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+if(!((self) => (!((self?.listen !== undefined)) || (self?.server !== undefined)))(data117)){
+const err312 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/x-kubernetes-validations",keyword:"x-kubernetes-validations",params:{rule: 3}};
 (vErrors ??= []).push(err312);
 errors++;
 }
-}
-else {
-const err313 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/type",keyword:"type",params:{type: "string"}};
+if(data117 && typeof data117 == "object" && !Array.isArray(data117)){
+if(data117.devEui === undefined){
+const err313 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/required",keyword:"required",params:{missingProperty: "devEui"}};
 (vErrors ??= []).push(err313);
 errors++;
 }
-}
-if(data116.joinEui !== undefined){
-let data118 = data116.joinEui;
-if(typeof data118 === "string"){
-if(func1(data118) > 23){
-const err314 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/maxLength",keyword:"maxLength",params:{limit: 23}};
+for(const key20 in data117){
+if(!(func0.call(schema1.properties.spec.properties.lora.properties, key20))){
+const err314 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key20}};
 (vErrors ??= []).push(err314);
 errors++;
 }
-if(!pattern45.test(data118)){
-const err315 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+}
+if(data117.devEui !== undefined){
+let data118 = data117.devEui;
+if(typeof data118 === "string"){
+if(func1(data118) > 23){
+const err315 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err315);
 errors++;
 }
-}
-else {
-const err316 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/type",keyword:"type",params:{type: "string"}};
+if(!pattern46.test(data118)){
+const err316 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err316);
 errors++;
 }
 }
-if(data116.appKey !== undefined){
-let data119 = data116.appKey;
-if(typeof data119 === "string"){
-if(func1(data119) > 47){
-const err317 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+else {
+const err317 = {instancePath:instancePath+"/spec/lora/devEui",schemaPath:"#/properties/spec/properties/lora/properties/devEui/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err317);
 errors++;
 }
-if(!pattern47.test(data119)){
-const err318 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+}
+if(data117.joinEui !== undefined){
+let data119 = data117.joinEui;
+if(typeof data119 === "string"){
+if(func1(data119) > 23){
+const err318 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err318);
 errors++;
 }
-}
-else {
-const err319 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/type",keyword:"type",params:{type: "string"}};
+if(!pattern46.test(data119)){
+const err319 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err319);
 errors++;
 }
 }
-if(data116.devAddr !== undefined){
-let data120 = data116.devAddr;
-if(typeof data120 === "string"){
-if(func1(data120) > 8){
-const err320 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/maxLength",keyword:"maxLength",params:{limit: 8}};
+else {
+const err320 = {instancePath:instancePath+"/spec/lora/joinEui",schemaPath:"#/properties/spec/properties/lora/properties/joinEui/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err320);
 errors++;
 }
-if(!pattern48.test(data120)){
-const err321 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{8}$"}};
+}
+if(data117.appKey !== undefined){
+let data120 = data117.appKey;
+if(typeof data120 === "string"){
+if(func1(data120) > 47){
+const err321 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err321);
 errors++;
 }
-}
-else {
-const err322 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/type",keyword:"type",params:{type: "string"}};
+if(!pattern48.test(data120)){
+const err322 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err322);
 errors++;
 }
 }
-if(data116.nwkSKey !== undefined){
-let data121 = data116.nwkSKey;
-if(typeof data121 === "string"){
-if(func1(data121) > 47){
-const err323 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+else {
+const err323 = {instancePath:instancePath+"/spec/lora/appKey",schemaPath:"#/properties/spec/properties/lora/properties/appKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err323);
 errors++;
 }
-if(!pattern47.test(data121)){
-const err324 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+}
+if(data117.devAddr !== undefined){
+let data121 = data117.devAddr;
+if(typeof data121 === "string"){
+if(func1(data121) > 8){
+const err324 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/maxLength",keyword:"maxLength",params:{limit: 8}};
 (vErrors ??= []).push(err324);
 errors++;
 }
-}
-else {
-const err325 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/type",keyword:"type",params:{type: "string"}};
+if(!pattern49.test(data121)){
+const err325 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{8}$"}};
 (vErrors ??= []).push(err325);
 errors++;
 }
 }
-if(data116.appSKey !== undefined){
-let data122 = data116.appSKey;
-if(typeof data122 === "string"){
-if(func1(data122) > 47){
-const err326 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
+else {
+const err326 = {instancePath:instancePath+"/spec/lora/devAddr",schemaPath:"#/properties/spec/properties/lora/properties/devAddr/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err326);
 errors++;
 }
-if(!pattern47.test(data122)){
-const err327 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
+}
+if(data117.nwkSKey !== undefined){
+let data122 = data117.nwkSKey;
+if(typeof data122 === "string"){
+if(func1(data122) > 47){
+const err327 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err327);
 errors++;
 }
-}
-else {
-const err328 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/type",keyword:"type",params:{type: "string"}};
+if(!pattern48.test(data122)){
+const err328 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err328);
 errors++;
 }
 }
-if(data116.keyFile !== undefined){
-let data123 = data116.keyFile;
-if(typeof data123 === "string"){
-if(func1(data123) > 512){
-const err329 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+else {
+const err329 = {instancePath:instancePath+"/spec/lora/nwkSKey",schemaPath:"#/properties/spec/properties/lora/properties/nwkSKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err329);
 errors++;
 }
-if(func1(data123) < 1){
-const err330 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data117.appSKey !== undefined){
+let data123 = data117.appSKey;
+if(typeof data123 === "string"){
+if(func1(data123) > 47){
+const err330 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/maxLength",keyword:"maxLength",params:{limit: 47}};
 (vErrors ??= []).push(err330);
 errors++;
 }
-}
-else {
-const err331 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/type",keyword:"type",params:{type: "string"}};
+if(!pattern48.test(data123)){
+const err331 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-: ]?){15}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err331);
 errors++;
 }
 }
-if(data116.server !== undefined){
-let data124 = data116.server;
-if(typeof data124 !== "string"){
-const err332 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/type",keyword:"type",params:{type: "string"}};
+else {
+const err332 = {instancePath:instancePath+"/spec/lora/appSKey",schemaPath:"#/properties/spec/properties/lora/properties/appSKey/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err332);
 errors++;
 }
-if(!(data124 === "local")){
-const err333 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.server.enum}};
+}
+if(data117.keyFile !== undefined){
+let data124 = data117.keyFile;
+if(typeof data124 === "string"){
+if(func1(data124) > 512){
+const err333 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err333);
 errors++;
 }
-}
-if(data116.listen !== undefined){
-let data125 = data116.listen;
-if(data125 && typeof data125 == "object" && !Array.isArray(data125)){
-for(const key21 in data125){
-if(!((((((((key21 === "host") || (key21 === "udp")) || (key21 === "station")) || (key21 === "gateways")) || (key21 === "netId")) || (key21 === "rxDelay")) || (key21 === "rx2DataRate")) || (key21 === "duplicatesWithin"))){
-const err334 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
+if(func1(data124) < 1){
+const err334 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err334);
 errors++;
 }
 }
-if(data125.host !== undefined){
-let data126 = data125.host;
-if(typeof data126 === "string"){
-if(func1(data126) > 253){
-const err335 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
+else {
+const err335 = {instancePath:instancePath+"/spec/lora/keyFile",schemaPath:"#/properties/spec/properties/lora/properties/keyFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err335);
 errors++;
 }
-if(func1(data126) < 1){
-const err336 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data117.server !== undefined){
+let data125 = data117.server;
+if(typeof data125 !== "string"){
+const err336 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err336);
 errors++;
 }
-}
-else {
-const err337 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/type",keyword:"type",params:{type: "string"}};
+if(!(data125 === "local")){
+const err337 = {instancePath:instancePath+"/spec/lora/server",schemaPath:"#/properties/spec/properties/lora/properties/server/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.server.enum}};
 (vErrors ??= []).push(err337);
 errors++;
 }
 }
-if(data125.udp !== undefined){
-let data127 = data125.udp;
-if(!(((typeof data127 == "number") && (!(data127 % 1) && !isNaN(data127))) && (isFinite(data127)))){
-const err338 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/type",keyword:"type",params:{type: "integer"}};
+if(data117.listen !== undefined){
+let data126 = data117.listen;
+if(data126 && typeof data126 == "object" && !Array.isArray(data126)){
+for(const key21 in data126){
+if(!((((((((key21 === "host") || (key21 === "udp")) || (key21 === "station")) || (key21 === "gateways")) || (key21 === "netId")) || (key21 === "rxDelay")) || (key21 === "rx2DataRate")) || (key21 === "duplicatesWithin"))){
+const err338 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key21}};
 (vErrors ??= []).push(err338);
 errors++;
 }
-if((typeof data127 == "number") && (isFinite(data127))){
-if(data127 > 65535 || isNaN(data127)){
-const err339 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
+}
+if(data126.host !== undefined){
+let data127 = data126.host;
+if(typeof data127 === "string"){
+if(func1(data127) > 253){
+const err339 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/maxLength",keyword:"maxLength",params:{limit: 253}};
 (vErrors ??= []).push(err339);
 errors++;
 }
-if(data127 < 0 || isNaN(data127)){
-const err340 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+if(func1(data127) < 1){
+const err340 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err340);
 errors++;
 }
 }
-}
-if(data125.station !== undefined){
-let data128 = data125.station;
-if(!(((typeof data128 == "number") && (!(data128 % 1) && !isNaN(data128))) && (isFinite(data128)))){
-const err341 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/type",keyword:"type",params:{type: "integer"}};
+else {
+const err341 = {instancePath:instancePath+"/spec/lora/listen/host",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/host/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err341);
+errors++;
+}
+}
+if(data126.udp !== undefined){
+let data128 = data126.udp;
+if(!(((typeof data128 == "number") && (!(data128 % 1) && !isNaN(data128))) && (isFinite(data128)))){
+const err342 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err342);
 errors++;
 }
 if((typeof data128 == "number") && (isFinite(data128))){
 if(data128 > 65535 || isNaN(data128)){
-const err342 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
-(vErrors ??= []).push(err342);
-errors++;
-}
-if(data128 < 0 || isNaN(data128)){
-const err343 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+const err343 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err343);
 errors++;
 }
-}
-}
-if(data125.gateways !== undefined){
-let data129 = data125.gateways;
-if(Array.isArray(data129)){
-if(data129.length > 256){
-const err344 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/maxItems",keyword:"maxItems",params:{limit: 256}};
+if(data128 < 0 || isNaN(data128)){
+const err344 = {instancePath:instancePath+"/spec/lora/listen/udp",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/udp/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err344);
 errors++;
 }
-const len3 = data129.length;
-for(let i3=0; i3<len3; i3++){
-let data130 = data129[i3];
-if(typeof data130 === "string"){
-if(func1(data130) > 23){
-const err345 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/maxLength",keyword:"maxLength",params:{limit: 23}};
+}
+}
+if(data126.station !== undefined){
+let data129 = data126.station;
+if(!(((typeof data129 == "number") && (!(data129 % 1) && !isNaN(data129))) && (isFinite(data129)))){
+const err345 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err345);
 errors++;
 }
-if(!pattern45.test(data130)){
-const err346 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
+if((typeof data129 == "number") && (isFinite(data129))){
+if(data129 > 65535 || isNaN(data129)){
+const err346 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535}};
 (vErrors ??= []).push(err346);
 errors++;
 }
-}
-else {
-const err347 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/type",keyword:"type",params:{type: "string"}};
+if(data129 < 0 || isNaN(data129)){
+const err347 = {instancePath:instancePath+"/spec/lora/listen/station",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/station/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err347);
 errors++;
 }
 }
 }
-else {
-const err348 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/type",keyword:"type",params:{type: "array"}};
+if(data126.gateways !== undefined){
+let data130 = data126.gateways;
+if(Array.isArray(data130)){
+if(data130.length > 256){
+const err348 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/maxItems",keyword:"maxItems",params:{limit: 256}};
 (vErrors ??= []).push(err348);
 errors++;
 }
-}
-if(data125.netId !== undefined){
-let data131 = data125.netId;
+const len3 = data130.length;
+for(let i3=0; i3<len3; i3++){
+let data131 = data130[i3];
 if(typeof data131 === "string"){
-if(func1(data131) > 6){
-const err349 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/maxLength",keyword:"maxLength",params:{limit: 6}};
+if(func1(data131) > 23){
+const err349 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/maxLength",keyword:"maxLength",params:{limit: 23}};
 (vErrors ??= []).push(err349);
 errors++;
 }
-if(!pattern52.test(data131)){
-const err350 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{6}$"}};
+if(!pattern46.test(data131)){
+const err350 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/pattern",keyword:"pattern",params:{pattern: "^([0-9A-Fa-f]{2}[-:]?){7}[0-9A-Fa-f]{2}$"}};
 (vErrors ??= []).push(err350);
 errors++;
 }
 }
 else {
-const err351 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/type",keyword:"type",params:{type: "string"}};
+const err351 = {instancePath:instancePath+"/spec/lora/listen/gateways/" + i3,schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/items/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err351);
 errors++;
 }
 }
-if(data125.rxDelay !== undefined){
-let data132 = data125.rxDelay;
-if(!(((typeof data132 == "number") && (!(data132 % 1) && !isNaN(data132))) && (isFinite(data132)))){
-const err352 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/type",keyword:"type",params:{type: "integer"}};
+}
+else {
+const err352 = {instancePath:instancePath+"/spec/lora/listen/gateways",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/gateways/type",keyword:"type",params:{type: "array"}};
 (vErrors ??= []).push(err352);
 errors++;
 }
-if((typeof data132 == "number") && (isFinite(data132))){
-if(data132 > 15 || isNaN(data132)){
-const err353 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
+}
+if(data126.netId !== undefined){
+let data132 = data126.netId;
+if(typeof data132 === "string"){
+if(func1(data132) > 6){
+const err353 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/maxLength",keyword:"maxLength",params:{limit: 6}};
 (vErrors ??= []).push(err353);
 errors++;
 }
-if(data132 < 1 || isNaN(data132)){
-const err354 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+if(!pattern53.test(data132)){
+const err354 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/pattern",keyword:"pattern",params:{pattern: "^[0-9A-Fa-f]{6}$"}};
 (vErrors ??= []).push(err354);
 errors++;
 }
 }
-}
-if(data125.rx2DataRate !== undefined){
-let data133 = data125.rx2DataRate;
-if(!(((typeof data133 == "number") && (!(data133 % 1) && !isNaN(data133))) && (isFinite(data133)))){
-const err355 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/type",keyword:"type",params:{type: "integer"}};
+else {
+const err355 = {instancePath:instancePath+"/spec/lora/listen/netId",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/netId/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err355);
+errors++;
+}
+}
+if(data126.rxDelay !== undefined){
+let data133 = data126.rxDelay;
+if(!(((typeof data133 == "number") && (!(data133 % 1) && !isNaN(data133))) && (isFinite(data133)))){
+const err356 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/type",keyword:"type",params:{type: "integer"}};
+(vErrors ??= []).push(err356);
 errors++;
 }
 if((typeof data133 == "number") && (isFinite(data133))){
 if(data133 > 15 || isNaN(data133)){
-const err356 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
-(vErrors ??= []).push(err356);
-errors++;
-}
-if(data133 < 0 || isNaN(data133)){
-const err357 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
+const err357 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
 (vErrors ??= []).push(err357);
 errors++;
 }
-}
-}
-if(data125.duplicatesWithin !== undefined){
-let data134 = data125.duplicatesWithin;
-if(typeof data134 === "string"){
-if(func1(data134) > 20){
-const err358 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
+if(data133 < 1 || isNaN(data133)){
+const err358 = {instancePath:instancePath+"/spec/lora/listen/rxDelay",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rxDelay/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
 (vErrors ??= []).push(err358);
 errors++;
 }
-if(!pattern3.test(data134)){
-const err359 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
+}
+}
+if(data126.rx2DataRate !== undefined){
+let data134 = data126.rx2DataRate;
+if(!(((typeof data134 == "number") && (!(data134 % 1) && !isNaN(data134))) && (isFinite(data134)))){
+const err359 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err359);
 errors++;
 }
-}
-else {
-const err360 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/type",keyword:"type",params:{type: "string"}};
+if((typeof data134 == "number") && (isFinite(data134))){
+if(data134 > 15 || isNaN(data134)){
+const err360 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15}};
 (vErrors ??= []).push(err360);
 errors++;
 }
-}
-}
-else {
-const err361 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/type",keyword:"type",params:{type: "object"}};
+if(data134 < 0 || isNaN(data134)){
+const err361 = {instancePath:instancePath+"/spec/lora/listen/rx2DataRate",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/rx2DataRate/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0}};
 (vErrors ??= []).push(err361);
 errors++;
 }
 }
-if(data116.chirpstack !== undefined){
-let data135 = data116.chirpstack;
-if(data135 && typeof data135 == "object" && !Array.isArray(data135)){
-if(data135.broker === undefined){
-const err362 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "broker"}};
+}
+if(data126.duplicatesWithin !== undefined){
+let data135 = data126.duplicatesWithin;
+if(typeof data135 === "string"){
+if(func1(data135) > 20){
+const err362 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/maxLength",keyword:"maxLength",params:{limit: 20}};
 (vErrors ??= []).push(err362);
 errors++;
 }
-if(data135.application === undefined){
-const err363 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "application"}};
+if(!pattern3.test(data135)){
+const err363 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/pattern",keyword:"pattern",params:{pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$"}};
 (vErrors ??= []).push(err363);
 errors++;
 }
-for(const key22 in data135){
-if(!(((((key22 === "broker") || (key22 === "application")) || (key22 === "username")) || (key22 === "passwordFile")) || (key22 === "caFile"))){
-const err364 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
+}
+else {
+const err364 = {instancePath:instancePath+"/spec/lora/listen/duplicatesWithin",schemaPath:"#/properties/spec/properties/lora/properties/listen/properties/duplicatesWithin/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err364);
 errors++;
 }
 }
-if(data135.broker !== undefined){
-let data136 = data135.broker;
-if(typeof data136 === "string"){
-if(func1(data136) > 512){
-const err365 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+}
+else {
+const err365 = {instancePath:instancePath+"/spec/lora/listen",schemaPath:"#/properties/spec/properties/lora/properties/listen/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err365);
 errors++;
 }
-if(func1(data136) < 1){
-const err366 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data117.chirpstack !== undefined){
+let data136 = data117.chirpstack;
+if(data136 && typeof data136 == "object" && !Array.isArray(data136)){
+if(data136.broker === undefined){
+const err366 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "broker"}};
 (vErrors ??= []).push(err366);
 errors++;
 }
-}
-else {
-const err367 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/type",keyword:"type",params:{type: "string"}};
+if(data136.application === undefined){
+const err367 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/required",keyword:"required",params:{missingProperty: "application"}};
 (vErrors ??= []).push(err367);
 errors++;
 }
-}
-if(data135.application !== undefined){
-let data137 = data135.application;
-if(typeof data137 === "string"){
-if(func1(data137) > 64){
-const err368 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/maxLength",keyword:"maxLength",params:{limit: 64}};
+for(const key22 in data136){
+if(!(((((key22 === "broker") || (key22 === "application")) || (key22 === "username")) || (key22 === "passwordFile")) || (key22 === "caFile"))){
+const err368 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key22}};
 (vErrors ??= []).push(err368);
 errors++;
 }
-if(func1(data137) < 1){
-const err369 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data136.broker !== undefined){
+let data137 = data136.broker;
+if(typeof data137 === "string"){
+if(func1(data137) > 512){
+const err369 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err369);
 errors++;
 }
-}
-else {
-const err370 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/type",keyword:"type",params:{type: "string"}};
+if(func1(data137) < 1){
+const err370 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err370);
 errors++;
 }
 }
-if(data135.username !== undefined){
-let data138 = data135.username;
-if(typeof data138 === "string"){
-if(func1(data138) > 256){
-const err371 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+else {
+const err371 = {instancePath:instancePath+"/spec/lora/chirpstack/broker",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err371);
 errors++;
 }
 }
-else {
-const err372 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/type",keyword:"type",params:{type: "string"}};
+if(data136.application !== undefined){
+let data138 = data136.application;
+if(typeof data138 === "string"){
+if(func1(data138) > 64){
+const err372 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err372);
 errors++;
 }
-}
-if(data135.passwordFile !== undefined){
-let data139 = data135.passwordFile;
-if(typeof data139 === "string"){
-if(func1(data139) > 512){
-const err373 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(func1(data138) < 1){
+const err373 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err373);
 errors++;
 }
 }
 else {
-const err374 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+const err374 = {instancePath:instancePath+"/spec/lora/chirpstack/application",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/application/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err374);
 errors++;
 }
 }
-if(data135.caFile !== undefined){
-let data140 = data135.caFile;
-if(typeof data140 === "string"){
-if(func1(data140) > 512){
-const err375 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data136.username !== undefined){
+let data139 = data136.username;
+if(typeof data139 === "string"){
+if(func1(data139) > 256){
+const err375 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err375);
 errors++;
 }
 }
 else {
-const err376 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/type",keyword:"type",params:{type: "string"}};
+const err376 = {instancePath:instancePath+"/spec/lora/chirpstack/username",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err376);
 errors++;
 }
 }
-}
-else {
-const err377 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/type",keyword:"type",params:{type: "object"}};
+if(data136.passwordFile !== undefined){
+let data140 = data136.passwordFile;
+if(typeof data140 === "string"){
+if(func1(data140) > 512){
+const err377 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err377);
 errors++;
 }
 }
-if(data116.tts !== undefined){
-let data141 = data116.tts;
-if(data141 && typeof data141 == "object" && !Array.isArray(data141)){
-if(data141.broker === undefined){
-const err378 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "broker"}};
+else {
+const err378 = {instancePath:instancePath+"/spec/lora/chirpstack/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err378);
 errors++;
 }
-if(data141.application === undefined){
-const err379 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "application"}};
+}
+if(data136.caFile !== undefined){
+let data141 = data136.caFile;
+if(typeof data141 === "string"){
+if(func1(data141) > 512){
+const err379 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err379);
 errors++;
 }
-for(const key23 in data141){
-if(!((((((key23 === "broker") || (key23 === "application")) || (key23 === "device")) || (key23 === "username")) || (key23 === "passwordFile")) || (key23 === "caFile"))){
-const err380 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key23}};
+}
+else {
+const err380 = {instancePath:instancePath+"/spec/lora/chirpstack/caFile",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/properties/caFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err380);
 errors++;
 }
 }
-if(data141.broker !== undefined){
-let data142 = data141.broker;
-if(typeof data142 === "string"){
-if(func1(data142) > 512){
-const err381 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
+}
+else {
+const err381 = {instancePath:instancePath+"/spec/lora/chirpstack",schemaPath:"#/properties/spec/properties/lora/properties/chirpstack/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err381);
 errors++;
 }
-if(func1(data142) < 1){
-const err382 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data117.tts !== undefined){
+let data142 = data117.tts;
+if(data142 && typeof data142 == "object" && !Array.isArray(data142)){
+if(data142.broker === undefined){
+const err382 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "broker"}};
 (vErrors ??= []).push(err382);
 errors++;
 }
-}
-else {
-const err383 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/type",keyword:"type",params:{type: "string"}};
+if(data142.application === undefined){
+const err383 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/required",keyword:"required",params:{missingProperty: "application"}};
 (vErrors ??= []).push(err383);
 errors++;
 }
-}
-if(data141.application !== undefined){
-let data143 = data141.application;
-if(typeof data143 === "string"){
-if(func1(data143) > 128){
-const err384 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/maxLength",keyword:"maxLength",params:{limit: 128}};
+for(const key23 in data142){
+if(!((((((key23 === "broker") || (key23 === "application")) || (key23 === "device")) || (key23 === "username")) || (key23 === "passwordFile")) || (key23 === "caFile"))){
+const err384 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key23}};
 (vErrors ??= []).push(err384);
 errors++;
 }
-if(func1(data143) < 1){
-const err385 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data142.broker !== undefined){
+let data143 = data142.broker;
+if(typeof data143 === "string"){
+if(func1(data143) > 512){
+const err385 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err385);
 errors++;
 }
-}
-else {
-const err386 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/type",keyword:"type",params:{type: "string"}};
+if(func1(data143) < 1){
+const err386 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err386);
 errors++;
 }
 }
-if(data141.device !== undefined){
-let data144 = data141.device;
-if(typeof data144 === "string"){
-if(func1(data144) > 64){
-const err387 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/maxLength",keyword:"maxLength",params:{limit: 64}};
+else {
+const err387 = {instancePath:instancePath+"/spec/lora/tts/broker",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/broker/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err387);
 errors++;
 }
-if(func1(data144) < 1){
-const err388 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
+}
+if(data142.application !== undefined){
+let data144 = data142.application;
+if(typeof data144 === "string"){
+if(func1(data144) > 128){
+const err388 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/maxLength",keyword:"maxLength",params:{limit: 128}};
 (vErrors ??= []).push(err388);
 errors++;
 }
-}
-else {
-const err389 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/type",keyword:"type",params:{type: "string"}};
+if(func1(data144) < 1){
+const err389 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err389);
 errors++;
 }
 }
-if(data141.username !== undefined){
-let data145 = data141.username;
-if(typeof data145 === "string"){
-if(func1(data145) > 256){
-const err390 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
+else {
+const err390 = {instancePath:instancePath+"/spec/lora/tts/application",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/application/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err390);
 errors++;
 }
 }
-else {
-const err391 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/type",keyword:"type",params:{type: "string"}};
+if(data142.device !== undefined){
+let data145 = data142.device;
+if(typeof data145 === "string"){
+if(func1(data145) > 64){
+const err391 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/maxLength",keyword:"maxLength",params:{limit: 64}};
 (vErrors ??= []).push(err391);
 errors++;
 }
-}
-if(data141.passwordFile !== undefined){
-let data146 = data141.passwordFile;
-if(typeof data146 === "string"){
-if(func1(data146) > 512){
-const err392 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(func1(data145) < 1){
+const err392 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/minLength",keyword:"minLength",params:{limit: 1}};
 (vErrors ??= []).push(err392);
 errors++;
 }
 }
 else {
-const err393 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
+const err393 = {instancePath:instancePath+"/spec/lora/tts/device",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/device/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err393);
 errors++;
 }
 }
-if(data141.caFile !== undefined){
-let data147 = data141.caFile;
-if(typeof data147 === "string"){
-if(func1(data147) > 512){
-const err394 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
+if(data142.username !== undefined){
+let data146 = data142.username;
+if(typeof data146 === "string"){
+if(func1(data146) > 256){
+const err394 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/maxLength",keyword:"maxLength",params:{limit: 256}};
 (vErrors ??= []).push(err394);
 errors++;
 }
 }
 else {
-const err395 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/type",keyword:"type",params:{type: "string"}};
+const err395 = {instancePath:instancePath+"/spec/lora/tts/username",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/username/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err395);
 errors++;
 }
 }
-}
-else {
-const err396 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/type",keyword:"type",params:{type: "object"}};
+if(data142.passwordFile !== undefined){
+let data147 = data142.passwordFile;
+if(typeof data147 === "string"){
+if(func1(data147) > 512){
+const err396 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err396);
 errors++;
 }
 }
-if(data116.region !== undefined){
-let data148 = data116.region;
-if(typeof data148 !== "string"){
-const err397 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
+else {
+const err397 = {instancePath:instancePath+"/spec/lora/tts/passwordFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/passwordFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err397);
 errors++;
 }
-if(!(((((((data148 === "EU868") || (data148 === "US915")) || (data148 === "AU915")) || (data148 === "AS923")) || (data148 === "AS923-2")) || (data148 === "AS923-3")) || (data148 === "AS923-4"))){
-const err398 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.region.enum}};
+}
+if(data142.caFile !== undefined){
+let data148 = data142.caFile;
+if(typeof data148 === "string"){
+if(func1(data148) > 512){
+const err398 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/maxLength",keyword:"maxLength",params:{limit: 512}};
 (vErrors ??= []).push(err398);
 errors++;
 }
 }
-if(data116.subBand !== undefined){
-let data149 = data116.subBand;
-if(!(((typeof data149 == "number") && (!(data149 % 1) && !isNaN(data149))) && (isFinite(data149)))){
-const err399 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/type",keyword:"type",params:{type: "integer"}};
+else {
+const err399 = {instancePath:instancePath+"/spec/lora/tts/caFile",schemaPath:"#/properties/spec/properties/lora/properties/tts/properties/caFile/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err399);
 errors++;
 }
-if((typeof data149 == "number") && (isFinite(data149))){
-if(data149 > 8 || isNaN(data149)){
-const err400 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/maximum",keyword:"maximum",params:{comparison: "<=", limit: 8}};
+}
+}
+else {
+const err400 = {instancePath:instancePath+"/spec/lora/tts",schemaPath:"#/properties/spec/properties/lora/properties/tts/type",keyword:"type",params:{type: "object"}};
 (vErrors ??= []).push(err400);
 errors++;
 }
-if(data149 < 1 || isNaN(data149)){
-const err401 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+}
+if(data117.region !== undefined){
+let data149 = data117.region;
+if(typeof data149 !== "string"){
+const err401 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/type",keyword:"type",params:{type: "string"}};
 (vErrors ??= []).push(err401);
 errors++;
 }
-}
-}
-if(data116.counterResets !== undefined){
-if(typeof data116.counterResets !== "boolean"){
-const err402 = {instancePath:instancePath+"/spec/lora/counterResets",schemaPath:"#/properties/spec/properties/lora/properties/counterResets/type",keyword:"type",params:{type: "boolean"}};
+if(!(((((((data149 === "EU868") || (data149 === "US915")) || (data149 === "AU915")) || (data149 === "AS923")) || (data149 === "AS923-2")) || (data149 === "AS923-3")) || (data149 === "AS923-4"))){
+const err402 = {instancePath:instancePath+"/spec/lora/region",schemaPath:"#/properties/spec/properties/lora/properties/region/enum",keyword:"enum",params:{allowedValues: schema1.properties.spec.properties.lora.properties.region.enum}};
 (vErrors ??= []).push(err402);
 errors++;
 }
 }
-}
-else {
-const err403 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+if(data117.subBand !== undefined){
+let data150 = data117.subBand;
+if(!(((typeof data150 == "number") && (!(data150 % 1) && !isNaN(data150))) && (isFinite(data150)))){
+const err403 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/type",keyword:"type",params:{type: "integer"}};
 (vErrors ??= []).push(err403);
 errors++;
 }
-}
-}
-else {
-const err404 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+if((typeof data150 == "number") && (isFinite(data150))){
+if(data150 > 8 || isNaN(data150)){
+const err404 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/maximum",keyword:"maximum",params:{comparison: "<=", limit: 8}};
 (vErrors ??= []).push(err404);
+errors++;
+}
+if(data150 < 1 || isNaN(data150)){
+const err405 = {instancePath:instancePath+"/spec/lora/subBand",schemaPath:"#/properties/spec/properties/lora/properties/subBand/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1}};
+(vErrors ??= []).push(err405);
+errors++;
+}
+}
+}
+if(data117.counterResets !== undefined){
+if(typeof data117.counterResets !== "boolean"){
+const err406 = {instancePath:instancePath+"/spec/lora/counterResets",schemaPath:"#/properties/spec/properties/lora/properties/counterResets/type",keyword:"type",params:{type: "boolean"}};
+(vErrors ??= []).push(err406);
 errors++;
 }
 }
 }
 else {
-const err405 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
-(vErrors ??= []).push(err405);
+const err407 = {instancePath:instancePath+"/spec/lora",schemaPath:"#/properties/spec/properties/lora/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err407);
+errors++;
+}
+}
+}
+else {
+const err408 = {instancePath:instancePath+"/spec",schemaPath:"#/properties/spec/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err408);
+errors++;
+}
+}
+}
+else {
+const err409 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"}};
+(vErrors ??= []).push(err409);
 errors++;
 }
 validate1.errors = vErrors;
@@ -6551,7 +6576,7 @@ return errors === 0;
 
 export const validateGateway = validate2;
 const schema2 = {"type":"object","required":["apiVersion","kind","metadata"],"properties":{"apiVersion":{"type":"string","enum":["sluice.dev/v1alpha1"]},"kind":{"type":"string","enum":["Gateway"]},"metadata":{"type":"object","required":["name"],"properties":{"name":{"type":"string","maxLength":253,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"},"labels":{"type":"object","additionalProperties":{"type":"string","maxLength":63},"maxProperties":4096},"annotations":{"type":"object","additionalProperties":{"type":"string","maxLength":262144},"maxProperties":4096},"generateName":{"type":"string","maxLength":1024},"uid":{"type":"string","maxLength":1024},"resourceVersion":{"type":"string","maxLength":1024},"generation":{"type":"integer"},"creationTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionTimestamp":{"type":"string","format":"date-time","maxLength":40},"deletionGracePeriodSeconds":{"type":"integer"},"finalizers":{"type":"array","items":{"type":"string","maxLength":1024},"maxItems":256,"x-kubernetes-list-type":"atomic"},"ownerReferences":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":256,"x-kubernetes-list-type":"atomic"},"managedFields":{"type":"array","items":{"type":"object","x-kubernetes-preserve-unknown-fields":true},"maxItems":1024,"x-kubernetes-list-type":"atomic"},"selfLink":{"type":"string","maxLength":1024}},"additionalProperties":false},"spec":{"type":"object","properties":{"mode":{"type":"string","enum":["autonomous","tethered"],"default":"autonomous","description":"Whether the gateway decides for itself while the link is down."},"tether":{"type":"object","properties":{"lease":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long a tethered gateway is led by one word of the supernode. Default 30s."},"grace":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"How long its work goes on after the lease, before onLoss. Default 60s."},"onLoss":{"type":"string","enum":["keep","freeze","stop"],"default":"keep","description":"What becomes of its work when the supernode stays silent."}},"additionalProperties":false,"description":"Of a tethered gateway: see docs/tether.md."},"pods":{"type":"object","properties":{"max":{"type":"integer","minimum":0,"maximum":10000,"description":"Pods at a time."},"cpu":{"type":"string","maxLength":32,"pattern":"^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$","description":"Processor in all: 1500m, 2."},"memory":{"type":"string","maxLength":32,"pattern":"^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$","description":"Memory in all: 512Mi, 1Gi."}},"additionalProperties":false,"description":"What pods may take of this gateway at most. Default: what its machine has."},"heartbeat":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Link heartbeat. Default 15s."},"description":{"type":"string","maxLength":1024},"energy":{"type":"object","properties":{"meter":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320,"description":"A Device this gateway serves, as namespace/name."},"power":{"type":"string","maxLength":63,"description":"Its property in W. Default: the one with role power."},"energy":{"type":"string","maxLength":63,"description":"Its counter in J, Wh or kWh. Default: the one with role energy."}},"additionalProperties":false,"description":"A meter whose twin is the power source of this gateway."},"battery":{"type":"object","required":["device"],"properties":{"device":{"type":"string","maxLength":320},"percent":{"type":"string","maxLength":63}},"additionalProperties":false,"description":"A battery behind a Device, such as a UPS or a solar charge controller."},"idle":{"type":"string","enum":["system","share"],"default":"system","description":"Idle energy stays with the system, or is shared among workloads by their use."},"capacityJ":{"type":"number","minimum":0,"description":"Usable energy of a battery that does not say it itself."},"ipmi":{"type":"object","properties":{"host":{"type":"string","maxLength":253,"description":"A BMC on the network. Default: the one of this machine."},"port":{"type":"integer","minimum":1,"maximum":65535},"user":{"type":"string","maxLength":64},"passwordFile":{"type":"string","maxLength":1024,"description":"File on the gateway with the password in its first line."},"sensor":{"type":"string","maxLength":64,"description":"A sensor in watts, where the BMC has no DCMI power reading."}},"additionalProperties":false,"description":"A management controller that measures the power of this machine."},"carbon":{"type":"object","properties":{"gPerKWh":{"type":"number","minimum":0,"maximum":10000,"description":"Of a supply that never changes."},"file":{"type":"string","maxLength":1024,"description":"File on the gateway, read again when it changes."},"url":{"type":"string","maxLength":2048,"description":"Asked every 15 minutes."},"topic":{"type":"string","maxLength":512,"description":"MQTT topic of the broker of this gateway."}},"additionalProperties":false,"description":"Carbon intensity of the supply: a number, or JSON with g/kWh by hour: [{\"at\": \"2026-01-01T00:00Z\", \"gPerKWh\": 210}]."}},"additionalProperties":false},"policy":{"type":"object","required":["stages"],"properties":{"stages":{"type":"array","items":{"type":"object","required":["name","when"],"properties":{"name":{"type":"string","maxLength":63,"minLength":1,"pattern":"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"},"when":{"type":"array","items":{"type":"object","properties":{"onBattery":{"type":"boolean","description":"The gateway runs on its battery, or does not."},"batteryBelow":{"type":"number","minimum":0,"maximum":100,"description":"Charge in per cent."},"emptyWithin":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"The battery is forecast to be empty sooner than this."},"hotterThan":{"type":"number","description":"Hottest zone in degrees Celsius."},"throttled":{"type":"boolean","description":"Slowed down by heat or for want of voltage, or not."},"linkBelow":{"type":"number","minimum":0,"maximum":1,"description":"Quality of the way to the hub, 0 unusable to 1 perfect."},"roundTripAboveMs":{"type":"number","minimum":0},"lossAbove":{"type":"number","minimum":0,"maximum":1,"description":"Share of pings that nobody answered."}},"additionalProperties":false,"x-kubernetes-validations":[{"rule":"has(self.onBattery) || has(self.batteryBelow) || has(self.emptyWithin) || has(self.hotterThan) || has(self.throttled) || has(self.linkBelow) || has(self.roundTripAboveMs) || has(self.lossAbove)","message":"give at least one condition: onBattery, batteryBelow, emptyWithin, hotterThan, throttled, linkBelow, roundTripAboveMs, lossAbove"}]},"maxItems":8,"x-kubernetes-list-type":"atomic","minItems":1,"description":"Any of these; within one, all of it."},"after":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Must hold this long before the stage begins. Default 30s."},"hold":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"Once begun, the stage lasts at least this long. Default 5m."},"poll":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which poll periods are stretched."},"report":{"type":"number","minimum":1,"maximum":1000,"description":"Factor by which report periods are stretched."},"pods":{"type":"string","enum":["refuse","handBack"],"description":"refuse: no pod begins here. handBack: those that run end too, and begin elsewhere. Not while tethered and led."},"pause":{"type":"array","items":{"type":"string","enum":["deferrable","normal"]},"maxItems":2,"x-kubernetes-list-type":"atomic","description":"Devices of this importance are left alone. `critical` ones are never touched."}},"additionalProperties":false},"maxItems":8,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]},"maxPoll":{"type":"string","pattern":"^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$","maxLength":20,"description":"No property is stretched beyond this. Default 1h."}},"additionalProperties":false},"taints":{"type":"array","items":{"type":"string","enum":["BatteryLow","OnBattery","LinkDegraded","Throttled"]},"maxItems":4,"x-kubernetes-list-type":"atomic","description":"Conditions that also taint the Node: NoSchedule."}},"additionalProperties":false},"status":{"x-kubernetes-preserve-unknown-fields":true}},"additionalProperties":false};
-const pattern57 = new RegExp("^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", "u");
+const pattern58 = new RegExp("^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$", "u");
 
 function validate2(data, {instancePath="", parentData, parentDataProperty, rootData=data}={}){
 let vErrors = null;
@@ -7038,7 +7063,7 @@ const err66 = {instancePath:instancePath+"/spec/pods/cpu",schemaPath:"#/properti
 (vErrors ??= []).push(err66);
 errors++;
 }
-if(!pattern57.test(data30)){
+if(!pattern58.test(data30)){
 const err67 = {instancePath:instancePath+"/spec/pods/cpu",schemaPath:"#/properties/spec/properties/pods/properties/cpu/pattern",keyword:"pattern",params:{pattern: "^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"}};
 (vErrors ??= []).push(err67);
 errors++;
@@ -7058,7 +7083,7 @@ const err69 = {instancePath:instancePath+"/spec/pods/memory",schemaPath:"#/prope
 (vErrors ??= []).push(err69);
 errors++;
 }
-if(!pattern57.test(data31)){
+if(!pattern58.test(data31)){
 const err70 = {instancePath:instancePath+"/spec/pods/memory",schemaPath:"#/properties/spec/properties/pods/properties/memory/pattern",keyword:"pattern",params:{pattern: "^[0-9]+([.][0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"}};
 (vErrors ??= []).push(err70);
 errors++;

@@ -25,6 +25,7 @@ const PASSED_ON = {
   'mqtt-username': text('NAME', 'Name to sign in there with.'),
   'mqtt-password-file': text('FILE', 'File that holds the password.'),
   'sparkplug-group': text('NAME', 'Publish the twins as a Sparkplug B edge node of this group too.'),
+  'sparkplug-host': text('NAME', 'Do that only while this primary host application is online.'),
 } as const
 
 export const agent = defineVerb({

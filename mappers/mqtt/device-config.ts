@@ -17,6 +17,8 @@ export interface BrokerConfig {
   readonly passwordFile: string | undefined
   readonly clientId: string | undefined
   readonly tls: MqttAddress['tls']
+  /** The Sparkplug host application that this connection says it is. */
+  readonly host: string | undefined
 }
 
 export interface Availability {
@@ -91,16 +93,17 @@ export function namesOf(key: ObjectKey, address: MqttAddress): Names {
 }
 
 function brokerOf(address: MqttAddress): BrokerConfig {
-  const { broker = 'local', username, passwordFile, clientId, tls } = address
+  const { broker = 'local', username, passwordFile, clientId, tls, sparkplug } = address
   const name = broker.replace(/\/$/, '')
   return {
-    id: JSON.stringify([name, username, passwordFile, clientId, tls]),
+    id: JSON.stringify([name, username, passwordFile, clientId, tls, sparkplug?.host]),
     name,
     local: name === 'local',
     username,
     passwordFile,
     clientId,
     tls,
+    host: sparkplug?.host,
   }
 }
 

@@ -222,6 +222,14 @@ export const deviceAddress = () =>
             device: optional(
               text({ minLength: 1, maxLength: 256, pattern: '^[^+#/]+$', description: 'Default: the node itself.' }),
             ),
+            host: optional(
+              text({
+                minLength: 1,
+                maxLength: 256,
+                pattern: '^[^+#/]+$',
+                description: 'Name of the host application to appear as, for nodes that wait for their primary host.',
+              }),
+            ),
           },
           { description: 'A Sparkplug B edge node, or a device behind it.' },
         ),

@@ -7,7 +7,8 @@ import type { BrokerConfig, DeviceConfig } from './device-config.ts'
 import { listenForHomeAssistant } from './discovery/home-assistant.ts'
 import { sparkplugFilters } from './plan.ts'
 import { ServedDevice } from './served-device.ts'
-import type { MqttSession, OpenSession } from './session.ts'
+import type { MqttSession, OpenSession, SessionState } from './session.ts'
+import { HostCertificate } from './sparkplug/host-certificate.ts'
 import { rebirthMetric, type SparkplugListener, SparkplugNode } from './sparkplug/node.ts'
 
 /** Topics remembered to notice that two devices take the same value. */
@@ -22,6 +23,8 @@ export class ServedBroker implements AsyncDisposable {
   readonly #meter: LinkMeter
   readonly #nodes = new Map<string, { readonly node: SparkplugNode; readonly subscriptions: Map<string, Shared> }>()
   readonly #discovery: Disposable
+  readonly #certificate: HostCertificate | undefined
+  readonly #watch: Disposable | undefined
   /** Who takes values from which topic and place, the newest last. */
   readonly #claims = new Map<string, Set<ObjectKey>>()
   readonly #places = new WeakMap<object, string>()
@@ -30,7 +33,9 @@ export class ServedBroker implements AsyncDisposable {
     this.config = config
     this.#host = host
     this.#meter = new LinkMeter(host.clock)
-    this.session = open(config, host, ({ up, reason }) => {
+    this.#certificate = config.host === undefined ? undefined : new HostCertificate(config.host, host.clock)
+    const onState = ({ up, reason }: SessionState) => {
+      if (up) this.#certificate?.born(this.session)
       if (up) host.log('info', `mqtt: connected to ${config.name}`)
       else host.log('warn', `mqtt: no connection to ${config.name}`, { reason: reason ?? '' })
       for (const { node } of this.#nodes.values()) {
@@ -38,7 +43,9 @@ export class ServedBroker implements AsyncDisposable {
         else node.lost(`no connection to ${config.name}`)
       }
       for (const device of this.devices.values()) device.connectionChanged()
-    })
+    }
+    this.session = open(config, host, onState, this.#certificate?.nextWill)
+    this.#watch = this.#certificate?.watch(this.session)
     this.#discovery = listenForHomeAssistant(this, host)
   }
 
@@ -152,6 +159,8 @@ export class ServedBroker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#discovery[Symbol.dispose]()
     for (const key of [...this.devices.keys()]) this.remove(key)
+    this.#watch?.[Symbol.dispose]()
+    await this.#certificate?.end(this.session)
     await this.session[Symbol.asyncDispose]()
   }
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { IClientOptions, MqttClient } from 'mqtt'
-import type { Timer } from '../../api/clock.ts'
+import { delay, type Timer } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { GatewayHost, LocalBroker } from '../sdk/mapper.ts'
 import { readSecretFile } from '../sdk/secret-file.ts'
@@ -24,14 +24,22 @@ export interface MqttSession extends AsyncDisposable {
   subscribe(filter: string, qos: 0 | 1, listener: MessageListener): Disposable
 }
 
+/** What a broker says for a connection that ends without a word, retained and with QoS 1. */
+export interface Certificate {
+  readonly topic: string
+  readonly payload: Buffer
+}
+
+/** @param nextWill makes the will of each connection; the gateway's own broker needs none, it ends with the gateway */
 export type OpenSession = (
   config: BrokerConfig,
   host: GatewayHost,
   onState: (state: SessionState) => void,
+  nextWill?: () => Certificate,
 ) => MqttSession
 
-export const openSession: OpenSession = (config, host, onState) =>
-  config.local ? new LocalSession(host, onState) : new RemoteSession(config, host, onState)
+export const openSession: OpenSession = (config, host, onState, nextWill) =>
+  config.local ? new LocalSession(host, onState) : new RemoteSession(config, host, onState, nextWill)
 
 /** The gateway's own broker, spoken to without a socket. */
 class LocalSession implements MqttSession {
@@ -86,6 +94,8 @@ class LocalSession implements MqttSession {
 
 const FIRST_WAIT_MS = 1000
 const LONGEST_WAIT_MS = 60_000
+/** So long an end in order may take. */
+const END_MS = 1000
 const CONNECT_TIMEOUT_MS = 15_000
 /** Filters in one SUBSCRIBE: some brokers refuse long ones. */
 const FILTERS_AT_ONCE = 50
@@ -96,6 +106,7 @@ class RemoteSession implements MqttSession {
   readonly #config: BrokerConfig
   readonly #host: GatewayHost
   readonly #onState: (state: SessionState) => void
+  readonly #nextWill: (() => Certificate) | undefined
   readonly #trie = new TopicTrie<MessageListener>()
   readonly #filters = new Map<string, { count: number; readonly qos: 0 | 1 }>()
   #client: MqttClient | undefined
@@ -104,10 +115,16 @@ class RemoteSession implements MqttSession {
   #fresh = new Set<string>()
   #closed = false
 
-  constructor(config: BrokerConfig, host: GatewayHost, onState: (state: SessionState) => void) {
+  constructor(
+    config: BrokerConfig,
+    host: GatewayHost,
+    onState: (state: SessionState) => void,
+    nextWill: (() => Certificate) | undefined,
+  ) {
     this.#config = config
     this.#host = host
     this.#onState = onState
+    this.#nextWill = nextWill
     void this.#open()
   }
 
@@ -144,14 +161,20 @@ class RemoteSession implements MqttSession {
     this.#closed = true
     this.#timer?.cancel()
     const client = this.#client
-    if (client !== undefined) await client.endAsync(!client.connected)
+    if (client === undefined) return
+    // The library waits for acknowledgements that a broken connection took with it, and for some of them for ever.
+    const patience = new AbortController()
+    const given = delay(this.#host.clock, END_MS, patience.signal).catch(() => undefined)
+    await Promise.race([client.endAsync(!client.connected), given])
+    patience.abort()
+    client.stream?.destroy()
   }
 
   async #open(): Promise<void> {
     try {
       const { default: mqtt } = await import('mqtt')
       if (this.#closed) return
-      const client = mqtt.connect(this.#config.name, optionsOf(this.#config))
+      const client = mqtt.connect(this.#config.name, { ...optionsOf(this.#config), ...this.#will() })
       this.#client = client
       let reason = 'the connection was closed'
       client.on('error', (error) => {
@@ -185,7 +208,15 @@ class RemoteSession implements MqttSession {
     const waitMs = this.#waitMs * (0.5 + this.#host.random() / 2)
     this.#waitMs = Math.min(this.#waitMs * 2, LONGEST_WAIT_MS)
     this.#timer?.cancel()
-    this.#timer = this.#host.clock.after(waitMs, () => client.reconnect(), true)
+    const again = () => {
+      Object.assign(client.options, this.#will())
+      client.reconnect()
+    }
+    this.#timer = this.#host.clock.after(waitMs, again, true)
+  }
+
+  #will(): Pick<IClientOptions, 'will'> {
+    return this.#nextWill === undefined ? {} : { will: { ...this.#nextWill(), qos: 1, retain: true } }
   }
 
   /** Subscriptions that come together go together; what is retained comes again with each. */
