@@ -6,6 +6,7 @@ import { bytesByKey, macOfPath, type Properties } from './names.ts'
 
 /** Devices remembered: BlueZ forgets those it has not heard for half a minute. The one heard longest ago goes first. */
 const REMEMBERED = 4096
+const NOT_MEASURED = 127
 
 type Data = ReadonlyMap<string, Uint8Array>
 
@@ -60,7 +61,7 @@ export class BluezDevices {
       random: known.random,
       // BlueZ does not say, and refuses itself to connect where that is not possible.
       connectable: true,
-      rssiDbm: typeof rssi === 'number' ? rssi : undefined,
+      rssiDbm: strengthOf(rssi),
       data: encodeAdvertised({
         manufacturer: [...manufacturer].map(([company, data]) => withCompany(Number(company), data)),
         serviceData: [...services].map(([uuid, data]) => ({ uuid: shortUuid(uuid), data })),
@@ -85,6 +86,10 @@ export class BluezDevices {
     return known
   }
 }
+
+/** Undefined where the controller does not measure it (Bluetooth Core 5.4, Vol 4 Part E 7.7.65.2): BlueZ passes 127 on. */
+export const strengthOf = (rssi: DbusValue | undefined): number | undefined =>
+  typeof rssi === 'number' && rssi < NOT_MEASURED ? rssi : undefined
 
 function fromPath(path: string): Known | undefined {
   const mac = macOfPath(path)

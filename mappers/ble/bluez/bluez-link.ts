@@ -2,6 +2,7 @@ import { SluiceError } from '../../../api/errors.ts'
 import { shortUuid } from '../codec/uuid.ts'
 import type { Patience } from '../guard.ts'
 import type { BleLink, RemoteCharacteristic } from '../transport.ts'
+import { strengthOf } from './bluez-devices.ts'
 import { type DbusConnection, DbusRefusal } from './dbus-connection.ts'
 import { type DbusValue, Variant } from './dbus-values.ts'
 import { BLUEZ, CHARACTERISTIC, DEVICE, OBJECT_MANAGER, objectsOf, PROPERTIES, propertiesOf, SERVICE } from './names.ts'
@@ -111,8 +112,8 @@ export class BluezLink implements BleLink {
     return this.#turn('reading the signal strength', async () => {
       const call = { destination: BLUEZ, path: this.#path, interface: PROPERTIES, member: 'Get' }
       const [value] = await this.#home.bus.call({ ...call, signature: 'ss', body: [DEVICE, 'RSSI'] }, patience)
-      const rssi = propertiesOf(new Map([['RSSI', value ?? 0]])).get('RSSI')
-      if (typeof rssi !== 'number') throw new Error('BlueZ does not know it')
+      const rssi = strengthOf(propertiesOf(new Map([['RSSI', value ?? 0]])).get('RSSI'))
+      if (rssi === undefined) throw new Error('BlueZ does not know it')
       return rssi
     })
   }

@@ -92,6 +92,7 @@ export class DbusConnection implements AsyncDisposable {
       return connection
     } catch (thrown) {
       await connection[Symbol.asyncDispose]()
+      if (thrown instanceof SluiceError && thrown.code === 'SLUICE_BLE_RADIO') throw unwelcome(path, thrown)
       if (thrown instanceof SluiceError) throw thrown
       const reason = thrown instanceof Error ? thrown.message : String(thrown)
       throw new SluiceError('SLUICE_BLE_RADIO', `the system bus at ${path} cannot be used: ${reason}`, {
@@ -274,4 +275,11 @@ export class DbusConnection implements AsyncDisposable {
 const gone = (reason: string) =>
   new SluiceError('SLUICE_BLE_RADIO', `the system bus is gone: ${reason}`, {
     hint: 'It is connected to again by itself.',
+  })
+
+/** It took our word for who we are and then hung up, as a bus does with users it cannot look up. */
+const unwelcome = (path: string, cause: SluiceError): SluiceError =>
+  new SluiceError('SLUICE_BLE_RADIO', `the system bus at ${path} hung up on user ${process.getuid?.() ?? 0}`, {
+    hint: 'The machine that runs the bus must know the user: give it an entry in /etc/passwd there (useradd).',
+    cause,
   })

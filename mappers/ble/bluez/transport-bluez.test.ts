@@ -140,6 +140,11 @@ describe.skipIf(missing)(`BlueZ on a real bus (${MOCK_BLUEZ_MISSING})`, { timeou
     await third
     // The service data of before is in the message once more, but was not in the frame.
     expect(Buffer.from(heard[2]?.data ?? []).toString('hex')).toBe('05ff99040512' + '0516aafe2000')
+    // Some controllers do not measure; BlueZ passes on what they say instead.
+    const fourth = more()
+    await tell({ RSSI: new Variant('n', 127) })
+    await fourth
+    expect(heard[3]).toMatchObject({ mac: MAC, rssiDbm: undefined })
   })
 
   it('asks for Low Energy and every frame, and does without what an old BlueZ does not know', async () => {
@@ -161,6 +166,25 @@ self.props['org.bluez.Adapter1']['DiscoveryFilter'] = args[0]`
     await method('/org/bluez/hci0', 'org.bluez.Adapter1', 'SetDiscoveryFilter', 'a{sv}', '', old)
     await transport.scan(true, patience)
     expect(await filter()).toEqual(['Transport'])
+  })
+
+  it('ends its scan while it connects, and takes it up again whether or not that came to something', async () => {
+    const here = await world()
+    await thermometer(here)
+    const transport = await radio(here.bluez)
+    await transport.scan(true, patience)
+    const property = async (name: string) => {
+      const of = ['org.bluez.Adapter1', name]
+      const [value] = await here.mock('/org/bluez/hci0', 'org.freedesktop.DBus.Properties', 'Get', 'ss', of)
+      return value instanceof Variant ? value.value : value
+    }
+    expect(await property('Discovering')).toBe(true)
+    const refusing = `
+on = objects['/org/bluez/hci0'].props['org.bluez.Adapter1']['Discovering']
+raise dbus.exceptions.DBusException('scan on' if on else 'scan off', name='org.bluez.Error.Failed')`
+    await here.method(DEVICE, 'org.bluez.Device1', 'Connect', '', '', refusing)
+    await expect(transport.connect(peer, patience)).rejects.toThrow('scan off')
+    expect(await property('Discovering')).toBe(true)
   })
 
   it('connects, finds characteristics, reads, writes both ways, is notified and leaves', async () => {

@@ -37,6 +37,8 @@ export class BluezTransport implements BleTransport {
   #bus: DbusConnection | undefined
   #owner: string | undefined
   #up = false
+  #scanWanted = false
+  #connecting = 0
 
   /** @param name `hci0` and so on. */
   constructor(name: string, clock: Clock, busPath: string = systemBusPath()) {
@@ -75,6 +77,12 @@ export class BluezTransport implements BleTransport {
   }
 
   async scan(on: boolean, patience: Patience): Promise<void> {
+    this.#scanWanted = on
+    // Taken up when the connection that is being made is there.
+    if (this.#connecting === 0) await this.#discover(on, patience)
+  }
+
+  async #discover(on: boolean, patience: Patience): Promise<void> {
     try {
       if (!on) return void (await this.#call(this.#path, names.ADAPTER, 'StopDiscovery', patience))
       await this.#filter(patience)
@@ -98,7 +106,7 @@ export class BluezTransport implements BleTransport {
     this.#links.set(path, link)
     void link.ended.then(() => this.#forget(path, link))
     try {
-      await this.#connected(path, patience)
+      await this.#undisturbed(patience, () => this.#connected(path, patience))
       if (peer.pairing !== undefined) await this.#pair(path, peer, patience)
       const services = await this.#get(path, names.DEVICE, 'ServicesResolved', patience)
       if (services === true) this.#services(path, true)
@@ -171,6 +179,23 @@ export class BluezTransport implements BleTransport {
     } catch (thrown) {
       if (!(thrown instanceof DbusRefusal)) throw thrown
       await set(transport)
+    }
+  }
+
+  /**
+   * Runs with our scan ended. The kernel connects when it hears the device again, and a controller that leaves out
+   * repetitions tells of a device once a scan: the next one begins after ten seconds.
+   */
+  async #undisturbed(patience: Patience, connect: () => Promise<void>): Promise<void> {
+    if (this.#connecting++ === 0 && this.#scanWanted) await this.#discover(false, patience).catch(() => undefined)
+    try {
+      await connect()
+    } finally {
+      if (--this.#connecting === 0 && this.#scanWanted && this.#up) {
+        await this.#discover(true, { timeoutMs: GIVE_UP_MS }).catch((thrown: unknown) => {
+          this.#gone(thrown instanceof Error ? thrown.message : String(thrown))
+        })
+      }
     }
   }
 
