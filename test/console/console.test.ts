@@ -1,11 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type { BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runSluice } from '../cli/run-sluice.ts'
+import { violations } from './axe.ts'
 import { type House, startHouse } from './house.ts'
-
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 
 let house: House
 let local: { context: BrowserContext; page: Page }
@@ -258,20 +256,3 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
     await page.getByLabel('One-time code').waitFor({ timeout: 30_000 })
   })
 })
-
-/** axe runs from outside the page's own scripts: the policy of the page lets nothing in that is not its own. */
-async function violations(page: Page): Promise<{ id: string; nodes: string }[]> {
-  await page.evaluate(readFileSync(AXE, 'utf8'))
-  return page.evaluate(async () => {
-    const axe: { run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }> } =
-      Reflect.get(globalThis, 'axe')
-    const { violations } = await axe.run()
-    return violations.map(({ id, nodes }) => ({
-      id,
-      nodes: nodes
-        .slice(0, 3)
-        .map(({ html, failureSummary }) => `${html.slice(0, 160)} ${failureSummary}`)
-        .join(' | '),
-    }))
-  })
-}

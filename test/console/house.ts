@@ -20,9 +20,33 @@ export interface House extends AsyncDisposable {
   fresh(options?: BrowserContextOptions): Promise<{ readonly context: BrowserContext; readonly page: Page }>
 }
 
+/** A page that signs in nowhere and tells what the browser complains about. */
+export async function freshPage(
+  browser: Browser,
+  problems: string[],
+  options: BrowserContextOptions = {},
+): Promise<{ readonly context: BrowserContext; readonly page: Page }> {
+  const context = await browser.newContext({
+    // The authority of the cloud core is its own.
+    ignoreHTTPSErrors: true,
+    locale: 'en-GB',
+    viewport: { width: 1280, height: 860 },
+    ...options,
+  })
+  const page = await context.newPage()
+  page.on('pageerror', (error) => problems.push(error.message))
+  page.on('console', (message) => {
+    if (/Content.Security|Trusted|Uncaught/i.test(message.text())) problems.push(message.text())
+  })
+  return { context, page }
+}
+
+/** Builds the page as the sources have it now. */
+export const buildPage = () => buildConsole(fileURLToPath(new URL('../../console/dist', import.meta.url)))
+
 export async function startHouse(): Promise<House> {
   await using stack = new AsyncDisposableStack()
-  await buildConsole(fileURLToPath(new URL('../../console/dist', import.meta.url)))
+  await buildPage()
   const folder = stack.use(temporaryFolder('console'))
   const { path: data } = folder
   const up = startSluice(['up', '--demo', '--still', '--data', data, '--api-port', '0', '--hub-port', '0'])
@@ -45,24 +69,12 @@ export async function startHouse(): Promise<House> {
       if (stdout === '') throw new Error(stderr)
       return JSON.parse(stdout) as { url: string; code: string }
     },
-    async fresh(options = {}) {
-      const context = await browser.newContext({
-        // The authority of the cloud core is its own.
-        ignoreHTTPSErrors: true,
-        locale: 'en-GB',
-        viewport: { width: 1280, height: 860 },
-        ...options,
-      })
-      const page = await context.newPage()
-      page.on('pageerror', (error) => problems.push(error.message))
-      page.on('console', (message) => {
-        if (/Content.Security|Trusted|Uncaught/i.test(message.text())) problems.push(message.text())
-      })
-      return { context, page }
-    },
+    fresh: (options) => freshPage(browser, problems, options),
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }
 }
+
+export const SIZES = { desktop: { width: 1280, height: 860 }, phone: { width: 390, height: 844 } } as const
 
 /** Where the pictures of the documentation go, when somebody wants them made anew. */
 const pictures =

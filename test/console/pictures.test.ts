@@ -1,8 +1,6 @@
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, picture, startHouse } from './house.ts'
-
-const SIZES = { desktop: { width: 1280, height: 860 }, phone: { width: 390, height: 844 } } as const
+import { type House, picture, SIZES, startHouse } from './house.ts'
 
 let house: House
 beforeAll(async () => {

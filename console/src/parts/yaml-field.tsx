@@ -22,6 +22,8 @@ export function YamlField({ area, text, setText, marked }: YamlFieldProps) {
   const schema = useSchema()
   const [caret, setCaret] = useState<number | undefined>(undefined)
   const [chosen, setChosen] = useState(0)
+  // The list of suggestions goes along.
+  const [, setScrolled] = useState(0)
   const found = useMemo(
     () => (caret === undefined || schema === undefined ? undefined : complete(text, caret, schema)),
     [text, caret, schema],
@@ -85,7 +87,7 @@ export function YamlField({ area, text, setText, marked }: YamlFieldProps) {
         }}
         onScroll={(event) => {
           gutter.current?.scrollTo(0, event.currentTarget.scrollTop)
-          setCaret(undefined)
+          setScrolled((count) => count + 1)
         }}
       />
       {open ? (

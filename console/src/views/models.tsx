@@ -84,7 +84,7 @@ function Properties({ model }: { readonly model: Model }) {
                 <td class="num">
                   {property.min === undefined && property.max === undefined
                     ? ''
-                    : withUnit(`${plain(property.min)} … ${plain(property.max)}`, property.unit)}
+                    : `${plain(property.min)} … ${plain(property.max)}`}
                 </td>
                 <td>{withUnit('', property.unit).trim()}</td>
                 <td class="muted">{property.description}</td>

@@ -248,7 +248,8 @@ function Why({ pod: key, node, refused, mayMove, onMove, onClose }: WhyProps) {
   const panel = useRef<HTMLDivElement>(null)
   useEffect(() => {
     panel.current?.scrollIntoView({ block: 'nearest' })
-    panel.current?.querySelector<HTMLElement>('form select, button')?.focus({ preventScroll: true })
+    const first = panel.current?.querySelector<HTMLElement>('form select') ?? panel.current?.querySelector('button')
+    first?.focus({ preventScroll: true })
   }, [value === undefined])
   const title = t('whyThere', { pod: key.replace(/^default\//, '') })
   return (
