@@ -5,6 +5,7 @@ import { DEFAULT_HEARTBEAT_S, gatewayKey } from '../api/link/messages.ts'
 import type { DialFrame } from '../api/link/streams.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
+import type { OidcConfig } from './console-api/oidc/config.ts'
 import { openConsoleSide } from './console-api/open.ts'
 import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
 import { startDiscovery } from './discovery/start.ts'
@@ -23,6 +24,7 @@ import { type HubServer, startHubServer } from './hub/server.ts'
 import { HubStore } from './hub/store.ts'
 import { StreamHub } from './hub/stream.ts'
 import { installCrds } from './install-crds.ts'
+import { installRoles } from './install-roles.ts'
 import { CertificateAuthority } from './join/authority.ts'
 import { JoinService } from './join/join-service.ts'
 import { JoinRegistry } from './join/registry.ts'
@@ -60,6 +62,8 @@ export interface CloudCoreOptions {
   /** A cluster to use instead of the embedded API; `in-cluster` for the one this process runs in as a pod. */
   readonly kubeconfig?: string
   readonly mqttUrl?: string
+  /** Whose people sign in to the console. */
+  readonly oidc?: OidcConfig | undefined
   /** Silence after which a gateway counts as away; default 40 s, as long as a node's lease. */
   readonly graceMs?: number
   readonly heartbeatMs?: number
@@ -124,6 +128,7 @@ async function assemble(
   const kubeConfig = inCluster ? inClusterConfig() : loadKubeconfig(api.kubeconfig)
   const client = stack.use(new KubeClient(kubeConfig))
   await installCrds(client, clock, signal)
+  await installRoles(client, signal)
 
   const stream = new StreamHub()
   const store = new HubStore({
@@ -307,7 +312,7 @@ async function assemble(
   }
   let mqtt: MqttPublisher | undefined
   const { gate, fleetRoutes, upgraded } = openConsoleSide({
-    ...{ clock, client, kubeConfig, fleet, store, version, consoleUrl: hubUrl },
+    ...{ clock, client, kubeConfig, fleet, store, version, consoleUrl: hubUrl, oidc: options.oidc },
     ...{ place: hubHost, auditFile: folder.auditLog, bearerToken },
     onTrouble: (message) => log('error', message),
     ...{ stack, streams, scheduler: () => scheduler },

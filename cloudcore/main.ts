@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
+import { OIDC_FLAGS, readOidcFlags } from './console-api/oidc/config.ts'
 import { type CloudCoreOptions, type CloudLog, runCloudCore } from './core.ts'
 
 export { type CloudCore, type CloudCoreDeps, type CloudCoreOptions, runCloudCore } from './core.ts'
@@ -24,6 +25,7 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
         'kubelet-port': { type: 'string' },
         kubeconfig: { type: 'string' },
         'mqtt-url': { type: 'string' },
+        ...Object.fromEntries(OIDC_FLAGS.map((flag) => [flag, { type: 'string' } as const])),
       },
     }).values
   } catch (cause) {
@@ -41,12 +43,14 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
   const apiPort = port('api-port')
   const kubeletPort = port('kubelet-port')
   const mqttUrl = values['mqtt-url']
+  const oidc = readOidcFlags(values)
   return {
     dataDir: data ?? '.sluice',
     ...(host === undefined ? {} : { host }),
     ...(advertise === undefined ? {} : { advertise }),
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(mqttUrl === undefined ? {} : { mqttUrl }),
+    ...(oidc === undefined ? {} : { oidc }),
     ...(hubPort === undefined ? {} : { hubPort }),
     ...(apiPort === undefined ? {} : { apiPort }),
     ...(kubeletPort === undefined ? {} : { kubeletPort }),

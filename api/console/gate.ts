@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../clock.ts'
-import { SluiceError } from '../errors.ts'
+import { SluiceError, toSluiceError } from '../errors.ts'
 import { tellAnswer, watchAnswer } from './answers.ts'
 import type { AuditEntry, AuditLog } from './audit-log.ts'
+import type { ForeignSignIn } from './foreign-sign-in.ts'
 import { mayActAs, neededRole, type Role } from './roles.ts'
 import type { ConsoleSessions, Identity, Session } from './sessions.ts'
 import { isConsoleFile, serveConsoleFile } from './static-files.ts'
@@ -16,6 +17,8 @@ export interface SessionView {
   /** Sign-in by a token is possible here. */
   readonly place: string
   readonly version: string
+  /** Of one who is not signed in: who else knows people. */
+  readonly foreign?: string
 }
 
 export interface GateOptions {
@@ -31,11 +34,17 @@ export interface GateOptions {
   readonly audit: AuditLog
   /** Who a token belongs to, where tokens are taken. */
   readonly signIn?: (token: string) => Promise<Identity | undefined>
+  /** Somebody else who knows people, and the address of this console that they send browsers back to. */
+  readonly foreign?: { readonly by: ForeignSignIn; readonly consoleUrl: () => string }
   readonly folder?: string
 }
 
 /** They have a body and change nothing. */
 const READS: ReadonlySet<string> = new Set(['/v1/check', '/v1/trial'])
+/** Sends the browser to who knows people, and takes it back from there. */
+const FOREIGN_PATH = '/v1/session/oidc'
+const FOREIGN_BACK_PATH = '/v1/session/oidc/back'
+const FLIGHT_S = 600
 const MAX_SIGN_IN_BYTES = 16 * 1024
 
 /** Stands before the `/v1` API for browsers: the console's files, signing in and out, roles, CSRF, and the audit log. */
@@ -55,6 +64,10 @@ export class ConsoleGate {
     }
     if (path === '/v1/session') {
       await this.#session(request, response)
+      return true
+    }
+    if (path === FOREIGN_PATH || path === FOREIGN_BACK_PATH) {
+      await this.#foreign(request, response, path === FOREIGN_BACK_PATH)
       return true
     }
     return false
@@ -126,7 +139,10 @@ export class ConsoleGate {
     if (request.method === 'GET') {
       const session = secret === undefined ? undefined : await sessions.find(secret)
       // No error: a page that asks whether it is signed in is not doing anything wrong.
-      if (session === undefined) return sendJson(response, 200, { kind, place, version })
+      if (session === undefined) {
+        const by = this.#options.foreign?.by.name
+        return sendJson(response, 200, { kind, place, version, ...(by === undefined ? {} : { foreign: by }) })
+      }
       const { name, role, csrf } = session
       return sendJson(response, 200, { kind, place, version, name, role, csrf } satisfies SessionView)
     }
@@ -159,6 +175,42 @@ export class ConsoleGate {
     response.setHeader('set-cookie', this.#cookie(made, 86_400))
     const { name, role, csrf } = session
     sendJson(response, 200, { kind, place, version, name, role, csrf } satisfies SessionView)
+  }
+
+  /**
+   * Both are opened by the browser itself, so what goes wrong is said on the page it lands on. The answer may only come to the browser
+   * that asked: a cookie of its own ties them together. It is `Lax`, since the way back begins at another site; the session's stays `Strict`.
+   */
+  async #foreign(request: IncomingMessage, response: ServerResponse, isBack: boolean): Promise<void> {
+    const { foreign, sessions } = this.#options
+    if (foreign === undefined) throw new SluiceError('SLUICE_API_NOT_FOUND', 'Nobody else signs in here')
+    if (request.method !== 'GET') throw wrongMethod(request)
+    const home = foreign.consoleUrl()
+    try {
+      if (!isBack) {
+        sessions.refuseGuessing()
+        // Under another name the cookie would not come back.
+        if (request.headers.host !== new URL(home).host) return redirect(response, `${home}${FOREIGN_PATH}`)
+        const { url, secret } = await foreign.by.begin(`${home}${FOREIGN_BACK_PATH}`)
+        response.setHeader('set-cookie', this.#flightCookie(secret, FLIGHT_S))
+        return redirect(response, url)
+      }
+      const secret = this.#cookieOf(request, this.#flightName)
+      const { search } = new URL(request.url ?? '/', home)
+      const identity = await foreign.by.end(search, secret ?? '')
+      const { secret: made } = sessions.start(identity)
+      this.#note(request, identity.name, 200, identity.role)
+      response.setHeader('set-cookie', [this.#cookie(made, 86_400), this.#flightCookie('', 0)])
+      redirect(response, '/')
+    } catch (thrown) {
+      const { code } = toSluiceError(thrown)
+      if (isBack) {
+        sessions.wrongAttempt()
+        this.#note(request, 'unknown', 401)
+      }
+      // The code alone: whoever makes up an address must not have the page say their words.
+      redirect(response, `/#/refused/${code}`)
+    }
   }
 
   #needRole({ name, role }: Session, needed: Role): void {
@@ -194,11 +246,24 @@ export class ConsoleGate {
   }
 
   #secretOf(request: IncomingMessage): string | undefined {
+    return this.#cookieOf(request, this.#options.cookie)
+  }
+
+  #cookieOf(request: IncomingMessage, wanted: string): string | undefined {
     for (const part of (request.headers.cookie ?? '').split(';')) {
       const [name, value] = part.trim().split('=')
-      if (name === this.#options.cookie && value !== undefined && value !== '') return value
+      if (name === wanted && value !== undefined && value !== '') return value
     }
     return undefined
+  }
+
+  get #flightName(): string {
+    return `${this.#options.cookie}-flight`
+  }
+
+  #flightCookie(value: string, maxAgeS: number): string {
+    const secure = this.#options.secure ? '; Secure' : ''
+    return `${this.#flightName}=${value}; Path=/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Lax${secure}`
   }
 
   #cookie(value: string, maxAgeS: number): string {
@@ -212,6 +277,11 @@ const foreignPage = () =>
 
 export const signedOut = () =>
   new SluiceError('SLUICE_CONSOLE_SIGNED_OUT', 'You are not signed in, or no longer', { hint: 'Sign in again.' })
+
+function redirect(response: ServerResponse, location: string): void {
+  response.writeHead(302, { location, 'cache-control': 'no-store' })
+  response.end()
+}
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {
   tellAnswer(response, status, body)

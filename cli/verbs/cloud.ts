@@ -2,6 +2,13 @@ import { DEFAULT_DATA } from '../device-api.ts'
 import { becomePart } from '../processes.ts'
 import { defineVerb } from '../verb.ts'
 
+/** Flags that the cloud core takes as they are. */
+const HANDED_ON = [
+  ...(['host', 'advertise', 'mqtt-url', 'api-port', 'hub-port', 'kubelet-port', 'kubeconfig'] as const),
+  ...(['oidc-issuer', 'oidc-client-id', 'oidc-client-secret-file', 'oidc-username-claim'] as const),
+  ...(['oidc-username-prefix', 'oidc-groups-claim', 'oidc-groups-prefix', 'oidc-ca-file'] as const),
+] as const
+
 export const cloud = defineVerb({
   name: 'cloud',
   summary: 'The cloud core alone',
@@ -29,6 +36,14 @@ export const cloud = defineVerb({
     },
     'mqtt-url': { kind: 'text', value: 'URL', help: 'Publish every change to this MQTT broker too.' },
     kubeconfig: { kind: 'text', value: 'FILE', help: 'Use this cluster instead of the embedded Kubernetes API.' },
+    'oidc-issuer': { kind: 'text', value: 'URL', help: 'OpenID provider whose people may sign in to the console.' },
+    'oidc-client-id': { kind: 'text', value: 'ID', help: 'Name under which the provider knows this console.' },
+    'oidc-client-secret-file': { kind: 'text', value: 'FILE', help: 'Its secret; without one it is a public client.' },
+    'oidc-username-claim': { kind: 'text', value: 'CLAIM', help: 'Claim with the name. Default sub.' },
+    'oidc-username-prefix': { kind: 'text', value: 'TEXT', help: 'Before the name. Default the issuer and #.' },
+    'oidc-groups-claim': { kind: 'text', value: 'CLAIM', help: 'Claim with the groups. Default groups.' },
+    'oidc-groups-prefix': { kind: 'text', value: 'TEXT', help: 'Before each group. Default nothing.' },
+    'oidc-ca-file': { kind: 'text', value: 'FILE', help: "Authority of the provider's certificate." },
   },
   examples: [
     { command: 'sluice cloud --host 0.0.0.0 --advertise cloud.example.org', says: 'For gateways on other machines' },
@@ -37,15 +52,16 @@ export const cloud = defineVerb({
       command: 'sluice cloud --kubeconfig ~/.kube/config',
       says: 'Beside a cluster of your own; it needs the CRDs: sluice crds',
     },
+    {
+      command: 'sluice cloud --oidc-issuer https://id.example.org --oidc-client-id sluice --oidc-username-claim email',
+      says: 'People of your OpenID provider sign in to the console; docs/console.md says how they get a role',
+    },
   ],
   run: ({ options, env }) =>
     becomePart('cloud', options.data, env, [
-      ...(options.host === undefined ? [] : ['--host', options.host]),
-      ...(options.advertise === undefined ? [] : ['--advertise', options.advertise]),
-      ...(options['mqtt-url'] === undefined ? [] : ['--mqtt-url', options['mqtt-url']]),
-      ...(options['api-port'] === undefined ? [] : ['--api-port', String(options['api-port'])]),
-      ...(options['hub-port'] === undefined ? [] : ['--hub-port', String(options['hub-port'])]),
-      ...(options['kubelet-port'] === undefined ? [] : ['--kubelet-port', String(options['kubelet-port'])]),
-      ...(options.kubeconfig === undefined ? [] : ['--kubeconfig', options.kubeconfig]),
+      ...HANDED_ON.flatMap((name) => {
+        const value = options[name]
+        return value === undefined ? [] : [`--${name}`, String(value)]
+      }),
     ]),
 })

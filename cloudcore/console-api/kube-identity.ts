@@ -46,22 +46,41 @@ async function nameOf(client: KubeClient): Promise<string> {
   return answer.status?.userInfo?.username ?? 'unknown'
 }
 
-async function roleOf(client: KubeClient): Promise<Role | undefined> {
+/** The same for somebody whom another party has vouched for: asked about them by the cloud core itself. */
+export function roleOfPerson(
+  client: KubeClient,
+  person: { readonly name: string; readonly groups: readonly string[] },
+): Promise<Role | undefined> {
+  return roleOf(client, { user: person.name, groups: person.groups })
+}
+
+/** Without `about`, of whoever `client` is. */
+async function roleOf(client: KubeClient, about?: About): Promise<Role | undefined> {
   let reached: Role | undefined
   for (const [role, probes] of PROBES) {
-    for (const probe of probes) if (!(await may(client, probe))) return reached
+    for (const probe of probes) if (!(await may(client, probe, about))) return reached
     reached = role
   }
   return reached
 }
 
-async function may(client: KubeClient, wanted: { readonly verb: string; readonly resource: string }): Promise<boolean> {
+interface About {
+  readonly user: string
+  readonly groups: readonly string[]
+}
+
+async function may(
+  client: KubeClient,
+  wanted: { readonly verb: string; readonly resource: string },
+  about: About | undefined,
+): Promise<boolean> {
+  const kind = about === undefined ? 'SelfSubjectAccessReview' : 'SubjectAccessReview'
   const answer = await client.create<{ status?: { allowed?: boolean } }>(
-    '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+    `/apis/authorization.k8s.io/v1/${kind.toLowerCase()}s`,
     {
       apiVersion: 'authorization.k8s.io/v1',
-      kind: 'SelfSubjectAccessReview',
-      spec: { resourceAttributes: { group: GROUP, ...wanted } },
+      kind,
+      spec: { ...about, resourceAttributes: { group: GROUP, ...wanted } },
     },
   )
   return answer.status?.allowed === true

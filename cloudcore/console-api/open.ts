@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import type { Clock } from '../../api/clock.ts'
 import { AuditLog } from '../../api/console/audit-log.ts'
-import { ConsoleGate } from '../../api/console/gate.ts'
+import { ConsoleGate, type GateOptions } from '../../api/console/gate.ts'
 import { type PodDoor, serveTerminal, TERMINAL_PROTOCOL } from '../../api/console/pod-streams.ts'
 import { ConsoleSessions } from '../../api/console/sessions.ts'
 import { toSluiceError } from '../../api/errors.ts'
@@ -18,7 +18,9 @@ import type { Fleet } from '../twins/fleet.ts'
 import { sameSecret } from './access.ts'
 import { FleetRoutes } from './fleet-routes.ts'
 import { GatewayQuestions } from './gateway-questions.ts'
-import { kubeIdentity } from './kube-identity.ts'
+import { kubeIdentity, roleOfPerson } from './kube-identity.ts'
+import type { OidcConfig } from './oidc/config.ts'
+import { OidcSignIn, type Person } from './oidc/oidc-sign-in.ts'
 import { WorkRoutes } from './work-routes.ts'
 
 export interface ConsoleSideOptions {
@@ -30,6 +32,7 @@ export interface ConsoleSideOptions {
   readonly version: string
   readonly place: string
   readonly consoleUrl: () => string
+  readonly oidc: OidcConfig | undefined
   readonly auditFile: string
   readonly bearerToken: () => string
   readonly onTrouble: (message: string) => void
@@ -68,6 +71,7 @@ export function openConsoleSide(options: ConsoleSideOptions): ConsoleSide {
       sameSecret(token, options.bearerToken())
         ? { name: 'console', role: 'admin' }
         : kubeIdentity(options.kubeConfig, token),
+    ...foreignOf(options),
   })
   const questions = stack.use(new GatewayQuestions({ clock, streams }))
   const cluster = () => options.scheduler()?.look() ?? new Cluster()
@@ -84,4 +88,10 @@ export function openConsoleSide(options: ConsoleSideOptions): ConsoleSide {
     return served !== undefined
   }
   return { gate, fleetRoutes, upgraded }
+}
+
+function foreignOf({ oidc, clock, client, consoleUrl }: ConsoleSideOptions): Pick<GateOptions, 'foreign'> {
+  if (oidc === undefined) return {}
+  const roleOf = (person: Person) => roleOfPerson(client, person)
+  return { foreign: { by: new OidcSignIn({ config: oidc, clock, roleOf }), consoleUrl } }
 }

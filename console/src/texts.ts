@@ -22,6 +22,19 @@ export const TEXTS = {
     'Von „sluice console --cloud“; gilt einmal, fünf Minuten lang.',
   ],
   token: ['Or a token', 'Oder ein Token'],
+  signInBy: ['Sign in with {name}', 'Anmelden mit {name}'],
+  refusedNoRole: [
+    'Who you are is known now, but nobody gave you a role here. Ask an administrator.',
+    'Wer Sie sind, ist jetzt bekannt, aber niemand hat Ihnen hier eine Rolle gegeben. Fragen Sie die Verwaltung.',
+  ],
+  refusedProvider: [
+    'The sign-in service does not answer. A code or a token works without it.',
+    'Der Anmeldedienst antwortet nicht. Ein Code oder ein Token geht auch ohne ihn.',
+  ],
+  refusedOther: [
+    'The sign-in was not confirmed. Begin again.',
+    'Die Anmeldung wurde nicht bestätigt. Bitte noch einmal.',
+  ],
   tokenHint: [
     'The console token of the cloud core, or your Kubernetes token.',
     'Das Konsolen-Token des Cloud Core oder Ihr Kubernetes-Token.',

@@ -30,6 +30,7 @@ export function SignIn({
   useEffect(() => {
     if (given !== '') void enter({ code: given })
   }, [given])
+  const refusal = refusalOf(location.hash)
   const submit = (event: Event) => {
     event.preventDefault()
     void enter(token.trim() === '' ? { code } : { token })
@@ -39,6 +40,18 @@ export function SignIn({
       <form class="panel sign-in" onSubmit={submit}>
         <h1>Sluice</h1>
         <p class="muted">{door.place}</p>
+        {door.foreign === undefined ? null : (
+          <>
+            {refusal === undefined ? null : (
+              <p class="failure" role="alert">
+                {refusal}
+              </p>
+            )}
+            <a class="button primary" href="/v1/session/oidc">
+              {t('signInBy', { name: door.foreign })}
+            </a>
+          </>
+        )}
         <label for="code">{t('code')}</label>
         <input
           id="code"
@@ -80,4 +93,12 @@ export function SignIn({
       </form>
     </main>
   )
+}
+
+/** What brought somebody back who went to sign in elsewhere. */
+function refusalOf(hash: string): string | undefined {
+  const code = /^#\/refused\/(\w+)$/.exec(hash)?.[1]
+  if (code === undefined) return undefined
+  if (code === 'SLUICE_OIDC_NO_ROLE') return t('refusedNoRole')
+  return code === 'SLUICE_OIDC_PROVIDER' ? t('refusedProvider') : t('refusedOther')
 }
