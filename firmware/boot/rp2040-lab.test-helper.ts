@@ -3,8 +3,7 @@ import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { PowerCut, Rp2040Chip } from '../../hil/boards/rp2040-chip.ts'
-import { seededRandom } from '../../hil/random.ts'
+import { Rp2040Chip } from '../../hil/boards/rp2040-chip.ts'
 import { buildBootloader } from '../tools/bootloader.ts'
 import { buildFirmware } from '../tools/build.ts'
 import { makeImage, parseVersion } from '../tools/image.ts'
@@ -29,14 +28,11 @@ function crc16(bytes: Uint8Array): number {
   return crc
 }
 
-/** The ARM code of bootloader and applications, in an RP2040 whose power goes at any flash operation. Time is the chip's. */
+/** The ARM code of bootloader and applications in an RP2040. Time is the chip's. */
 export class Rp2040Lab {
   readonly key = generateKeyPairSync('ed25519').privateKey
   readonly chip = new Rp2040Chip()
   readonly #said: number[] = []
-  #operation = 0
-  #cutAt = 0
-  #random = seededRandom(1)
   #listener: (chunk: Uint8Array) => void = () => {}
   /** Bytes the chip has said: its line has no pace, a wire would take 87 us for each. */
   saidBytes = 0
@@ -47,29 +43,6 @@ export class Rp2040Lab {
       this.#said.push(byte)
       this.saidBytes++
     }
-    this.chip.onFlash = ({ kind, offset, size }) => {
-      if (++this.#operation !== this.#cutAt) return
-      this.#cutAt = 0
-      // Of an erase some bits are through, of a page being programmed the first so many bytes.
-      if (kind === 'erase') this.#tear(offset, size)
-      throw new PowerCut(kind === 'erase' ? 0 : Math.floor(this.#random() * size))
-    }
-  }
-
-  #tear(offset: number, size: number): void {
-    for (let at = offset; at < offset + size; at++)
-      this.chip.flash[at] = (this.chip.flash[at] ?? 0) | Math.floor(this.#random() * 256)
-  }
-
-  /** Cuts the power at the n-th flash operation from now, counted from 1; 0: never. */
-  cutAt(operation: number, seed = operation): void {
-    this.#operation = 0
-    this.#cutAt = operation
-    this.#random = seededRandom(seed)
-  }
-
-  get operations(): number {
-    return this.#operation
   }
 
   async bootloader(outDir: string): Promise<void> {

@@ -2,13 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { PowerCut } from '../../hil/boards/rp2040-chip.ts'
 import { lacks } from '../../hil/boards/test-boards.test-helper.ts'
 import { parseImage } from '../tools/image.ts'
 import { Rp2040Lab } from './rp2040-lab.test-helper.ts'
-
-/** Every operation with SLUICE_SWEEP=all; otherwise some of each phase: each boot costs half a second of emulation. */
-const STEP = process.env['SLUICE_SWEEP'] === 'all' ? 1 : 23
 
 describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () => {
   const lab = new Rp2040Lab()
@@ -32,7 +28,6 @@ describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () =>
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
   const factory = () => {
-    lab.cutAt(0)
     lab.restore(empty)
     lab.put(0, first)
     lab.powerOn()
@@ -103,7 +98,6 @@ describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () =>
   }, 240_000)
 
   it('is brought to life without any image over its console', async () => {
-    lab.cutAt(0)
     lab.restore(empty)
     lab.powerOn()
     lab.chip.run(200_000)
@@ -122,53 +116,10 @@ describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () =>
       [0, damaged],
       [0, second],
     ] as const) {
-      lab.cutAt(0)
       lab.restore(empty)
       lab.put(slot, image)
       lab.powerOn()
       expect(lab.running(600_000)).toBeUndefined()
     }
   }, 120_000)
-
-  it('starts a whole image after a power cut at any flash operation, and the update ends well', async () => {
-    factory()
-    expect(lab.running()).toMatchObject({ minor: 1 })
-    const install = async () => {
-      for (let round = 0; round < 6; round++) {
-        const now = lab.running(6_000_000)
-        if (now === undefined) throw new Error('the board does not come up')
-        if (now.minor === 2 && (await lab.tunnel().images())[1]?.confirmed === true) return
-        if (now.minor === 2) {
-          await lab.tunnel().confirm()
-          lab.powerOn()
-          continue
-        }
-        await lab.tunnel().upload(second)
-        await lab.tunnel().test(parseImage(second).digest)
-        lab.powerOn()
-      }
-      throw new Error('the update does not end')
-    }
-    lab.cutAt(0)
-    await install()
-    const operations = lab.operations
-    expect(operations).toBeGreaterThan(100)
-    let cuts = 0
-    for (let cut = 1; cut <= operations; cut += cut > operations - 6 ? 1 : STEP) {
-      factory()
-      lab.cutAt(cut)
-      try {
-        await install()
-        throw new Error(`no operation ${cut}`)
-      } catch (error) {
-        if (!(error instanceof PowerCut)) throw error
-        cuts++
-      }
-      lab.powerOn()
-      await install().catch((error: unknown) => {
-        throw new Error(`after a cut at operation ${cut} of ${operations}: ${String(error)}`)
-      })
-    }
-    expect(cuts).toBeGreaterThan(8)
-  }, 1_800_000)
 })

@@ -5,9 +5,12 @@ import { romBreaks, stubRom } from './rp2040-rom.ts'
 const flashBase = 0x10000000
 const nanosPerCycle = 8
 const watchdogControl = 0x40058000
+/** Number of a breakpoint that no function of the ROM has. */
+const REPLACED = 0x20
+type Replacement = (read: (address: number, size: number) => Uint8Array, registers: readonly number[]) => number
 const maxSleepNanos = 10_000_000
 
-/** One operation on the flash, before it is done. Throw `PowerCut` from the hook to cut the power right there. */
+/** One operation on the flash, before it is done. */
 export interface FlashOperation {
   /** Counts from 0 since the chip was made. */
   readonly index: number
@@ -15,16 +18,8 @@ export interface FlashOperation {
   /** From the start of the flash. */
   readonly offset: number
   readonly size: number
-}
-
-/** Thrown from `onFlash`: the operation is not done, or (`partial`) only its first so many bytes. */
-export class PowerCut extends Error {
-  readonly partial: number
-
-  constructor(partial = 0) {
-    super('the power was cut')
-    this.partial = partial
-  }
+  /** What is programmed; empty for an erase. */
+  readonly bytes: Uint8Array
 }
 
 /**
@@ -45,6 +40,7 @@ export class Rp2040Chip {
   readonly #entry: number
   #operations = 0
   #resetAsked = false
+  #replacement: Replacement | undefined
 
   /** `entry`: where the vector table of what starts first is; behind stage 2 unless told otherwise. */
   constructor(entry = flashBase + 0x100) {
@@ -95,8 +91,7 @@ export class Rp2040Chip {
   }
 
   /**
-   * Lets the chip run for so many microseconds of its time. A `PowerCut` from `onFlash` comes out of here.
-   * With `untilSleep` also returns when it has nothing more to do.
+   * Lets the chip run for so many microseconds of its time. With `untilSleep` also returns when it has nothing more to do.
    */
   run(durationUs: number, untilSleep = false): void {
     const end = this.#clock.nanos + durationUs * 1000
@@ -119,16 +114,29 @@ export class Rp2040Chip {
     }
   }
 
+  /** Puts a function of this process in the place of one in flash, which is overwritten; it gets r0 to r3 and gives r0. */
+  replace(address: number, by: Replacement): void {
+    this.#replacement = by
+    // bkpt REPLACED; bx lr
+    this.flash.set([REPLACED, 0xbe, 0x70, 0x47], address - flashBase)
+  }
+
   #rom(code: number): void {
     const { core } = this.#chip
     const [offset = 0, second = 0, third = 0] = core.registers
     if (code === romBreaks.erase)
-      this.#change({ kind: 'erase', offset, size: second }, (to, size) => to.fill(0xff, 0, size))
+      this.#change({ kind: 'erase', offset, size: second, bytes: new Uint8Array() }, (to, size) =>
+        to.fill(0xff, 0, size),
+      )
     else if (code === romBreaks.program) {
       const from = Uint8Array.from({ length: third }, (_, at) => this.#chip.readUint8(second + at))
-      this.#change({ kind: 'program', offset, size: third }, (to, size) => {
+      this.#change({ kind: 'program', offset, size: third, bytes: from }, (to, size) => {
         for (let at = 0; at < size; at++) to[at]! &= from[at]!
       })
+    } else if (code === REPLACED && this.#replacement !== undefined) {
+      const read = (address: number, size: number) =>
+        Uint8Array.from({ length: size }, (_, at) => this.#chip.readUint8(address + at))
+      core.registers[0] = this.#replacement(read, [offset, second, third, core.registers[3] ?? 0])
     } else if (code < romBreaks.connect || code > romBreaks.enterXip) {
       throw new SluiceError(
         'SLUICE_HIL_RIG_FAILED',
@@ -139,12 +147,7 @@ export class Rp2040Chip {
 
   #change(what: Omit<FlashOperation, 'index'>, act: (to: Uint8Array, size: number) => void): void {
     const to = this.flash.subarray(what.offset, what.offset + what.size)
-    try {
-      this.onFlash({ index: this.#operations++, ...what })
-    } catch (thrown) {
-      if (thrown instanceof PowerCut) act(to, Math.min(thrown.partial, to.length))
-      throw thrown
-    }
+    this.onFlash({ index: this.#operations++, ...what })
     act(to, to.length)
   }
 }
