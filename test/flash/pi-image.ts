@@ -72,6 +72,13 @@ export function copyFromCard(card: string, name: string, into: string): void {
   execFileSync('mcopy', ['-n', '-s', '-i', `${card}@@${BOOT_START}`, `::${name}`, into])
 }
 
+/** Names in a folder of the boot partition. */
+export const filesOnCard = (card: string, folder: string): string[] =>
+  execFileSync('mdir', ['-b', '-i', `${card}@@${BOOT_START}`, `::${folder}`], { encoding: 'utf8' })
+    .split('\n')
+    .map((line) => line.trim().split('/').at(-1) ?? '')
+    .filter((name) => name !== '')
+
 /** Empty when fsck.fat finds nothing to say. */
 export function complaintsAbout(card: string, bootMib = 36): string {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-fsck-'))
