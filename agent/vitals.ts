@@ -9,6 +9,7 @@ import type { EnergySnapshot } from './energy/snapshot.ts'
 import type { LinkStatus } from './link/status.ts'
 import type { NetworkView } from './local-api/vital-routes.ts'
 import { protocolOf } from './mappers/host.ts'
+import { robotsOf } from './metrics/robots.ts'
 import type { VitalMetrics } from './metrics/vitals-page.ts'
 import type { PolicyFacts } from './policy/conditions.ts'
 import { explainPolicy, type PolicyExplanation } from './policy/explain.ts'
@@ -113,6 +114,7 @@ export class Vitals implements Disposable {
       link,
       policy: this.policy.status,
       devices: devices.size > MAX_DEVICE_SERIES ? [] : [...devices.values()].map(deviceVitals),
+      robots: robotsOf(devices.values()),
     }
   }
 

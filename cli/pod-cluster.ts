@@ -1,8 +1,9 @@
+import { ROBOT_STATUS_PROPERTIES } from '../api/intents/robot-status.ts'
 import type { Device, Gateway } from '../api/resources.ts'
 import type { KubeClient, KubeList } from '../cloudcore/kube/client.ts'
 import { collectionPath, DEVICES, GATEWAYS, type KubeResource, NODES, PODS } from '../cloudcore/kube/paths.ts'
 import { Cluster, readNode } from '../cloudcore/scheduler/cluster.ts'
-import { type DeviceFacts, gatewayFacts, ROBOT_STATUS_PROPERTIES } from '../cloudcore/scheduler/gateway-facts.ts'
+import { type DeviceFacts, gatewayFacts } from '../cloudcore/scheduler/gateway-facts.ts'
 import { readPod } from '../cloudcore/scheduler/pod-view.ts'
 
 const PAGE = 500

@@ -1,6 +1,7 @@
 import { attribute, type DeviceUse, deviceScore, type Use, type Weights } from './attribution.ts'
 import { Cgroups, type GroupUse } from './cgroups.ts'
 import type { DeviceLoad } from './energy.ts'
+import { Stretch } from './energy-stretch.ts'
 import type { LedgerStep } from './ledger.ts'
 import type { PowerModel } from './model.ts'
 import { PodNetwork } from './pod-network.ts'
@@ -31,12 +32,17 @@ interface Running {
   watts: number
 }
 
+interface RunningContainer extends Running {
+  cpuSeconds: number
+  readonly zones: Map<string, Running>
+}
+
 interface RunningPod extends Running {
   readonly uid: string
   cpuSeconds: number
   memoryBytes: number | undefined
   readonly zones: Map<string, Running>
-  readonly containers: Map<string, Running & { cpuSeconds: number }>
+  readonly containers: Map<string, RunningContainer>
   terminated: boolean
 }
 
@@ -235,7 +241,7 @@ export class Accountant implements Disposable {
       cpuSeconds: 0,
       memoryBytes: undefined,
       zones: new Map<string, Running>(),
-      containers: new Map<string, Running & { cpuSeconds: number }>(),
+      containers: new Map<string, RunningContainer>(),
       terminated: false,
     }))
     pod.terminated = false
@@ -246,8 +252,10 @@ export class Accountant implements Disposable {
     for (const [zone, activeJ] of zones) book(entryOf(pod.zones, zone, running), activeJ * share, elapsedS)
     const inside = group.containers.reduce((sum, container) => sum + container.cpuS, 0)
     for (const { id, cpuS: containerS } of group.containers) {
-      const container = entryOf(pod.containers, id, () => ({ ...running(), cpuSeconds: 0 }))
+      const container = entryOf(pod.containers, id, () => ({ ...running(), cpuSeconds: 0, zones: new Map() }))
       container.cpuSeconds += containerS
+      const part = cpuS > 0 ? Math.min(1, containerS / cpuS) : 0
+      for (const [zone, activeJ] of zones) book(entryOf(container.zones, zone, running), activeJ * part, elapsedS)
       book(container, inside > 0 ? (containerS / Math.max(inside, group.cpuS)) * joules : 0, elapsedS)
     }
   }
@@ -263,7 +271,14 @@ export class Accountant implements Disposable {
     for (const [path, pod] of this.#pods) {
       if (seen.has(path)) continue
       pod.terminated = true
-      for (const figure of [pod, ...pod.zones.values(), ...pod.containers.values()]) figure.watts = 0
+      const containers = [...pod.containers.values()]
+      const figures = [
+        pod,
+        ...pod.zones.values(),
+        ...containers,
+        ...containers.flatMap(({ zones }) => [...zones.values()]),
+      ]
+      for (const figure of figures) figure.watts = 0
       gone.push(path)
     }
     for (const path of gone.slice(0, Math.max(0, gone.length - MAX_TERMINATED))) {
@@ -300,8 +315,10 @@ export class Accountant implements Disposable {
       uid: pod.uid,
       cpuSeconds: pod.cpuSeconds,
       ...(pod.memoryBytes === undefined ? {} : { memoryBytes: pod.memoryBytes }),
-      zones: [...pod.zones].map(([zone, { watts, joules }]): ZoneShare => ({ zone, watts, joules })),
-      containers: [...pod.containers].map(([id, { cpuSeconds, watts, joules }]) => ({ id, cpuSeconds, watts, joules })),
+      zones: zoneShares(pod.zones),
+      containers: [...pod.containers].map(([id, { cpuSeconds, watts, joules, zones }]) => {
+        return { id, cpuSeconds, watts, joules, zones: zoneShares(zones) }
+      }),
       state: pod.terminated ? 'terminated' : 'running',
     }
   }
@@ -311,32 +328,8 @@ export class Accountant implements Disposable {
   }
 }
 
-/** What came together since energy was divided last. */
-class Stretch {
-  wholeJ = 0
-  idleJ = 0
-  memoryJ = 0
-  elapsedS = 0
-  readonly machine = { cpuS: 0, networkBytes: 0, storageBytes: 0 }
-  /** Of each RAPL zone, what was spent at work: by the processors' share of busy time, as Kepler has it. */
-  readonly zones = new Map<string, number>()
-
-  add({ time, meters, activity }: Sample, joules: number, idleJ: number): void {
-    this.wholeJ += joules
-    this.idleJ += idleJ
-    this.elapsedS += time.elapsedS
-    this.machine.cpuS += activity?.busyCpuS ?? 0
-    this.machine.networkBytes += activity?.networkBytes ?? 0
-    this.machine.storageBytes += activity?.storageBytes ?? 0
-    const usage =
-      activity === undefined || activity.totalCpuS <= 0 ? 0 : Math.min(1, activity.busyCpuS / activity.totalCpuS)
-    for (const { zone, covers, joules: counted } of meters) {
-      if (counted === undefined) continue
-      if (covers === 'memory') this.memoryJ += counted
-      if (zone !== undefined) this.zones.set(zone, (this.zones.get(zone) ?? 0) + counted * usage)
-    }
-  }
-}
+const zoneShares = (zones: ReadonlyMap<string, Running>): ZoneShare[] =>
+  [...zones].map(([zone, { watts, joules }]) => ({ zone, watts, joules }))
 
 const running = (): Running => ({ joules: 0, watts: 0 })
 

@@ -26,6 +26,7 @@ export interface PodFigure extends PartFigure {
     readonly cpuSeconds: number
     readonly watts: number
     readonly joules: number
+    readonly zones: readonly ZoneShare[]
   }[]
   /** Terminated pods are kept for a while, so that their last joules are seen. */
   readonly state: 'running' | 'terminated'

@@ -1,6 +1,6 @@
 import type { Labels } from '../../api/metrics/exposition.ts'
 import { type Families, MAX_DEVICE_SERIES, ratio, type Sample, some } from '../../api/metrics/families.ts'
-import type { EnergySnapshot } from '../energy/snapshot.ts'
+import type { EnergySnapshot, PodFigure } from '../energy/snapshot.ts'
 import type { PackReading } from '../energy/source.ts'
 
 /**
@@ -14,6 +14,14 @@ export function addKepler(families: Families, energy: EnergySnapshot, gateway: s
   const podZones = (value: (share: { readonly joules: number; readonly watts: number }) => number): Sample[] =>
     pods.flatMap((pod) =>
       pod.zones.map((share): Sample => [{ ...podLabels(pod), zone: share.zone, node_name: gateway }, value(share)]),
+    )
+  const containerZones = (value: (share: { readonly joules: number; readonly watts: number }) => number): Sample[] =>
+    pods.flatMap((pod) =>
+      pod.containers.flatMap(({ id, zones: shares }) =>
+        shares.map(
+          (share): Sample => [{ ...containerLabels(id, pod), zone: share.zone, node_name: gateway }, value(share)],
+        ),
+      ),
     )
   families
     .counter(
@@ -58,14 +66,21 @@ export function addKepler(families: Families, energy: EnergySnapshot, gateway: s
       podZones(({ watts }) => watts),
     )
     .counter(
+      'kepler_container_cpu_joules_total',
+      'Share of a RAPL zone by processor time.',
+      containerZones(({ joules }) => joules),
+    )
+    .gauge(
+      'kepler_container_cpu_watts',
+      'Share of a RAPL zone by processor time.',
+      containerZones(({ watts }) => watts),
+    )
+    .counter(
       'kepler_container_cpu_seconds_total',
       'Processor time.',
       pods.flatMap((pod) =>
         pod.containers.map(
-          ({ id, cpuSeconds }): Sample => [
-            { container_id: id, container_name: id.slice(0, 12), pod_id: pod.uid, node_name: gateway },
-            cpuSeconds,
-          ],
+          ({ id, cpuSeconds }): Sample => [{ ...containerLabels(id, pod), node_name: gateway }, cpuSeconds],
         ),
       ),
     )
@@ -77,6 +92,13 @@ export function addKepler(families: Families, energy: EnergySnapshot, gateway: s
         .flatMap(({ meter, by, watts }) => some({ source: by, source_id: meter, node_name: gateway }, watts)),
     )
 }
+
+const containerLabels = (id: string, { uid, state }: PodFigure): Labels => ({
+  container_id: id,
+  container_name: id.slice(0, 12),
+  state,
+  pod_id: uid,
+})
 
 /** Ours: everything with its `source`. Whatever is divided among parts is an estimate, also where the whole is measured. */
 export function addEnergy(families: Families, { power, energy, totals, attribution, meters }: EnergySnapshot): void {
@@ -169,24 +191,16 @@ export function addEnergy(families: Families, { power, energy, totals, attributi
     )
 }
 
-/** FLUIDOS' index of what a robot does: idle, moving, ready, charging. Of these a gateway knows the last two. */
-const ROBOT_READY = 2
-const ROBOT_CHARGING = 3
-
 /** The names of FLUIDOS' telemetry for batteries, and the ones its orchestrator asks for. */
-export function addBattery(families: Families, { battery, packs }: EnergySnapshot, gateway: string): void {
+export function addBattery(families: Families, { battery, packs }: EnergySnapshot): void {
   if (battery === undefined) return
   const shown: readonly (PackReading | (typeof battery & { readonly name: string }))[] =
     packs.length > 0 ? packs : [{ ...battery, name: 'battery' }]
   const each = (value: (pack: (typeof shown)[number]) => number | undefined): Sample[] =>
     shown.flatMap((pack) => some({ device: pack.name }, value(pack)))
   const whole = { device: shown.length === 1 ? shown[0]!.name : 'all' }
-  const charging = battery.state === 'charging'
   families
     .gauge('fluidos_battery', 'Charge in per cent.', some({}, battery.percent))
-    .gauge('robot_status', 'Index of idle, moving, ready, charging.', [
-      [{ cluster: gateway, status: charging ? 'charging' : 'ready' }, charging ? ROBOT_CHARGING : ROBOT_READY],
-    ])
     .gauge(
       'battery_percentage',
       'Charge in per cent.',

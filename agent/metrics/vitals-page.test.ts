@@ -12,7 +12,15 @@ const pod: PodFigure = {
   uid: 'u-1',
   cpuSeconds: 12,
   zones: [{ zone: 'package', watts: 0.6, joules: 60 }],
-  containers: [{ id: 'abcdef0123456789', cpuSeconds: 12, watts: 1, joules: 100 }],
+  containers: [
+    {
+      id: 'abcdef0123456789',
+      cpuSeconds: 12,
+      watts: 1,
+      joules: 100,
+      zones: [{ zone: 'package', watts: 0.6, joules: 60 }],
+    },
+  ],
   state: 'running',
 }
 const zone = (name: string) => ({
@@ -91,6 +99,7 @@ const vitals = (words: Partial<VitalMetrics> = {}): VitalMetrics => ({
   link: { roundTripMs: 24, jitterMs: 2, lossRatio: 0.01, quality: 0.6, trend: 'steady' },
   policy: { stage: 'saver', since: at, stretched: 3, paused: 1 },
   devices: [{ namespace: 'plant', name: 'tag-1', link: { rssiDbm: -77 }, battery: { percent: 55 } }],
+  robots: [{ device: 'plant/agv-1', status: 'moving' }],
   ...words,
 })
 
@@ -125,7 +134,8 @@ describe('the page of power, battery and link', () => {
     expect(value(text, 'battery_charge_rate_watts{device="BAT0"}')).toBe(0)
     expect(value(text, 'battery_health_percent{device="BAT0"}')).toBe(90)
     expect(value(text, 'battery_remaining_time_seconds{device="BAT0"}')).toBe(7200)
-    expect(value(text, 'robot_status{cluster="gw-1",status="ready"}')).toBe(2)
+    expect(value(text, 'robot_status{cluster="gw-1",device="plant/agv-1",status="moving"}')).toBe(1)
+    expect(value(text, 'kepler_container_cpu_joules_total{container_id="abcdef0123456789"')).toBe(60)
   })
 
   it("never has what is measured and what is estimated in one series, and nothing estimated under Kepler's names", () => {
@@ -136,7 +146,7 @@ describe('the page of power, battery and link', () => {
           zones: [],
           power: { watts: 7, source: 'estimated', by: 'model', at },
           meters: [energy().meters[1]!],
-          attribution: { ...energy().attribution!, source: 'estimated', pods: [{ ...pod, zones: [] }] },
+          attribution: { ...energy().attribution!, source: 'estimated', pods: [{ ...pod, zones: [], containers: [] }] },
         }),
       }),
     )
@@ -161,7 +171,9 @@ describe('the page of power, battery and link', () => {
 
   it('says nothing of what nobody knows: no family without a sample, no zero in its place', () => {
     expect(
-      page(vitals({ energy: undefined, networks: [], link: undefined, policy: undefined, devices: [] })).trim(),
+      page(
+        vitals({ energy: undefined, networks: [], link: undefined, policy: undefined, devices: [], robots: [] }),
+      ).trim(),
     ).toBe('')
     const bare = page(
       vitals({

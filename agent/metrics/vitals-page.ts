@@ -5,6 +5,7 @@ import type { NetworkStatus } from '../../api/schema/power.ts'
 import type { DeviceView } from '../../api/views.ts'
 import type { EnergySnapshot } from '../energy/snapshot.ts'
 import { addBattery, addEnergy, addKepler } from './energy-families.ts'
+import { addRobots, type Robot } from './robots.ts'
 
 type LinkFigures = NonNullable<GatewayStatus['link']>
 
@@ -17,6 +18,7 @@ export interface VitalMetrics {
   readonly policy: GatewayStatus['policy']
   /** Signal and battery of devices, at most `MAX_DEVICE_SERIES` of them. */
   readonly devices: Iterable<Pick<DeviceView, 'namespace' | 'name' | 'link' | 'battery'>>
+  readonly robots: readonly Robot[]
 }
 
 export function addVitals(page: Exposition, vitals: VitalMetrics): void {
@@ -24,11 +26,12 @@ export function addVitals(page: Exposition, vitals: VitalMetrics): void {
   if (vitals.energy !== undefined) {
     addKepler(families, vitals.energy, vitals.gateway)
     addEnergy(families, vitals.energy)
-    addBattery(families, vitals.energy, vitals.gateway)
+    addBattery(families, vitals.energy)
     addHeat(families, vitals.energy)
   }
   addNetworks(families, vitals)
   addDevices(families, vitals.devices)
+  addRobots(families, vitals.robots, vitals.gateway)
 }
 
 function addHeat(families: Families, { thermal, sources }: EnergySnapshot): void {

@@ -38,9 +38,6 @@ export interface DeviceFacts {
   readonly robotStatus?: string
 }
 
-/** Names under which a robot's twin has its status; FLUIDOS calls it robot_status. */
-export const ROBOT_STATUS_PROPERTIES = ['robot-status', 'robot_status', 'robotStatus'] as const
-
 export function gatewayFacts(status: GatewayStatus, spec: GatewaySpec = {}): GatewayFacts {
   const { battery, power, energy, link, networks, thermal, policy } = status
   const way = networks?.find(({ toHub }) => toHub === true)
