@@ -37,6 +37,7 @@ async function main(): Promise<number> {
     process.stdout.write(`${HELP}\n`)
     return flags.help ? 0 : 2
   }
+  let broken = 0
   for (const name of names.length > 0 ? names : SWEEP_BOARDS) {
     const folder = mkdtempSync(join(tmpdir(), 'sluice-sweep-'))
     try {
@@ -52,11 +53,14 @@ async function main(): Promise<number> {
           startMs = performance.now()
         },
       })
+    } catch (error) {
+      broken++
+      process.stdout.write(`${name} ${error instanceof Error ? error.message : String(error)}\n`)
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
   }
-  return 0
+  return broken > 0 ? 1 : 0
 }
 
 process.exitCode = await main()

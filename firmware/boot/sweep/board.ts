@@ -33,15 +33,18 @@ export interface Running {
 
 /** Long enough for any answer of a board that is up, shorter than the bootloader listens. */
 export const ASK_MS = 60
-const PATIENCE_MS = 8000
-const CHUNK_MS = 4000
+/** Generous: a machine that does other work stands still for longer than any board. */
+const PATIENCE_MS = 60_000
+const CHUNK_MS = 60_000
+const ASK_MOST_MS = 2000
 
 /** What runs, as soon as the board answers; undefined when it does not. */
 export async function running(board: SweepBoard): Promise<Running | undefined> {
-  for (let spentMs = 0; spentMs < PATIENCE_MS; spentMs += ASK_MS) {
-    const version = await board.request(Uint8Array.of(3, 0, 0, 0, 1), ASK_MS)
+  let askMs = ASK_MS
+  for (let spentMs = 0; spentMs < PATIENCE_MS; spentMs += askMs, askMs = Math.min(ASK_MOST_MS, askMs * 1.1)) {
+    const version = await board.request(Uint8Array.of(3, 0, 0, 0, 1), askMs)
     if (version?.[0] !== 3) continue
-    const state = await board.request(Uint8Array.of(4, 0xf0, 8, 0, 2), ASK_MS * 4)
+    const state = await board.request(Uint8Array.of(4, 0xf0, 8, 0, 2), ASK_MOST_MS)
     if (state?.[0] !== 4) continue
     const boot = state[5] ?? 0
     return { minor: version[3] ?? 0, slot: state[3] ?? 0, mark: boot & 15, attempts: boot >> 4 }
