@@ -51,6 +51,11 @@ export class LoraDevice {
     return this.#keys !== undefined
   }
 
+  /** Its session keys, once it has joined. */
+  get keys(): SessionKeys | undefined {
+    return this.#keys
+  }
+
   get devAddr(): number {
     return this.#devAddr
   }

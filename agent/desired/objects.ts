@@ -213,7 +213,11 @@ export class DesiredObjects {
     const standby = link.roaming?.role === 'standby'
     if (held?.revision !== revision || (held.standby === true) !== standby) {
       const binding = { key, device: link.spec, model: model.spec, revision }
-      this.#bindings.set(key, standby ? { ...binding, standby } : binding)
+      const carried = link.roaming?.carry
+      this.#bindings.set(key, {
+        ...binding,
+        ...(standby ? { standby } : carried === undefined ? {} : { carried }),
+      })
     }
     return device
   }

@@ -1,12 +1,13 @@
 import type { Clock, Timer } from '../../api/clock.ts'
-import type {
-  BatchBody,
-  BatchDevice,
-  NewsRow,
-  ReachFacts,
-  ReachRow,
-  ReportRow,
-  WriteRow,
+import {
+  type BatchBody,
+  type BatchDevice,
+  MAX_CARRY,
+  type NewsRow,
+  type ReachFacts,
+  type ReachRow,
+  type ReportRow,
+  type WriteRow,
 } from '../../api/link/messages.ts'
 import type { Json } from '../../api/resources.ts'
 import type { Quality } from '../../api/twin/quality.ts'
@@ -247,7 +248,7 @@ export function reachRow(index: number, news: DeviceReach): ReachRow {
 }
 
 function reachFacts(news: DeviceReach): ReachFacts | undefined {
-  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable } = news
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable, carry } = news
   const facts: ReachFacts = {
     ...(rssiDbm === undefined ? {} : { rssiDbm: round(rssiDbm) }),
     ...(snrDb === undefined ? {} : { snrDb: round(snrDb) }),
@@ -255,6 +256,7 @@ function reachFacts(news: DeviceReach): ReachFacts | undefined {
     ...(marginDb === undefined ? {} : { marginDb: round(marginDb) }),
     ...(batteryPercent === undefined ? {} : { batteryPercent: round(batteryPercent) }),
     ...(unusable === undefined ? {} : { unusable }),
+    ...(carry === undefined || carry.length > MAX_CARRY ? {} : { carry }),
   }
   return Object.keys(facts).length === 0 ? undefined : facts
 }

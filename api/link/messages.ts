@@ -57,6 +57,9 @@ export type WriteRow = readonly [
   local?: number,
 ]
 
+/** Longest `carry`, characters. */
+export const MAX_CARRY = 2048
+
 /** What the radio and the battery say, as far as the protocol knows. */
 export interface ReachFacts {
   readonly rssiDbm?: number
@@ -66,6 +69,8 @@ export interface ReachFacts {
   readonly batteryPercent?: number
   /** Frames and answers that could not be used, since the gateway's agent began to serve the device. */
   readonly unusable?: number
+  /** What the next gateway needs to go on with the device; only its mapper can read it. */
+  readonly carry?: string
 }
 
 /** `[device index, online, time in ms, reason, share of failed requests, latency in ms, signal and battery]`. */
@@ -133,6 +138,8 @@ export interface RoamingRole {
   readonly since?: Readonly<Record<string, readonly [value: Json, atMs: number]>>
   /** Of the active one: how desired versions ended that another gateway wrote; they are not written again. */
   readonly ended?: Readonly<Record<string, HandedEnd>>
+  /** Of the active one: what the mapper of the gateway before left for it. */
+  readonly carry?: string
   /** Of the active one: nothing may be written to the device before so much time passed since this was received. */
   readonly writeAfterMs?: number
 }

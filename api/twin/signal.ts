@@ -86,6 +86,7 @@ export function figuresMoved(told: ReachFigures | undefined, now: ReachFigures):
   if (Math.abs(errorRate - rateBefore) >= 0.05) return true
   if (Math.abs(latencyMs - latencyBefore) >= 0.5 * Math.max(1, latencyBefore)) return true
   if (told.spreadingFactor !== now.spreadingFactor || told.unusable !== now.unusable) return true
+  if (told.carry !== now.carry) return true
   return (['rssiDbm', 'snrDb', 'marginDb', 'batteryPercent'] as const).some((name) => {
     const [before, after] = [told[name], now[name]]
     if (before === undefined || after === undefined) return before !== after

@@ -1,7 +1,7 @@
 import { SluiceError } from '../../api/errors.ts'
 import { isFirmwareStatusItem, MAX_FIRMWARE_ITEMS } from '../../api/link/firmware.ts'
 import { isMachineFacts } from '../../api/link/machine.ts'
-import { type AgentFrame, type BatchBody, LINK_KINDS, MAX_HEARD_ITEMS } from '../../api/link/messages.ts'
+import { type AgentFrame, type BatchBody, LINK_KINDS, MAX_CARRY, MAX_HEARD_ITEMS } from '../../api/link/messages.ts'
 import { isNoticeItem, MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { isPodStatusItem, MAX_POD_STATUS_ITEMS } from '../../api/link/pods.ts'
 import { isSightedItem, MAX_SIGHTED_ITEMS } from '../../api/link/sighted.ts'
@@ -201,7 +201,7 @@ const isOptionalNumber = (value: unknown) => value === undefined || value === nu
 /** Figures that a Device's status can hold: whatever else a gateway says of signal and battery is refused. */
 function isFacts(value: unknown): boolean {
   if (!isRecord(value)) return false
-  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable } = value
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable, carry } = value
   return (
     isFigure(rssiDbm, -200, 50) &&
     isFigure(snrDb, -100, 100) &&
@@ -210,7 +210,8 @@ function isFacts(value: unknown): boolean {
     isFigure(spreadingFactor, 5, 12) &&
     (spreadingFactor === undefined || Number.isInteger(spreadingFactor)) &&
     isFigure(unusable, 0, Number.MAX_SAFE_INTEGER) &&
-    (unusable === undefined || Number.isInteger(unusable))
+    (unusable === undefined || Number.isInteger(unusable)) &&
+    (carry === undefined || isText(carry, MAX_CARRY))
   )
 }
 

@@ -3,7 +3,7 @@ import type { Json } from '../../api/resources.ts'
 import type { DeviceRecord } from '../twins/device-record.ts'
 
 /** The state of a device as the gateway that takes over gets it; `offsetMs` brings source times to the hub's clock. */
-export function handedState(record: DeviceRecord, offsetMs: number): Pick<RoamingRole, 'since' | 'ended'> {
+export function handedState(record: DeviceRecord, offsetMs: number): Pick<RoamingRole, 'since' | 'ended' | 'carry'> {
   const since: Record<string, readonly [Json, number]> = {}
   const ended: Record<string, HandedEnd> = {}
   for (const [name, { twin }] of record.properties) {
@@ -16,5 +16,6 @@ export function handedState(record: DeviceRecord, offsetMs: number): Pick<Roamin
   return {
     ...(Object.keys(since).length === 0 ? {} : { since }),
     ...(Object.keys(ended).length === 0 ? {} : { ended }),
+    ...(record.reach?.carry === undefined ? {} : { carry: record.reach.carry }),
   }
 }

@@ -250,7 +250,7 @@ export class TwinEngine {
 
 /** Only what the link knows: whatever else a gateway sent along must not reach the record. */
 function pickFacts(facts: ReachFacts = {}): ReachFacts {
-  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable } = facts
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable, carry } = facts
   return {
     ...(rssiDbm === undefined ? {} : { rssiDbm }),
     ...(snrDb === undefined ? {} : { snrDb }),
@@ -258,6 +258,7 @@ function pickFacts(facts: ReachFacts = {}): ReachFacts {
     ...(marginDb === undefined ? {} : { marginDb }),
     ...(batteryPercent === undefined ? {} : { batteryPercent }),
     ...(unusable === undefined ? {} : { unusable }),
+    ...(carry === undefined ? {} : { carry }),
   }
 }
 

@@ -48,6 +48,8 @@ export interface LoraDevice {
   readonly everyMs: number | undefined
   readonly points: readonly Point[]
   readonly decoder: { readonly source: string; readonly timeLimitMs: number } | undefined
+  /** What the gateway that served it before left for this one. */
+  readonly carried: string | undefined
 }
 
 export const addressOf = (device: DeviceSpec): LoraAddress | undefined => device['lora'] as LoraAddress | undefined
@@ -97,6 +99,7 @@ export function compileDevice(binding: DeviceBinding, readKeys = readKeyFile): L
     counterResets: address.counterResets ?? false,
     everyMs: expectedEveryMs(binding.device, binding.model),
     points: pointsOf(binding.model),
+    carried: binding.carried,
     decoder:
       model.decoder === undefined
         ? undefined

@@ -38,7 +38,8 @@ describe("a vendor's decoder in the mapper", () => {
     const failed = await b.until(() => b.readings.find(({ quality }) => quality !== 'good'))
     expect(failed).toMatchObject({ quality: 'bad(decoder-error)', reason: 'line 3: short; port 1, payload 15' })
     const about = { about: failed.device, type: 'Warning' }
-    expect(b.events).toEqual([{ ...about, reason: 'DecoderFailed', message: 'line 3: short; port 1, payload 15' }])
+    const said = { reason: 'DecoderFailed', message: 'line 3: short; port 1, payload 15', unusable: true }
+    expect(b.events).toEqual([{ ...about, ...said }])
 
     // One that does not end is ended, said, and in nobody's way: the next uplink is decoded as ever.
     await forwarder.hear(device.uplink(1, Buffer.from('ff01', 'hex')))

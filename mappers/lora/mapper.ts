@@ -199,7 +199,7 @@ class LoraMapper implements Mapper {
     for (const uplink of uplinks) {
       const feed = this.#feeds.get(uplink.device)
       if (feed === undefined) continue
-      const news = feed.heard(uplink)
+      const news = feed.heard(uplink, this.#networks.get(feed.device.network.id)?.network?.carry?.(uplink.device))
       if (news !== undefined) this.#host.reachability([news])
       const decoded = this.#decode(feed, uplink)
       if (decoded instanceof Promise) void decoded.then((result) => this.#read(feed, uplink, result))

@@ -86,5 +86,7 @@ export interface Network extends AsyncDisposable {
   nextWindowAtMs(device: ObjectKey): number | undefined
   /** How long frames to the device were on the air; a foreign network server does not say. */
   sentAirtimeMs?(device: ObjectKey): number
+  /** What another gateway needs to go on with the device; a foreign network server keeps that itself. */
+  carry?(device: ObjectKey): string | undefined
   links(): readonly LinkStats[]
 }

@@ -42,6 +42,8 @@ export class TwinFeed {
   #received = 0
   #missed = 0
   #lastFCnt: number | undefined
+  /** What another gateway needs to go on with the device. */
+  #carry: string | undefined
   #told:
     | { atMonoMs: number; rssiDbm: number | undefined; snrDb: number | undefined; battery: number | undefined }
     | undefined
@@ -79,7 +81,8 @@ export class TwinFeed {
   }
 
   /** Notes that the device lives and how it is heard. Returns news when there is some worth telling. */
-  heard({ radio, fCnt }: Uplink): DeviceReachability | undefined {
+  heard({ radio, fCnt }: Uplink, carry?: string): DeviceReachability | undefined {
+    this.#carry = carry
     this.heardAirtimeMs += radio.airtimeMs ?? 0
     const nowMs = this.#host.clock.monotonic()
     const gap = this.#lastMonoMs === undefined ? undefined : nowMs - this.#lastMonoMs
@@ -193,6 +196,7 @@ export class TwinFeed {
     const told = this.#told
     if (told === undefined) return this.#news()
     if (this.#host.clock.monotonic() - told.atMonoMs < REFRESH_MS) return undefined
+    if (this.#carry !== undefined) return this.#news()
     const moved = (a: number | undefined, b: number | undefined, by: number) =>
       a !== undefined && (b === undefined || Math.abs(a - b) >= by)
     return moved(this.#rssiDbm, told.rssiDbm, 2) || moved(this.#snrDb, told.snrDb, 1) ? this.#news() : undefined
@@ -217,6 +221,7 @@ export class TwinFeed {
       ...(this.#spreadingFactor === undefined ? {} : { spreadingFactor: this.#spreadingFactor }),
       ...(this.#marginDb === undefined ? {} : { marginDb: this.#marginDb }),
       ...(this.#batteryPercent === undefined ? {} : { batteryPercent: this.#batteryPercent }),
+      ...(this.#carry === undefined ? {} : { carry: this.#carry }),
     }
   }
 }

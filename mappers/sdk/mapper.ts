@@ -20,6 +20,8 @@ export interface DeviceBinding {
    * protocols that say `overhears`. Changes without the revision: what was learnt of the device is to be kept.
    */
   readonly standby?: true
+  /** What the gateway that served the device before told of it in `carry`; of no other use than to go on from there. */
+  readonly carried?: string
 }
 
 /** One reading on its way to the twin. */
@@ -53,6 +55,11 @@ export interface DeviceReachability {
   readonly marginDb?: number
   /** What the device says of its battery by the protocol's own means, 0 to 100. */
   readonly batteryPercent?: number
+  /**
+   * What another gateway needs to go on with the device where this one stopped; at most 2048 characters, and no secret
+   * that its own key does not seal: it passes through the cloud. The newest replaces the one before.
+   */
+  readonly carry?: string
 }
 
 /**
@@ -183,6 +190,8 @@ export interface Mapper extends AsyncDisposable {
   busyS?(device: ObjectKey): number
   /** Seconds that frames of a device were on the air, both ways, since it was first served; radios only. */
   airtimeS?(device: ObjectKey): number
+  /** Bytes that went over a network for a device since it was first served; protocols over a network only. */
+  bytes?(device: ObjectKey): number
   /** The plan in force; with `otherwise`, what it would be if this served device were bound like that. Changes nothing. */
   explain(device: ObjectKey, otherwise?: DeviceBinding): PlanExplanation | undefined
   /** Where the protocol carries a device's management; undefined while the device is not served. */

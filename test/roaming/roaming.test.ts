@@ -167,6 +167,43 @@ describe('a device that is moved by nodeName', () => {
   })
 })
 
+describe('what the mapper of one gateway leaves for the next one', () => {
+  it.each(['moved by nodeName', 'taken over because its gateway lost its link'])('gets there: %s', async (how) => {
+    const byName = how.startsWith('moved')
+    const spec = byName ? { nodeSelector: undefined, nodeName: 'gw-a' } : {}
+    const { hub, gateways, stop, clock } = await hall(['gw-a', 'gw-b'], spec)
+    const [a, b] = gateways
+    const hear = async (one: typeof a, carry: string) => {
+      one!.fake.host!.reachability([{ device: TAG, online: true, atMs: clock.now(), rssiDbm: -50, carry }])
+      await clock.advance(12_000)
+    }
+    await hear(a, 'session 1')
+    await hear(a, 'session 2')
+    expect(hub.record.gateway).toBe('gw-a')
+    expect(a!.fake.bindings.map(({ carried }) => carried)).toEqual([undefined])
+    if (byName) hub.put({ nodeName: 'gw-b' })
+    else {
+      a!.unlink()
+      b!.fake.host!.reachability([{ device: TAG, online: true, atMs: clock.now(), rssiDbm: -50, carry: 'forged' }])
+    }
+    await clock.advance(3000)
+    expect(hub.record.gateway).toBe('gw-b')
+    expect(b!.fake.bindings.map(({ carried }) => carried)).toEqual(['session 2'])
+    await hear(b, 'session 3')
+    if (byName) hub.put({ nodeName: 'gw-a' })
+    else {
+      a!.link()
+      await clock.advance(8000)
+      b!.unlink()
+      a!.fake.host!.reachability([{ device: TAG, online: true, atMs: clock.now(), rssiDbm: -50 }])
+    }
+    await clock.advance(3000)
+    expect(hub.record.gateway).toBe('gw-a')
+    expect(a!.fake.bindings.map(({ carried }) => carried)).toEqual(['session 3'])
+    await stop()
+  })
+})
+
 describe('a device of a protocol that nobody can overhear', () => {
   it.each([
     [true, 'gw-a'],

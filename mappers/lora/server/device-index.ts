@@ -27,6 +27,7 @@ export class DeviceIndex {
   renew(served: ServedDevice, session: Session): void {
     this.#unindex(served)
     served.session = session
+    served.sealed = undefined
     this.#index(served)
   }
 

@@ -56,7 +56,7 @@ export function judgeJoin(
     radio: { ...startState(device.region, wishes), channels: cfListChannels(device) },
   }
   nonces.add(request.devNonce)
-  store.joined(devEui, activation.appKey, session, nonces, joinNonce)
+  store.joined(device, session, nonces, joinNonce)
   const cfList = cfListOf(device)
   const accept = buildJoinAccept(
     {

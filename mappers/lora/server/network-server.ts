@@ -9,6 +9,7 @@ import { parseMacCommands } from '../mac-commands.ts'
 import type { Downlink, DownlinkEnd, Network, NetworkEvents, Uplink } from '../network.ts'
 import type { Region } from '../regions/region.ts'
 import type { ListenOptions } from '../schema.ts'
+import { readCarried, sealSession, writeCarried } from './carried.ts'
 import { judgeCounter } from './counters.ts'
 import { type Copies, Deduplicator } from './dedup.ts'
 import { DeviceIndex, sameRadio } from './device-index.ts'
@@ -19,7 +20,7 @@ import { Joiner } from './joiner.ts'
 import { hearCommands, type NetworkWishes, startState } from './mac-layer.ts'
 import { ServedDevice } from './served-device.ts'
 import { ServerStats } from './server-stats.ts'
-import { SessionStore } from './session.ts'
+import { type DevNonces, SessionStore } from './session.ts'
 import { Transmitter, windowsAfter } from './transmitter.ts'
 import { radioFacts, uplinkFacts } from './uplink-facts.ts'
 
@@ -42,7 +43,10 @@ interface Accepted {
   readonly missed: number
 }
 
-/** A LoRaWAN 1.0.x network server for the devices of one gateway. No 1.1, no class B, no roaming. */
+/**
+ * A LoRaWAN 1.0.x network server for the devices of one gateway; another Sluice gateway goes on with what `carry` says. No
+ * 1.1, no class B, no roaming between networks.
+ */
 export class NetworkServer implements Network {
   readonly #host: GatewayHost
   readonly #events: NetworkEvents
@@ -135,6 +139,14 @@ export class NetworkServer implements Network {
     return this.#devices.byKey.get(device)?.sentAirtimeMs ?? 0
   }
 
+  carry(key: ObjectKey): string | undefined {
+    const served = this.#devices.byKey.get(key)
+    if (served?.session === undefined) return undefined
+    const { device, session, nonces } = served
+    served.sealed ??= sealSession(device, session)
+    return writeCarried(device, session, served.sealed, this.#store.joinNonce(device.devEui), nonces)
+  }
+
   links(): readonly LinkStats[] {
     return this.#stats.links(this.#devices.byKey.size, this.#book.stats())
   }
@@ -146,10 +158,25 @@ export class NetworkServer implements Network {
   }
 
   #add(device: LoraDevice): void {
-    const fresh = () => startState(device.region)
-    const session = this.#store.restore(device, fresh)
-    const served = new ServedDevice(device, session, this.#store.nonces(device.devEui))
+    const nonces = this.#store.nonces(device.devEui)
+    this.#adopt(device, nonces)
+    const session = this.#store.restore(device, () => startState(device.region))
+    const served = new ServedDevice(device, session, nonces)
     this.#devices.add(served)
+  }
+
+  /** Goes on where the gateway before stopped. */
+  #adopt(device: LoraDevice, nonces: DevNonces): void {
+    const carried = readCarried(device.carried)
+    if (carried === undefined) return
+    try {
+      if (this.#store.adopt(device, nonces, carried)) return
+      const reason = `the session of ${device.devEui} that another gateway left does not open with the key that is here`
+      this.#stats.problem('carried', reason, device.devEui)
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.#stats.problem('storage', `the session of ${device.devEui} cannot be kept: ${reason}`, device.devEui)
+    }
   }
 
   #remove(key: ObjectKey, served: ServedDevice): void {

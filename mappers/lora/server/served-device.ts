@@ -38,6 +38,8 @@ export interface Asked {
 export class ServedDevice {
   device: LoraDevice
   session: Session | undefined
+  /** The keys of `session` as another gateway gets them; made when they are first told. */
+  sealed: string | undefined
   readonly nonces: DevNonces
   readonly adr = new AdrHistory()
   readonly queue: QueuedDownlink[] = []

@@ -1,7 +1,9 @@
 import type { MapperStorage } from '../../sdk/mapper.ts'
 import type { LoraDevice } from '../device-config.ts'
 import { LoraKey, type SessionKeys } from '../keys.ts'
-import { seal, unseal } from '../sealed.ts'
+import { unseal } from '../sealed.ts'
+import { type Carried, DOWNLINK_MARGIN, opens, sealSession } from './carried.ts'
+import { startState } from './mac-layer.ts'
 
 /** What the device has been told of its radio, as far as it confirmed it. Kept so that a restart forgets nothing. */
 export interface RadioState {
@@ -66,6 +68,11 @@ export class DevNonces {
     else this.#bits[nonce >> 3]! |= 1 << (nonce & 7)
   }
 
+  /** The ones used last, as far as that is known; of a device that joins very often none. */
+  newest(count: number): number[] {
+    return [...(this.#list ?? [])].slice(-count)
+  }
+
   toString(): string {
     if (this.#bits !== undefined) return `b${Buffer.from(this.#bits).toString('base64')}`
     const bytes = Buffer.alloc(2 * this.#list!.size)
@@ -108,19 +115,56 @@ export class SessionStore {
     return new DevNonces(this.#storage.get(keyOf.nonces(devEui)))
   }
 
+  /** The JoinNonce given out last; 0 before the first. */
+  joinNonce(devEui: string): number {
+    const last = Number(this.#storage.get(keyOf.joinNonce(devEui)) ?? 0)
+    return Number.isSafeInteger(last) && last >= 0 ? last : 0
+  }
+
   /** The next JoinNonce; it counts up, as LoRaWAN 1.0.4 demands. */
   nextJoinNonce(devEui: string): number {
-    const last = Number(this.#storage.get(keyOf.joinNonce(devEui)) ?? 0)
-    return Number.isSafeInteger(last) && last >= 0 ? (last + 1) % 2 ** 24 : 1
+    return (this.joinNonce(devEui) + 1) % 2 ** 24
+  }
+
+  /**
+   * Takes over what another gateway left of a device, unless what is known here is newer: a later join, or higher
+   * counters of the same session. On the disk when it returns; false when nothing of it could be used.
+   */
+  adopt(device: LoraDevice, nonces: DevNonces, carried: Carried): boolean {
+    const { devEui, activation } = device
+    if (!opens(device, carried)) return false
+    const own = this.joinNonce(devEui)
+    for (const nonce of carried.devNonces) nonces.add(nonce)
+    const isOlder = activation.kind === 'otaa' && carried.joinNonce < own
+    const before = isOlder ? undefined : this.restore(device, () => startState(device.region))
+    const isSame = before !== undefined && (activation.kind === 'abp' || carried.joinNonce === own)
+    this.#storage.put(
+      {
+        [keyOf.nonces(devEui)]: nonces.toString(),
+        ...(isOlder
+          ? {}
+          : {
+              [keyOf.session(devEui)]: carried.sealed,
+              [keyOf.joinNonce(devEui)]: String(carried.joinNonce),
+              [keyOf.radio(devEui)]: JSON.stringify(carried.radio),
+            }),
+      },
+      'now',
+    )
+    const session = isOlder ? undefined : this.restore(device, () => startState(device.region))
+    if (session === undefined) return isOlder
+    session.fUp = Math.max(carried.fUp, isSame ? before.fUp : -1)
+    session.fDown = Math.max(carried.fDown + DOWNLINK_MARGIN, isSame ? before.fDown : 0)
+    this.counted([[devEui, session]])
+    return true
   }
 
   /** All of a join in one step, on the disk when it returns. */
-  joined(devEui: string, appKey: LoraKey, session: Session, nonces: DevNonces, joinNonce: number): void {
-    const { devAddr, keys } = session
-    const text = JSON.stringify([devAddr, keys.nwkSKey.export().toString('hex'), keys.appSKey.export().toString('hex')])
+  joined(device: LoraDevice, session: Session, nonces: DevNonces, joinNonce: number): void {
+    const { devEui } = device
     this.#storage.put(
       {
-        [keyOf.session(devEui)]: seal(appKey, devEui, text),
+        [keyOf.session(devEui)]: sealSession(device, session),
         [keyOf.nonces(devEui)]: nonces.toString(),
         [keyOf.joinNonce(devEui)]: String(joinNonce),
         [keyOf.radio(devEui)]: JSON.stringify(session.radio),
@@ -166,11 +210,26 @@ export class SessionStore {
     const text = this.#storage.get(keyOf.radio(devEui))
     if (text === undefined) return fresh
     try {
-      return { ...fresh, ...(JSON.parse(text) as Partial<RadioState>) }
+      return likeFresh(fresh, JSON.parse(text))
     } catch {
       return fresh
     }
   }
+}
+
+/** What is there of the right kind; another gateway may have written it. */
+function likeFresh(fresh: RadioState, stored: unknown): RadioState {
+  if (typeof stored !== 'object' || stored === null) return fresh
+  const fits = (value: unknown, like: unknown, name: string): boolean => {
+    if (!Array.isArray(like))
+      return typeof value === typeof like && (typeof value !== 'number' || Number.isFinite(value))
+    const kind = name === 'refused' ? 'string' : 'number'
+    return Array.isArray(value) && value.length <= 256 && value.every((each) => typeof each === kind)
+  }
+  const known = Object.entries(stored).filter(
+    ([name, value]) => Object.hasOwn(fresh, name) && fits(value, Reflect.get(fresh, name), name),
+  )
+  return { ...fresh, ...Object.fromEntries(known) }
 }
 
 const marks = new WeakMap<LoraKey, number>()
