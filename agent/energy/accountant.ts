@@ -71,7 +71,7 @@ export class Accountant implements Disposable {
   readonly #devices = new Map<string, RunningDevice>()
   /** By mapper, what devices took that are no more. */
   readonly #formerJ = new Map<string, number>()
-  #devicesPerS: DeviceUse = { busyS: 0, reads: 0, airtimeS: 0 }
+  #devicesPerS: DeviceUse = { busyS: 0, reads: 0, airtimeS: 0, bytes: 0 }
   readonly #whole = running()
   readonly #idle = running()
   readonly #rest = running()
@@ -207,7 +207,7 @@ export class Accountant implements Disposable {
     this.#loads = new Map(this.#options.deviceLoads().map((load) => [`${load.mapper} ${load.device}`, load]))
     for (const [key, device] of this.#devices) if (!this.#loads.has(key)) this.#forgetDevice(key, device)
     const seconds = sinceMs / 1000
-    const total = { busyS: 0, reads: 0, airtimeS: 0 }
+    const total = { busyS: 0, reads: 0, airtimeS: 0, bytes: 0 }
     let score = 0
     for (const [key, load] of this.#loads) {
       const last = first ? load : before.get(key)
@@ -215,17 +215,19 @@ export class Accountant implements Disposable {
         busyS: grown(load.busyS, last?.busyS),
         reads: grown(load.reads, last?.reads),
         airtimeS: grown(load.airtimeS ?? 0, last?.airtimeS),
+        bytes: grown(load.bytes ?? 0, last?.bytes),
       }
       total.busyS += use.busyS
       total.reads += use.reads
       total.airtimeS += use.airtimeS
+      total.bytes += use.bytes
       const { mapper, device } = load
       const entry = entryOf(this.#devices, key, () => ({ ...running(), mapper, device, fraction: 0 }))
       entry.fraction = deviceScore(use, weights)
       score += entry.fraction
     }
     for (const entry of this.#devices.values()) entry.fraction = score > 0 ? entry.fraction / score : 0
-    this.#devicesPerS = first || score <= 0 ? { busyS: 0, reads: 0, airtimeS: 0 } : scale(total, 1 / seconds)
+    this.#devicesPerS = first || score <= 0 ? { busyS: 0, reads: 0, airtimeS: 0, bytes: 0 } : scale(total, 1 / seconds)
   }
 
   /** What was booked stays booked: the mapper keeps what its former devices took. */
@@ -355,6 +357,7 @@ const scale = (use: DeviceUse, factor: number): DeviceUse => ({
   busyS: use.busyS * factor,
   reads: use.reads * factor,
   airtimeS: use.airtimeS * factor,
+  bytes: use.bytes * factor,
 })
 
 function weightsOf(model: PowerModel): Weights {

@@ -25,7 +25,7 @@ const input: fc.Arbitrary<AttributionInput> = fc.record({
   machine: use,
   consumers: fc.array(use, { maxLength: 40 }).map((uses) => new Map(uses.map((value, i) => [`pod-${i}`, value]))),
   agent: use,
-  devices: fc.array(fc.record({ busyS: wild, reads: wild, airtimeS: wild }), { maxLength: 40 }),
+  devices: fc.array(fc.record({ busyS: wild, reads: wild, airtimeS: wild, bytes: wild }), { maxLength: 40 }),
   weights: fc.constant(weights),
 })
 
@@ -101,10 +101,22 @@ describe('attribution', () => {
   })
 
   test('devices share the agent’s part by bus time, airtime and readings', () => {
-    const quiet = { busyS: 0.01, reads: 1, airtimeS: 0 }
-    const busy = { busyS: 0.5, reads: 50, airtimeS: 0 }
+    const quiet = { busyS: 0.01, reads: 1, airtimeS: 0, bytes: 0 }
+    const busy = { busyS: 0.5, reads: 50, airtimeS: 0, bytes: 0 }
     const parts = attribute(given({ devices: [quiet, busy] }))
     expect(parts.devicesJ[1]! / parts.devicesJ[0]!).toBeCloseTo(50, 6)
     expect(parts.ownJ).toBeGreaterThan(0)
+  })
+
+  test('devices on a network pay for their bytes, which are counted once', () => {
+    const machine = { cpuS: 0.3, networkBytes: 1e6 }
+    const chatty = { busyS: 0, reads: 1, airtimeS: 0, bytes: 1e6 }
+    const quiet = { ...chatty, bytes: 0 }
+    const alone = attribute(given({ machine, consumers: new Map(), devices: [quiet] }))
+    const parts = attribute(given({ machine, consumers: new Map(), devices: [quiet, chatty] }))
+    expect(parts.devicesJ[1]).toBeGreaterThan(parts.devicesJ[0]! * 10)
+    // What it takes, it takes from what nobody had accounted for.
+    expect(parts.restJ).toBeLessThan(alone.restJ)
+    expect(parts.idleJ).toBe(alone.idleJ)
   })
 })

@@ -23,6 +23,7 @@ export interface DeviceUse {
   readonly busyS: number
   readonly reads: number
   readonly airtimeS: number
+  readonly bytes: number
 }
 
 export interface AttributionInput {
@@ -65,14 +66,16 @@ export function attribute(input: AttributionInput): Attribution {
   const memoryJ = Math.min(wholeJ - idleJ, sane(input.memoryJ))
   const activeJ = wholeJ - idleJ - memoryJ
 
-  const fieldScores = devices.map((d) => sane(d.busyS) * weights.busWatts + sane(d.airtimeS) * weights.airtimeWatts)
+  const fieldScores = devices.map((device) => fieldScoreOf(device, weights))
   const fieldScore = sum(fieldScores)
   const agentCpuScore = scoreOf(agent, weights)
   const agentScore = agentCpuScore + fieldScore
   const scores = [...consumers.values()].map((use) => scoreOf(use, weights))
   const consumersScore = sum(scores)
   // Counters of parts are read a moment after the whole's and may together exceed it: then nothing is left over.
-  const wholeScore = Math.max(scoreOf(machine, weights) + fieldScore, consumersScore + agentScore)
+  // What devices sent over a network is in the machine's traffic already; their lines and radios are not.
+  const onNetwork = sum(devices.map(({ bytes }) => sane(bytes))) * weights.jPerNetworkByte
+  const wholeScore = Math.max(scoreOf(machine, weights) + fieldScore - onNetwork, consumersScore + agentScore)
 
   const memories = [...consumers.values()].map(({ memoryBytes }) => sane(memoryBytes))
   const agentMemory = sane(agent.memoryBytes)
@@ -131,10 +134,13 @@ function scoreOf(use: Use, weights: Weights): number {
 }
 
 /** What a device's use is worth beside that of other devices. */
-export function deviceScore({ busyS, reads, airtimeS }: DeviceUse, weights: Weights): number {
-  const { busWatts, airtimeWatts, cpuSPerRead, jPerCpuS } = weights
-  return sane(busyS) * busWatts + sane(airtimeS) * airtimeWatts + sane(reads) * cpuSPerRead * jPerCpuS
+export function deviceScore(use: DeviceUse, weights: Weights): number {
+  return fieldScoreOf(use, weights) + sane(use.reads) * weights.cpuSPerRead * weights.jPerCpuS
 }
+
+/** Outside of the processor: a line driver, a radio, a network interface. */
+const fieldScoreOf = ({ busyS, airtimeS, bytes }: DeviceUse, weights: Weights): number =>
+  sane(busyS) * weights.busWatts + sane(airtimeS) * weights.airtimeWatts + sane(bytes) * weights.jPerNetworkByte
 
 /** What a counter that runs backwards or a clock that stands still may produce is nothing. */
 const sane = (value: number | undefined): number =>

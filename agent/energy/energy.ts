@@ -54,6 +54,8 @@ export interface DeviceLoad {
   readonly reads: number
   /** Time a radio sent for it, seconds. */
   readonly airtimeS?: number
+  /** What went over a network for it. */
+  readonly bytes?: number
 }
 
 export interface EnergyOptions {

@@ -18,6 +18,7 @@ import type {
   WriteNews,
   WriteOutcome,
 } from '../../mappers/sdk/mapper.ts'
+import type { DeviceLoad } from '../energy/energy.ts'
 import type { Log } from '../log.ts'
 
 export interface MappersOptions {
@@ -88,11 +89,16 @@ export class Mappers implements AsyncDisposable {
   }
 
   /** The protocol that serves a device, how long its requests took on the link, and its frames on the air. */
-  load(device: ObjectKey): { readonly mapper: string; readonly busyS: number; readonly airtimeS: number } | undefined {
+  load(device: ObjectKey): Omit<DeviceLoad, 'device' | 'reads'> | undefined {
     const running = this.#routes.get(device)
     if (running === undefined) return undefined
     const { protocol, mapper } = running
-    return { mapper: protocol.name, busyS: mapper?.busyS?.(device) ?? 0, airtimeS: mapper?.airtimeS?.(device) ?? 0 }
+    return {
+      mapper: protocol.name,
+      busyS: mapper?.busyS?.(device) ?? 0,
+      airtimeS: mapper?.airtimeS?.(device) ?? 0,
+      bytes: mapper?.bytes?.(device) ?? 0,
+    }
   }
 
   explain(device: ObjectKey, otherwise?: DeviceBinding): PlanExplanation | undefined {

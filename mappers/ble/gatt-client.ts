@@ -45,6 +45,8 @@ export class GattClient {
   #wake = Promise.withResolvers<void>()
   #batch: Reading[] = []
   #started = false
+  #connectedMs = 0
+  #connectedAtMs: number | undefined
 
   constructor(config: DeviceConfig, radio: Radio, host: GatewayHost, presence: Presence) {
     this.#config = config
@@ -59,6 +61,12 @@ export class GattClient {
   /** Whether a connection that stays is up. */
   get staying(): boolean {
     return this.#staying
+  }
+
+  /** Time that connections to it were up, seconds. */
+  get connectedS(): number {
+    const since = this.#connectedAtMs
+    return (this.#connectedMs + (since === undefined ? 0 : this.#host.clock.monotonic() - since)) / 1000
   }
 
   get mtu(): number | undefined {
@@ -166,6 +174,12 @@ export class GattClient {
       },
       { timeoutMs: config.connectTimeoutMs, signal },
     )
+    const connectedAtMs = clock.monotonic()
+    this.#connectedAtMs = connectedAtMs
+    void link.ended.then(() => {
+      this.#connectedMs += clock.monotonic() - connectedAtMs
+      if (this.#connectedAtMs === connectedAtMs) this.#connectedAtMs = undefined
+    })
     const session = await GattSession.open(config, link, signal)
     this.#session = session
     void link.ended.then(() => {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { VirtualClock } from '../../api/virtual-clock.ts'
 import type { Mapper } from '../sdk/mapper.ts'
+import { connectionAirS } from './airtime.ts'
 import { createMapper } from './mapper.ts'
 import { ScriptedRadio } from './scripted-radio.test-helper.ts'
 import { device, testHost } from './test-host.test-helper.ts'
@@ -47,6 +48,21 @@ describe('advertisements', () => {
     expect(notes).toMatch(/signal -6[0-4] dBm/)
     expect(host.news.at(0)).toMatchObject({ online: true, rssiDbm: -60 })
     expect(host.news.some(({ batteryPercent }) => batteryPercent === 97)).toBe(true)
+  })
+
+  it('and connections are the time a device was on the air', async () => {
+    const { clock, radio, mapper } = setUp()
+    mapper.configure([device('ns/a', MAC, [bthome])])
+    await clock.advance(0)
+    expect(mapper.airtimeS?.('ns/a')).toBe(0)
+    for (let i = 0; i < 10; i++) {
+      radio.hear(MAC, PLAIN)
+      await clock.advance(1000)
+    }
+    // 16 octets around the data, 8 µs each.
+    expect(mapper.airtimeS?.('ns/a')).toBeCloseTo(10 * (16 + PLAIN.replaceAll(' ', '').length / 2) * 8e-6, 9)
+    expect(connectionAirS(3600)).toBeCloseTo(27.9, 1)
+    expect(mapper.airtimeS?.('ns/other')).toBe(0)
   })
 
   it('are decoded once while they repeat, and again in time not to be stale', async () => {

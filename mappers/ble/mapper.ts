@@ -84,6 +84,10 @@ class BleMapper implements Mapper {
     return [...this.#radios.values()].map(({ radio }) => radio.stats())
   }
 
+  airtimeS(device: ObjectKey): number {
+    return this.#set.get(device)?.airtimeS ?? 0
+  }
+
   explain(device: ObjectKey): PlanExplanation | undefined {
     return this.#set.get(device)?.explain()
   }

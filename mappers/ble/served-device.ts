@@ -1,6 +1,7 @@
 import type { GatewayHost, PlanExplanation, WriteCommand, WriteOutcome } from '../sdk/mapper.ts'
 import { unusableEvent } from '../sdk/unusable.ts'
 import { AdvertReader } from './advert-reader.ts'
+import { advertAirS, connectionAirS } from './airtime.ts'
 import { readBindKey } from './bind-key.ts'
 import type { DeviceConfig } from './device-config.ts'
 import { explainPlan } from './explain.ts'
@@ -29,6 +30,7 @@ export class ServedDevice implements RadioUser {
   #heardMs: number
   #intervalMs: number | undefined
   #disposed = false
+  #heardAirS = 0
 
   constructor(config: DeviceConfig, radio: Radio, host: GatewayHost, roaming: { shared: boolean; standby: boolean }) {
     this.config = config
@@ -89,6 +91,7 @@ export class ServedDevice implements RadioUser {
     if (this.#disposed) return
     this.#intervalMs = smoothed(this.#intervalMs, nowMs - this.#heardMs)
     this.#heardMs = nowMs
+    this.#heardAirS += advertAirS(heard.data.length)
     const atMs = this.#host.clock.now()
     this.#client.heard(heard, nowMs)
     // A connected device may go silent on the air, and one that is only heard may still refuse connections.
@@ -116,6 +119,11 @@ export class ServedDevice implements RadioUser {
     if (this.#presence.online === false) return
     const seconds = Math.round((nowMs - this.#heardMs) / 1000)
     this.#silent('silent', `${this.mac} was not heard for ${seconds} s`)
+  }
+
+  /** Time its advertisements and its connections were on the air, seconds. */
+  get airtimeS(): number {
+    return this.#heardAirS + connectionAirS(this.#client.connectedS)
   }
 
   write(point: Point, command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {

@@ -32,11 +32,14 @@ describe.each(brokersUnderTest)('an MQTT device on the %s', (_name, start) => {
     await device.mqtt.publishAsync('home/lamp/state', '{"state":"ON","energy":[{"power":1234}]}', { qos: 1 })
     expect(await mapper.value('on', true)).toMatchObject({ quality: 'good', device: 'plant/lamp' })
     expect(await mapper.value('power', 123.4)).toMatchObject({ quality: 'good' })
+    const heard = mapper.mapper.bytes?.('plant/lamp') ?? 0
+    expect(heard).toBeGreaterThanOrEqual('home/lamp/state{"state":"ON","energy":[{"power":1234}]}'.length)
 
     await device.mqtt.subscribeAsync('home/lamp/set', { qos: 1 })
     const outcome = mapper.write('on', false)
     await device.received(1)
     expect(device.messages[0]?.text).toBe('{"state":"OFF"}')
+    expect(mapper.mapper.bytes?.('plant/lamp')).toBeGreaterThan(heard)
     await device.mqtt.publishAsync('home/lamp/state', '{"state":"OFF","energy":[{"power":0}]}', { qos: 1 })
     expect(await outcome).toMatchObject({ state: 'applied', readBack: false })
 

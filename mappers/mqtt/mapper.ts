@@ -59,6 +59,10 @@ class MqttMapper implements Mapper {
     return [...this.#brokers.values()].map((broker) => broker.stats())
   }
 
+  bytes(device: ObjectKey): number {
+    return this.#set.get(device)?.bytes ?? 0
+  }
+
   explain(device: ObjectKey): PlanExplanation | undefined {
     const config = this.#set.get(device)?.config
     return config === undefined ? undefined : explainConfig(config)

@@ -19,6 +19,9 @@ import { fillPayload } from './template.ts'
 export type ValueListener = (value: Json) => void
 
 /** One device on a broker: its subscriptions, and its payloads made into readings. */
+/** Headers of MQTT, TCP, IP and Ethernet around a small PUBLISH. */
+const PACKET_BYTES = 75
+
 export class ServedDevice implements Disposable {
   readonly config: DeviceConfig
   readonly broker: ServedBroker
@@ -34,6 +37,7 @@ export class ServedDevice implements Disposable {
   /** How the metrics were born, which is how a command has to speak of them. */
   readonly born = new Map<string, Pick<Metric, 'type' | 'alias' | 'wide'>>()
   #requestId = 0
+  #bytes = 0
 
   constructor(config: DeviceConfig, broker: ServedBroker, host: GatewayHost) {
     this.config = config
@@ -48,6 +52,7 @@ export class ServedDevice implements Disposable {
       this.#subscriptions.push(
         session.subscribe(route.filter, this.config.qos, (topic, payload, retained) => {
           this.broker.counted(payload.length)
+          this.count(topic.length + payload.length)
           this.#take(route, topic, new Payload(payload), retained)
         }),
       )
@@ -80,6 +85,16 @@ export class ServedDevice implements Disposable {
     for (const request of this.config.requests) this.#ask(request)
   }
 
+  /** What came for it and went to it over the broker, topics included. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** One message more, to it or from it. */
+  count(bytes: number): void {
+    this.#bytes += bytes + PACKET_BYTES
+  }
+
   /** Calls `listener` at each good value until disposed. */
   watch(property: string, listener: ValueListener): Disposable {
     const set = this.#watchers.get(property) ?? new Set()
@@ -94,6 +109,7 @@ export class ServedDevice implements Disposable {
 
   #ask(request: DeviceConfig['requests'][number]): void {
     const payload = Buffer.from(fillPayload(request.payload, null, ++this.#requestId))
+    this.count(request.topic.length + payload.length)
     this.broker.session.publish(request.topic, payload, this.config.qos, false).catch(() => {})
     if (request.everyMs === undefined) return
     const timer = this.#host.clock.after(

@@ -74,6 +74,7 @@ export async function writeProperty(
       try {
         // What the device says while the broker still acknowledges the command counts already.
         sent = true
+        served.count(message.topic.length + message.payload.length)
         await served.broker.session.publish(message.topic, message.payload, message.qos, message.retain)
         break
       } catch (error) {
