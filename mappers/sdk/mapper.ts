@@ -192,8 +192,6 @@ export interface Mapper extends AsyncDisposable {
   airtimeS?(device: ObjectKey): number
   /** Bytes that went over a network for a device since it was first served; protocols over a network only. */
   bytes?(device: ObjectKey): number
-  /** Bytes that went over a network for a device since it was first served; protocols over a network only. */
-  bytes?(device: ObjectKey): number
   /** The plan in force; with `otherwise`, what it would be if this served device were bound like that. Changes nothing. */
   explain(device: ObjectKey, otherwise?: DeviceBinding): PlanExplanation | undefined
   /** Where the protocol carries a device's management; undefined while the device is not served. */
