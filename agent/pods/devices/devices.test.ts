@@ -1,13 +1,13 @@
 import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, readlinkSync, realpathSync, symlinkSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readlinkSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../api/clock.ts'
 import { SluiceError } from '../../../api/errors.ts'
-import type { PodVolume } from '../../../api/link/pods.ts'
 import type { Json } from '../../../api/resources.ts'
 import type { DeviceView, TwinView } from '../../../api/views.ts'
 import { busyboxImage, type MadeImage, missingForPods } from '../images/busybox.test-helper.ts'
+import { hostProgram } from '../life/host-programs.test-helper.ts'
 import { isRunning, PodHouse } from '../life/pod-house.test-helper.ts'
 import { PodDevices } from './pod-devices.ts'
 import { deviceRequests } from './requests.ts'
@@ -56,17 +56,7 @@ class Twins implements TwinAccess {
 }
 
 /** The machine's own Node in a pod: what speaks to the socket is a foreign program of another user. */
-const NODE: readonly PodVolume[] = [
-  { name: 'node', hostPath: { path: realpathSync(process.execPath) } },
-  { name: 'lib', hostPath: { path: '/usr/lib' } },
-  ...(existsSync('/lib64') ? [{ name: 'lib64', hostPath: { path: realpathSync('/lib64') } }] : []),
-]
-const MOUNTS = [
-  { name: 'node', mountPath: '/node', readOnly: true },
-  { name: 'lib', mountPath: '/usr/lib', readOnly: true },
-  { name: 'lib', mountPath: '/lib', readOnly: true },
-  ...(existsSync('/lib64') ? [{ name: 'lib64', mountPath: '/lib64', readOnly: true }] : []),
-]
+const NODE = hostProgram(process.execPath, 'node')
 const ASK = `
 const { request } = require('node:http')
 const ask = (socketPath, method, path, body) => new Promise((resolve, reject) => {
@@ -88,9 +78,9 @@ let deviceRoot: string
 
 const inNode = (program: string) => ({
   containers: [
-    { name: 'main', image: 'test/busybox:1', command: ['/node', '-e', ASK + program], volumeMounts: MOUNTS },
+    { name: 'main', image: 'test/busybox:1', command: ['/node', '-e', ASK + program], volumeMounts: NODE.mounts },
   ],
-  volumes: NODE,
+  volumes: NODE.volumes,
 })
 
 describe.skipIf(missing !== undefined)('devices of pods', () => {

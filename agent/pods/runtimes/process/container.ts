@@ -9,8 +9,8 @@ import { restArguments } from './arguments.ts'
 import type { BoxKind } from './box-kind.ts'
 import { type ControlGroups, DEFAULT_PIDS } from './control-group.ts'
 import { LogPump, type StreamName } from './cri-log.ts'
-import { FD, handedOver, launch, started, wayIn } from './launch.ts'
-import { childrenOf, isAlive, markOf, signalProcess } from './life-signs.ts'
+import { claimed, FD, handedOver, launch, started, wayIn } from './launch.ts'
+import { childrenOf, endProcess, isAlive, markOf, signalProcess } from './life-signs.ts'
 import type { PipeStock } from './pipe-stock.ts'
 import { type ContainerRecord, type Records, readStatus } from './records.ts'
 import type { Sandbox } from './sandbox.ts'
@@ -83,6 +83,10 @@ export class Container {
     return join(this.sandbox.group, this.record.id)
   }
 
+  get #claimFile(): string {
+    return join(this.folder, 'claim')
+  }
+
   get #statusFile(): string {
     return join(this.folder, 'status')
   }
@@ -141,6 +145,7 @@ export class Container {
           ...this.sandbox.way,
           groups: this.record.groups ?? [],
           joinFiles: groups.joinFiles(this.group),
+          claim: this.#claimFile,
           oomScoreAdj: spec.oomScoreAdj,
         }),
         ...[tools.bwrap, '--unshare-user', '--unshare-cgroup-try', '--new-session'],
@@ -184,9 +189,11 @@ export class Container {
   adopt(): void {
     const { record } = this
     if (record.exit !== undefined || record.starting !== true) return
+    // Before looking: what the agent before had begun is either in its group by now or never will be.
+    if (record.first === undefined) claimed(this.#claimFile)
     const first = record.first ?? this.#markFromStatus()
     if (first === undefined || !isAlive(first)) {
-      for (const pid of this.#around.groups.processes(this.group)) kill(pid)
+      for (const pid of this.#around.groups.processes(this.group)) endProcess(pid)
       this.#openPump()
       this.record = { ...record, ...(first === undefined ? {} : { first }) }
       this.#monitorEnded = true
@@ -266,7 +273,7 @@ export class Container {
 
   /** Ends whatever is in its group, also what was on its way in. */
   clear(): void {
-    for (const pid of this.#around.groups.processes(this.group)) kill(pid)
+    for (const pid of this.#around.groups.processes(this.group)) endProcess(pid)
   }
 
   /** Lets go of it without ending it. */
@@ -300,7 +307,7 @@ export class Container {
     const { first } = this.record
     // The program has ended; whatever it left behind does too.
     if (first !== undefined) signalProcess(first, 'SIGKILL')
-    for (const pid of this.#around.groups.processes(this.group)) kill(pid)
+    for (const pid of this.#around.groups.processes(this.group)) endProcess(pid)
     this.#watcher?.close()
     this.#timer?.cancel()
     this.#closePump()
@@ -362,12 +369,4 @@ export function makeFolder(folder: string, hostUser: number | undefined): string
 
 function stopSignal(name: string): NodeJS.Signals {
   return (/^SIG[A-Z0-9]+$/.test(name) ? name : 'SIGTERM') as NodeJS.Signals
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL')
-  } catch {
-    // It has ended by itself.
-  }
 }

@@ -13,8 +13,10 @@ const ENTER = `
 echo "$1" > /proc/self/oom_score_adj 2>/dev/null
 ulimit -c 0
 [ "$2" = 0 ] || ulimit -p "$2" 2>/dev/null || ulimit -u "$2"
-n=$3; shift 3
+claim=$3; n=$4; shift 4
 while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 125; shift; n=$((n-1)); done
+set -C
+[ -z "$claim" ] || : > "$claim" || exit 125
 exec "$@"
 `
 
@@ -28,6 +30,11 @@ export interface Way {
   readonly holderPid: number | undefined
   readonly joinFiles: readonly string[]
   readonly oomScoreAdj: number
+  /**
+   * A file that whoever goes in makes, once it is in its groups; when it is there already it does not go in. An agent that
+   * takes over makes it first, and so can say that what another had begun never will be. Absent: nobody takes over.
+   */
+  readonly claim?: string
   /** Limit of processes of this user where the kernel has no pids controller. */
   readonly maxProcesses: number | undefined
 }
@@ -36,7 +43,7 @@ export function wayIn(tools: Tools, way: Way): string[] {
   const { hostUser, groups = [], holderPid, joinFiles, maxProcesses } = way
   return [
     ...[tools.sh, '-c', ENTER, 'sh', String(way.oomScoreAdj), String(maxProcesses ?? 0)],
-    ...[String(joinFiles.length), ...joinFiles],
+    ...[way.claim ?? '', String(joinFiles.length), ...joinFiles],
     // Of all programs that change the user this one begins fastest; its root stays what it is.
     ...(hostUser === undefined
       ? []
@@ -110,4 +117,14 @@ export function handedOver(
   const fd = openSync(path, 'r')
   unlinkSync(path)
   return { fd, [Symbol.dispose]: () => closeSync(fd) }
+}
+
+/** Whether what was on its way in will never be there: nobody else made this file before. See `Way.claim`. */
+export function claimed(path: string): boolean {
+  try {
+    closeSync(openSync(path, 'wx', 0o600))
+    return true
+  } catch {
+    return false
+  }
 }

@@ -38,6 +38,17 @@ export function signalProcess(mark: ProcessMark, signal: NodeJS.Signals): boolea
   }
 }
 
+/** Ends whatever has this number now; for what was just read from a group. */
+export function endProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+export const parentOf = (pid: number): number | undefined => readStat(pid)?.parent
+
 /** What the first process of a container started: the program itself. */
 export function childrenOf(pid: number): number[] {
   try {

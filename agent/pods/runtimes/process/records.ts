@@ -13,6 +13,12 @@ export interface SandboxRecord {
   readonly holder: ProcessMark
 }
 
+/** A sandbox that was begun; `starting.json`. There without a `sandbox.json`, its agent was killed. */
+export interface Starting {
+  readonly id: string
+  readonly group: string
+}
+
 /** What is remembered of a container; `container.json`. Its environment is not: secrets stay out of files. */
 export interface ContainerRecord {
   readonly id: string
@@ -51,6 +57,10 @@ export class Records {
     return containerId === undefined ? join(this.#folder, sandboxId) : join(this.#folder, sandboxId, containerId)
   }
 
+  saveStarting(starting: Starting): void {
+    save(join(this.folderOf(starting.id), 'starting.json'), starting)
+  }
+
   saveSandbox(record: SandboxRecord): void {
     save(join(this.folderOf(record.id), 'sandbox.json'), record)
   }
@@ -65,6 +75,15 @@ export class Records {
 
   removeContainer(sandboxId: string, id: string): void {
     rmSync(this.folderOf(sandboxId, id), { recursive: true, force: true })
+  }
+
+  /** Sandboxes that an agent before this one began and did not finish; to be asked before `load`. */
+  unfinished(): Starting[] {
+    return foldersIn(this.#folder).flatMap((id) => {
+      if (read(join(this.folderOf(id), 'sandbox.json')) !== undefined) return []
+      const starting = read<Starting>(join(this.folderOf(id), 'starting.json'))
+      return starting === undefined ? [] : [starting]
+    })
   }
 
   /** What an agent before this one left. Folders without a readable record are remains of a kill and removed. */

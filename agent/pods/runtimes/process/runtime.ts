@@ -31,7 +31,7 @@ import { CLEAN_ENVIRONMENT } from './launch.ts'
 import { PipeStock } from './pipe-stock.ts'
 import { forwardInto } from './port-forward.ts'
 import { Records } from './records.ts'
-import { openSandbox, Sandbox } from './sandbox.ts'
+import { clearUnfinished, openSandbox, Sandbox } from './sandbox.ts'
 import { seccompProgram } from './seccomp.ts'
 import { findTools } from './tools.ts'
 
@@ -95,6 +95,7 @@ export class ProcessRuntime implements PodRuntime {
       },
       onTrouble: options.onTrouble,
     }
+    const unfinished = this.#around.records.unfinished()
     for (const { sandbox: record, containers } of this.#around.records.load()) {
       const sandbox = new Sandbox(this.#around, record)
       this.#sandboxes.set(record.id, sandbox)
@@ -104,6 +105,7 @@ export class ProcessRuntime implements PodRuntime {
         container.adopt()
       }
     }
+    for (const one of unfinished) clearUnfinished(this.#around, one, this.#sandboxes.values())
   }
 
   list(): Promise<readonly SandboxState[]> {
@@ -120,7 +122,7 @@ export class ProcessRuntime implements PodRuntime {
     const user = this.#freeUser()
     if (user !== undefined) this.#reserved.add(user)
     try {
-      const sandbox = await openSandbox(this.#around, newId(), spec, user, signal)
+      const sandbox = await openSandbox(this.#around, newId(), spec, user, () => this.#sandboxes.values(), signal)
       this.#sandboxes.set(sandbox.record.id, sandbox)
       return sandbox.state()
     } finally {

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { SluiceError } from '../../../../api/errors.ts'
 import type { SandboxSpec, SandboxState } from '../runtime.ts'
 import type { Container, Surroundings } from './container.ts'
-import { FD, launch, started, type Way, wayIn } from './launch.ts'
-import { isAlive, markOf, signalProcess } from './life-signs.ts'
-import type { SandboxRecord } from './records.ts'
+import { claimed, FD, launch, started, type Way, wayIn } from './launch.ts'
+import { endProcess, isAlive, markOf, parentOf, signalProcess } from './life-signs.ts'
+import type { SandboxRecord, Starting } from './records.ts'
 
 export interface Pipes {
   readonly stdin: string
@@ -75,18 +75,32 @@ export class Sandbox {
   }
 }
 
+const CLAIM = 'claim'
+
+/** Ends what is left of a sandbox that was never finished, also by an agent that was killed meanwhile. */
+export function clearUnfinished(around: Surroundings, { id, group }: Starting, known: Iterable<Sandbox>): void {
+  claimed(join(around.records.folderOf(id), CLAIM))
+  const others = [...known]
+  const theirs = new Set(others.flatMap(({ record: { holder } }) => [holder.pid, parentOf(holder.pid)]))
+  for (const pid of around.groups.processes(group)) if (!theirs.has(pid)) endProcess(pid)
+  around.records.removeSandbox(id)
+  if (!others.some((sandbox) => sandbox.group === group)) around.groups.remove(group)
+}
+
 /** Makes pipes and the holder; what it throws leaves nothing running. */
 export async function openSandbox(
   around: Surroundings,
   id: string,
   spec: SandboxSpec,
   hostUser: number | undefined,
+  known: () => Iterable<Sandbox>,
   signal: AbortSignal,
 ): Promise<Sandbox> {
   const { tools, records, groups, clock, pipes: stock } = around
   const folder = records.folderOf(id)
-  mkdirSync(folder, { mode: 0o711 })
   const group = `pod${spec.podUid}`
+  mkdirSync(folder, { mode: 0o711 })
+  records.saveStarting({ id, group })
   groups.make(group, spec.resources)
   const pipes = spec.containerNames.flatMap((name) => Object.values(pipesIn(folder, name)) as string[])
   await stock.take(pipes, signal)
@@ -98,6 +112,7 @@ export async function openSandbox(
         ...wayIn(tools, {
           hostUser,
           holderPid: undefined,
+          claim: join(folder, CLAIM),
           joinFiles: groups.joinFiles(group),
           oomScoreAdj: HOLDER_OOM,
           maxProcesses: undefined,
@@ -119,8 +134,7 @@ export async function openSandbox(
     records.saveSandbox(record)
     return new Sandbox(around, record)
   } catch (error) {
-    for (const pid of groups.processes(group)) process.kill(pid, 'SIGKILL')
-    records.removeSandbox(id)
+    clearUnfinished(around, { id, group }, known())
     throw error
   } finally {
     for (const fd of files) closeSync(fd)
