@@ -209,6 +209,13 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     vitals,
     ...(pods === undefined ? {} : { pressures: () => pods.pressures() }),
   }
+  const showMetrics = () =>
+    metricsPage({
+      ...{ core, clock, gateway, startedMonotonicMs, version: AGENT_VERSION, link: () => link?.status },
+      subscribers: () => events.subscribers,
+      broker: () => broker.running?.stats(),
+      vitals: () => vitals.metrics(gateway, gatewayStatus(health).link),
+    })
   let opening: Promise<GatewayConsole> | undefined
   let insight: Promise<Insight> | undefined
   /** What consoles ask, this gateway's and the fleet's; loaded with the first question. */
@@ -218,6 +225,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
         new Insight({
           ...{ core, clock, protocols, energy: () => energy.snapshot() },
           notices: () => core.notices.list().map(noticeView),
+          metrics: showMetrics,
           podStream: async (kind) => (await deps.streams?.(kind)) ?? (await pods?.streams(kind)),
         }),
     )
@@ -266,18 +274,7 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
       policy: () => vitals.explain(protocols),
       calibrator,
     },
-    metrics: () =>
-      metricsPage({
-        core,
-        clock,
-        version: AGENT_VERSION,
-        gateway,
-        startedMonotonicMs,
-        link: () => link?.status,
-        subscribers: () => events.subscribers,
-        broker: () => broker.running?.stats(),
-        vitals: () => vitals.metrics(gateway, gatewayStatus(health).link),
-      }),
+    metrics: showMetrics,
   })
   const api = cleanup.use(
     new LocalApi({

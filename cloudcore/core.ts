@@ -23,6 +23,7 @@ import { connectMqtt, MqttPublisher } from './hub/mqtt-publisher.ts'
 import { type HubServer, startHubServer } from './hub/server.ts'
 import { HubStore } from './hub/store.ts'
 import { StreamHub } from './hub/stream.ts'
+import { needNoLoop, supernodeId } from './hub/supernode-loop.ts'
 import { installCrds } from './install-crds.ts'
 import { installRoles } from './install-roles.ts'
 import { CertificateAuthority } from './join/authority.ts'
@@ -128,6 +129,7 @@ async function assemble(
   const kubeConfig = inCluster ? inClusterConfig() : loadKubeconfig(api.kubeconfig)
   const client = stack.use(new KubeClient(kubeConfig))
   await installCrds(client, clock, signal)
+  const ownId = await supernodeId(client)
   await installRoles(client, signal)
 
   const stream = new StreamHub()
@@ -235,6 +237,7 @@ async function assemble(
   stack.defer(() => leases[Symbol.dispose]())
   const hub: Hub = new Hub({
     lease: (gateway) => leases.give(gateway),
+    needWelcome: (gateway, hello) => needNoLoop(ownId, gateway, hello),
     clock,
     store,
     fleet,
@@ -311,20 +314,14 @@ async function assemble(
     return made
   }
   let mqtt: MqttPublisher | undefined
-  const { gate, fleetRoutes, upgraded } = openConsoleSide({
+  const { gate, fleetRoutes, questions, upgraded } = openConsoleSide({
     ...{ clock, client, kubeConfig, fleet, store, version, consoleUrl: hubUrl, oidc: options.oidc },
     ...{ place: hubHost, auditFile: folder.auditLog, bearerToken },
     onTrouble: (message) => log('error', message),
     ...{ stack, streams, scheduler: () => scheduler },
   })
   const consoleApi = new ConsoleApi({
-    fleet,
-    twins,
-    desire,
-    store,
-    stream,
-    clock,
-    bearerToken,
+    ...{ fleet, twins, desire, store, stream, clock, bearerToken },
     metrics: () => renderMetrics({ hub, store, stream, fleet, twins, mqtt: () => mqtt }),
     createToken,
     tokens: () => join.tokens(),
@@ -336,6 +333,7 @@ async function assemble(
       return count
     },
     gateways: () => [...gateways.watch.cache.keys()].map((name) => gateways.view(name)),
+    ask: (gateway, question) => questions.ask(gateway, question),
     ...{ gate, fleetRoutes },
   })
   const serverKey = await authority.issueServer('sluice-hub', names, SERVER_DAYS)

@@ -21,6 +21,7 @@ export interface InsightOptions {
   readonly clock: Clock
   readonly protocols: readonly Protocol[]
   readonly energy: () => EnergySnapshot
+  readonly metrics: () => string
   readonly notices: () => readonly NoticeView[]
   /** What serves a stream to a pod here; undefined where no pods run. */
   readonly podStream: ((kind: string) => Promise<StreamHandler | undefined>) | undefined
@@ -32,6 +33,7 @@ export interface InsightOptions {
  *     links                                {items: LinkStats[]}
  *     notices                              {items: NoticeView[]}
  *     energy                               EnergySnapshot
+ *     metrics                              the page that Prometheus reads, as one text
  *     energy/series?from=MILLISECONDS      EnergySeriesView
  *     plan/NAMESPACE/NAME?every=5s         PlanExplanation; with `every` as it would be with another period of the device,
  *                                          `property=NAME` with another one of that property
@@ -63,6 +65,7 @@ export class Insight implements Disposable {
     if (path === 'links') return json<{ items: LinkStats[] }>({ items: core.mappers.links() })
     if (path === 'notices') return json<{ items: readonly NoticeView[] }>({ items: notices() })
     if (path === 'energy') return json(this.#energy())
+    if (path === 'metrics') return this.#options.metrics()
     if (path === 'energy/series') {
       this.#series ??= new EnergySeries(this.#options.clock, energy, (uid) => this.#podName(uid))
       return json(this.#series.view(Number(url.searchParams.get('from') ?? 0) || 0))

@@ -2,10 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../api/clock.ts'
 import type { ConsoleGate } from '../../api/console/gate.ts'
 import { SluiceError } from '../../api/errors.ts'
+import { sortable } from '../../api/natural-order.ts'
 import { type Json, splitKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import { compareDesired, writeState } from '../../api/twin/twin.ts'
-import type { DesiredAnswer, GatewayView, StreamEvent } from '../../api/views.ts'
+import type { DesiredAnswer, StreamEvent } from '../../api/views.ts'
 import type { HubStore } from '../hub/store.ts'
 import type { StreamFilter, StreamHub } from '../hub/stream.ts'
 import type { TokenView } from '../join/registry.ts'
@@ -16,11 +17,11 @@ import type { TwinEngine } from '../twins/twin-engine.ts'
 import { authenticate } from './access.ts'
 import { serveEventStream } from './event-stream.ts'
 import type { FleetRoutes } from './fleet-routes.ts'
-import { renderGatewayMetrics } from './gateway-metrics.ts'
 import { readJson, sendError, sendJson } from './http.ts'
+import { answeredMetrics, type MetricsRoutesOptions } from './metrics-routes.ts'
 import { deviceView } from './views.ts'
 
-export interface ConsoleApiOptions {
+export interface ConsoleApiOptions extends MetricsRoutesOptions {
   readonly fleet: Fleet
   readonly twins: TwinEngine
   readonly desire: DesireWriter
@@ -28,7 +29,6 @@ export interface ConsoleApiOptions {
   readonly stream: StreamHub
   readonly clock: Clock
   readonly bearerToken: () => string | undefined
-  readonly metrics: () => string
   readonly createToken: (request: { gateway: string; ttlMs?: number }) => Promise<{
     token: string
     gateway: string
@@ -37,7 +37,6 @@ export interface ConsoleApiOptions {
   readonly tokens: () => readonly TokenView[]
   readonly revokeTokens: (idOrGateway: string) => number
   readonly revoke: (gateway: string) => number
-  readonly gateways: () => readonly GatewayView[]
   readonly gate: ConsoleGate
   readonly fleetRoutes: FleetRoutes
 }
@@ -80,12 +79,7 @@ export class ConsoleApi {
     const path = parts.map(decode)
     const method = request.method ?? 'GET'
     const [first, second, third, fourth, fifth, sixth] = path
-    if (first === 'metrics' && (path.length === 1 || (path.length === 2 && second === 'gateways'))) {
-      this.#only(method, 'GET')
-      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' })
-      response.end(second === undefined ? this.#options.metrics() : renderGatewayMetrics(this.#options.gateways()))
-      return
-    }
+    if (await answeredMetrics(this.#options, request, response, path)) return
     if (first !== 'v1') throw notFound(url.pathname)
     if (await this.#options.fleetRoutes.answered(request, response, path, url, caller)) return
     if (second === 'devices') {
@@ -137,13 +131,12 @@ export class ConsoleApi {
     const records = [...this.#options.fleet.devices.values()]
       .filter((record) => namespace === null || record.namespace === namespace)
       .filter((record) => gateway === null || record.gateway === gateway)
-      .sort((a, b) => (a.key < b.key ? -1 : 1))
     const most = Number(url.searchParams.get('twins') ?? Number.POSITIVE_INFINITY)
-    const items = records.map((record) => {
-      const view = deviceView(record, this.#options.twins.context(record))
-      return view.twins.length > most ? { ...view, twins: view.twins.slice(0, most) } : view
-    })
-    sendJson(response, 200, { items })
+    const limit = Number(url.searchParams.get('limit') ?? Number.POSITIVE_INFINITY)
+    const items = inOrder(records)
+      .slice(0, limit)
+      .map((record) => deviceView(record, this.#options.twins.context(record), most))
+    sendJson(response, 200, { items, total: records.length })
   }
 
   /** Models that devices use: what nobody uses is read from the Kubernetes API. */
@@ -252,6 +245,12 @@ export class ConsoleApi {
     if (method === wanted || (method === 'HEAD' && wanted === 'GET')) return
     throw new SluiceError('SLUICE_API_METHOD', `${method} is not possible here, only ${wanted}`)
   }
+}
+
+/** As tables have them, so that the first page of them is the first page there. */
+function inOrder(records: readonly DeviceRecord[]): DeviceRecord[] {
+  const keyed = records.map((record) => ({ key: sortable(record.key), record }))
+  return keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ record }) => record)
 }
 
 const EVENT_KINDS = ['reported', 'write', 'reach', 'desired', 'gateway'] as const satisfies StreamEvent['kind'][]

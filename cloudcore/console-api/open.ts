@@ -47,6 +47,7 @@ export type ConsoleUpgrade = (request: IncomingMessage, socket: Duplex, head: Bu
 interface ConsoleSide {
   readonly gate: ConsoleGate
   readonly fleetRoutes: FleetRoutes
+  readonly questions: GatewayQuestions
   readonly upgraded: ConsoleUpgrade
 }
 
@@ -87,7 +88,7 @@ export function openConsoleSide(options: ConsoleSideOptions): ConsoleSide {
     served?.catch((thrown: unknown) => options.onTrouble(`a terminal: ${toSluiceError(thrown).message}`))
     return served !== undefined
   }
-  return { gate, fleetRoutes, upgraded }
+  return { gate, fleetRoutes, questions, upgraded }
 }
 
 function foreignOf({ oidc, clock, client, consoleUrl }: ConsoleSideOptions): Pick<GateOptions, 'foreign'> {

@@ -6,7 +6,8 @@ import type { DeviceRecord } from '../twins/device-record.ts'
 import { iso, type RenderContext, stateOf } from '../twins/render.ts'
 
 /** A device as people and programs read it, from memory: newer than its status in the API by up to a second. */
-export function deviceView(record: DeviceRecord, context: RenderContext): DeviceView {
+/** @param most properties at most, the first of the model: a table shows no more. */
+export function deviceView(record: DeviceRecord, context: RenderContext, most = Number.POSITIVE_INFINITY): DeviceView {
   const state = stateOf(record, context)
   const silence = { device: state === 'offline', gateway: context.awaySinceMs !== undefined }
   const reason = reasonOf(record, context)
@@ -15,10 +16,11 @@ export function deviceView(record: DeviceRecord, context: RenderContext): Device
   const link = deviceLink(record.reach, properties, twinOf)
   const battery = deviceBattery(record.reach, properties, twinOf)
   const known = new Set(properties.map((property) => property.name))
-  const twins = properties.map((property) =>
+  const twins = (properties.length > most ? properties.slice(0, most) : properties).map((property) =>
     twinView(property.name, record.properties.get(property.name)?.twin ?? emptyTwin, property, silence),
   )
   for (const [name, { twin }] of record.properties) {
+    if (twins.length >= most) break
     if (known.has(name) || (twin.reported === undefined && twin.desired === undefined)) continue
     twins.push(twinView(name, twin, undefined, silence))
   }

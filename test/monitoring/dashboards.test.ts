@@ -72,11 +72,11 @@ describe.skipIf(prometheus === undefined)('a real Prometheus over a running syst
     await stack.createModel('counter', counterModel)
     await stack.createDevice('drive', stack.counterDevice(1, '200ms'))
     await stack.console.createToken('gw-away', 600_000, AbortSignal.timeout(15_000))
-    const cloud = {
-      scheme: 'https',
-      authorization: { credentials_file: join(stack.cloudData, 'console-token') },
+    const cloudAuth = {
+      authorization: { type: 'Bearer', credentials_file: join(stack.cloudData, 'console-token') },
       tls_config: { ca_file: join(stack.cloudData, 'pki/ca.crt') },
     }
+    const cloud = { scheme: 'https', ...cloudAuth }
     const hub = [new URL(stack.cloudUrl).host]
     server = await RealPrometheus.start({
       global: { scrape_interval: '1s', evaluation_interval: '1s' },
@@ -91,11 +91,12 @@ describe.skipIf(prometheus === undefined)('a real Prometheus over a running syst
         },
         {
           job_name: 'sluice-agent',
-          static_configs: [{ targets: [`127.0.0.1:${stack.agent.ready['port']}`] }],
+          ...cloud,
+          http_sd_configs: [{ url: `${stack.cloudUrl}/metrics/targets`, refresh_interval: '1s', ...cloudAuth }],
         },
       ],
     })
-    await eventually(async () => (await server.query('up == 1')).length === 3, 'all three pages are read')
+    await eventually(async () => (await server.query('up == 1')).length === 3, 'all three pages are read', 60_000)
     await eventually(async () => (await server.query('rate(sluice_readings_total[1m]) > 0')).length > 0, 'readings')
     await eventually(
       async () => (await server.query('sluice_gateway_power_watts')).length > 0,
