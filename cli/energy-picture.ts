@@ -16,6 +16,14 @@ export interface EnergyRow {
 
 export type EnergySort = 'watts' | 'joules'
 
+const tookSomething = ({ watts, joules }: PartFigure): boolean => watts > 0 || joules > 0
+
+/** How many pods and slices are left out of the list because they have taken nothing. */
+export function idleParts({ attribution }: EnergySnapshot): number {
+  const { pods = [], slices = [] } = attribution ?? {}
+  return [...pods, ...slices].filter((part) => !tookSomething(part)).length
+}
+
 /** Parts sorted by what they take; devices stay below their mapper, mappers below the agent. */
 export function energyRows({ attribution }: EnergySnapshot, sort: EnergySort): EnergyRow[] {
   if (attribution === undefined) return []
@@ -38,8 +46,8 @@ export function energyRows({ attribution }: EnergySnapshot, sort: EnergySort): E
     { figure: idle, rows: [row('idle', idle, 'switched on')] },
     { figure: rest, rows: [row('rest', rest, 'everything else')] },
     { figure: agent, rows: [row('agent', agent, 'sluice agent'), ...inner] },
-    ...pods.map((pod) => ({ figure: pod, rows: [row('pod', pod)] })),
-    ...slices.map((slice) => ({ figure: slice, rows: [row('slice', slice)] })),
+    ...pods.filter(tookSomething).map((pod) => ({ figure: pod, rows: [row('pod', pod)] })),
+    ...slices.filter(tookSomething).map((slice) => ({ figure: slice, rows: [row('slice', slice)] })),
   ]
   parts.sort((a, b) => bySize(a.figure, b.figure))
   return [row('whole', whole, 'gateway'), ...parts.flatMap(({ rows }) => rows)]
@@ -78,6 +86,16 @@ function bar(share: number): string {
 /** Joules until they are many, then watt hours: what a bill and a battery speak of. */
 export function joulesWords(joules: number): string {
   return joules < 36_000 ? scaled(joules, 'J') : scaled(joules / 3600, 'Wh')
+}
+
+/**
+ * The power is known each second and divided each five: above a table of parts stands the mean that they are parts of, and
+ * not a newer figure that they do not add up to.
+ */
+export function asDivided(snapshot: EnergySnapshot): EnergySnapshot {
+  const { power, attribution } = snapshot
+  if (power === undefined || attribution === undefined) return snapshot
+  return { ...snapshot, power: { ...power, watts: attribution.whole.watts } }
 }
 
 /** Power, source, error, supply and battery in one to three lines. */

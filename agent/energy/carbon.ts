@@ -179,6 +179,8 @@ export class Carbon implements Disposable {
       this.#changedMs = mtimeMs
       this.#take(size > MAX_BYTES ? '' : (textOf(path) ?? ''), path)
     } catch {
+      // Should it come back as it was, it is read again.
+      this.#changedMs = 0
       this.#problem = `${path} cannot be read`
     }
   }

@@ -1,5 +1,5 @@
 import { delay, systemClock } from '../../api/clock.ts'
-import { type EnergySort, energyRows, energyTable, headLines } from '../energy-picture.ts'
+import { asDivided, type EnergySort, energyRows, energyTable, headLines, idleParts } from '../energy-picture.ts'
 import { listenForKeys } from '../up/keys.ts'
 import { Redrawn } from '../up/live-screen.ts'
 import { defineVerb, EXIT } from '../verb.ts'
@@ -44,7 +44,13 @@ export const energyTop = defineVerb({
       else {
         const width = Math.min(out.width, 110)
         const rows = energyRows(snapshot, sort)
-        const lines = [...headLines(snapshot, out.style), '', ...energyTable(rows, out.style, width, floor)]
+        const still = idleParts(snapshot)
+        const lines = [
+          ...headLines(asDivided(snapshot), out.style),
+          '',
+          ...energyTable(rows, out.style, width, floor),
+          ...(still === 0 ? [] : [out.style.dim(`… ${still} more that took nothing`)]),
+        ]
         if (screen === undefined) for (const line of lines) out.line(line)
         else screen.draw(lines)
       }
