@@ -33,6 +33,11 @@ export const VERB_GROUPS: readonly VerbGroup[] = [
         load: async () => (await import('./verbs/agent.ts')).agent,
       },
       {
+        name: 'uplink',
+        summary: 'Show the gateways of this cloud core to a higher one as one node',
+        load: async () => (await import('./verbs/uplink.ts')).uplink,
+      },
+      {
         name: 'console',
         summary: 'The web console: an address, and a code that signs in once',
         load: async () => (await import('./verbs/console.ts')).consoleVerb,

@@ -32,6 +32,8 @@ export interface HubLink extends AsyncDisposable {
   readonly status: LinkStatus
   /** Whether the hub has everything but what is in flight right now. */
   readonly caughtUp: boolean
+  /** Says hello once more, because what it said is not so any more. */
+  reconnect(reason: string): void
 }
 
 const RETRY_MS = [1000, 2000, 5000, 10_000, 30_000] as const
@@ -129,6 +131,7 @@ export function openHubLink(options: HubLinkOptions): HubLink {
     get caughtUp() {
       return client?.caughtUp ?? false
     },
+    reconnect: (reason) => client?.reconnect(reason),
     async [Symbol.asyncDispose]() {
       stop.abort(new Error('the agent stops'))
       renewal?.cancel()

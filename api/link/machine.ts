@@ -18,6 +18,8 @@ export interface MachineFacts {
   readonly osImage: string
   /** Its address in its own network. */
   readonly hostIp: string
+  /** It is no machine but a supernode with its gateways: its id, then those of the supernodes beneath it. */
+  readonly supernodes?: readonly string[]
 }
 
 const WORD = /^[\x20-\x7e]{0,128}$/
@@ -28,7 +30,7 @@ const LABEL = /^[a-z0-9]{1,63}$/
 export function isMachineFacts(value: unknown): value is MachineFacts {
   if (typeof value !== 'object' || value === null) return false
   const { runtime, cpuMillis, memoryBytes, allocatableMemoryBytes, pods } = value as Record<string, unknown>
-  const { architecture, kernel, osImage, hostIp } = value as Record<string, unknown>
+  const { architecture, kernel, osImage, hostIp, supernodes } = value as Record<string, unknown>
   return (
     isCount(cpuMillis, 10_000_000) &&
     isCount(memoryBytes, 2 ** 50) &&
@@ -38,9 +40,21 @@ export function isMachineFacts(value: unknown): value is MachineFacts {
     typeof architecture === 'string' &&
     LABEL.test(architecture) &&
     typeof hostIp === 'string' &&
-    ADDRESS.test(hostIp)
+    ADDRESS.test(hostIp) &&
+    (supernodes === undefined || isSupernodes(supernodes))
   )
 }
 
 const isCount = (value: unknown, most: number): value is number =>
   Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= most
+
+/** So many supernodes beneath each other nobody can have built; more is a loop or a lie. */
+const MOST_SUPERNODES = 64
+
+const ID = /^[A-Za-z0-9-]{1,64}$/
+
+const isSupernodes = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  value.length >= 1 &&
+  value.length <= MOST_SUPERNODES &&
+  value.every((id) => typeof id === 'string' && ID.test(id))

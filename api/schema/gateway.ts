@@ -196,6 +196,12 @@ export const gatewayStatus = () =>
         { description: 'In words, for kubectl get; a `~` says estimated.' },
       ),
     ),
+    supernodes: optional(
+      listOf(text({ maxLength: 64 }), {
+        maxItems: 64,
+        description: 'It is a supernode: its id, then those of the supernodes beneath it. See docs/scheduling.md.',
+      }),
+    ),
     agent: optional(object({ rssBytes: optional(integer({ minimum: 0 })), uptimeS: optional(number({ minimum: 0 })) })),
   })
 

@@ -54,6 +54,7 @@ interface GatewayState {
   writtenMs: number
   seenDropped: number
   hostIp?: string | undefined
+  supernodes?: readonly string[] | undefined
 }
 
 const STATUS_EVERY_MS = 10_000
@@ -132,6 +133,7 @@ export class GatewayController {
     state.lastSeenMs = nowMs
     this.#options.nodes.online(name, agentVersion, machine)
     state.hostIp = machine?.hostIp
+    state.supernodes = machine?.supernodes
     this.#transition(name, 'online', nowMs)
     if (!wasOnline) this.#event(name, 'Normal', 'GatewayOnline', 'the gateway is connected')
   }
@@ -324,6 +326,7 @@ export class GatewayController {
       ...(outbox === undefined ? {} : { outbox }),
       ...(agent === undefined ? {} : { agent }),
       ...(tether === undefined ? {} : { tether }),
+      ...(state.supernodes === undefined ? {} : { supernodes: [...state.supernodes] }),
       ...vitals,
       link: { ...link, gapsSeen: counters.gaps + counters.unexplained },
       conditions: [

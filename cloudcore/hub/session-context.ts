@@ -30,6 +30,8 @@ export interface SessionContext {
     refusal: { code: string; message: string } | undefined,
   ) => void
   readonly onHello: (session: Session, hello: HelloFrame) => void
+  /** Throws when this gateway may not be one of this hub's. */
+  readonly needWelcome?: (gateway: string, hello: HelloFrame) => void
   /** The lease of a tethered gateway that asks for one. */
   readonly lease?: (gateway: string) => { readonly term: number; readonly spanMs: number } | undefined
   readonly onStatus: (gateway: string, status: GatewayStatus) => void

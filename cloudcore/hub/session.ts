@@ -233,6 +233,7 @@ export class Session {
         { hint: 'Start the agent with the name it joined with, or join again.' },
       )
     }
+    this.#context.needWelcome?.(this.gateway, hello)
     const epoch = store.openEpoch(this.gateway, hello.epoch)
     if (hello.nowMs !== undefined) this.clockOffsetMs = clock.now() - hello.nowMs
     this.epoch = epoch
