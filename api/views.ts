@@ -7,7 +7,8 @@ import type { DeviceBattery, DeviceLink } from './twin/signal.ts'
  * work against either. Times are RFC 3339 in UTC.
  *
  *     GET  /v1/devices                                  {items: DeviceView[]}; in the cloud core ?namespace=, ?gateway=, and
- *                                                       ?twins=4 for the first four properties of each
+ *                                                       ?twins=4 for the first four properties of each, ?limit= for the first
+ *                                                       devices; `total` says how many there are
  *     GET  /v1/devices/{namespace}/{name}               DeviceView
  *     PUT  /v1/devices/{namespace}/{name}/desired/{property}   {value, by?}  -> DesiredAnswer; ?wait=10s waits for the end
  *     GET  /v1/models                                   {items: ModelView[]}: those that devices use

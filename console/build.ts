@@ -20,7 +20,7 @@ export async function buildConsole(out: string): Promise<BuiltConsole> {
   const here = fileURLToPath(new URL('.', import.meta.url))
   const { outputFiles, metafile } = await build({
     absWorkingDir: here,
-    entryPoints: { app: 'src/main.tsx' },
+    entryPoints: { boot: 'src/boot.ts', app: 'src/main.tsx' },
     outdir: 'assets',
     entryNames: '[name]-[hash]',
     chunkNames: '[name]-[hash]',
@@ -37,17 +37,17 @@ export async function buildConsole(out: string): Promise<BuiltConsole> {
     write: false,
     logLevel: 'warning',
   })
-  const named = (extension: string) =>
+  const named = (name: string, extension: string) =>
     basename(
-      outputFiles.map(({ path }) => path).find((path) => new RegExp(`/app-[^/]*\\.${extension}$`).test(path)) ?? '',
+      outputFiles.map(({ path }) => path).find((path) => new RegExp(`/${name}-[^/]*\\.${extension}$`).test(path)) ?? '',
     )
-  const first = staticFiles(metafile, `assets/${named('js')}`)
+  const first = staticFiles(metafile, `assets/${named('app', 'js')}`)
   // Without this the browser learns of each part from the one before.
-  const preloads = first.slice(1).map((name) => `<link rel="modulepreload" href="/${name}">\n`)
+  const preloads = first.map((name) => `<link rel="modulepreload" href="/${name}">\n`)
   const page = (await readFile(join(here, 'src/index.html'), 'utf8'))
     .replace('<script', `${preloads.join('')}<script`)
-    .replace('app.js', named('js'))
-    .replace('app.css', named('css'))
+    .replace('boot.js', named('boot', 'js'))
+    .replace('app.css', named('app', 'css'))
   const icon = await readFile(join(here, 'src/icon.svg'))
   const fresh = `${out.replace(/\/$/, '')}.${createHash('sha1').update(page).digest('hex').slice(0, 8)}`
   await rm(fresh, { recursive: true, force: true })
@@ -68,7 +68,10 @@ export async function buildConsole(out: string): Promise<BuiltConsole> {
   await rm(out, { recursive: true, force: true })
   await rename(fresh, out)
   const sum = (names: Iterable<string>) => [...names].reduce((total, name) => total + (sizes.get(name) ?? 0), 0)
-  return { firstBytes: sum(['index.html', `assets/${named('css')}`, ...first]), allBytes: sum(sizes.keys()) }
+  return {
+    firstBytes: sum(['index.html', `assets/${named('boot', 'js')}`, `assets/${named('app', 'css')}`, ...first]),
+    allBytes: sum(sizes.keys()),
+  }
 }
 
 /** What an entry imports at once, and what that imports: paths below the output folder, the entry first. */

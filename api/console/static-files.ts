@@ -12,11 +12,12 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 }
 
-/** Nothing inline, nothing from elsewhere, in nobody's frame. */
+/** Nothing from elsewhere, in nobody's frame; inline only the few styles of the first paint, known by their digest. */
+const policyOf = (styles: string): string =>
+  `default-src 'none'; script-src 'self'; style-src 'self'${styles}; img-src 'self' data:; connect-src 'self'; ` +
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+
 const HEADERS: Readonly<Record<string, string>> = {
-  'content-security-policy':
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-opener-policy': 'same-origin',
@@ -60,6 +61,7 @@ export async function serveConsoleFile(
   const etag = `"${createHash('sha1').update(content).digest('base64url')}"`
   const headers = {
     ...HEADERS,
+    'content-security-policy': policyOf(name === 'index.html' ? await inlineStyles(folder) : ''),
     etag,
     vary: 'accept-encoding',
     // Names of assets carry a hash of what is in them.
@@ -76,4 +78,12 @@ export async function serveConsoleFile(
     ...(encoding === undefined ? {} : { 'content-encoding': encoding }),
   })
   response.end(request.method === 'HEAD' ? undefined : content)
+}
+
+/** What the policy says of the styles that stand in the page itself. */
+async function inlineStyles(folder: string): Promise<string> {
+  const page = await readFile(join(folder, 'index.html'), 'utf8')
+  return [...page.matchAll(/<style>(.*?)<\/style>/gs)]
+    .map(([, styles = '']) => ` 'sha256-${createHash('sha256').update(styles).digest('base64')}'`)
+    .join('')
 }

@@ -21,6 +21,8 @@ const GATEWAY_EVERY_MS = 3_000
 const AGAIN_MS = 2_000
 /** A table shows the first values of a device only. */
 const BRIEF = '?twins=4'
+/** What fits on a screen is asked for first. */
+const FIRST_ROWS = 60
 
 /** What is known of the fleet, kept live; views are told at most once a frame. */
 class Store {
@@ -30,6 +32,8 @@ class Store {
   connection: Connection = { state: 'opening' }
   /** Whether the state of the scope has been read at least once. */
   loaded = false
+  /** How many devices there are, while only the first of them are known. */
+  total: number | undefined
   #scope: Scope = { kind: 'none' }
   #reading: AbortController | undefined
   #isGateway = false
@@ -116,7 +120,14 @@ class Store {
       const wanted: Promise<void>[] = []
       if (scope.kind === 'fleet' || scope.kind === 'gateway' || this.#isGateway) wanted.push(this.#loadGateways(signal))
       if (scope.kind === 'device') wanted.push(this.#loadDevice(scope.key, signal))
-      if (scope.kind === 'devices') wanted.push(this.#loadDevices(BRIEF, signal))
+      if (scope.kind === 'devices') {
+        if (!this.loaded && !this.#isGateway) {
+          await this.#loadDevices(`${BRIEF}&limit=${FIRST_ROWS}`, signal)
+          this.loaded = true
+          this.#touch()
+        }
+        wanted.push(this.#loadDevices(BRIEF, signal))
+      }
       if (scope.kind === 'gateway') {
         wanted.push(
           this.#loadDevices(this.#isGateway ? '' : `${BRIEF}&gateway=${encodeURIComponent(scope.name)}`, signal),
@@ -166,7 +177,8 @@ class Store {
   }
 
   async #loadDevices(query: string, signal: AbortSignal): Promise<void> {
-    const { items } = await call<{ items: DeviceView[] }>(`/v1/devices${query}`, { signal })
+    const { items, total } = await call<{ items: DeviceView[]; total?: number }>(`/v1/devices${query}`, { signal })
+    this.total = total === items.length ? undefined : total
     this.devices = new Map(items.map((device) => [objectKey(device.namespace, device.name), device]))
     this.#devicesOpen = false
   }

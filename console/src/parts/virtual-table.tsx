@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { sortable } from '../../../api/natural-order.ts'
 import { t } from '../words.ts'
 
 export interface Column<T> {
@@ -20,6 +21,8 @@ export interface VirtualTableProps<T> {
   /** What the filter looks at. */
   readonly text: (row: T) => string
   readonly empty: string
+  /** How many rows there are, while only the first of them are known. */
+  readonly total?: number | undefined
   readonly dull?: (row: T) => boolean
 }
 
@@ -63,7 +66,7 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
           />
         </label>
         <span class="muted" role="status">
-          {t('of', { n: kept.length, all: rows.length })}
+          {t('of', { n: kept === rows ? (props.total ?? rows.length) : kept.length, all: props.total ?? rows.length })}
         </span>
       </div>
       <div class="scroller" ref={box} role="table" aria-label={label} aria-rowcount={sorted.length + 1} tabIndex={0}>
@@ -116,12 +119,10 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
   )
 }
 
-/** Names sort by the numbers in them: gw-2 before gw-10. Made once a row, since a collator takes far longer to compare. */
-const sortable = (key: string | number): string | number =>
-  typeof key === 'number' ? key : key.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(12, '0'))
+const keyOf = (key: string | number): string | number => (typeof key === 'number' ? key : sortable(key))
 
 function byColumn<T>(rows: readonly T[], sort: (row: T) => string | number, down: boolean): T[] {
-  const keyed = rows.map((row) => ({ key: sortable(sort(row)), row }))
+  const keyed = rows.map((row) => ({ key: keyOf(sort(row)), row }))
   const sign = down ? -1 : 1
   keyed.sort((a, b) => (a.key < b.key ? -sign : a.key > b.key ? sign : 0))
   return keyed.map(({ row }) => row)

@@ -160,14 +160,17 @@ const DEVICE_COLUMNS: readonly Column<DeviceView>[] = [
 export function DeviceTable({
   devices,
   gateway,
+  total,
 }: {
   readonly devices: readonly DeviceView[]
   readonly gateway: boolean
+  readonly total?: number | undefined
 }) {
   return (
     <VirtualTable
       label={t('devices')}
       rows={devices}
+      total={total}
       columns={gateway ? DEVICE_COLUMNS : DEVICE_COLUMNS.filter(({ id }) => id !== 'gw')}
       keyOf={({ namespace, name }) => objectKey(namespace, name)}
       hrefOf={({ namespace, name }) => linkTo('device', objectKey(namespace, name))}
@@ -181,17 +184,19 @@ export function DeviceTable({
 }
 
 export function DevicesPage({ session }: { readonly session: Signed }) {
-  const { devices, loaded } = useStore(TABLE_MS)
+  const { devices, loaded, total } = useStore(TABLE_MS)
   const rows = useMemo(() => [...devices.values()], [devices])
   return (
     <div class="full">
       <div class="title">
         <h1>{t('devices')}</h1>
         <span class="muted">
-          {loaded ? t('onlineOf', { n: rows.filter(({ state }) => state === 'online').length, all: rows.length }) : ''}
+          {loaded && total === undefined
+            ? t('onlineOf', { n: rows.filter(({ state }) => state === 'online').length, all: rows.length })
+            : ''}
         </span>
       </div>
-      {loaded ? <DeviceTable devices={rows} gateway={session.kind === 'cloud'} /> : <Loading />}
+      {loaded ? <DeviceTable devices={rows} gateway={session.kind === 'cloud'} total={total} /> : <Loading />}
     </div>
   )
 }
