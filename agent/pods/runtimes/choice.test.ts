@@ -7,6 +7,7 @@ import { missingForPods } from '../images/busybox.test-helper.ts'
 import { chooseRuntimes, SOCKETS, versionOf } from './choice.ts'
 import { ContainerdRuntime } from './containerd/runtime.ts'
 import { openRuntimes } from './open.ts'
+import { PodmanRuntime } from './podman/runtime.ts'
 
 const has =
   (...paths: string[]) =>
@@ -59,6 +60,10 @@ describe('an engine that is not there', () => {
       ).rejects.toMatchObject({
         code: 'SLUICE_POD_RUNTIME_MISSING',
         hint: expect.stringContaining('apt-get install containerd'),
+      })
+      await expect(PodmanRuntime.open({ ...options, socket: join(folder, 'no.sock') }, signal)).rejects.toMatchObject({
+        code: 'SLUICE_POD_RUNTIME_MISSING',
+        hint: expect.stringContaining('apt-get install podman'),
       })
       writeFileSync(join(folder, 'dead.sock'), '')
       const dead = { ...options, socket: join(folder, 'dead.sock') }

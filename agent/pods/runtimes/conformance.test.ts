@@ -3,8 +3,10 @@ import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../api/clock.ts'
+import { CriLines } from '../../streams/cri-lines.ts'
 import { busyboxImage, type MadeImage, missingForPods } from '../images/busybox.test-helper.ts'
 import { ContainerdHouse, missingForContainerd } from './containerd/house.test-helper.ts'
+import { missingForPodman, PodmanHouse } from './podman/house.test-helper.ts'
 import { ProcessRuntime } from './process/runtime.ts'
 import type { ContainerSpec, ExecSession, PodRuntime, SandboxSpec } from './runtime.ts'
 import { plainContainer, plainSandbox } from './specs.test-helper.ts'
@@ -23,7 +25,8 @@ const HOUSES: readonly {
   readonly build: () => Promise<House>
 }[] = [
   { name: 'process', missing: missingForPods(), build: processHouse },
-  { name: 'containerd', missing: missingForContainerd(), build: containerdHouse },
+  { name: 'containerd', missing: missingForContainerd(), build: async () => houseOf(await ContainerdHouse.start()) },
+  { name: 'podman', missing: missingForPodman(), build: async () => houseOf(await PodmanHouse.start()) },
 ]
 
 const missing = HOUSES.map((house) => house.missing).find((each) => each !== undefined)
@@ -44,15 +47,12 @@ function processHouse(): Promise<House> {
   })
 }
 
-async function containerdHouse(): Promise<House> {
-  const house = await ContainerdHouse.start()
-  return {
-    logs: join(house.machine.folder, 'logs'),
-    open: () => house.open(),
-    daemon: { kill: () => house.kill(), up: () => house.up() },
-    [Symbol.asyncDispose]: () => house[Symbol.asyncDispose](),
-  }
-}
+const houseOf = (house: ContainerdHouse | PodmanHouse): House => ({
+  logs: join(house.machine.folder, 'logs'),
+  open: () => house.open(),
+  daemon: { kill: () => house.kill(), up: () => house.up() },
+  [Symbol.asyncDispose]: () => house[Symbol.asyncDispose](),
+})
 
 describe.each(HOUSES)(
   'what every runtime owes to a pod: $name',
@@ -119,7 +119,14 @@ describe.each(HOUSES)(
     }
 
     const linesOf = (path: string) => readFileSync(path, 'utf8').split('\n').slice(0, -1)
-    const words = (path: string) => linesOf(path).map((line) => line.replace(/^\S+ (stdout|stderr) F /, ''))
+    /** As `kubectl logs` shows it. */
+    const words = (path: string) => {
+      const lines = new CriLines({})
+      return Buffer.concat([lines.take(readFileSync(path)), lines.end()])
+        .toString('utf8')
+        .split('\n')
+        .slice(0, -1)
+    }
 
     /** Resolves when the log has a line with exactly these words. */
     async function said(id: string, line: string): Promise<void> {

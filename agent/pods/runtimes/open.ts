@@ -71,6 +71,11 @@ async function openRuntime(
     ...(socket === undefined ? {} : { socket }),
     ...(cgroupRoot === undefined ? {} : { cgroupRoot }),
   }
+  const signal = AbortSignal.timeout(OPEN_MS)
+  if (name === 'podman') {
+    const { PodmanRuntime } = await import('./podman/runtime.ts')
+    return await PodmanRuntime.open(engine, signal)
+  }
   const { ContainerdRuntime } = await import('./containerd/runtime.ts')
-  return await ContainerdRuntime.open(engine, AbortSignal.timeout(OPEN_MS))
+  return await ContainerdRuntime.open(engine, signal)
 }

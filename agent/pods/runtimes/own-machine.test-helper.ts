@@ -71,9 +71,15 @@ export class OwnMachine implements AsyncDisposable {
     return machine
   }
 
+  /** The command that runs a program in it. */
+  way(argv: readonly string[]): string[] {
+    return ['nsenter', '-t', String(this.#pid), '-n', '-m', '-p', '--', ...argv]
+  }
+
   /** Starts a program in it. */
   run(argv: readonly string[], output: 'pipe' | 'ignore' | number = 'ignore'): ChildProcess {
-    return spawn('nsenter', ['-t', String(this.#pid), '-n', '-m', '-p', '--', ...argv], {
+    const [program, ...args] = this.way(argv)
+    return spawn(program!, args, {
       stdio: ['ignore', output, output],
       env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
       cwd: '/',

@@ -1,10 +1,10 @@
 import { type Clock, delay } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
 import { ensureNetwork } from '../../network/cni.ts'
+import { pauseImage } from '../pause-image.ts'
 import { type Channel, Refusal } from './channel.ts'
 import { CRI } from './cri.ts'
 import { storeImage } from './import.ts'
-import { pauseImage } from './pause-image.ts'
 
 /** What matters here of how a daemon is configured, as it says itself. */
 export interface DaemonFacts {

@@ -5,6 +5,7 @@ import type { ImageSource } from '../../images/layout.ts'
 import { descriptor, descriptors, digestOf, isIndex, readDocument } from '../../images/manifest.ts'
 import { canonicalName, parseReference } from '../../images/reference.ts'
 import { DEFAULT_LIMITS } from '../../images/unpack.ts'
+import { type Blob, inMemory, type WholeImage } from '../whole-image.ts'
 import { type Channel, Refusal } from './channel.ts'
 import { CONTAINERD, CRI, WRITE } from './cri.ts'
 
@@ -15,20 +16,6 @@ const INDEX_MS = 30_000
 const LOOK_MS = 10
 const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json'
 const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json'
-
-export interface Blob {
-  readonly digest: string
-  readonly size: number
-  readonly content: () => AsyncIterable<Uint8Array>
-}
-
-/** An image as containerd keeps it: a manifest by its name, and what that names. */
-export interface WholeImage {
-  readonly names: readonly string[]
-  readonly configDigest: string
-  readonly manifest: { readonly mediaType: string; readonly bytes: Uint8Array }
-  readonly blobs: readonly Blob[]
-}
 
 /**
  * Puts an image into containerd's store: every blob is proven by containerd against its digest, and nothing has a name
@@ -104,14 +91,6 @@ async function writeBlob(
     if (!(error instanceof Refusal) || error.status !== 'exists') throw error
   }
 }
-
-export const inMemory = (bytes: Uint8Array): Blob => ({
-  digest: digestOf(bytes),
-  size: bytes.length,
-  content: async function* () {
-    yield bytes
-  },
-})
 
 export interface ImportParts {
   readonly channel: Channel

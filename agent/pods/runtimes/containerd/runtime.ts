@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { type Clock, delay } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
+import { SOCKETS } from '../choice.ts'
 import { ControlGroups, DEFAULT_PIDS } from '../process/control-group.ts'
 import type {
   AttachOptions,
@@ -37,7 +38,6 @@ export interface ContainerdOptions {
   readonly cgroupBase?: string
 }
 
-export const CONTAINERD_SOCKET = '/run/containerd/containerd.sock'
 /** The namespace of containerd that its pods are in. */
 const NAMESPACE = 'k8s.io'
 const EVENTS_AGAIN_MS = 500
@@ -96,7 +96,7 @@ export class ContainerdRuntime implements PodRuntime {
 
   /** Throws `SLUICE_POD_RUNTIME_MISSING` or `SLUICE_POD_RUNTIME_DOWN`. */
   static async open(options: ContainerdOptions, signal: AbortSignal): Promise<ContainerdRuntime> {
-    const channel = await Channel.open(options.socket ?? CONTAINERD_SOCKET, NAMESPACE)
+    const channel = await Channel.open(options.socket ?? SOCKETS.containerd, NAMESPACE)
     try {
       const { version } = await channel.call(CRI.version, {}, { signal })
       const daemon = new Daemon(channel, options.clock)

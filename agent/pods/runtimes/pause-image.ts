@@ -1,4 +1,7 @@
-import { inMemory, type WholeImage } from './import.ts'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { digestOf } from '../images/manifest.ts'
+import { type Blob, inMemory, type WholeImage } from './whole-image.ts'
 
 /**
  * Machine code of a program that waits for ever, in few instructions; what keeps the namespaces of a pod. Where the kernel
@@ -40,8 +43,12 @@ function executable(machine: number, code: Buffer): Buffer {
   return bytes
 }
 
-/** An archive with one file (POSIX.1-1988 ustar). */
-function archive(name: string, content: Buffer): Buffer {
+/** An archive (POSIX.1-1988 ustar). */
+function archive(files: readonly (readonly [name: string, content: Uint8Array])[]): Buffer {
+  return Buffer.concat([...files.map(([name, content]) => entry(name, content)), Buffer.alloc(1024)])
+}
+
+function entry(name: string, content: Uint8Array): Buffer {
   const header = Buffer.alloc(512)
   header.write(name, 0)
   for (const [at, value] of [
@@ -58,7 +65,7 @@ function archive(name: string, content: Buffer): Buffer {
   }
   const sum = header.reduce((total, octet) => total + octet, 0)
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
-  return Buffer.concat([header, content, Buffer.alloc(1024 + ((512 - (content.length % 512)) % 512))])
+  return Buffer.concat([header, content, Buffer.alloc((512 - (content.length % 512)) % 512)])
 }
 
 /**
@@ -68,7 +75,7 @@ function archive(name: string, content: Buffer): Buffer {
 export function pauseImage(name: string, arch: string = process.arch): WholeImage | undefined {
   const known = PAUSE_CODE[arch]
   if (known === undefined) return undefined
-  const layer = inMemory(archive('pause', executable(known.machine, Buffer.from(known.code, 'hex'))))
+  const layer = inMemory(archive([['pause', executable(known.machine, Buffer.from(known.code, 'hex'))]]))
   const json = (value: unknown) => Buffer.from(JSON.stringify(value))
   const config = inMemory(
     json({
@@ -92,8 +99,28 @@ export function pauseImage(name: string, arch: string = process.arch): WholeImag
   }
 }
 
-/** Of the program alone, for whoever wants to run it. */
-export const pauseProgram = (arch: string = process.arch): Buffer | undefined => {
-  const known = PAUSE_CODE[arch]
-  return known === undefined ? undefined : executable(known.machine, Buffer.from(known.code, 'hex'))
+/** The same as an archive with an OCI layout, which every engine takes. */
+export async function pauseArchive(name: string, arch: string = process.arch): Promise<Buffer | undefined> {
+  const image = pauseImage(name, arch)
+  if (image === undefined) return undefined
+  const { manifest } = image
+  const content = async (blob: Blob) => await buffer(Readable.from(blob.content()))
+  const path = (digest: string) => `blobs/sha256/${digest.slice('sha256:'.length)}`
+  const digest = digestOf(manifest.bytes)
+  const index = {
+    schemaVersion: 2,
+    manifests: [
+      {
+        ...{ mediaType: manifest.mediaType, digest, size: manifest.bytes.length },
+        annotations: { 'org.opencontainers.image.ref.name': name },
+      },
+    ],
+  }
+  const blobs = await Promise.all(image.blobs.map(async (blob) => [path(blob.digest), await content(blob)] as const))
+  return archive([
+    ['oci-layout', Buffer.from('{"imageLayoutVersion":"1.0.0"}')],
+    ['index.json', Buffer.from(JSON.stringify(index))],
+    [path(digest), manifest.bytes],
+    ...blobs,
+  ])
 }
