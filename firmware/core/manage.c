@@ -56,6 +56,12 @@ size_t sl_manage_user(const uint8_t *in, size_t size, uint8_t *out, size_t room)
   return length;
 }
 
+size_t sl_manage_serve(const uint8_t *request, size_t size, uint8_t *answer, size_t room) {
+  size_t length = sl_smp_serve(&smp, request, size, answer, room);
+  if (smp.reset_wanted) asked_at = sl_hal_now_us();
+  return length;
+}
+
 void sl_manage_loop(void) {
   uint32_t now = sl_hal_now_us();
   if (!settled && now - started_at >= SETTLED_US) {

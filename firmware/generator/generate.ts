@@ -34,6 +34,8 @@ export interface GenerateOptions {
   readonly hooks: boolean
   /** Whether the board is updated over its line. Needs a board with slots. */
   readonly managed: boolean
+  /** And on a serial line of its own. */
+  readonly managedOn?: { readonly uart: number; readonly baud: number }
   /** 0: none. */
   readonly watchdogMs: number
 }
@@ -74,6 +76,7 @@ export function generate(options: GenerateOptions): Generated {
         unit,
         line,
         managed: options.managed,
+        ...(options.managedOn === undefined ? {} : { managedOn: options.managedOn }),
         hooks: options.hooks,
         watchdogMs: options.watchdogMs,
       }),

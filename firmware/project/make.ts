@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { SluiceError } from '../../api/errors.ts'
 import type { DeviceModelSpec } from '../../api/resources.ts'
 import type { Finding } from '../../api/yaml/findings.ts'
 import { givenType, placeType, textBytes } from '../generator/emit-names.ts'
@@ -9,7 +10,7 @@ import type { BoardPlan } from '../generator/plan.ts'
 import { type Board, boardNames, loadBoard } from '../tools/board.ts'
 import type { ImageKind } from '../tools/board-files.ts'
 import { buildFirmware, type FirmwareBuild } from '../tools/build.ts'
-import { MANAGED_MODULES } from '../tools/managed.ts'
+import { MANAGED_LINE_MODULES, MANAGED_MODULES } from '../tools/managed.ts'
 import { explainFullDisk, readIfThere, writeWhole } from './files.ts'
 import { LOCK_FILE, type Project } from './project.ts'
 import { appTemplate } from './template.ts'
@@ -34,6 +35,7 @@ export function plan(
   options: MadeOptions = {},
 ): Made & { readonly findings: readonly Finding[] } {
   const board = loadBoard(options.board ?? project.board)
+  const managedOn = managementLine(project, board)
   const lockFile = join(project.folder, LOCK_FILE)
   const text = readIfThere(lockFile)
   const generated = generate({
@@ -55,6 +57,7 @@ export function plan(
     properties: project.properties,
     hooks: true,
     managed: isManaged(project, board),
+    ...(managedOn === undefined ? {} : { managedOn }),
     watchdogMs: 2000,
   })
   const findings = [...generated.findings, ...capacity(generated.plan, board)]
@@ -63,6 +66,24 @@ export function plan(
 
 /** Only a board with two slots can take an update. */
 const isManaged = (project: Project, board: Board): boolean => project.update && hasSlots(board)
+
+const modulesOf = (project: Project, board: Board): readonly string[] => {
+  if (!isManaged(project, board)) return []
+  return project.managedOn === undefined ? MANAGED_MODULES : MANAGED_LINE_MODULES
+}
+
+/** The line of its own on which a board is managed; SLUICE_FW_PROJECT_INVALID where it has none. */
+function managementLine(project: Project, board: Board): Project['managedOn'] {
+  const { managedOn } = project
+  if (managedOn === undefined || !isManaged(project, board)) return undefined
+  if (managedOn.uart < board.uarts.length) return managedOn
+  const lines = board.uarts.length === 1 ? 'one line' : `lines 0 to ${board.uarts.length - 1}`
+  throw new SluiceError(
+    'SLUICE_FW_PROJECT_INVALID',
+    `${project.file}: management.uart is ${managedOn.uart}, ${board.name} has ${lines}`,
+    { field: 'management.uart', hint: 'Line 0 serves the registers. Leave management out: it is managed there, too.' },
+  )
+}
 
 /** Writes what was planned: generated/ and the lock file anew, app/app.c only when there is none. */
 export function writeGenerated({ project, generated, generatedFolder }: Made): void {
@@ -97,7 +118,7 @@ export async function build(
         join(generatedFolder, 'main.c'),
         join(project.folder, 'app', 'app.c'),
       ],
-      modules: modulesFor(generated.plan, isManaged(project, board) ? MANAGED_MODULES : []),
+      modules: modulesFor(generated.plan, modulesOf(project, board)),
       outDir,
       image,
       budget: project.budget,

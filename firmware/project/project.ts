@@ -35,6 +35,8 @@ export interface Project {
   readonly properties: ReadonlyMap<string, PropertyOptions>
   /** Whether it can be updated over its line. */
   readonly update: boolean
+  /** A second line on which it is managed (SMP), beside the one that serves its registers. */
+  readonly managedOn: { readonly uart: number; readonly baud: number } | undefined
   readonly budget: { readonly flashBytes?: number; readonly ramBytes?: number }
   /** What other verbs keep here (signing, flashing), as it is written. */
   readonly more: Readonly<Record<string, unknown>>
@@ -49,6 +51,7 @@ const KEYS = [
   'gateway',
   'properties',
   'update',
+  'management',
   'budget',
   'signing',
   'flash',
@@ -79,6 +82,7 @@ export function projectOf(folder: string, text: string): Project {
   top.known(['line'], ['baud', 'parity', 'stopBits', 'shared'])
   top.known(['gateway'], ['port', 'namespace'])
   top.known(['budget'], ['flash', 'ram'])
+  top.known(['management'], ['uart', 'baud'])
   const properties = new Map<string, PropertyOptions>()
   for (const [name] of Object.entries(top.map(['properties']))) {
     top.known(['properties', name], ['default', 'persist'])
@@ -109,6 +113,13 @@ export function projectOf(folder: string, text: string): Project {
     namespace: top.optionalText(['gateway', 'namespace']),
     properties,
     update: top.flag(['update'], true),
+    managedOn:
+      top.value(['management']) === undefined
+        ? undefined
+        : {
+            uart: top.optionalWhole(['management', 'uart'], 1, 15) ?? 1,
+            baud: top.optionalWhole(['management', 'baud'], 1200, 4_000_000) ?? 115_200,
+          },
     budget: { ...(flashBytes === undefined ? {} : { flashBytes }), ...(ramBytes === undefined ? {} : { ramBytes }) },
     more: Object.fromEntries(Object.entries(top.map([])).filter(([key]) => key === 'signing' || key === 'flash')),
   }

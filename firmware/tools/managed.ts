@@ -14,3 +14,6 @@ export const MANAGED_MODULES: readonly string[] = [
   'smp-tunnel',
   'upload',
 ]
+
+/** And those of a board that is also managed on a line of its own (core/manage-line.h). */
+export const MANAGED_LINE_MODULES: readonly string[] = [...MANAGED_MODULES, 'manage-line', 'smp-console']

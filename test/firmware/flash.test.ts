@@ -1,11 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openSerial } from '../../cli/fw/board-line.ts'
 import { runCommand } from '../../cli/main.ts'
 import { EXIT } from '../../cli/verb.ts'
 import { loadBoard } from '../../firmware/tools/board.ts'
 import { buildBootloader } from '../../firmware/tools/bootloader.ts'
+import { smpRunner } from '../../firmware/tools/flash/smp-runner.ts'
 import { makeImage, parseVersion } from '../../firmware/tools/image.ts'
 import { readKeys, readPrivateKey } from '../../firmware/tools/keys.ts'
 import { signerOf } from '../../firmware/tools/sign.ts'
@@ -20,6 +22,7 @@ const folder = mkdtempSync(join(tmpdir(), 'sluice-fw-flash-'))
 const project = join(folder, 'greenhouse')
 const keys = join(folder, 'keys')
 const other = join(folder, 'other')
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 interface Ran {
   readonly code: number
@@ -92,10 +95,7 @@ describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('a board at a ser
     port = rig.lines[0]?.path ?? ''
   }, 180_000)
 
-  afterAll(async () => {
-    await rig?.[Symbol.asyncDispose]()
-    rmSync(folder, { recursive: true, force: true })
-  })
+  afterAll(async () => await rig?.[Symbol.asyncDispose]())
 
   it('with nothing but a bootloader says so, and is left as it was', async () => {
     const { code, events } = await withReset(['fw', 'recover', '--list'])
@@ -191,3 +191,46 @@ describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('a board at a ser
     },
   )
 })
+
+describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))(
+  'a board with a second line, while its first is polled',
+  { timeout: 180_000 },
+  () => {
+    const own = join(folder, 'second')
+    let rig: BoardRig
+    const line = (index: number) => rig.lines[index]?.path ?? ''
+    beforeAll(async () => {
+      await run(['fw', 'init', own, '--board', 'mps2-an385'])
+      const file = join(own, 'sluice-fw.yaml')
+      writeFileSync(file, `${readFileSync(file, 'utf8')}management: {uart: 1, baud: 115200}\n`)
+      if (!existsSync(keys)) await run(['fw', 'key', 'new', keys])
+      const signed = await run(['fw', 'sign', own, '--keys', keys, '--json'])
+      const { files } = JSON.parse(signed.stdout) as { files: { slot: string; file: string }[] }
+      const boot = await buildBootloader({
+        board: 'mps2-an385',
+        keys: [(await readKeys(keys)).current],
+        production: true,
+        outDir: join(folder, 'boot-second'),
+        cacheDir,
+      })
+      const address = loadBoard('mps2-an385').layout.slotA?.address ?? 0
+      const memory = [{ address, bytes: readFileSync(files.find(({ slot }) => slot === 'A')?.file ?? '') }]
+      rig = await startBoard({ build: boot, lines: ['pty', 'pty'], memory })
+    }, 180_000)
+    afterAll(async () => await rig?.[Symbol.asyncDispose]())
+
+    it('is updated and confirmed there, and nobody resets it', async () => {
+      const file = join(own, 'sluice-fw.yaml')
+      writeFileSync(file, readFileSync(file, 'utf8').replace(/^version: .*$/m, 'version: 0.2.0'))
+      const polled = run(['fw', 'monitor', own, '--port', line(0), '--every', '100ms', '--for', '3s', '--json'])
+      const flashed = await run(['fw', 'flash', own, '--keys', keys, '--port', line(1), '--json'])
+      expect(flashed.code, flashed.stderr).toBe(EXIT.ok)
+      expect(flashed.events[0]).toMatchObject({ event: 'target', board: 'mps2-an385', running: '0.1.0' })
+      expect((await polled).code).toBe(EXIT.ok)
+      await using runner = smpRunner(await openSerial(line(1), 115_200, 'none'))
+      const { plate, slots } = await runner.look(AbortSignal.timeout(30_000))
+      expect(plate).toMatchObject({ recovery: false, running: 1 })
+      expect(slots).toMatchObject([{ version: '0.1.0' }, { version: '0.2.0', confirmed: true, active: true }])
+    })
+  },
+)
