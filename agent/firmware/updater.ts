@@ -55,6 +55,7 @@ export class FirmwareUpdater implements AsyncDisposable {
       if (orders.get(device)?.spec.attempt === attempt) continue
       stop.abort(new Error('the update is not wanted any more'))
       this.#running.delete(device)
+      if (!orders.has(device)) this.#options.board.delete(device)
     }
     for (const key of this.#options.storage.keys('')) {
       const device = key.slice(key.indexOf(' ') + 1)
@@ -119,7 +120,7 @@ export class FirmwareUpdater implements AsyncDisposable {
       }
       // One that has begun goes on: a board in the middle of an update is worse off than one that nobody leads.
       if (tools.note() === undefined && !this.#options.mayBegin()) {
-        say({ state: 'waiting', message: 'the gateway is tethered and has no lease: nothing begins' })
+        say({ state: waiting, message: 'the gateway is tethered and has no lease: nothing begins' })
         await delay(clock, UNSERVED_MS, signal)
         continue
       }

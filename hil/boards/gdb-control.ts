@@ -65,15 +65,10 @@ export class GdbControl implements Disposable {
     this.#send('c')
   }
 
-  /** Asks a running target to halt. */
-  async halt(): Promise<void> {
-    this.interrupt()
-    await this.stopped()
-  }
-
-  /** The same for whoever waits for `stopped` already. */
-  interrupt(): void {
-    this.#socket.write('\x03')
+  /** Forgets what was said of stops before: the target is halted by now, by whatever. */
+  async settle(): Promise<void> {
+    this.#send('qC')
+    for (let said = ''; !said.startsWith('QC'); ) said = await this.#packet()
   }
 
   async stopped(): Promise<void> {

@@ -97,22 +97,16 @@ class QemuBoard implements SweepBoard {
     return { gdb, qmp, line }
   }
 
-  #running = false
-
+  /** Through the control channel: the debugger's own way to halt races with breakpoints. */
   async #halt(): Promise<void> {
-    if (this.#running) await this.#on.gdb.halt()
-    this.#running = false
-  }
-
-  #go(): void {
-    this.#on.gdb.go()
-    this.#running = true
+    await this.#on.qmp.command('stop')
+    await this.#on.gdb.settle()
   }
 
   async flash(): Promise<Uint8Array> {
     await this.#halt()
     const content = await this.#read()
-    this.#go()
+    this.#on.gdb.go()
     return content
   }
 
@@ -139,7 +133,7 @@ class QemuBoard implements SweepBoard {
     await qmp.command('system_reset')
     await reset
     this.#heard = Buffer.alloc(0)
-    this.#go()
+    this.#on.gdb.go()
   }
 
   async request(pdu: Uint8Array, limitMs: number): Promise<Uint8Array | undefined> {
@@ -167,11 +161,12 @@ class QemuBoard implements SweepBoard {
     const changes: FlashChange[] = []
     await this.#halt()
     for (const point of this.#points.keys()) await gdb.breakAt(point)
-    this.#go()
+    this.#on.gdb.go()
+    let ended = false
     const watch = async () => {
       for (;;) {
         await gdb.stopped()
-        this.#running = false
+        if (ended) return
         const [r0 = 0, r1 = 0, r2 = 0, ...rest] = await gdb.registers()
         const pc = (rest.at(-1) ?? 0) & ~1
         const kind = this.#points.get(pc)
@@ -182,18 +177,20 @@ class QemuBoard implements SweepBoard {
         await gdb.unbreak(pc)
         await gdb.step()
         await gdb.breakAt(pc)
-        this.#go()
+        this.#on.gdb.go()
       }
     }
     const watching = watch()
     try {
       await run()
     } finally {
-      gdb.interrupt()
+      ended = true
+      await this.#on.qmp.command('stop')
       await watching
+      await gdb.settle()
     }
     for (const point of this.#points.keys()) await gdb.unbreak(point)
-    this.#go()
+    this.#on.gdb.go()
     return changes
   }
 

@@ -20,6 +20,7 @@ static const sl_layout LAYOUT = {
   .counter = MODEL_BASE + 8u * MODEL_PAGE,
   .board = "host",
 };
+static const uint8_t MODEL_HASH[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 static sl_image_key key;
 static const char *path;
 
@@ -39,6 +40,8 @@ static void boot(sl_smp *smp, bool stay) {
   if (!stay && !sl_boot_commit(&LAYOUT, &choice)) exit(3);
   keep();
   sl_smp_start(smp, &LAYOUT, choice.slot, stay);
+  /* Every application that this program plays is made of the same model. */
+  if (!stay) smp->model_hash = MODEL_HASH;
 }
 
 static void say(const uint8_t *bytes, size_t size) {
