@@ -32,7 +32,7 @@ export class KeptFile implements Disposable {
     const length = this.#read(nowMs)
     if (length < 0) return undefined
     const value = parseInteger(scratch, length)
-    if (value === undefined) this.#problem = 'faulty'
+    if (value === undefined) this.#faulty()
     return value
   }
 
@@ -52,14 +52,23 @@ export class KeptFile implements Disposable {
     if (length < 0) return undefined
     const value = Number.parseFloat(scratch.toString('latin1', 0, Math.min(length, 32)))
     if (Number.isFinite(value)) return value
-    this.#problem = 'faulty'
+    this.#faulty()
     return undefined
   }
 
   /** The whole file without white space around it; at most 16 KiB. */
   readText(nowMs: number): string | undefined {
     const length = this.#read(nowMs)
-    return length < 0 ? undefined : scratch.toString('latin1', 0, length).trim()
+    if (length < 0) return undefined
+    const text = scratch.toString('latin1', 0, length).trim()
+    if (text === '') this[Symbol.dispose]()
+    return text
+  }
+
+  /** What makes no sense may be another file by now under the same name: it is opened anew for the next reading. */
+  #faulty(): void {
+    this.#problem = 'faulty'
+    this[Symbol.dispose]()
   }
 
   #read(nowMs: number): number {
