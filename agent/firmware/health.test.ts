@@ -3,8 +3,13 @@ import { describe, expect, it } from 'vitest'
 import type { Reading } from '../../mappers/sdk/mapper.ts'
 import { HealthCheck } from './health.ts'
 
-const reading = (property: string, quality: Reading['quality'] = 'good', device = 'ns/d'): Reading =>
-  ({ device, property, value: 1, at: 0, quality }) as Reading
+const reading = (property: string, quality: Reading['quality'] = 'good', device = 'ns/d'): Reading => ({
+  device,
+  property,
+  value: 1,
+  atMs: 0,
+  quality,
+})
 
 describe('the health of a board after an update', () => {
   it('is there after so many polls in a row with good values alone', () => {
