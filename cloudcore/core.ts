@@ -24,7 +24,6 @@ import { type HubServer, startHubServer } from './hub/server.ts'
 import { HubStore } from './hub/store.ts'
 import { StreamHub } from './hub/stream.ts'
 import { needNoLoop, supernodeId } from './hub/supernode-loop.ts'
-import { needNoLoop, supernodeId } from './hub/supernode-loop.ts'
 import { installCrds } from './install-crds.ts'
 import { installRoles } from './install-roles.ts'
 import { CertificateAuthority } from './join/authority.ts'
@@ -130,7 +129,6 @@ async function assemble(
   const kubeConfig = inCluster ? inClusterConfig() : loadKubeconfig(api.kubeconfig)
   const client = stack.use(new KubeClient(kubeConfig))
   await installCrds(client, clock, signal)
-  const ownId = await supernodeId(client)
   const ownId = await supernodeId(client)
   await installRoles(client, signal)
 
@@ -239,7 +237,6 @@ async function assemble(
   stack.defer(() => leases[Symbol.dispose]())
   const hub: Hub = new Hub({
     lease: (gateway) => leases.give(gateway),
-    needWelcome: (gateway, hello) => needNoLoop(ownId, gateway, hello),
     needWelcome: (gateway, hello) => needNoLoop(ownId, gateway, hello),
     clock,
     store,
