@@ -60,7 +60,7 @@ describe('calibrating', () => {
   test('does not make up a price of work from a machine that never worked', () => {
     const { model, notes } = calibrate(recording(2, 200, 0.02, 0.02), 'fitted', guess)
     expect(model).toMatchObject({ cpuWatts: guess.cpuWatts, frequencyWatts: guess.frequencyWatts, calibrated: false })
-    expect(notes[0]).toMatch(/never busy enough/)
+    expect(notes[0]).toMatch(/all the time about as busy/)
   })
 
   test('refuses a recording that is too short, or whose meter said nothing', () => {

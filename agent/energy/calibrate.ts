@@ -51,7 +51,8 @@ export function calibrate(points: readonly CalibrationPoint[], origin: string, f
   if (range < MIN_BUSY_RANGE) {
     known[1] = known[2] = false
     notes.push(
-      'The processor was never busy enough to tell what work costs; that part is kept from before. Load it for a while.',
+      'The processor was all the time about as busy, which does not tell what work costs: that part is kept from before, and ' +
+        'idle is not to be relied upon. Keep it idle and busy by turns.',
     )
   }
   if (!known[3]) notes.push('Hardly anything was sent by radio; its cost is kept from before.')
