@@ -196,10 +196,19 @@ function run(argv) {
   child.on('exit', (code, signal) => process.exit(signal ? 128 + (signal === 'SIGINT' ? 2 : 15) : (code ?? 1)))
 }
 
+/** `--port /dev/ttyACM0`: tests of boards ask the real one there, too. */
+function testArguments() {
+  const at = args.findIndex((arg) => arg === '--port' || arg.startsWith('--port='))
+  if (at < 0) return args
+  const [, inline] = args[at].split(/=(.*)/s)
+  process.env.SLUICE_BOARD_PORT = inline ?? args[at + 1] ?? ''
+  return args.toSpliced(at, inline === undefined ? 2 : 1)
+}
+
 const tasks = {
   install: () => ['--version'],
   start: () => ['cli/main.ts', 'up', '--demo', ...args],
-  test: () => [join(modules, 'vitest', 'vitest.mjs'), 'run', ...args],
+  test: () => [join(modules, 'vitest', 'vitest.mjs'), 'run', ...testArguments()],
   kernel: () => [join(modules, 'vitest', 'vitest.mjs'), 'run', '--config', 'vitest.kernel.config.ts', ...args],
   bench: () => ['bench/main.ts', ...args],
   fuzz: () => ['scripts/fuzz.ts', ...args],

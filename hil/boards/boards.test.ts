@@ -58,9 +58,44 @@ async function servesRegisters(session: ModbusSession): Promise<void> {
 
 // Hardware is there or it is not: without a port there is nothing that could be skipped.
 if (realPort !== undefined) {
-  describe('a real board (SLUICE_BOARD_PORT)', () => {
+  describe('a real board (--port, or SLUICE_BOARD_PORT)', { timeout: 60_000 }, () => {
     it('serves its registers', async () => {
       await servesRegisters(master(serialBoard(realPort)))
+    })
+
+    it('starts over when it resets itself, and says so', async () => {
+      const session = master(serialBoard(realPort))
+      await ask(session, { fc: 6, address: 5, value: 1234 })
+      await expect(session.request(1, { fc: 6, address: 200, value: 2 }, { timeoutMs: 100 })).rejects.toThrow()
+      expect(words(await ask(session, { fc: 3, address: 5, count: 1 }))).toEqual([pattern(5)])
+      expect(await resetReason(session)).toBe(3)
+    })
+
+    it('comes back from a hang by its watchdog, and says so', async () => {
+      const session = master(serialBoard(realPort))
+      await ask(session, readTen)
+      await expect(session.request(1, { fc: 6, address: 200, value: 1 }, { timeoutMs: 100 })).rejects.toThrow()
+      expect(await resetReason(session)).toBe(4)
+    })
+
+    it('keeps its flash over a reset, and programming only ever clears bits', async () => {
+      const session = master(serialBoard(realPort))
+      await ask(session, { fc: 16, address: 202, values: [0, 0] })
+      await once(session, { fc: 16, address: 202, values: [0xff00, 0xff00] })
+      await once(session, { fc: 16, address: 202, values: [0x0ff0, 0x0ff0] })
+      await expect(session.request(1, { fc: 6, address: 200, value: 2 }, { timeoutMs: 100 })).rejects.toThrow()
+      expect(words(await ask(session, { fc: 3, address: 202, count: 2 }))).toEqual([0x0f00, 0x0f00])
+    })
+
+    it('never gives a wrong value, however fast it is asked', async () => {
+      const session = master(serialBoard(realPort))
+      await ask(session, readTen)
+      for (let turn = 0; turn < 500; turn++) {
+        const address = turn % 50
+        expect(words(await once(session, { fc: 3, address, count: 10 }))).toEqual(
+          Array.from({ length: 10 }, (_, at) => pattern(address + at)),
+        )
+      }
     })
   })
 }

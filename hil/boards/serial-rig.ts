@@ -3,7 +3,7 @@ import type { BoardLine, BoardRig } from './rig.ts'
 
 /**
  * A real board on a real port, already flashed and powered: what needs hands rejects with SLUICE_HIL_RIG_CANNOT. The path
- * comes from SLUICE_BOARD_PORT or a test's `--port`.
+ * comes from `npm test -- hil/boards --port PATH`, or SLUICE_BOARD_PORT.
  */
 export function serialBoard(path: string, board = 'a real board'): BoardRig {
   const line: BoardLine = { kind: 'pty', path, write: () => undefined, onData: () => undefined }
