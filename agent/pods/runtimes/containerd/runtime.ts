@@ -19,7 +19,7 @@ import { openCommand, openPort } from './commands.ts'
 import { CONTAINER, CONTAINERD, CRI, type Method, SANDBOX_READY, TaskEvent } from './cri.ts'
 import { Daemon, type DaemonFacts } from './daemon.ts'
 import { ContainerdImages } from './images.ts'
-import { containerConfig, LABEL_OWNER, linuxResources, sandboxConfig, specOf } from './specs.ts'
+import { containerConfig, LABEL_OWNER, linuxResources, sandboxConfig } from './specs.ts'
 import { States } from './state.ts'
 import { type Dial, dialTcp } from './stream-client.ts'
 import type { Fields, Given, Taken } from './wire.ts'
@@ -133,6 +133,7 @@ export class ContainerdRuntime implements PodRuntime {
       this.#groups?.make(groupOf(spec.podUid), { pidsLimit: DEFAULT_PIDS * (spec.containerNames.length + 1) })
       const config = sandboxConfig(spec, { owner: this.#options.owner, cgroupParent: this.#cgroupParent(spec.podUid) })
       const { id } = await this.#channel.call(CRI.runSandbox, { config }, { signal, timeoutMs: SANDBOX_MS })
+      this.#states.made(id, spec)
       const { podUid, namespace, name, attempt, labels } = spec
       const ips = spec.hostNetwork ? [] : await this.#states.addresses(id, signal)
       const createdMs = this.#options.clock.now()
@@ -169,9 +170,7 @@ export class ContainerdRuntime implements PodRuntime {
 
   async createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {
     try {
-      const { items } = await this.#channel.call(CRI.listSandboxes, this.#mine, { signal })
-      const annotations = items.find(({ id }) => id === sandboxId)?.annotations
-      const sandbox = annotations === undefined ? undefined : specOf(annotations)
+      const sandbox = await this.#states.spec(sandboxId, signal)
       if (sandbox === undefined) throw gone(sandboxId)
       const { owner } = this.#options
       const surroundings = { owner, cgroupParent: this.#cgroupParent(sandbox.podUid) }

@@ -1,4 +1,4 @@
-import type { ContainerView, SandboxState } from '../runtime.ts'
+import type { ContainerView, SandboxSpec, SandboxState } from '../runtime.ts'
 import type { Channel } from './channel.ts'
 import { CONTAINER, CRI, SANDBOX_READY } from './cri.ts'
 import { LABEL_OWNER, specOf, theirLabels } from './specs.ts'
@@ -17,6 +17,8 @@ export class States {
   readonly #channel: Channel
   readonly #owner: string
   #details = new Map<string, { readonly state: number; readonly detail: Detail }>()
+  /** How each sandbox was made: whoever makes a container in it has to repeat that. */
+  readonly #specs = new Map<string, SandboxSpec>()
   #addresses = new Map<string, readonly string[]>()
 
   constructor(channel: Channel, owner: string) {
@@ -47,17 +49,28 @@ export class States {
       items.map(async (one): Promise<SandboxState> => {
         const { uid = '', namespace = '', name = '', attempt = 0 } = one.metadata ?? {}
         const ready = one.state === SANDBOX_READY
-        const own = specOf(one.annotations)?.hostNetwork !== true
+        const spec = this.#specs.get(one.id) ?? specOf(one.annotations)
+        if (spec !== undefined) this.#specs.set(one.id, spec)
         return {
           ...{ id: one.id, podUid: uid, namespace, name, attempt, ready, labels: theirLabels(one.labels) },
           createdMs: Math.floor(one.createdAtNs / NS_PER_MS),
-          ips: ready && own ? await this.addresses(one.id, signal) : [],
+          ips: ready && spec?.hostNetwork !== true ? await this.addresses(one.id, signal) : [],
           containers: present.filter(({ sandboxId }) => sandboxId === one.id).map(({ view }) => view),
         }
       }),
     )
     this.#forget(new Set(containers.map(({ id }) => id)), new Set(items.map(({ id }) => id)))
     return sandboxes
+  }
+
+  /** Undefined when it is gone, or was not made by an agent like this one. */
+  async spec(sandboxId: string, signal: AbortSignal): Promise<SandboxSpec | undefined> {
+    if (!this.#specs.has(sandboxId)) await this.list(signal)
+    return this.#specs.get(sandboxId)
+  }
+
+  made(sandboxId: string, spec: SandboxSpec): void {
+    this.#specs.set(sandboxId, spec)
   }
 
   async addresses(sandboxId: string, signal: AbortSignal): Promise<readonly string[]> {
@@ -102,6 +115,7 @@ export class States {
   #forget(containers: ReadonlySet<string>, sandboxes: ReadonlySet<string>): void {
     for (const id of this.#details.keys()) if (!containers.has(id)) this.#details.delete(id)
     for (const id of this.#addresses.keys()) if (!sandboxes.has(id)) this.#addresses.delete(id)
+    for (const id of this.#specs.keys()) if (!sandboxes.has(id)) this.#specs.delete(id)
   }
 }
 

@@ -40,6 +40,7 @@ export interface PodmanOptions {
 
 const PAUSE_IMAGE = 'localhost/sluice/pause:1'
 const EVENTS_AGAIN_MS = 500
+const EVENTS_BEFORE_S = 5
 const SETTLE_LOOK_MS = 10
 const SETTLE_TRIES = 500
 const AFTER_GRACE_MS = 60_000
@@ -348,7 +349,9 @@ export class PodmanRuntime implements PodRuntime {
     const filters = JSON.stringify({ type: ['container'], label: [`${LABEL_OWNER}=${this.#options.owner}`] })
     while (!signal.aborted) {
       try {
-        const events = this.#api.listen('/events', { signal, query: { stream: true, filters } })
+        // From before now: what happened while nobody listened, or before podman had the question, is told again.
+        const since = Math.floor(this.#options.clock.now() / 1000) - EVENTS_BEFORE_S
+        const events = this.#api.listen('/events', { signal, query: { stream: true, filters, since } })
         let next = events.next()
         next.catch(() => undefined)
         await this.#api.call('GET', '/_ping', { signal })
