@@ -43,6 +43,27 @@ describe('sessions', () => {
     expect(await sessions.find(secret)).toBeUndefined()
   })
 
+  it('end what stays open: at once when somebody signs out, else within half a minute, and never for being open alone', async () => {
+    const clock = new VirtualClock()
+    const sessions = new ConsoleSessions(clock)
+    const ended: string[] = []
+    const one = sessions.start(ada)
+    using _one = sessions.follow(one.secret, () => ended.push('signed out'))
+    sessions.end(one.secret)
+    expect(ended).toEqual(['signed out'])
+    const two = sessions.start(ada)
+    using _two = sessions.follow(two.secret, () => ended.push('idle'))
+    await clock.advance(8 * 3_600_000)
+    expect(ended).toEqual(['signed out'])
+    await clock.advance(30_000)
+    expect(ended).toEqual(['signed out', 'idle'])
+    const three = sessions.start({ ...ada, recheck: async () => undefined })
+    const held = sessions.follow(three.secret, () => ended.push('withdrawn'))
+    await clock.advance(90_000)
+    expect(ended.at(-1)).toBe('withdrawn')
+    held[Symbol.dispose]()
+  })
+
   it('follow what somebody may do, and end when that is nothing any more', async () => {
     const clock = new VirtualClock()
     const sessions = new ConsoleSessions(clock)
@@ -67,6 +88,13 @@ describe('roles', () => {
     ['POST', '/v1/discovered', 'admin'],
     ['POST', '/v1/models', 'admin'],
     ['POST', '/v1/gateways/g/revoke', 'admin'],
+    ['POST', '/v1/pods/n/p/offload', 'operator'],
+    ['GET', '/v1/pods/n/p/logs', 'viewer'],
+    ['GET', '/v1/pods/n/p/terminal', 'admin'],
+    ['POST', '/v1/rollouts', 'admin'],
+    ['POST', '/v1/rollouts/n/r', 'operator'],
+    ['POST', '/v1/devices/n/d/poll', 'operator'],
+    ['POST', '/v1/trial', 'operator'],
     ['DELETE', '/v1/whatever', 'admin'],
   ])('%s %s is for a %s', (method, path, role) => {
     expect(neededRole(method, path)).toBe(role)

@@ -45,6 +45,7 @@ const READS: ReadonlySet<string> = new Set(['/v1/check', '/v1/trial'])
 const FOREIGN_PATH = '/v1/session/oidc'
 const FOREIGN_BACK_PATH = '/v1/session/oidc/back'
 const FLIGHT_S = 600
+const STAYS_OPEN = /^\/v1\/(events|pods\/[^/]+\/[^/]+\/logs)$/
 const MAX_SIGN_IN_BYTES = 16 * 1024
 
 /** Stands before the `/v1` API for browsers: the console's files, signing in and out, roles, CSRF, and the audit log. */
@@ -104,6 +105,12 @@ export class ConsoleGate {
     return session
   }
 
+  /** Calls `ended` when the session that asked has ended; undefined for a request without one. */
+  follow(request: IncomingMessage, ended: () => void): Disposable | undefined {
+    const secret = this.#secretOf(request)
+    return secret === undefined ? undefined : this.#options.sessions.follow(secret, ended)
+  }
+
   /** Writes down something that is no request with an answer. */
   note(
     request: IncomingMessage,
@@ -114,8 +121,12 @@ export class ConsoleGate {
     this.#options.audit.append({ at, who: name, role, from: request.socket.remoteAddress ?? 'socket', ...entry })
   }
 
-  /** Has the audit log write down how this write ends. */
+  /** Has the audit log write down how this write ends; what stays open ends with the session that asked for it. */
   record(request: IncomingMessage, response: ServerResponse, path: string, who: string, role?: Role): void {
+    if (STAYS_OPEN.test(path)) {
+      const held = this.follow(request, () => response.destroy())
+      response.once('close', () => held?.[Symbol.dispose]())
+    }
     if (request.method === 'GET' || request.method === 'HEAD' || READS.has(path)) return
     const why = whyOf(request)
     watchAnswer(response, (status, body) => {

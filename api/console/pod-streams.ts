@@ -104,6 +104,9 @@ async function terminal(
   }
   // A browser shows nothing of a refused upgrade: what is wrong with the pod is said in the stream.
   const front = webSocketStream(await door.upgrade(request, socket, head), (raw) => new StreamEndpoint(raw))
+  using _held = gate.follow(request, () =>
+    front.fail(new SluiceError('SLUICE_CONSOLE_SIGNED_OUT', 'You are not signed in, or no longer')),
+  )
   const target = `pods/${namespace}/${name}/terminal`
   try {
     const pod = await door.find(namespace, name, gone.signal)

@@ -23,6 +23,8 @@ const CODE_TTL_MS = 5 * 60_000
 const IDLE_MS = 8 * 3_600_000
 const LONGEST_MS = 24 * 3_600_000
 const RECHECK_MS = 60_000
+/** How often it is looked whether the session of something that stays open has ended. */
+const LOOK_MS = 30_000
 const MAX_SESSIONS = 256
 const MAX_CODES = 32
 const WRONG_PER_MINUTE = 10
@@ -34,6 +36,7 @@ export class ConsoleSessions {
   readonly #clock: Clock
   readonly #codes = new Map<string, { readonly identity: Identity; readonly untilMs: number }>()
   readonly #sessions = new Map<string, Session>()
+  readonly #watchers = new Map<string, Set<() => void>>()
   #wrong = 0
   #wrongSinceMs = Number.NEGATIVE_INFINITY
 
@@ -98,6 +101,38 @@ export class ConsoleSessions {
 
   /** The session of a cookie, its role asked for again every minute; undefined when it has ended. */
   async find(secret: string): Promise<Session | undefined> {
+    const session = await this.#live(secret)
+    if (session !== undefined) session.usedMs = this.#clock.monotonic()
+    return session
+  }
+
+  /**
+   * Calls `ended` when the session of a cookie has ended: at once when somebody signs out, and otherwise within half a
+   * minute. What is only open is no use of a session: it ends all the same when nothing else comes.
+   */
+  follow(secret: string, ended: () => void): Disposable {
+    const digest = digestOf(secret)
+    const watcher = () => {
+      stop()
+      ended()
+    }
+    const look = async () => {
+      if ((await this.#live(secret)) === undefined) watcher()
+      else if (watching) timer = this.#clock.after(LOOK_MS, () => void look(), true)
+    }
+    let watching = true
+    let timer = this.#clock.after(LOOK_MS, () => void look(), true)
+    const stop = () => {
+      watching = false
+      timer.cancel()
+      this.#watchers.get(digest)?.delete(watcher)
+      if (this.#watchers.get(digest)?.size === 0) this.#watchers.delete(digest)
+    }
+    this.#watchers.set(digest, (this.#watchers.get(digest) ?? new Set()).add(watcher))
+    return { [Symbol.dispose]: stop }
+  }
+
+  async #live(secret: string): Promise<Session | undefined> {
     const digest = digestOf(secret)
     const session = this.#sessions.get(digest)
     if (session === undefined) return undefined
@@ -106,7 +141,6 @@ export class ConsoleSessions {
       this.#sessions.delete(digest)
       return undefined
     }
-    session.usedMs = nowMs
     if (session.recheck !== undefined && nowMs - session.checkedMs >= RECHECK_MS) {
       session.checkedMs = nowMs
       const role = await session.recheck()
@@ -120,7 +154,9 @@ export class ConsoleSessions {
   }
 
   end(secret: string): void {
-    this.#sessions.delete(digestOf(secret))
+    const digest = digestOf(secret)
+    this.#sessions.delete(digest)
+    for (const watcher of [...(this.#watchers.get(digest) ?? [])]) watcher()
   }
 
   #over(session: Session, nowMs: number): boolean {

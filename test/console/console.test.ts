@@ -229,6 +229,9 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
       'devices',
       'discovery',
       'models',
+      'offload',
+      'firmware',
+      'plan/default/drive-1',
       'join',
       'audit',
     ]) {
@@ -242,6 +245,20 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
     }
     expect(found).toEqual([])
     expect(house.problems).toEqual([])
+  })
+
+  it('asks to sign in as soon as the session ends, also a page that only looks', async () => {
+    const { page, context } = await house.fresh()
+    await page.goto((await house.invite('--cloud')).url)
+    await page.getByRole('heading', { name: 'Fleet' }).waitFor()
+    await page.goto(new URL('#/device/default/meter-1', page.url()).href)
+    await expect.poll(() => widget(page, 'voltage').locator('output').textContent()).toMatch(/V$/)
+    const other = await context.newPage()
+    await other.goto(page.url().replace(/#.*/, ''))
+    await other.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByLabel('One-time code').waitFor({ timeout: 10_000 })
+    expect(await page.locator('.widget').count()).toBe(0)
+    await context.close()
   })
 
   it('says at once that the server is gone, keeps what was known, and asks to sign in when it is another one', async () => {
