@@ -1,3 +1,4 @@
+import type { WorkView } from '../console/work.ts'
 import { type Json, splitKey } from '../resources.ts'
 import type {
   DesiredAnswer,
@@ -66,6 +67,22 @@ export class DeviceApi {
       signal: options.signal,
       idleTimeoutMs: options.waitMs + 15_000,
     })
+  }
+
+  /** What was seen and is no device yet: `SightedItem`s of an agent, `DiscoveredDevice`s of a cloud core. */
+  async discovered(signal: AbortSignal): Promise<readonly Json[]> {
+    return (await requestJson<{ items: Json[] }>(this.endpoint, { path: '/v1/discovered', signal })).items
+  }
+
+  /** Of a cloud core: what runs where. */
+  work(signal: AbortSignal): Promise<WorkView> {
+    return requestJson<WorkView>(this.endpoint, { path: '/v1/work', signal })
+  }
+
+  /** Of a cloud core: has a pod moved. Throws SLUICE_OFFLOAD_REFUSED with what speaks against it. */
+  offload(pod: string, to: string, signal: AbortSignal): Promise<{ readonly pod: string; readonly gateway: string }> {
+    const path = `/v1/pods/${keyPath(pod)}/offload`
+    return requestJson(this.endpoint, { method: 'POST', path, body: { to }, signal })
   }
 
   plan(key: string, signal: AbortSignal): Promise<PlanExplanation> {

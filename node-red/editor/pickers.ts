@@ -10,6 +10,8 @@ export interface PickerOptions {
   readonly method?: boolean
   /** A gateway by name, where the connection leads to a fleet. */
   readonly of?: boolean
+  /** A pod, where the connection leads to a cloud core. */
+  readonly pod?: boolean
   /** Words for "any device", which a node that writes does not offer: there it means "from the message". */
   readonly anyKey: string
 }
@@ -50,7 +52,7 @@ function chooseOnlyGateway(gateway: HTMLSelectElement): void {
   gateway.dispatchEvent(new Event('change', { bubbles: true }))
 }
 
-type PickerName = 'device' | 'model' | 'property' | 'method' | 'of'
+type PickerName = 'device' | 'model' | 'property' | 'method' | 'of' | 'pod'
 
 function* pickersOf(options: PickerOptions): Generator<[PickerName]> {
   if (options.device) yield ['device']
@@ -58,6 +60,7 @@ function* pickersOf(options: PickerOptions): Generator<[PickerName]> {
   if (options.property !== undefined) yield ['property']
   if (options.method) yield ['method']
   if (options.of) yield ['of']
+  if (options.pod) yield ['pod']
 }
 
 const byId = (name: string) => document.getElementById(`node-input-${name}`)
@@ -123,9 +126,13 @@ function fill(node: EditedNode, options: PickerOptions, answer: Answer): void {
     offer(
       node,
       'of',
-      'picker.anyGateway',
+      options.pod === true ? options.anyKey : 'picker.anyGateway',
       live.gateways.map((name) => [name, name]),
     )
+  if (options.pod) {
+    const pods = (live.pods ?? []).map(({ key, node }): [string, string] => [key, `${key}  (${node ?? '–'})`])
+    offer(node, 'pod', options.anyKey, pods)
+  }
   const state = document.getElementById('sluice-picker-state')
   if (state === null) return
   state.textContent = answer.state === 'connected' ? '' : node._(`picker.${answer.state}`)

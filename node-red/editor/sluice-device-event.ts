@@ -7,6 +7,7 @@ RED.nodes.registerType('sluice-device-event', {
   defaults: {
     name: { value: '' },
     gateway: { value: '', type: 'sluice-gateway', required: true },
+    kind: { value: 'reach' },
     device: { value: '' },
     model: { value: '' },
     every: { value: false },
@@ -22,5 +23,15 @@ RED.nodes.registerType('sluice-device-event', {
   },
   oneditprepare() {
     preparePickers(this, { device: true, model: true, anyKey: 'picker.anyDevice' })
+    const kind = document.getElementById('node-input-kind')
+    const about = document.getElementById('sluice-about-devices')
+    if (!(kind instanceof HTMLSelectElement) || about === null) return
+    // A flow of an earlier release does not know the field.
+    if (kind.value === '') kind.value = 'reach'
+    const show = () => {
+      about.hidden = kind.value === 'discovered'
+    }
+    kind.addEventListener('change', show)
+    show()
   },
 })

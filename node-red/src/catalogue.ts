@@ -8,6 +8,8 @@ export interface Catalogue {
   readonly reason?: string
   readonly devices: readonly CatalogueDevice[]
   readonly gateways: readonly string[]
+  /** Of a cloud core; absent where nobody knows of pods. */
+  readonly pods?: readonly { readonly key: string; readonly node?: string }[]
 }
 
 export interface CatalogueDevice {
@@ -32,8 +34,9 @@ export interface CatalogueProperty {
   readonly value?: Json
 }
 
-export function catalogue(connection: GatewayConnection): Catalogue {
+export async function catalogue(connection: GatewayConnection): Promise<Catalogue> {
   const { state } = connection
+  const pods = state.is === 'connected' ? await connection.pods() : undefined
   const devices = [...connection.devices.values()].map((view): CatalogueDevice => {
     const model = connection.models.get(`${view.namespace}/${view.model}`)?.spec
     const values = new Map(view.twins.map(({ name, value }) => [name, value]))
@@ -51,6 +54,7 @@ export function catalogue(connection: GatewayConnection): Catalogue {
     ...(state.is === 'lost' ? { reason: state.reason } : {}),
     devices: devices.sort((a, b) => (a.label < b.label ? -1 : 1)),
     gateways: [...connection.gateways].map(({ name }) => name).sort(),
+    ...(pods === undefined ? {} : { pods }),
   }
 }
 

@@ -1,9 +1,10 @@
 import { DeviceApi } from '../../api/client/device-api.ts'
 import type { Endpoint } from '../../api/client/http.ts'
-import { toSluiceError } from '../../api/errors.ts'
+import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { ObjectKey } from '../../api/resources.ts'
 import type { DeviceEvent, DeviceView, GatewayView, ModelView, StreamEvent } from '../../api/views.ts'
 import type { CursorKeeper } from './cursor-keeper.ts'
+import { type Discovered, Finds } from './finds.ts'
 import { Replay } from './replay.ts'
 import { type TwinChange, TwinMirror } from './twin-mirror.ts'
 
@@ -19,6 +20,8 @@ export interface Subscriber {
   /** A device came, went, or told of its battery and link. */
   device?(event: Extract<DeviceEvent, { kind: 'reach' }>, view: DeviceView | undefined): void
   gateway?(view: GatewayView): void
+  /** Something was seen that was not there before. Asked for every few seconds, as long as somebody hears it. */
+  discovered?(found: Discovered): void
   /** The connection changed. Called once at the start too. */
   state?(state: ConnectionState): void
 }
@@ -27,6 +30,7 @@ const FIRST_DELAY_MS = 500
 const LONGEST_DELAY_MS = 30_000
 /** Several devices that nobody knew yet are asked for in one go. */
 const REFRESH_DELAY_MS = 250
+const ASK_MS = 15_000
 
 /** Heard by every subscriber that was there, and kept a while for one that is being deployed anew. */
 type Heard = { readonly event: StreamEvent; readonly change?: TwinChange }
@@ -44,6 +48,7 @@ export class GatewayConnection {
   readonly #stop = new AbortController()
   readonly #gateways = new Map<string, GatewayView>()
   readonly #touched = new Set<string>()
+  readonly #finds: Finds
   #told = false
   #state: ConnectionState = { is: 'connecting' }
   #refresh: NodeJS.Timeout | undefined
@@ -51,6 +56,14 @@ export class GatewayConnection {
   constructor(endpoint: Endpoint, cursor: CursorKeeper) {
     this.api = new DeviceApi(endpoint)
     this.#cursor = cursor
+    this.#finds = new Finds({
+      ask: (signal) => this.api.discovered(signal),
+      wanted: () =>
+        this.#state.is === 'connected' && [...this.#subscribers.values()].some(({ discovered }) => discovered),
+      tell: (found) => {
+        for (const subscriber of this.#subscribers.values()) subscriber.discovered?.(found)
+      },
+    })
   }
 
   get state(): ConnectionState {
@@ -75,7 +88,41 @@ export class GatewayConnection {
 
   /** Starts after the nodes of the flow had their turn to subscribe. */
   start(): void {
-    setImmediate(() => void this.#run())
+    setImmediate(() => {
+      void this.#run()
+      this.#finds.start(this.#stop.signal)
+    })
+  }
+
+  /** Pods of the cluster and where they are; undefined where the other side knows of none. */
+  async pods(): Promise<readonly { readonly key: string; readonly node?: string }[] | undefined> {
+    if (this.api.endpoint.kind !== 'https') return undefined
+    try {
+      const { pods } = await this.api.work(AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ASK_MS)]))
+      return pods.map(({ namespace, name, node }) => ({
+        key: `${namespace}/${name}`,
+        ...(node === undefined ? {} : { node }),
+      }))
+    } catch {
+      return undefined
+    }
+  }
+
+  /** `refused`: what speaks against it. Throws SLUICE_NODERED_NO_CLOUD where nobody could move a pod, and what the API says. */
+  async offload(pod: string, to: string): Promise<{ readonly refused?: string }> {
+    if (this.api.endpoint.kind !== 'https') {
+      throw new SluiceError('SLUICE_NODERED_NO_CLOUD', 'pods are moved by a cloud core, and this gateway is an agent', {
+        hint: 'Name a gateway in the node whose connection leads to a cloud core.',
+      })
+    }
+    try {
+      await this.api.offload(pod, to, AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ASK_MS)]))
+      return {}
+    } catch (thrown) {
+      const { code, message } = toSluiceError(thrown)
+      if (code === 'SLUICE_OFFLOAD_REFUSED') return { refused: message }
+      throw thrown
+    }
   }
 
   stop(): void {

@@ -1,9 +1,9 @@
-import { connectionFor, connectionStatus } from './gateways.ts'
+import { connectionFor, connectionStatus, short } from './gateways.ts'
 import { topicOf } from './message.ts'
 import type { NodeConfig, Red, RedNode } from './red.ts'
 import { isAbout, twinFilter } from './twin-filter.ts'
 
-/** Sends a message when a device goes online or offline, or tells of its link and battery. */
+/** Sends a message when a device goes online or offline, or tells of its link and battery; or when something new is discovered. */
 export function register(RED: Red): void {
   RED.nodes.registerType('sluice-device-event', function (this: RedNode, config: NodeConfig) {
     RED.nodes.createNode(this, config)
@@ -12,8 +12,23 @@ export function register(RED: Red): void {
     const filter = twinFilter(config)
     const every = config['every'] === true
     const known = new Map<string, boolean>()
+    const state = () => this.status(connectionStatus(connection))
+    if (config['kind'] === 'discovered') {
+      const leave = connection.subscribe(this.id, {
+        state,
+        discovered: (found) => {
+          this.send({ payload: found.model, topic: found.id, discovered: found })
+          this.status(connectionStatus(connection, { fill: 'blue', shape: 'dot', text: short(found.id) }))
+        },
+      })
+      this.on('close', (_removed, done) => {
+        leave()
+        done()
+      })
+      return
+    }
     const leave = connection.subscribe(this.id, {
-      state: () => this.status(connectionStatus(connection)),
+      state,
       device: (event, device) => {
         if (device === undefined || !isAbout(filter, device)) return
         const changed = known.get(event.device) !== event.online

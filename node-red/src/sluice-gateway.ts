@@ -83,6 +83,6 @@ export function register(RED: Red): void {
     const node = RED.nodes.getNode(request.params['id'] ?? '')
     const connection = node === null ? undefined : connectionOf(node)
     if (connection === undefined) response.status(404).json({ state: 'undeployed' })
-    else response.json(catalogue(connection))
+    else void catalogue(connection).then((known) => response.json(known))
   })
 }
