@@ -14,24 +14,27 @@ const KEPT_CHARACTERS = 20_000
 const FILE_MAX_BYTES = 64 * 1024 * 1024
 
 /** What the programs say, and what it means here. */
-const WORDS: readonly (readonly [RegExp, string, string, string])[] = [
+const WORDS: readonly (readonly [RegExp, (tool: string) => SluiceError])[] = [
   [
     /No DFU capable USB device|unable to find a matching|open failed|no device found|unable to open ftdi|Can't find .* interface|init mode failed/i,
-    'SLUICE_FW_FLASH_TARGET',
-    'finds no board',
-    'Plug it in, and bring it into its loader (dfu-util: hold BOOT0 while it resets; openocd: name the probe with --config).',
+    (tool) =>
+      new SluiceError('SLUICE_FW_FLASH_TARGET', `${tool} finds no board`, {
+        hint: 'Plug it in, and bring it into its loader (dfu-util: hold BOOT0 while it resets; openocd: name the probe with --config).',
+      }),
   ],
   [
     /LIBUSB_ERROR_ACCESS|Cannot open DFU device|Permission denied/i,
-    'SLUICE_FW_FLASH_PERMISSION',
-    'may not use the board',
-    'Give yourself the device (a udev rule, or the group plugdev), or run it with sudo.',
+    (tool) =>
+      new SluiceError('SLUICE_FW_FLASH_PERMISSION', `${tool} may not use the board`, {
+        hint: 'Give yourself the device (a udev rule, or the group plugdev), or run it with sudo.',
+      }),
   ],
   [
-    /Verify Failed|contents differ|verify failed/i,
-    'SLUICE_FW_FLASH_VERIFY',
-    'read back something else',
-    'Flash it again; when it differs once more, wire or flash are faulty.',
+    /Verify Failed|contents differ/i,
+    (tool) =>
+      new SluiceError('SLUICE_FW_FLASH_VERIFY', `${tool} read back something else`, {
+        hint: 'Flash it again; when it differs once more, wire or flash are faulty.',
+      }),
   ],
 ]
 
@@ -105,7 +108,7 @@ async function run(
     }),
   ])
   const known = WORDS.find(([words]) => words.test(said))
-  if (known !== undefined && code !== 0) throw new SluiceError(known[1], `${tool} ${known[2]}`, { hint: known[3] })
+  if (known !== undefined && code !== 0) throw known[1](tool)
   if (code !== 0)
     throw new SluiceError('SLUICE_FW_FLASH_TOOL', `${tool} ended with ${code ?? 'a signal'}`, {
       hint: 'Its own words are above.',
