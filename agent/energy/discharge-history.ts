@@ -108,15 +108,17 @@ const none: Kept = { reserveShare: NO_LESSONS.reserveShare, curves: [] }
 function parse(text: string | undefined): Kept {
   if (text === undefined) return none
   try {
-    const kept = JSON.parse(text) as Kept
-    const { reserveShare, curves, open } = kept
-    const sound =
-      finite(reserveShare) &&
-      reserveShare < LOW &&
-      Array.isArray(curves) &&
-      curves.length <= MAX_CURVES &&
-      curves.every(isCurve)
-    return sound && (open === undefined || isOpen(open)) ? kept : none
+    const { reserveShare, curves = [], open, pattern, loads } = JSON.parse(text) as Partial<Kept>
+    if (!finite(reserveShare) || reserveShare! >= LOW) return none
+    if (!Array.isArray(curves) || curves.length > MAX_CURVES || !curves.every(isCurve)) return none
+    // Of a discharge that cannot be read, what came before is still true.
+    return {
+      reserveShare: reserveShare!,
+      curves,
+      pattern,
+      loads,
+      ...(open !== undefined && isOpen(open) ? { open } : {}),
+    }
   } catch {
     return none
   }
@@ -134,6 +136,7 @@ function isOpen({ share, unit, journal }: Open): boolean {
   return (
     finite(share) &&
     isUnit(unit) &&
+    Array.isArray(journal) &&
     journal.length <= MAX_POINTS &&
     journal.every((point) => finite(point.drawn) && finite(point.share))
   )
