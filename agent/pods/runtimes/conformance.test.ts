@@ -1,58 +1,15 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, watch, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, renameSync, watch, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../../../api/clock.ts'
 import { CriLines } from '../../streams/cri-lines.ts'
-import { busyboxImage, type MadeImage, missingForPods } from '../images/busybox.test-helper.ts'
-import { ContainerdHouse, missingForContainerd } from './containerd/house.test-helper.ts'
-import { missingForPodman, PodmanHouse } from './podman/house.test-helper.ts'
-import { ProcessRuntime } from './process/runtime.ts'
+import { busyboxImage, type MadeImage } from '../images/busybox.test-helper.ts'
+import { HOUSES, type House } from './houses.test-helper.ts'
 import type { ContainerSpec, ExecSession, PodRuntime, SandboxSpec } from './runtime.ts'
 import { plainContainer, plainSandbox } from './specs.test-helper.ts'
 
-/** A runtime and what it stands on. */
-interface House extends AsyncDisposable {
-  readonly logs: string
-  open(): Promise<PodRuntime>
-  /** Where a daemon is behind it, which may end and come back. */
-  readonly daemon?: { kill(): Promise<void>; up(): Promise<void> }
-}
-
-const HOUSES: readonly {
-  readonly name: string
-  readonly missing: string | undefined
-  readonly build: () => Promise<House>
-}[] = [
-  { name: 'process', missing: missingForPods(), build: processHouse },
-  { name: 'containerd', missing: missingForContainerd(), build: async () => houseOf(await ContainerdHouse.start()) },
-  { name: 'podman', missing: missingForPodman(), build: async () => houseOf(await PodmanHouse.start()) },
-]
-
 const missing = HOUSES.map((house) => house.missing).find((each) => each !== undefined)
 if (missing !== undefined && process.env['CI'] === 'true') throw new Error(missing)
-
-function processHouse(): Promise<House> {
-  const folder = mkdtempSync('/tmp/sluice-contract-')
-  chmodSync(folder, 0o711)
-  const logs = join(folder, 'logs')
-  mkdirSync(logs)
-  const onTrouble = (error: Error) => {
-    throw error
-  }
-  return Promise.resolve({
-    logs,
-    open: () => Promise.resolve(new ProcessRuntime({ folder: join(folder, 'pods'), clock: systemClock, onTrouble })),
-    [Symbol.asyncDispose]: () => Promise.resolve(rmSync(folder, { recursive: true, force: true })),
-  })
-}
-
-const houseOf = (house: ContainerdHouse | PodmanHouse): House => ({
-  logs: join(house.machine.folder, 'logs'),
-  open: () => house.open(),
-  daemon: { kill: () => house.kill(), up: () => house.up() },
-  [Symbol.asyncDispose]: () => house[Symbol.asyncDispose](),
-})
 
 describe.each(HOUSES)(
   'what every runtime owes to a pod: $name',

@@ -104,10 +104,10 @@ export class OwnMachine implements AsyncDisposable {
     socket.write(`${port} ${host}\n`)
     await new Promise<void>((resolve, reject) => {
       // Not by listening for data: whoever takes the socket over begins that.
-      socket.once('readable', () => resolve())
-      socket.once('close', () => reject(signal.reason ?? new Error(`nothing listens on ${host}:${port}`)))
+      const refused = () => reject(signal.reason ?? new Error(`nothing listens on ${host}:${port}`))
+      socket.once('readable', () => (socket.read(1) === null ? refused() : resolve()))
+      socket.once('close', refused)
     })
-    socket.read(1)
     return socket
   }
 

@@ -25,6 +25,8 @@ export class Refusal extends Error {
   }
 }
 
+export const isGone = (error: unknown): boolean => error instanceof Refusal && error.status === 'notFound'
+
 /** gRPC over a Unix socket. Connects when it is first used, and again whenever the other side comes back. */
 export class Channel implements Disposable {
   readonly socket: string

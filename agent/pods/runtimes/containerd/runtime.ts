@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { type Clock, delay } from '../../../../api/clock.ts'
+import type { Clock } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
 import { SOCKETS } from '../choice.ts'
 import { ControlGroups, DEFAULT_PIDS } from '../process/control-group.ts'
@@ -14,10 +14,11 @@ import type {
   SandboxState,
   SandboxStats,
 } from '../runtime.ts'
-import { type CallOptions, Channel, down, Refusal } from './channel.ts'
+import { type CallOptions, Channel, down, isGone, Refusal } from './channel.ts'
 import { openCommand, openPort } from './commands.ts'
-import { CONTAINER, CONTAINERD, CRI, type Method, SANDBOX_READY, TaskEvent } from './cri.ts'
+import { CONTAINERD, CRI, type Method } from './cri.ts'
 import { Daemon, type DaemonFacts } from './daemon.ts'
+import { TaskEvents } from './events.ts'
 import { ContainerdImages } from './images.ts'
 import { containerConfig, LABEL_OWNER, linuxResources, sandboxConfig } from './specs.ts'
 import { States } from './state.ts'
@@ -40,9 +41,6 @@ export interface ContainerdOptions {
 
 /** The namespace of containerd that its pods are in. */
 const NAMESPACE = 'k8s.io'
-const EVENTS_AGAIN_MS = 500
-const SETTLE_LOOK_MS = 10
-const SETTLE_TRIES = 500
 /** What making a sandbox may take besides: a network plugin that waits for an address. */
 const SANDBOX_MS = 240_000
 const AFTER_GRACE_MS = 60_000
@@ -62,9 +60,7 @@ export class ContainerdRuntime implements PodRuntime {
   readonly #states: States
   readonly #facts: DaemonFacts
   readonly #groups: ControlGroups | undefined
-  readonly #wakes = new Set<() => void>()
-  readonly #stop = new AbortController()
-  readonly #listening: Promise<void>
+  readonly #events: TaskEvents
   /** Sandboxes that stand still, or may from before. */
   readonly #frozen = new Set<string>()
   #known = false
@@ -91,7 +87,7 @@ export class ContainerdRuntime implements PodRuntime {
     this.#groups = facts.systemdCgroups
       ? undefined
       : new ControlGroups(options.cgroupRoot, options.cgroupBase ?? 'kubepods')
-    this.#listening = this.#listen()
+    this.#events = new TaskEvents(channel, options.clock, NAMESPACE)
   }
 
   /** Throws `SLUICE_POD_RUNTIME_MISSING` or `SLUICE_POD_RUNTIME_DOWN`. */
@@ -165,7 +161,7 @@ export class ContainerdRuntime implements PodRuntime {
     this.#frozen.delete(id)
     const { podUid } = sandbox
     if (!list.some((one) => one.id !== id && one.podUid === podUid)) this.#groups?.remove(groupOf(podUid))
-    this.#changed()
+    this.#events.changed()
   }
 
   async createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {
@@ -197,7 +193,7 @@ export class ContainerdRuntime implements PodRuntime {
 
   async startContainer(id: string, signal: AbortSignal): Promise<void> {
     await this.#do(CRI.startContainer, { id }, { signal }, 'the container cannot be started', 'SLUICE_POD_START')
-    this.#changed()
+    this.#events.changed()
   }
 
   async stopContainer(id: string, graceMs: number, signal: AbortSignal): Promise<void> {
@@ -208,7 +204,7 @@ export class ContainerdRuntime implements PodRuntime {
     await this.#channel.call(CRI.stopContainer, asked, options).catch((error: unknown) => {
       if (!isGone(error)) throw this.#trouble(error, 'the container does not end', 'SLUICE_POD_STOP')
     })
-    this.#changed()
+    this.#events.changed()
   }
 
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {
@@ -289,14 +285,11 @@ export class ContainerdRuntime implements PodRuntime {
   }
 
   onChange(wake: () => void): () => void {
-    this.#wakes.add(wake)
-    return () => void this.#wakes.delete(wake)
+    return this.#events.onChange(wake)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#wakes.clear()
-    this.#stop.abort(new Error('the agent stops'))
-    await this.#listening
+    await this.#events[Symbol.asyncDispose]()
     this.#channel[Symbol.dispose]()
   }
 
@@ -312,59 +305,6 @@ export class ContainerdRuntime implements PodRuntime {
     const base = this.#options.cgroupBase ?? 'kubepods'
     if (this.#facts.systemdCgroups) return `${base}-${groupOf(podUid).replaceAll('-', '_')}.slice`
     return `/${base}/${groupOf(podUid)}`
-  }
-
-  #changed(): void {
-    for (const wake of this.#wakes) wake()
-  }
-
-  /** containerd's own events: the interface for pods has none in this version. */
-  async #listen(): Promise<void> {
-    const { signal } = this.#stop
-    const filters = [`namespace==${NAMESPACE},topic~="^/tasks/(exit|oom)"`]
-    while (!signal.aborted) {
-      try {
-        const events = this.#channel.listen(CONTAINERD.subscribe, { filters }, signal)
-        let next = events.next()
-        next.catch(() => undefined)
-        // Over the same connection, so it has the subscription when it has answered this.
-        await this.#channel.call(CRI.version, {}, { signal })
-        // Something may have happened while nobody told.
-        this.#changed()
-        for (let told = await next; told.done !== true; told = await next) {
-          next = events.next()
-          next.catch(() => undefined)
-          void this.#heard(told.value.topic, told.value.event?.value ?? Buffer.alloc(0)).catch(() => this.#changed())
-        }
-      } catch {
-        // It is away: whoever lists will say so.
-      }
-      await delay(this.#options.clock, EVENTS_AGAIN_MS, signal).catch(() => undefined)
-    }
-  }
-
-  /** The interface for pods learns of an end from the same event, and may be later than we are. */
-  async #heard(topic: string, event: Buffer): Promise<void> {
-    const { containerId, id } = TaskEvent.decode(event)
-    if (topic === '/tasks/exit' && id === containerId) await this.#settled(id)
-    this.#changed()
-  }
-
-  async #settled(id: string): Promise<void> {
-    const { signal } = this.#stop
-    const running = async () => {
-      try {
-        const { status } = await this.#channel.call(CRI.containerStatus, { id }, { signal })
-        return status !== undefined && CONTAINER[status.state] === 'running'
-      } catch (error) {
-        if (!isGone(error)) throw error
-      }
-      const { status } = await this.#channel.call(CRI.sandboxStatus, { id }, { signal })
-      return status?.state === SANDBOX_READY
-    }
-    for (let tries = 0; tries < SETTLE_TRIES && (await running()); tries++) {
-      await delay(this.#options.clock, SETTLE_LOOK_MS, signal)
-    }
   }
 
   async #sandboxOf(containerId: string, signal: AbortSignal): Promise<SandboxState | undefined> {
@@ -416,8 +356,6 @@ export class ContainerdRuntime implements PodRuntime {
     return new SluiceError(given, `containerd: ${what}: ${error.message}`, { cause: error })
   }
 }
-
-const isGone = (error: unknown): boolean => error instanceof Refusal && error.status === 'notFound'
 
 const groupOf = (podUid: string): string => `pod${podUid}`
 

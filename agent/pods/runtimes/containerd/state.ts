@@ -1,5 +1,5 @@
 import type { ContainerView, SandboxSpec, SandboxState } from '../runtime.ts'
-import type { Channel } from './channel.ts'
+import { type Channel, isGone } from './channel.ts'
 import { CONTAINER, CRI, SANDBOX_READY } from './cri.ts'
 import { LABEL_OWNER, specOf, theirLabels } from './specs.ts'
 
@@ -123,7 +123,7 @@ async function orGone<T, Otherwise>(call: Promise<T>, otherwise: Otherwise): Pro
   try {
     return await call
   } catch (error) {
-    if (error instanceof Error && 'status' in error && error.status === 'notFound') return otherwise
+    if (isGone(error)) return otherwise
     throw error
   }
 }

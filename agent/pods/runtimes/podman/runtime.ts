@@ -22,8 +22,9 @@ import type {
 } from '../runtime.ts'
 import { asList, asMap, numberAt, PodmanApi, Refused, textAt } from './api.ts'
 import { commandSession } from './commands.ts'
+import { ContainerEvents } from './events.ts'
 import { PodmanImages } from './images.ts'
-import { containerWords, LABEL_OWNER, podWords, resourceWords } from './specs.ts'
+import { containerWords, podWords, resourceWords } from './specs.ts'
 import { States } from './states.ts'
 
 export interface PodmanOptions {
@@ -39,8 +40,6 @@ export interface PodmanOptions {
 }
 
 const PAUSE_IMAGE = 'localhost/sluice/pause:1'
-const EVENTS_AGAIN_MS = 500
-const EVENTS_BEFORE_S = 5
 const SETTLE_LOOK_MS = 10
 const SETTLE_TRIES = 500
 const AFTER_GRACE_MS = 60_000
@@ -60,9 +59,8 @@ export class PodmanRuntime implements PodRuntime {
   readonly #api: PodmanApi
   readonly #states: States
   readonly #cgroupParent: string | undefined
-  readonly #wakes = new Set<() => void>()
+  readonly #events: ContainerEvents
   readonly #stop = new AbortController()
-  readonly #listening: Promise<void>
   #pause: Promise<void> | undefined
 
   private constructor(options: PodmanOptions, api: PodmanApi, version: string, cgroupManager: string) {
@@ -77,7 +75,7 @@ export class PodmanRuntime implements PodRuntime {
       () => options.clock.now(),
       (error, what) => trouble(error, what),
     )
-    this.#listening = this.#listen()
+    this.#events = new ContainerEvents(api, this.#states, options.clock, options.owner)
   }
 
   /** Throws `SLUICE_POD_RUNTIME_MISSING` or `SLUICE_POD_RUNTIME_DOWN`. */
@@ -128,7 +126,7 @@ export class PodmanRuntime implements PodRuntime {
     } catch (error) {
       throw trouble(error, 'the sandbox cannot be removed')
     }
-    this.#changed()
+    this.#events.changed()
   }
 
   async createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {
@@ -156,7 +154,7 @@ export class PodmanRuntime implements PodRuntime {
       }
       throw trouble(error, 'the container cannot be started', 'SLUICE_POD_START')
     } finally {
-      this.#changed()
+      this.#events.changed()
     }
   }
 
@@ -171,7 +169,7 @@ export class PodmanRuntime implements PodRuntime {
     } catch (error) {
       throw trouble(error, 'the container does not end', 'SLUICE_POD_STOP')
     }
-    this.#changed()
+    this.#events.changed()
   }
 
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {
@@ -236,7 +234,7 @@ export class PodmanRuntime implements PodRuntime {
         ...{ socket, stdin, tty },
         resize: (next) => this.#resize(`/containers/${id}/resize`, next),
         result: async () => {
-          await this.#settled(id)
+          await this.#events.settled(id)
           const found = (await this.list(signal)).flatMap(({ containers }) => containers).find((one) => one.id === id)
           return found?.exit?.code
         },
@@ -306,19 +304,13 @@ export class PodmanRuntime implements PodRuntime {
   }
 
   onChange(wake: () => void): () => void {
-    this.#wakes.add(wake)
-    return () => void this.#wakes.delete(wake)
+    return this.#events.onChange(wake)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#wakes.clear()
     this.#stop.abort(new Error('the agent stops'))
-    await this.#listening
+    await this.#events[Symbol.asyncDispose]()
     this.#api[Symbol.dispose]()
-  }
-
-  #changed(): void {
-    for (const wake of this.#wakes) wake()
   }
 
   #resize(path: string, { columns, rows }: WindowSize): void {
@@ -342,45 +334,6 @@ export class PodmanRuntime implements PodRuntime {
       })
     }
     await this.#api.call('POST', '/images/load', { signal, upload })
-  }
-
-  async #listen(): Promise<void> {
-    const { signal } = this.#stop
-    const filters = JSON.stringify({ type: ['container'], label: [`${LABEL_OWNER}=${this.#options.owner}`] })
-    while (!signal.aborted) {
-      try {
-        // From before now: what happened while nobody listened, or before podman had the question, is told again.
-        const since = Math.floor(this.#options.clock.now() / 1000) - EVENTS_BEFORE_S
-        const events = this.#api.listen('/events', { signal, query: { stream: true, filters, since } })
-        let next = events.next()
-        next.catch(() => undefined)
-        await this.#api.call('GET', '/_ping', { signal })
-        this.#changed()
-        for (let told = await next; told.done !== true; told = await next) {
-          next = events.next()
-          next.catch(() => undefined)
-          void this.#heard(told.value).catch(() => this.#changed())
-        }
-      } catch {
-        // It is away: whoever lists will say so.
-      }
-      await delay(this.#options.clock, EVENTS_AGAIN_MS, signal).catch(() => undefined)
-    }
-  }
-
-  async #heard(event: unknown): Promise<void> {
-    const id = textAt(event, 'Actor', 'ID')
-    const action = textAt(event, 'Action') || textAt(event, 'status')
-    if (action === 'died') await this.#settled(id)
-    this.#changed()
-  }
-
-  /** Its end is told a moment before it is known. */
-  async #settled(id: string): Promise<void> {
-    const { signal } = this.#stop
-    for (let tries = 0; tries < SETTLE_TRIES && (await this.#states.running(id, signal)); tries++) {
-      await delay(this.#options.clock, SETTLE_LOOK_MS, signal)
-    }
   }
 }
 
