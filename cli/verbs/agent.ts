@@ -13,7 +13,7 @@ const port = (help: string) => ({ kind: 'port', value: 'PORT', help }) as const
 const PASSED_ON = {
   'local-port': port('Local API on a loopback port too; writing there needs local-api.token.'),
   discover: text('LIST', 'Where to look for new devices by itself: usb, mdns, both, or off. Default usb.'),
-  pods: text('HOW', 'Run pods here: off (default), auto, or process (bubblewrap, no engine).'),
+  pods: text('HOW', 'Run pods here: off (default), auto, or process, containerd, podman; several with a comma.'),
   'pods-dir': text('DIR', 'Images, volumes and logs of pods. Default: the folder of the agent with -pods behind it.'),
   'mqtt-port': text('PORT', "TCP port of the gateway's own MQTT broker, or off. It starts when something needs it."),
   'mqtt-host': text('ADDRESS', 'Where the broker listens. Default 127.0.0.1; beyond it clients need a password.'),
