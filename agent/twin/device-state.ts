@@ -88,9 +88,17 @@ export class DeviceState {
     this.spec = link.spec
   }
 
-  countUnusable(): void {
+  /** Of a device that was never heard otherwise this is what is known of reaching it. */
+  countUnusable(nowMs: number): void {
     this.unusable++
-    if (this.reach !== undefined) this.reach = { ...this.reach, unusable: this.unusable }
+    const { key, unusable } = this
+    const before = this.reach ?? {
+      device: key,
+      online: false,
+      atMs: nowMs,
+      reason: 'nothing it sent could be used so far',
+    }
+    this.reach = { ...before, unusable }
   }
 
   /** Another gateway serves the device. */

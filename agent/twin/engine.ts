@@ -261,7 +261,7 @@ export class TwinEngine {
   /** Something came from a device and could not be used. The count is told with the next figures. */
   unusable(key: ObjectKey): void {
     const device = this.devices.get(key)
-    if (device?.standby === false) device.countUnusable()
+    if (device?.standby === false) device.countUnusable(this.#options.clock.now())
   }
 
   /** Puts a stored twin back after a restart. Values are shown as they were last known, as stale. */

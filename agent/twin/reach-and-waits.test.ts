@@ -56,8 +56,11 @@ describe('how a device is heard', () => {
       const about = { about: 'plant/p1', type: 'Warning', reason: 'MicFailure' } as const
       plant.fake.host!.event({ ...about, message: 'the key does not fit', unusable: true })
     }
-    // Before anything is known of reaching the device there is nothing to tell it with.
+    // Of a device that says nothing else that much is known at once.
     wrong()
+    await plant.clock.advance(2000)
+    const [, online, , reason, , , facts] = rows()[0]!
+    expect([online, reason, facts]).toEqual([0, 'nothing it sent could be used so far', { unusable: 1 }])
     heard(-60)
     for (let second = 0; second < 30; second++) {
       for (let frame = 0; frame < 100; frame++) wrong()
@@ -67,7 +70,7 @@ describe('how a device is heard', () => {
     const counts = rows().map((row) => row[6]?.unusable)
     expect(counts[0]).toBe(1)
     expect(counts.at(-1)).toBe(3001)
-    expect(counts.length).toBeLessThanOrEqual(6)
+    expect(counts.length).toBeLessThanOrEqual(7)
     expect(deviceView(plant.core.engine.devices.get('plant/p1')!, 'gw-1').link).toMatchObject({ unusable: 3001 })
     expect(plant.core.notices.list()).toMatchObject([{ reason: 'MicFailure', count: 3001 }])
     // A device that refuses has answered.
