@@ -98,7 +98,10 @@ export class PolicyKeeper implements Disposable {
     if (this.#machine.name !== before) {
       this.#enter({ from: before, to: this.#machine.name, why: 'the policy was changed' })
       this.#options.onChange()
-    } else if (this.#machine.stage !== undefined) this.#apply()
+    } else if (this.#machine.stage !== undefined) {
+      this.#apply()
+      if (edited) this.#options.onChange()
+    }
   }
 
   #enter({ from, to, why }: StageChange): void {

@@ -88,7 +88,8 @@ export class Mover {
    * nobody owns is made anew here.
    */
   givenBack(pod: PodView): void {
-    if (pod.owner !== undefined || pod.leaving || this.#booked.has(pod.uid)) return
+    // Where a person put it himself, it is his to say what now.
+    if (!pod.placed || pod.owner !== undefined || pod.leaving || this.#booked.has(pod.uid)) return
     const why = pod.message === '' ? pod.reason : pod.message
     this.#begin({ pod, from: pod.node ?? '', to: '', why }, (move) => this.#takeBack(move))
   }

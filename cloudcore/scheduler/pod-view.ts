@@ -4,6 +4,7 @@ import {
   type Meaning,
   NEAR_ANNOTATION,
   OFFLOAD_ANNOTATION,
+  PLACED_ANNOTATION,
   SILENCE_ANNOTATION,
 } from '../../api/intents/intents.ts'
 import { readMeaning } from '../../api/intents/parse.ts'
@@ -69,6 +70,8 @@ export interface PodView {
   readonly meaning: Meaning
   readonly problems: readonly SluiceError[]
   readonly offloadTo: string | undefined
+  /** A scheduler of ours chose its node, and nobody else. */
+  readonly placed: boolean
   readonly movesOnSilence: boolean
 }
 
@@ -125,6 +128,7 @@ export function readPod(pod: unknown): PodView {
     nearDevices: names(annotations[NEAR_ANNOTATION], namespace),
     ...{ meaning, problems },
     offloadTo: annotations[OFFLOAD_ANNOTATION] || undefined,
+    placed: annotations[PLACED_ANNOTATION] !== undefined,
     movesOnSilence: annotations[SILENCE_ANNOTATION] === 'move',
   }
 }
