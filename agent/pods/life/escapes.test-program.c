@@ -94,7 +94,7 @@ int main(void) {
   told("tiocsti", ioctl(0, TIOCSTI, "x"));
   told("setgroups", syscall(SYS_setgroups, 1, (gid_t[]){0}));
   told("setuid another", setuid(1234567));
-  static const char *paths[] = {"/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/loop0", "/dev/fuse", "/proc/kcore", "/proc/1/mem", "/proc/1/environ",
+  static const char *paths[] = {"/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/loop0", "/dev/fuse", "/proc/kcore", "/proc/2/mem",
                                 "/proc/1/root/etc/shadow", "/proc/1/cwd/etc/shadow", "/proc/1/root/usr/bin/mount", "/sys/kernel/debug", "/run/dbus/system_bus_socket",
                                 "/var/run/docker.sock", "/run/containerd/containerd.sock", "/etc/shadow"};
   for (unsigned at = 0; at < sizeof paths / sizeof *paths; at++) opens(paths[at], O_RDONLY);

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '../../../api/clock.ts'
 import type { PodLinkObject } from '../../../api/link/messages.ts'
@@ -7,6 +7,7 @@ import type { Leash } from '../../../api/tether/tether.ts'
 import type { HostEvent } from '../../../mappers/sdk/mapper.ts'
 import type { MadeImage } from '../images/busybox.test-helper.ts'
 import { ProcessRuntime } from '../runtimes/process/runtime.ts'
+import { logSays } from '../runtimes/specs.test-helper.ts'
 import { PodStatusBoard } from '../status-board.ts'
 import { type KeeperOptions, PodKeeper } from './keeper.ts'
 
@@ -15,6 +16,8 @@ export const FREE: Leash = { begins: true, ownWill: true, work: 'runs' }
 export interface PodHouseOptions {
   readonly image: MadeImage
   readonly signal: AbortSignal
+  /** Where its own folder is made. Default: `/tmp`. */
+  readonly folder?: string
   readonly keeper?: Partial<KeeperOptions>
   readonly onOpen?: (runtime: ProcessRuntime) => void
 }
@@ -25,7 +28,7 @@ let uids = 0
 
 /** A gateway's pods with the real process runtime and everything in a folder of its own: agents come and go, pods stay. */
 export class PodHouse implements AsyncDisposable {
-  readonly folder = mkdtempSync('/tmp/sluice-life-')
+  readonly folder: string
   readonly wakes = new Set<() => void>()
   readonly #options: PodHouseOptions
   objects: PodLinkObject[] = []
@@ -37,6 +40,7 @@ export class PodHouse implements AsyncDisposable {
 
   private constructor(options: PodHouseOptions) {
     this.#options = options
+    this.folder = mkdtempSync(join(options.folder ?? '/tmp', 'sluice-life-'))
     chmodSync(this.folder, 0o711)
     this.runtime = this.#newRuntime()
     this.keeper = this.#newKeeper()
@@ -125,7 +129,14 @@ export class PodHouse implements AsyncDisposable {
     return readFileSync(join(this.folder, 'logs', `${key}_${uid}`, name, `${attempt}.log`), 'utf8')
   }
 
+  /** Resolves when a log has what is looked for. */
+  async said(uid: string, wanted: RegExp, attempt = 0): Promise<void> {
+    const key = this.objects.find(({ object }) => object.uid === uid)!.key.replace('/', '_')
+    await logSays(join(this.folder, 'logs', `${key}_${uid}`, 'main', `${attempt}.log`), wanted, this.#options.signal)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    if (!existsSync(this.folder)) return
     await this.leave()
     const last = this.#newRuntime()
     for (const { id } of await last.list()) await last.removeSandbox(id, AbortSignal.timeout(30_000))

@@ -46,6 +46,7 @@ export function volumeMounts(
       hostPath: subPath === undefined || subPath === '' ? made.path : subPathOf(made.path, subPath),
       containerPath: mountPath,
       readOnly: readOnly || made.readOnly,
+      ...(made.owned === true ? { owned: true } : {}),
     }
   })
 }
@@ -55,20 +56,31 @@ export function removeVolumes(uid: string, folders: VolumeFolders): void {
   for (const folder of [folders.disk, folders.memory]) rmSync(join(folder, uid), { recursive: true, force: true })
 }
 
-function makeVolume(facts: PodFacts, volume: PodVolume, sources: Sources, folders: VolumeFolders) {
+interface MadeVolume {
+  readonly path: string
+  readonly readOnly: boolean
+  readonly owned?: boolean
+}
+
+function makeVolume(facts: PodFacts, volume: PodVolume, sources: Sources, folders: VolumeFolders): MadeVolume {
   const { uid } = facts.pod
   if (volume.hostPath !== undefined) return { path: hostPath(volume.hostPath), readOnly: false }
   if (volume.persistentVolumeClaim !== undefined) {
     const { claimName, readOnly = false } = volume.persistentVolumeClaim
     if (!/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(claimName)) throw bad(`'${claimName}' is no name of a claim`)
     // Claims of a gateway are folders of its own disk, shared by whoever names them in a namespace.
-    return { path: shared(join(folders.disk, 'claims', splitKey(facts.key).namespace, claimName)), readOnly }
+    return {
+      path: shared(join(folders.disk, 'claims', splitKey(facts.key).namespace, claimName)),
+      readOnly,
+      owned: true,
+    }
   }
   if (volume.emptyDir !== undefined || isBare(volume)) {
     const inMemory = volume.emptyDir?.medium === 'Memory'
     return {
       path: shared(join(inMemory ? folders.memory : folders.disk, uid, 'volumes', volume.name)),
       readOnly: false,
+      owned: true,
     }
   }
   const content = volumeFiles(facts, volume, sources)

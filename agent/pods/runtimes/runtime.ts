@@ -112,6 +112,8 @@ export interface Mount {
   readonly hostPath: string
   readonly containerPath: string
   readonly readOnly: boolean
+  /** A volume of the gateway's own making, whose files are its pod's, whoever wrote them. */
+  readonly owned?: boolean
 }
 
 export interface DeviceMount {

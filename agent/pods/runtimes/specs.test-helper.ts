@@ -1,4 +1,18 @@
+import { existsSync, readFileSync, watch } from 'node:fs'
+import { dirname } from 'node:path'
 import type { ContainerSpec, ImageState, SandboxSpec } from './runtime.ts'
+
+/** Looks at a log at once and whenever something is written, until it has what is looked for. */
+export async function logSays(path: string, wanted: RegExp, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const look = () => {
+    if (existsSync(path) && wanted.test(readFileSync(path, 'utf8'))) resolve()
+  }
+  const watcher = watch(dirname(path), look)
+  signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  look()
+  await promise.finally(() => watcher.close())
+}
 
 let count = 0
 

@@ -15,6 +15,11 @@ export interface BoxKind {
   box(spec: ContainerSpec, image: StoredImage, box: Box): string[]
   command(spec: ContainerSpec, image: StoredImage): string[]
   variables(spec: ContainerSpec, image: StoredImage, hostname: string): ReadonlyMap<string, string>
+  /**
+   * Whether the program is the first process of its box, as in any engine. Otherwise bubblewrap is: one that no filter holds, so
+   * nothing in the box may be able to reach it by /proc.
+   */
+  readonly isFirst: boolean
   /** Why no command can run beside the program; undefined: it can. */
   readonly noExec: string | undefined
 }
@@ -24,6 +29,7 @@ export const nativeBox: BoxKind = {
   name: 'process',
   version: undefined,
   firstUser: 1_900_000_000,
+  isFirst: true,
   noExec: undefined,
   check(spec, image) {
     if (/^wasm/.test(image.config.architecture ?? '')) {

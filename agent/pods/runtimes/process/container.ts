@@ -10,7 +10,7 @@ import type { BoxKind } from './box-kind.ts'
 import { type ControlGroups, DEFAULT_PIDS } from './control-group.ts'
 import { LogPump, type StreamName } from './cri-log.ts'
 import { claimed, FD, handedOver, launch, started, wayIn } from './launch.ts'
-import { childrenOf, endProcess, isAlive, markOf, signalProcess } from './life-signs.ts'
+import { childrenOf, endProcess, hasLeft, isAlive, markOf, signalProcess, takesSignal } from './life-signs.ts'
 import type { PipeStock } from './pipe-stock.ts'
 import { type ContainerRecord, type Records, readStatus } from './records.ts'
 import type { Sandbox } from './sandbox.ts'
@@ -149,7 +149,7 @@ export class Container {
           oomScoreAdj: spec.oomScoreAdj,
         }),
         ...[tools.bwrap, '--unshare-user', '--unshare-cgroup-try', '--new-session'],
-        ...(this.sandbox.record.spec.hostPid ? [] : ['--unshare-pid']),
+        ...(this.sandbox.record.spec.hostPid ? [] : ['--unshare-pid', ...(kind.isFirst ? ['--as-pid-1'] : [])]),
         ...['--json-status-fd', String(FD.status), '--info-fd', String(FD.info), '--args', String(FD.args), '--'],
         ...kind.command(spec, image),
       ],
@@ -230,6 +230,11 @@ export class Container {
     if (this.#left || this.record.exit !== undefined) return
     const { exitCode } = readStatus(this.#statusFile)
     if (exitCode !== undefined) {
+      this.#closePump()
+      if (exitCode === 1 && /^bwrap: execvp /.test(this.#words)) {
+        this.#finish({ code: 128, reason: 'StartError', message: this.#words })
+        return
+      }
       const oom = exitCode !== 0 && this.#around.groups.oomKills(this.group) > 0
       const reason = oom ? 'OOMKilled' : exitCode === 0 ? 'Completed' : 'Error'
       this.#finish({ code: exitCode, reason })
@@ -249,10 +254,13 @@ export class Container {
   async stop(graceMs: number, signal: AbortSignal): Promise<void> {
     if (!this.running) return
     const first = this.record.first!
-    const [program] = isAlive(first) ? childrenOf(first.pid) : []
-    const mark = program === undefined ? undefined : markOf(program)
-    if (mark !== undefined && graceMs > 0) {
-      signalProcess(mark, stopSignal(this.record.stopSignal))
+    const { program } = this
+    const signalName = stopSignal(this.record.stopSignal)
+    // The kernel keeps from a first process what it did not ask for: waiting for that would be waiting for nothing.
+    const isAlone = program === first.pid && !this.sandbox.record.spec.hostPid
+    if (program !== undefined && graceMs > 0 && (!isAlone || takesSignal(program, signalName))) {
+      const mark = markOf(program)
+      if (mark !== undefined) signalProcess(mark, signalName)
       this.#thaw()
       await this.#endedWithin(graceMs, signal)
     }
@@ -269,6 +277,14 @@ export class Container {
 
   reopenLog(): void {
     this.#pump?.reopen()
+  }
+
+  /** The program, once it is there. */
+  get program(): number | undefined {
+    const { first, isFirst } = this.record
+    if (first === undefined || !isAlive(first)) return undefined
+    if (isFirst !== true && !this.sandbox.record.spec.hostPid) return childrenOf(first.pid)[0]
+    return hasLeft(first.pid, this.#around.tools.bwrap) ? first.pid : undefined
   }
 
   /** Ends whatever is in its group, also what was on its way in. */

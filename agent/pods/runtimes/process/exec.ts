@@ -7,7 +7,6 @@ import type { ExecOptions, ExecSession, WindowSize } from '../runtime.ts'
 import { restArguments } from './arguments.ts'
 import type { Container, Surroundings } from './container.ts'
 import { CLEAN_ENVIRONMENT, FD, handedOver, launch, wayIn } from './launch.ts'
-import { childrenOf } from './life-signs.ts'
 
 let counter = 0
 const SETTING_UP_MS = 2
@@ -35,13 +34,13 @@ export async function execIn(
   }
   const first = record.first!.pid
   // The box is complete once the program in it exists.
-  while (container.running && childrenOf(first).length === 0) await delay(around.clock, SETTING_UP_MS, signal)
+  while (container.running && container.program === undefined) await delay(around.clock, SETTING_UP_MS, signal)
   if (!container.running) throw new SluiceError('SLUICE_POD_EXEC', `Container ${record.name} has ended`)
   const user = opened(`/proc/${first}/ns/user`)
   const processes = opened(`/proc/${first}/ns/pid`)
   const seccomp = seccompFile === undefined || record.unconfinedSeccomp ? undefined : opened(seccompFile)
   const filter = seccomp === undefined ? undefined : FD.seccomp
-  const args = [...record.box, ...restArguments(environmentOf(first), filter)]
+  const args = [...record.box, ...restArguments(environmentOf(container.program), filter)]
   const handed = files.use(handedOver(memoryFolder, `exec-${++counter}`, args.map((each) => `${each}\0`).join('')))
   const command = [
     ...wayIn(tools, {
@@ -153,8 +152,7 @@ async function withTerminal(
 }
 
 /** Variables of the program that the container was started with, as they were then. */
-function environmentOf(first: number): [string, string][] {
-  const program = childrenOf(first)[0]
+function environmentOf(program: number | undefined): [string, string][] {
   const text = program === undefined ? '' : readFileSync(`/proc/${program}/environ`, 'utf8')
   return text.split('\0').flatMap((line): [string, string][] => {
     const equals = line.indexOf('=')

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { constants } from 'node:os'
 
 /** A process that cannot be taken for a later one with the same number. */
 export interface ProcessMark {
@@ -44,6 +45,29 @@ export function endProcess(pid: number): void {
     process.kill(pid, 'SIGKILL')
   } catch {
     // It has ended by itself.
+  }
+}
+
+/** What a process would do with a signal (proc(5), `status`): as the kernel does by itself, or something of its own. */
+export function takesSignal(pid: number, signal: NodeJS.Signals): boolean {
+  const bit = 1n << BigInt((constants.signals[signal] ?? constants.signals.SIGTERM) - 1)
+  try {
+    const text = readFileSync(`/proc/${pid}/status`, 'latin1')
+    const mask = (name: string) => BigInt(`0x${new RegExp(`^${name}:\\s+([0-9a-f]+)`, 'm').exec(text)?.[1] ?? '0'}`)
+    return ((mask('SigCgt') | mask('SigIgn') | mask('SigBlk')) & bit) !== 0n
+  } catch {
+    return true
+  }
+}
+
+/** Whether a process has become another program than that; false while nobody can say. */
+export function hasLeft(pid: number, program: string): boolean {
+  try {
+    // By what it is and not by its path: that is another one where its files are others.
+    const [now, before] = [statSync(`/proc/${pid}/exe`), statSync(program)]
+    return now.ino !== before.ino || now.dev !== before.dev
+  } catch {
+    return false
   }
 }
 

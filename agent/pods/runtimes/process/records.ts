@@ -38,6 +38,8 @@ export interface ContainerRecord {
   readonly oomScoreAdj: number
   /** Written before the start, so that a kill of the agent in between is noticed. */
   readonly starting?: boolean
+  /** The first process inside is the program; absent: its child is. */
+  readonly isFirst?: boolean
   /** First process inside, and when it began. */
   readonly first?: ProcessMark
   readonly startedMs?: number

@@ -27,6 +27,7 @@ import { type BoxKind, nativeBox } from './box-kind.ts'
 import { Container, makeFolder, type Surroundings } from './container.ts'
 import { ControlGroups } from './control-group.ts'
 import { execIn } from './exec.ts'
+import { handOver } from './hand-over.ts'
 import { CLEAN_ENVIRONMENT } from './launch.ts'
 import { PipeStock } from './pipe-stock.ts'
 import { forwardInto } from './port-forward.ts'
@@ -169,6 +170,7 @@ export class ProcessRuntime implements PodRuntime {
     const tmpPath = makeFolder(folder, sandbox.record.hostUser)
     for (const path of FIXED_FOLDERS) makeMountPoint(rootPath, path, 'folder')
     for (const path of FIXED_FILES) makeMountPoint(rootPath, path, 'file')
+    await this.#handOver(sandbox, spec.mounts, signal)
     const mounts = placeMounts(rootPath, spec.mounts)
     const { clock, records } = this.#around
     const record = {
@@ -183,6 +185,7 @@ export class ProcessRuntime implements PodRuntime {
       stopSignal: image.config.stopSignal ?? 'SIGTERM',
       box: this.#kind.box(spec, image, { rootPath, tmpPath, ...who, mounts }),
       groups: groupsOf(spec.devices),
+      isFirst: this.#kind.isFirst,
       unconfinedSeccomp: spec.unconfinedSeccomp,
       oomScoreAdj: spec.oomScoreAdj,
     }
@@ -285,6 +288,19 @@ export class ProcessRuntime implements PodRuntime {
     let user = this.#kind.firstUser
     while (taken.has(user) || this.#reserved.has(user)) user++
     return user
+  }
+
+  /** Volumes become the pod's own, unless another pod is in them at the same time. */
+  async #handOver({ record }: Sandbox, mounts: readonly Mount[], signal: AbortSignal): Promise<void> {
+    if (record.hostUser === undefined) return
+    for (const { hostPath, owned } of mounts) {
+      if (owned !== true) continue
+      const inUse = [...this.#containers()].some(
+        (other) =>
+          other.running && other.sandbox.record.hostUser !== record.hostUser && other.record.box.includes(hostPath),
+      )
+      if (!inUse) await handOver(hostPath, record.hostUser, signal)
+    }
   }
 
   *#containers(): Generator<Container> {

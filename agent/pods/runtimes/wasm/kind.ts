@@ -27,6 +27,8 @@ export function wasmBox(hostFile: string, wasmImageRoot: (id: string) => string)
     name: 'wasm',
     version: process.versions.node,
     firstUser: 1_910_000_000,
+    // A busy module never hears a signal, and Node would not end by it as the first process.
+    isFirst: false,
     noExec: 'A WebAssembly container has one program and no other: no command can run beside it',
     check(spec, image) {
       const { path, name } = moduleOf(spec, image)

@@ -7,7 +7,7 @@ import { FolderImages } from '../../images/store.ts'
 import { compileWasm, missingForWasm, wasmArtifact } from '../../images/wasm.test-helper.ts'
 import type { ProcessRuntime } from '../process/runtime.ts'
 import type { ContainerSpec } from '../runtime.ts'
-import { plainContainer, plainSandbox } from '../specs.test-helper.ts'
+import { logSays, plainContainer, plainSandbox } from '../specs.test-helper.ts'
 import { openWasmRuntime } from './runtime.ts'
 
 const missing = missingForPods() ?? missingForWasm()
@@ -146,6 +146,7 @@ describe.skipIf(missing !== undefined)('WebAssembly pods', () => {
       code: 'SLUICE_POD_EXEC',
       message: expect.stringContaining('no command can run beside it'),
     })
+    await logSays((await view(id)).logPath, /up/, signal)
     await runtime.stopContainer(id, 30_000, signal)
     expect((await view(id)).exit).toMatchObject({ code: 143 })
   })
