@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, it } from 'vitest'
@@ -11,40 +11,57 @@ import { runTool } from '../tools/toolchain.ts'
 const folder = mkdtempSync(join(tmpdir(), 'sluice-checks-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const core = join(firmwareRoot, 'core')
-const sources = ['crc16', 'memory', 'uart', 'rtu', 'registers', 'modbus', 'runtime', 'i2c-bitbang'].map((name) =>
-  join(core, `${name}.c`),
-)
-const includes = [`-I${core}`, `-I${folder}`]
+const cFiles = (part: string): string[] =>
+  readdirSync(join(firmwareRoot, part))
+    .filter((file) => file.endsWith('.c'))
+    .map((file) => join(firmwareRoot, part, file))
+
+/** What each ARM board is made of: all of the core and the bootloader, and the port of its chip. */
+const BOARDS = ['mps2-an385', 'microbit', 'rp2040', 'stm32vldiscovery', 'netduinoplus2'].map((name) => {
+  const board = loadBoard(name)
+  const family = board.soc.name.startsWith('stm32') ? cFiles('soc/stm32') : []
+  const include = join(folder, name)
+  return {
+    name,
+    board,
+    include,
+    own: [...cFiles(`soc/${board.soc.name}`), ...cFiles('soc/cortex-m'), ...family],
+    includes: ['core', 'boot', 'soc/cortex-m', `soc/${board.soc.name}`, 'soc/stm32']
+      .map((part) => `-I${join(firmwareRoot, part)}`)
+      .concat(`-I${include}`),
+  }
+})
+const shared = [...cFiles('core'), ...cFiles('boot')]
 
 beforeAll(() => {
-  const board = loadBoard('mps2-an385')
-  writeIfChanged(join(folder, 'board.h'), boardHeader(board, 'standalone'))
-  writeIfChanged(join(folder, 'interrupts.h'), interruptsHeader(board))
+  for (const { board, include } of BOARDS) {
+    mkdirSync(include)
+    writeIfChanged(join(include, 'board.h'), boardHeader(board, 'slotA'))
+    writeIfChanged(join(include, 'interrupts.h'), interruptsHeader(board))
+    const keys =
+      '#include "image.h"\n#define SL_BOOT_PRODUCTION true\nstatic const sl_image_key SL_BOOT_KEYS[] = {{{1}, false}};\n'
+    writeIfChanged(join(include, 'boot-keys.h'), keys)
+  }
 })
+
+/** The files of a board: what all share is looked at for the first one. */
+const filesOf = ({ own, name }: (typeof BOARDS)[number]): string[] => [
+  ...own,
+  ...(name === BOARDS[0]?.name ? shared : []),
+]
 
 describe.skipIf(lacks('cppcheck', 'clang-tidy', 'arm-none-eabi-gcc'))(
   'static analysis finds nothing',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   () => {
-    it('by the compiler', async () => {
-      for (const source of sources) {
-        const flags = [
-          '-std=c11',
-          '-O1',
-          '-fanalyzer',
-          '-Wall',
-          '-Wextra',
-          '-Werror',
-          '-ffreestanding',
-          '-mcpu=cortex-m3',
-          '-mthumb',
-        ]
-        await runTool('arm-none-eabi-gcc', [...flags, ...includes, '-c', source, '-o', join(folder, 'analysed.o')])
-      }
+    it.each(BOARDS)('by the compiler, $name', async (one) => {
+      const flags = ['-std=c11', '-O1', '-fanalyzer', '-Wall', '-Wextra', '-Werror', '-ffreestanding']
+      const target = [`-mcpu=${one.board.soc.cpu}`, '-mthumb', ...one.includes]
+      for (const source of filesOf(one))
+        await runTool('arm-none-eabi-gcc', [...flags, ...target, '-c', source, '-o', join(one.include, 'analysed.o')])
     })
 
-    it('by cppcheck', async () => {
+    it.each(BOARDS)('by cppcheck, $name', async (one) => {
       const suppressed = ['missingIncludeSystem', 'unusedStructMember', 'unmatchedSuppression'].map(
         (id) => `--suppress=${id}`,
       )
@@ -55,10 +72,10 @@ describe.skipIf(lacks('cppcheck', 'clang-tidy', 'arm-none-eabi-gcc'))(
         '--quiet',
         '--std=c11',
       ]
-      await runTool('cppcheck', [...flags, ...suppressed, ...includes, ...sources])
+      await runTool('cppcheck', [...flags, ...suppressed, ...one.includes, ...filesOf(one)])
     })
 
-    it('by clang-tidy', async () => {
+    it.each(BOARDS)('by clang-tidy, $name', async (one) => {
       const off = [
         'bugprone-easily-swappable-parameters',
         'bugprone-reserved-identifier',
@@ -66,17 +83,17 @@ describe.skipIf(lacks('cppcheck', 'clang-tidy', 'arm-none-eabi-gcc'))(
         'cert-dcl51-cpp',
       ]
       const unsafe = 'clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
-      const checks = `-*,bugprone-*,cert-*,clang-analyzer-*,${[...off, unsafe].map((one) => `-${one}`).join(',')}`
+      const checks = `-*,bugprone-*,cert-*,clang-analyzer-*,${[...off, unsafe].map((each) => `-${each}`).join(',')}`
       await runTool('clang-tidy', [
         '--quiet',
         `--checks=${checks}`,
         '--warnings-as-errors=*',
-        ...sources,
+        ...filesOf(one),
         '--',
         '-std=c11',
         '-ffreestanding',
         '--target=thumbv7m-none-eabi',
-        ...includes,
+        ...one.includes,
       ])
     })
   },

@@ -19,7 +19,10 @@ int main(void);
 /* Not memcpy: gcc may assume of that what does not hold before RAM is set up. */
 _Noreturn void sl_reset_handler(void) {
   const uint32_t *from = sl_data_load;
+  /* Symbols of the linker script are ends of one object. */
+  /* cppcheck-suppress comparePointers */
   for (uint32_t *to = sl_data_start; to < sl_data_end; to++) *to = *from++;
+  /* cppcheck-suppress comparePointers */
   for (uint32_t *to = sl_bss_start; to < sl_bss_end; to++) *to = 0;
 #if SL_IMAGE_IS_BOOT && !SL_HAS_VTOR
   /* The trampolines at 0 go through the note, which holds anything after power-on and an application's after a reset. */
