@@ -214,7 +214,7 @@ export const TEXTS = {
   energyTable: ['As a table, with energy since the start', 'Als Tabelle, mit Energie seit dem Start'],
   others: ['Others', 'Übrige'],
   mains: ['Mains', 'Netz'],
-  ofLimit: ['Load, of the physical limit', 'Last, vom physikalischen Limit'],
+  ofLimit: ['Load in % of the physical limit', 'Last in % des physikalischen Limits'],
   restarts: ['Restarts', 'Neustarts'],
   since: ['Since', 'Seit'],
   lookInside: ['Logs and terminal', 'Logs und Terminal'],

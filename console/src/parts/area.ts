@@ -8,6 +8,7 @@ export interface AreaPlot extends Openable {
 }
 
 const HEIGHT_PX = 210
+const LEAST_S = 60
 
 /**
  * Areas one on top of the other, in a box, until it is closed.
@@ -42,7 +43,11 @@ export function openArea(box: HTMLElement, first: Stack, toneOf: (id: string) =>
         height: HEIGHT_PX,
         legend: { show: false },
         cursor: { drag: { x: false, y: false } },
-        scales: { y: { range: (_, _low, high) => [0, Math.max(0.01, (high ?? 0) * 1.1)] } },
+        scales: {
+          // One point alone has no span of its own.
+          x: { range: (_, low, high) => [Math.min(low, high - LEAST_S), high] },
+          y: { range: (_, _low, high) => [0, Math.max(0.01, (high ?? 0) * 1.1)] },
+        },
         axes: [
           { ...axisOf(), space: 70, size: 28, values: (_, splits) => splits.map((at) => timeLabel(at, 0)) },
           { ...axisOf(), size: 58, values: (_, splits) => splits.map((each) => `${number(each)}\u202f${unit}`) },

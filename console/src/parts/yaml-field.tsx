@@ -122,7 +122,7 @@ export function YamlField({ area, text, setText, marked }: YamlFieldProps) {
   )
 }
 
-/** Below the caret, within the field. */
+/** Below the caret, or above it where there is more room. */
 function placeOf(area: RefObject<HTMLTextAreaElement | null>, text: string, caret: number | undefined) {
   const field = area.current
   if (field === null || caret === undefined) return {}
@@ -133,10 +133,10 @@ function placeOf(area: RefObject<HTMLTextAreaElement | null>, text: string, care
     field.offsetLeft + 8 + column * LETTER_PX - field.scrollLeft,
     field.offsetLeft + field.clientWidth - 200,
   )
-  return {
-    top: `${8 + line * LINE_PX - field.scrollTop}px`,
-    left: `${Math.max(4, left)}px`,
-  }
+  const below = 8 + line * LINE_PX - field.scrollTop
+  const vertical =
+    below > field.clientHeight / 2 ? { bottom: `${field.offsetHeight - below + LINE_PX}px` } : { top: `${below}px` }
+  return { ...vertical, left: `${Math.max(4, left)}px` }
 }
 
 let known: SchemaWords | undefined

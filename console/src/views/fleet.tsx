@@ -1,6 +1,6 @@
 import { useMemo } from 'preact/hooks'
 import { objectKey } from '../../../api/resources.ts'
-import { NODE_CONDITIONS } from '../../../api/schema/node-conditions.ts'
+import { NODE_CONDITIONS, NODE_PRESSURES } from '../../../api/schema/node-conditions.ts'
 import type { DeviceView, GatewayView, TwinView } from '../../../api/views.ts'
 import { Age, Badge, Loading } from '../parts/bits.tsx'
 import { type Column, VirtualTable } from '../parts/virtual-table.tsx'
@@ -11,7 +11,7 @@ import { figure, percent, plain, t, watts, withUnit, word } from '../words.ts'
 const NEVER = -1
 const TABLE_MS = 250
 /** These conditions are bad when they hold, all others when they do not. */
-const TROUBLE: ReadonlySet<string> = new Set(NODE_CONDITIONS)
+const TROUBLE: ReadonlySet<string> = new Set([...NODE_CONDITIONS, ...NODE_PRESSURES])
 
 /** What a person should look at: conditions that are not as they should be, and devices that are away. */
 export function alarmsOf({ status, state }: GatewayView): string[] {

@@ -160,12 +160,12 @@ function Buses({ session, gateway }: Asked) {
   const links = value?.items ?? []
   if (links.length === 0) return null
   return (
-    <Panel title={t('buses')}>
+    <Panel title={t('buses')} aside={<span class="muted small">{t('ofLimit')}</span>}>
       <table>
         <thead>
           <tr>
             <th scope="col">{t('name')}</th>
-            <th scope="col">{t('ofLimit')}</th>
+            <th scope="col">{t('load')}</th>
             <th scope="col" class="num">
               {t('latency')}
             </th>

@@ -35,7 +35,7 @@ export function Pods({ session, gateway }: { readonly session: Signed; readonly 
               <tr>
                 <th scope="col">{t('name')}</th>
                 <th scope="col">{t('state')}</th>
-                <th scope="col" class="num">
+                <th scope="col" class="num wide-only">
                   {t('restarts')}
                 </th>
                 <th scope="col" class="wide-only">
@@ -98,7 +98,7 @@ function PodRow({
       <td>
         <Badge state={leaving ? 'ending' : pod.phase} />
       </td>
-      <td class="num">{number(containers.reduce((sum, { restarts }) => sum + restarts, 0))}</td>
+      <td class="num wide-only">{number(containers.reduce((sum, { restarts }) => sum + restarts, 0))}</td>
       <td class="wide-only">
         <Age at={pod.startedAt} />
       </td>
