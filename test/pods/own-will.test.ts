@@ -60,7 +60,7 @@ describe.skipIf(skipHouse)(`a gateway with a will of its own ${missingForHouse ?
     }, 'it is refused')
     expect(failed.status).toMatchObject({
       reason: 'RefusedByGateway',
-      message: expect.stringContaining('stage saving (roundTripAboveMs'),
+      message: expect.stringContaining('stage saving (round trip above'),
     })
     expect(house.begun('forced')).toEqual([])
     await house.setGateway('gw-a', { policy: null })
