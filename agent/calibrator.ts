@@ -1,9 +1,7 @@
 import { SluiceError } from '../api/errors.ts'
-import { type Calibration, CalibrationSession } from './energy/calibrate.ts'
+import { type Calibration, MIN_POINTS } from './energy/calibrate.ts'
+import { CalibrationSession } from './energy/calibration-session.ts'
 import type { Energy } from './energy/energy.ts'
-
-/** Points of five seconds that a fit needs at least; see `agent/energy/calibrate.ts`. */
-const NEEDED_POINTS = 60
 
 export interface CalibrationState {
   /** The meter that is recorded; absent while nothing is. */
@@ -28,7 +26,7 @@ export class Calibrator implements Disposable {
     return {
       ...(this.#session === undefined ? {} : { meter: this.#session.meter }),
       points: this.#session?.recording.points.length ?? 0,
-      needed: NEEDED_POINTS,
+      needed: MIN_POINTS,
       model: { origin, errorPercent, calibrated },
     }
   }

@@ -1,9 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type CalibrationPoint, CalibrationSession, calibrate } from './calibrate.ts'
+import { type CalibrationPoint, calibrate } from './calibrate.ts'
+import { CalibrationSession } from './calibration-session.ts'
 import { FakeMachine } from './fake-machine.test-helper.ts'
 import { nonNegativeLeastSquares } from './least-squares.ts'
 import { modelCoefficients, modelTerms, type PowerModel } from './model.ts'
+import { emptySample } from './sample.test-helper.ts'
 import { seeded } from './seeded.test-helper.ts'
 
 const truth: PowerModel = {
@@ -114,5 +116,33 @@ describe('calibrating', () => {
     energy.adopt(model)
     expect(machine.storage.get('model')).toMatch(/plant\/meter-1/)
     expect(energy.snapshot().power).toMatchObject({ by: 'device:plant/meter-1', source: 'measured', watts: 6.75 })
+  })
+
+  test('holds a meter that tells four seconds late against what was done then', () => {
+    const random = seeded(5)
+    const session = new CalibrationSession('device:plant/meter-1')
+    const told: number[] = []
+    let level = 0
+    for (let s = 0; s < 900; s++) {
+      if (s % 15 === 0) level = random() * 4
+      const activity = { busyCpuS: level, totalCpuS: 4, frequencyRatio: 1, radioBytes: 0, storageBytes: 0 }
+      told.push(modelCoefficients(truth).reduce((sum, c, j) => sum + c * modelTerms(activity, 1)[j]!, 0))
+      const sample = emptySample()
+      session.add({
+        ...sample,
+        time: { ...sample.time, elapsedS: s === 0 ? 0 : 1 },
+        activity,
+        meters: [
+          {
+            ...{ meter: 'device:plant/meter-1', by: 'device:plant/meter-1', covers: 'machine', source: 'measured' },
+            watts: told[Math.max(0, s - 4)]!,
+          },
+        ],
+      })
+    }
+    const { errorPercent, notes, model } = session.finish(guess)
+    expect(notes).toContain('The meter tells about 4 s late; it was held against what was done then.')
+    expect(errorPercent).toBeLessThan(1)
+    expect(model.idleWatts).toBeCloseTo(truth.idleWatts, 1)
   })
 })

@@ -1,7 +1,6 @@
 import { SluiceError } from '../../api/errors.ts'
 import { nonNegativeLeastSquares } from './least-squares.ts'
-import { modelTerms, type PowerModel } from './model.ts'
-import type { Sample } from './source.ts'
+import type { PowerModel } from './model.ts'
 
 /** One stretch of time: what the machine did, as terms of the model, and what the meter said. */
 export interface CalibrationPoint {
@@ -22,11 +21,9 @@ export interface Calibration {
   readonly notes: readonly string[]
 }
 
-const MIN_POINTS = 60
+export const MIN_POINTS = 60
 const FOLDS = 5
-/** A meter that is read every few seconds and a processor that changes every millisecond are compared over this long. */
 const POINT_S = 5
-const MAX_POINTS = 17_280
 /** Busy cores must have differed by this much, or nobody can tell what work costs. */
 const MIN_BUSY_RANGE = 0.3
 
@@ -126,57 +123,4 @@ function crossErrors(
     for (const { terms, watts } of left) errors.push(watts - terms.reduce((sum, term, j) => sum + term * x[j]!, 0))
   }
   return errors
-}
-
-/** Records what a calibration needs from the samples of a running agent. */
-export class CalibrationSession {
-  readonly #meter: string
-  readonly #points: CalibrationPoint[] = []
-  #terms: number[] = []
-  #wattS = 0
-  #seconds = 0
-
-  /** `meter`: the meter to fit against, as in `MeterReading.meter`: `device:plant/meter-1`. */
-  constructor(meter: string) {
-    this.#meter = meter
-  }
-
-  add({ time, activity, meters }: Sample): void {
-    const reading = meters.find(({ meter }) => meter === this.#meter)
-    const { elapsedS } = time
-    if (
-      activity === undefined ||
-      reading?.watts === undefined ||
-      elapsedS <= 0 ||
-      elapsedS > POINT_S ||
-      time.suspendedS > 0
-    ) {
-      this.#clear()
-      return
-    }
-    const terms = modelTerms(activity, elapsedS)
-    this.#terms = terms.map((term, j) => (this.#terms[j] ?? 0) + term * elapsedS)
-    this.#wattS += reading.watts * elapsedS
-    this.#seconds += elapsedS
-    if (this.#seconds < POINT_S) return
-    if (this.#points.length < MAX_POINTS) {
-      this.#points.push({ terms: this.#terms.map((term) => term / this.#seconds), watts: this.#wattS / this.#seconds })
-    }
-    this.#clear()
-  }
-
-  #clear(): void {
-    this.#terms = []
-    this.#wattS = 0
-    this.#seconds = 0
-  }
-
-  get points(): readonly CalibrationPoint[] {
-    return this.#points
-  }
-
-  /** As `calibrate`; `fallback` is the model in force. */
-  finish(fallback: PowerModel): Calibration {
-    return calibrate(this.#points, `fitted to ${this.#meter}`, fallback)
-  }
 }
