@@ -38,6 +38,12 @@ function splitId(id: Id): { kind: LinkObjectKind; key: ObjectKey } {
   return { kind: id.slice(0, space) as LinkObjectKind, key: id.slice(space + 1) }
 }
 
+function count(counts: Map<Id, number>, id: Id, by: 1 | -1): void {
+  const next = (counts.get(id) ?? 0) + by
+  if (next <= 0) counts.delete(id)
+  else counts.set(id, next)
+}
+
 /**
  * Brings what one gateway holds in step with what it should hold. Only names of what is behind are queued; the content
  * is taken when it is sent, so a slow link always gets the newest. Every object is acknowledged by itself and sent
@@ -51,6 +57,9 @@ export class Replication {
   readonly #inFlight = new Map<Id, InFlight>()
   /** In flight for so long that they are sent once more. */
   readonly #overdue = new Set<Id>()
+  /** Acknowledgements that are still to come, by object, and how many of them are of before a delete. */
+  readonly #awaited = new Map<Id, number>()
+  readonly #outdated = new Map<Id, number>()
   #inFlightBytes = 0
   /** Kinds the agent takes. */
   #kinds: readonly string[] = FIRST_KINDS
@@ -89,8 +98,16 @@ export class Replication {
   acknowledged(items: ObjectsAckFrame['items']): void {
     for (const { kind, key, rev, ok, code, message } of items) {
       const id = idOf(kind, key)
+      count(this.#awaited, id, -1)
+      // It took the object and has deleted it since: it may be on its way again, and is not there yet.
+      if (this.#outdated.has(id)) {
+        count(this.#outdated, id, -1)
+        continue
+      }
       const sent = this.#inFlight.get(id)
-      if (sent !== undefined && sent.rev === rev) this.#land(id, sent)
+      // Something newer is on its way: what it has now is not what it will have.
+      if (sent !== undefined && sent.rev !== rev) continue
+      if (sent !== undefined) this.#land(id, sent)
       if (this.#options.objects.rev(this.#options.gateway, kind, key) !== rev) continue
       // A refused object is held in the sense that sending the same again would change nothing.
       this.#held.set(id, rev)
@@ -107,6 +124,8 @@ export class Replication {
       if (nowMs - sent.sentMs < RESEND_AFTER_MS * sent.tries) continue
       if (sent.tries >= MAX_TRIES) {
         this.#land(id, sent)
+        // It may have any of them; to be deleted when it is wanted no more.
+        this.#held.set(id, '')
         const { kind, key } = splitId(id)
         this.#options.onSilence(kind, key)
       } else {
@@ -138,6 +157,8 @@ export class Replication {
         const sent = this.#inFlight.get(id)
         if (sent !== undefined) this.#land(id, sent)
         if (this.#held.delete(id) || sent !== undefined) deletes.push({ kind, key })
+        const awaited = this.#awaited.get(id)
+        if (awaited !== undefined) this.#outdated.set(id, awaited)
         bytes += key.length + 40
         continue
       }
@@ -165,6 +186,8 @@ export class Replication {
     const before = this.#inFlight.get(id)
     if (before !== undefined) this.#inFlightBytes -= before.bytes
     const tries = before?.rev === rev ? before.tries + 1 : 1
+    count(this.#awaited, id, 1)
+    this.#held.delete(id)
     this.#inFlight.set(id, { rev, sentMs: this.#options.clock.monotonic(), tries, bytes })
     this.#inFlightBytes += bytes
   }

@@ -55,7 +55,7 @@ interface State {
   challenger: Challenger | undefined
   again: Timer | undefined
   /** A gateway that is to take over and does not listen yet. */
-  preparing: { to: string; readonly why: string; readonly timer: Timer } | undefined
+  preparing: { to: string; readonly why: string; readonly timer: Timer; standsBy: boolean } | undefined
   releasing: { readonly from: string; to: string; readonly why: string; readonly timer: Timer } | undefined
   settling:
     | { readonly gateway: string; readonly from: string | undefined; settle(): void; readonly done: Promise<void> }
@@ -138,7 +138,8 @@ export class Roamer implements Placement {
       const record = this.#options.fleet.devices.get(key)
       if (record?.uid !== uid || !this.#options.fleet.isWanted(gateway, 'Device', key)) continue
       const state = this.#states.get(record)
-      if (state?.preparing?.to === gateway) this.#release(record, state)
+      // What it heard before it was told to stand by, in a preparation before this one, says nothing of now.
+      if (state?.preparing?.to === gateway && state.preparing.standsBy) this.#release(record, state)
       if (record.spec.nodeSelector === undefined) continue
       this.#state(record).heard.set(gateway, { rssiDbm, heardMs: nowMs - ageMs })
       this.#evaluate(record)
@@ -150,6 +151,7 @@ export class Roamer implements Placement {
     const record = this.#options.fleet.devices.get(key)
     const state = record === undefined ? undefined : this.#states.get(record)
     if (record === undefined || state === undefined) return
+    if (state.preparing?.to === gateway) state.preparing.standsBy = true
     if (state.releasing?.from === gateway) this.#activate(record, state, false)
     else if (state.settling?.gateway === gateway) state.settling.settle()
   }
@@ -233,21 +235,21 @@ export class Roamer implements Placement {
 
   #handOver(record: DeviceRecord, to: string, why: string): void {
     const state = this.#state(record)
+    const tenure = record.tenure ?? NEVER_MOVED
     if (state.releasing !== undefined) {
-      state.releasing.to = to
+      // One that does not listen yet has its turn afterwards: what is heard meanwhile would be nobody's.
+      if (tenure.standbys.includes(to) || !this.#overheard(record)) state.releasing.to = to
       return
     }
     const { links, clock, fleet } = this.#options
     const from = record.gateway
     state.preparing?.timer.cancel()
     state.preparing = undefined
-    const tenure = record.tenure ?? NEVER_MOVED
     const listens = tenure.standbys.includes(to)
-    const { overhears = overheard } = this.#options
     // Waiting until the new one hears the device gains nothing where it cannot.
-    if (from !== undefined && !listens && overhears(record.spec) && links.present(from) && links.present(to)) {
+    if (from !== undefined && !listens && this.#overheard(record) && links.present(from) && links.present(to)) {
       const timer = clock.after(PREPARE_MS, () => this.#release(record, state))
-      state.preparing = { to, why, timer }
+      state.preparing = { to, why, timer, standsBy: false }
       fleet.assign(record, from, { ...tenure, standbys: [...tenure.standbys, to] })
       return
     }
@@ -313,7 +315,13 @@ export class Roamer implements Placement {
     this.#settle(state, to, from, forced)
     fleet.assign(record, to, { term, accepts: term, phase: 'serving', standbys, handed })
     onHandOver?.(record, from, releasing.why)
+    const { nodeName } = record.spec
     if (roams) this.#evaluate(record)
+    else if (nodeName !== undefined && nodeName !== to) this.#handOver(record, nodeName, 'moved')
+  }
+
+  #overheard({ spec }: DeviceRecord): boolean {
+    return (this.#options.overhears ?? overheard)(spec)
   }
 
   /** Until the next one has told what it overheard, nobody can say what of the one before is new. */

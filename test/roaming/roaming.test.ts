@@ -222,6 +222,37 @@ describe('a device of a protocol that nobody can overhear', () => {
   })
 })
 
+describe('a device that is moved by nodeName at any time', () => {
+  it('loses no value that both gateways could hear, and tells none twice, however often it is moved', async () => {
+    const move = fc.record({ to: fc.nat(2), forMs: fc.integer({ min: 1, max: 20 }).map((tenths) => tenths * 100) })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.tuple(fc.constantFrom(0, -3000, 60_000), fc.constantFrom(0, 700), fc.constantFrom(0, -5)),
+        fc.tuple(fc.constantFrom(1, 40, 150), fc.constantFrom(1, 40, 150), fc.constantFrom(1, 40, 150)),
+        fc.array(move, { minLength: 2, maxLength: 12 }),
+        async (skewsMs, latenciesMs, moves) => {
+          const names = ['gw-a', 'gw-b', 'gw-c']
+          const first = { nodeSelector: undefined, nodeName: 'gw-a' }
+          const { clock, hub, gateways, walk, stop, sent } = await hall(names, first, skewsMs)
+          for (const [index, one] of gateways.entries()) one.latencyMs = latenciesMs[index]!
+          await walk(2000, -50, -55, -60)
+          for (const { to, forMs } of moves) {
+            hub.put({ nodeName: names[to]! })
+            await walk(forMs, -50, -55, -60)
+          }
+          await walk(6000, -50, -55, -60)
+          // What was heard last is still on its way.
+          await clock.advance(1000)
+          expect(hub.record.gateway).toBe(names[moves.at(-1)!.to])
+          expect(sorted(hub.values())).toEqual(exactlyOnce(sent()))
+          await stop()
+        },
+      ),
+      { numRuns: Number(process.env['SLUICE_ROAMING_RUNS'] ?? 12) },
+    )
+  }, 240_000)
+})
+
 describe('whatever happens to links and signals', () => {
   const step = fc.record({
     act: fc.constantFrom('walk', 'walk', 'walk', 'cut', 'heal', 'slow', 'desire'),
