@@ -151,6 +151,13 @@ describe('time to empty', () => {
     expect(forecast.get(false, 460_000)).toBeUndefined()
   })
 
+  test('comes from the gauge where the driver always says that nothing flows', () => {
+    const forecast = new BatteryForecast()
+    for (const sample of discharge().slice(0, 1500)) forecast.add({ ...sample, flow: 0 })
+    const { seconds } = forecast.get(false, 14_990_000)!
+    expect(Math.abs(seconds / (180_000 / 5.333 - 14_990) - 1)).toBeLessThan(0.1)
+  })
+
   test('comes from a percentage alone where nothing else is known', () => {
     const forecast = new BatteryForecast()
     for (let s = 0; s < 7200; s += 10) {

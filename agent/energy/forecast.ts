@@ -132,9 +132,9 @@ export class BatteryForecast {
     const { volts, elapsedS } = this.#block
     let { flow } = this.#block
     this.#block = new Minute()
-    if (Number.isNaN(flow) && unit === 'J' && !charging) {
-      // A gauge alone: what it lost is what was drawn.
-      const lost = Math.max(0, this.#blockEnergy - energy)
+    const lost = Math.max(0, this.#blockEnergy - energy)
+    // A gauge alone, or a driver that always says 0 A: what the gauge lost is what was drawn.
+    if (unit === 'J' && !charging && (Number.isNaN(flow) || (flow === 0 && lost > 0))) {
       this.#left?.draw(lost / warmth(celsius))
       flow = lost / elapsedS
     }
