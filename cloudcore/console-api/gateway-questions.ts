@@ -7,7 +7,7 @@ import type { StreamBroker } from '../streams/broker.ts'
 
 export interface GatewayQuestionsOptions {
   readonly clock: Clock
-  readonly streams: StreamBroker
+  readonly streams: Pick<StreamBroker, 'dial'>
 }
 
 /** A stream that nobody asked anything for this long is let go: nobody looks at the gateway any more. */
