@@ -4,8 +4,8 @@ export const ALL_PLACES =
 
 /**
  * The script that installs Sluice from the card on the first boot, for any POSIX shell. It needs tar, gzip and
- * sha256sum, fetches nothing, may be run again after a cut at any line, and leaves its words on the card where a person
- * can read them with any computer. `sha256` is that of `bundle.tar.gz`, so that a card that rots is noticed.
+ * sha256sum, fetches nothing, runs again on the next boot after a cut at any line (cloud-init and kernel would not: they
+ * ran it once), and leaves its words on the card where a person can read them with any computer. `sha256` is that of `bundle.tar.gz`, so that a card that rots is noticed.
  */
 export const firstBootScript = (sha256: string): string => `#!/bin/sh
 # Written by 'sluice flash gateway'. Installs the agent from this card and lets it join.
@@ -17,6 +17,24 @@ if [ -e "$done_mark" ]; then exit 0; fi
 
 say() { echo "sluice first boot: $*" | tee -a "$log" 2>/dev/null || true; }
 fail() { say "FAILED: $*"; sync; exit 1; }
+
+# Whoever ran this may never do so again: a power cut from here on is made up for by the next boot.
+unit=/etc/systemd/system/sluice-first-boot.service
+wanted=/etc/systemd/system/multi-user.target.wants
+mkdir -p "$wanted"
+cat >"$unit" <<UNIT
+[Unit]
+Description=First boot of a Sluice gateway, again
+ConditionPathExists=!$done_mark
+RequiresMountsFor=$here /var
+
+[Service]
+Type=oneshot
+StandardOutput=journal+console
+ExecStart=/bin/sh $here/first-boot.sh
+UNIT
+ln -sf ../sluice-first-boot.service "$wanted/sluice-first-boot.service"
+sync
 
 work=$(mktemp -d /var/tmp/sluice-first-boot.XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -60,6 +78,7 @@ fi
 rm -f "$here/bundle.tar.gz"
 mkdir -p "$(dirname "$done_mark")"
 : >"$done_mark"
+rm -f "$unit" "$wanted/sluice-first-boot.service"
 say "done"
 sync
 `

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runSluice } from '../cli/run-sluice.ts'
@@ -56,6 +56,24 @@ describe.skipIf(cannot.length > 0)(`the first boot of a card${cannot.length > 0 
     expect(kept.mode & 0o777).toBe(0o600)
     expect(kept.uid).toBe(Number(/^sluice:x:(\d+)/m.exec(machine.read('etc/passwd'))?.[1]))
     expect(existsSync(join(machine.root, 'etc/systemd/system/sluice-agent.service'))).toBe(true)
+    expect(existsSync(join(machine.root, 'etc/systemd/system/sluice-first-boot.service'))).toBe(false)
+  })
+
+  it('is begun again by the next boot where the power was cut, whoever began it the first time', async () => {
+    const cut = new Machine(join(folder.path, 'cut'))
+    copyFromCard(join(folder.path, 'card.img'), '/sluice', join(cut.root, 'boot/firmware'))
+    // The cut: no tar any more, as if the machine had ended while it unpacked.
+    cut.write('local/bin/tar', '#!/bin/sh\nkill -9 $PPID\n')
+    chmodSync(join(cut.root, 'local/bin/tar'), 0o755)
+    expect((await cut.run('sh', '/boot/firmware/sluice/first-boot.sh')).code).not.toBe(0)
+    const unit = cut.read('etc/systemd/system/sluice-first-boot.service')
+    expect(readlinkSync(join(cut.root, 'etc/systemd/system/multi-user.target.wants/sluice-first-boot.service'))).toBe(
+      '../sluice-first-boot.service',
+    )
+    const again = /^ExecStart=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? []
+    expect(again).toEqual(['/bin/sh', '/boot/firmware/sluice/first-boot.sh'])
+    expect(unit).toContain('ConditionPathExists=!/var/lib/sluice-first-boot.done')
+    expect(readdirSync(join(cut.root, 'boot/firmware/sluice'))).toContain('join.token')
   })
 
   it('does nothing on the boots that follow', async () => {
