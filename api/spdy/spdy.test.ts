@@ -218,6 +218,17 @@ describe('a SPDY connection', () => {
     expect(await written).toBe('written')
   })
 
+  it('what came before the connection was lost is read to its end', async () => {
+    const { client, server } = connected((stream) => {
+      stream.accept()
+      stream.end('the last words', () => server.destroy())
+    })
+    const stream = client.open(new Map())
+    await stream.accepted
+    await client.closed
+    expect(await text(stream)).toBe('the last words')
+  })
+
   it('refuses streams beyond its limit, one by one', async () => {
     const { client } = connected((stream) => stream.accept(), 2)
     const streams = [1, 2, 3].map(() => client.open(new Map()))

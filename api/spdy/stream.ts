@@ -73,11 +73,14 @@ export class SpdyStream extends Duplex {
   /** Ends it here without telling anybody. */
   cut(error: SluiceError): void {
     if (this.#gone) return
+    const unread = this.#theirEnd && this.readableLength > 0
     this.#theirEnd = true
     this.#ourEnd = true
     this.#settle()
     this.#reply.reject(error)
-    if (!this.readableEnded || !this.writableFinished) this.destroy(error)
+    // All of theirs has come and only waits to be read: that the connection went after it takes nothing of it away.
+    if (unread) this.once('end', () => this.destroy())
+    else if (!this.readableEnded || !this.writableFinished) this.destroy(error)
   }
 
   override _read(): void {

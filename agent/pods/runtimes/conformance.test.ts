@@ -159,6 +159,10 @@ describe.each(HOUSES)(
         err: 'oops\n',
         code: 9,
       })
+      // The shortest of commands: nothing of its result is lost on the way.
+      for (let code = 1; code <= 10; code++) {
+        expect(await exec(id, ['sh', '-c', `echo ${code}; exit ${code}`])).toMatchObject({ out: `${code}\n`, code })
+      }
       const large = 'x'.repeat(1_000_000)
       expect(await exec(id, ['wc', '-c'], large)).toMatchObject({ out: '1000000\n', code: 0 })
       expect((await exec(id, ['sh', '-c', 'yes | head -c 1000000'])).out).toHaveLength(1_000_000)

@@ -13,12 +13,14 @@ interface Streams {
   readonly stdin: boolean
   readonly tty: boolean
   readonly size?: WindowSize
+  /** A container that was attached to may be let go without a word; a command has a result, or was lost. */
+  readonly attached?: boolean
 }
 
 /** A command, or what a container itself says and hears, over the address the runtime gave. */
 export async function openCommand(
   address: string,
-  { stdin, tty, size }: Streams,
+  { stdin, tty, size, attached = false }: Streams,
   dial: Dial,
   signal: AbortSignal,
 ): Promise<ExecSession> {
@@ -28,16 +30,19 @@ export async function openCommand(
   void connection.closed.finally(() => signal.removeEventListener('abort', abort))
   try {
     const open = (streamtype: string) => openStream(connection, { streamtype })
+    const error = connection.open(new Map([['streamtype', 'error']]))
+    // Heard from the beginning: a short command has ended before all streams are told to be open.
+    const said = words(error)
     // All at once: the runtime begins when it has as many as it was promised.
-    const [error, input, output, errors, resize] = await Promise.all([
-      open('error'),
+    const [, input, output, errors, resize] = await Promise.all([
+      error.accepted,
       stdin ? open('stdin') : undefined,
       open('stdout'),
       tty ? undefined : open('stderr'),
       tty ? open('resize') : undefined,
     ])
     if (size !== undefined) writeSize(resize, size)
-    const exited = exitCode(error)
+    const exited = exitCode(said, attached)
     exited.catch(() => undefined)
     void exited.finally(() => closeAfter(connection, [output, errors])).catch(() => undefined)
     return {
@@ -107,10 +112,18 @@ function words(stream: Duplex): Promise<string> {
 }
 
 /** The last word on the error stream is a Status of Kubernetes. */
-async function exitCode(stream: Duplex): Promise<number | undefined> {
-  const said = await words(stream)
-  // An attached container that was let go says nothing.
-  if (said === '') return undefined
+async function exitCode(heard: Promise<string>, attached: boolean): Promise<number | undefined> {
+  const said = await heard
+  if (said === '' && attached) return undefined
+  if (said === '') {
+    throw new SluiceError(
+      'SLUICE_POD_RUNTIME_STREAM',
+      'The container runtime was lost before the command had a result',
+      {
+        hint: 'The command may still run, or have ended in any way: look, and run it again.',
+      },
+    )
+  }
   const { status, message, details } = readStatus(said)
   if (status === 'Success') return 0
   const code = details?.causes?.find(({ reason }) => reason === 'ExitCode')?.message
@@ -137,9 +150,11 @@ export async function openPort(address: string, port: number, dial: Dial, signal
   signal.addEventListener('abort', abort, { once: true })
   void connection.closed.finally(() => signal.removeEventListener('abort', abort))
   const headers = { port: String(port), requestid: '0' }
-  const error = await openStream(connection, { ...headers, streamtype: 'error' })
+  const error = connection.open(new Map(Object.entries({ ...headers, streamtype: 'error' })))
+  const said = words(error)
+  await error.accepted
   const data = await openStream(connection, { ...headers, streamtype: 'data' })
-  return new PortConnection(data, words(error), port, () => connection.destroy())
+  return new PortConnection(data, said, port, () => connection.destroy())
 }
 
 /**

@@ -239,7 +239,7 @@ export class ContainerdRuntime implements PodRuntime {
   async attach(id: string, { stdin, tty }: AttachOptions, signal: AbortSignal): Promise<ExecSession> {
     const asked = { id, stdin, tty, stdout: true, stderr: !tty }
     const { url } = await this.#do(CRI.attach, asked, { signal }, 'it cannot be attached to', 'SLUICE_POD_EXEC')
-    return await openCommand(url, { stdin, tty }, this.#dial, signal)
+    return await openCommand(url, { stdin, tty, attached: true }, this.#dial, signal)
   }
 
   /** That nothing listens is told by the connection itself, as `SLUICE_POD_PORT`. */

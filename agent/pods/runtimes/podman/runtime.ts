@@ -216,10 +216,7 @@ export class PodmanRuntime implements PodRuntime {
       return commandSession({
         ...{ socket, stdin, tty },
         resize: (next) => this.#resize(`/exec/${execId}/resize`, next),
-        result: async () => {
-          const ended = await this.#api.call('GET', `/exec/${execId}/json`, { signal })
-          return numberAt(ended, 'ExitCode')
-        },
+        result: () => this.#commandResult(execId, signal),
       })
     } catch (error) {
       throw trouble(error, 'the command cannot be run', 'SLUICE_POD_EXEC')
@@ -311,6 +308,18 @@ export class PodmanRuntime implements PodRuntime {
     this.#stop.abort(new Error('the agent stops'))
     await this.#events[Symbol.asyncDispose]()
     this.#api[Symbol.dispose]()
+  }
+
+  /** The end of its output may be a moment before its own. */
+  async #commandResult(execId: string, signal: AbortSignal): Promise<number> {
+    for (let tries = 0; tries < SETTLE_TRIES; tries++) {
+      const found = await this.#api.call('GET', `/exec/${execId}/json`, { signal })
+      if (asMap(found)['Running'] !== true) return numberAt(found, 'ExitCode')
+      await delay(this.#options.clock, SETTLE_LOOK_MS, signal)
+    }
+    throw new SluiceError('SLUICE_POD_RUNTIME_STREAM', 'podman was lost before the command had a result', {
+      hint: 'The command may still run, or have ended in any way: look, and run it again.',
+    })
   }
 
   #resize(path: string, { columns, rows }: WindowSize): void {
