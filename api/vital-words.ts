@@ -11,12 +11,16 @@ export function spanWords(seconds: number): string {
   return hours % 24 === 0 ? `${hours / 24}d` : `${Math.floor(hours / 24)}d${hours % 24}h`
 }
 
+/** Less than a millionth is what is left of sums that were divided, and nothing that was measured. */
+const DUST = 1e-6
+
 /** Three digits with a unit: `820mW`, `4.20W`, `12.5W`, `1.20kW`. */
 export function scaled(value: number, unit: string): string {
   const size = Math.abs(value)
   if (size >= 1e6) return `${(value / 1e6).toPrecision(3)}M${unit}`
   if (size >= 1000) return `${(value / 1000).toPrecision(3)}k${unit}`
-  if (size >= 1 || size === 0) return `${size === 0 ? '0' : value.toPrecision(3)}${unit}`
+  if (size < DUST) return `0${unit}`
+  if (size >= 1) return `${value.toPrecision(3)}${unit}`
   return `${Number((value * 1000).toPrecision(3))}m${unit}`
 }
 
