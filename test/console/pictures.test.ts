@@ -60,9 +60,13 @@ async function lookedAt(page: Page, name: string): Promise<string[]> {
 /** What has to be there, or is to be open, before the picture is taken. */
 const PREPARE: Readonly<Record<string, (page: Page) => Promise<unknown>>> = {
   device: (page) => page.locator('.plot canvas').waitFor(),
-  gateway: (page) => page.locator('.sankey text').first().waitFor(),
+  async gateway(page) {
+    await page.locator('.sankey text').first().waitFor()
+    await page.locator('.area canvas').waitFor()
+  },
   async pods(page) {
     await page.locator('.sankey text').first().waitFor()
+    await page.locator('.area canvas').waitFor()
     await page.getByRole('button', { name: 'Logs: patrol' }).click()
     await page.locator('.log time').nth(2).waitFor()
   },

@@ -114,7 +114,7 @@ describe.skipIf(skipped)(`pods in the console ${missing ?? ''}`, { timeout: 90_0
     expect(answer[1]).toContain('gw-1 is no place for default/patrol')
     await go(page, 'offload', 'Offload')
     await page.getByRole('region', { name: 'Without a place' }).getByRole('button', { name: /^roof/ }).click()
-    const why = page.getByRole('region', { name: 'Why roof is there' })
+    const why = page.getByRole('region', { name: 'Why roof has no place' })
     await why.getByRole('row', { name: /gw-2.*impossible.*location/ }).waitFor()
   })
 

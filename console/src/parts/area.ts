@@ -8,7 +8,6 @@ export interface AreaPlot extends Openable {
 }
 
 const HEIGHT_PX = 210
-const LEAST_S = 60
 
 /**
  * Areas one on top of the other, in a box, until it is closed.
@@ -44,8 +43,6 @@ export function openArea(box: HTMLElement, first: Stack, toneOf: (id: string) =>
         legend: { show: false },
         cursor: { drag: { x: false, y: false } },
         scales: {
-          // One point alone has no span of its own.
-          x: { range: (_, low, high) => [Math.min(low, high - LEAST_S), high] },
           y: { range: (_, _low, high) => [0, Math.max(0.01, (high ?? 0) * 1.1)] },
         },
         axes: [

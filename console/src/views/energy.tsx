@@ -84,7 +84,9 @@ function EnergyArea({ session, gateway }: PanelProps) {
           setStack(found)
           setSince(series.since)
           setError(undefined)
-          if (plot === undefined) plot = openArea(box.current, found, toneOf, 'W')
+          // One point alone is no area.
+          if (found.atS.length < 2) plot?.set(found)
+          else if (plot === undefined) plot = openArea(box.current, found, toneOf, 'W')
           else plot.set(found)
         }
       } catch (thrown) {
@@ -105,6 +107,7 @@ function EnergyArea({ session, gateway }: PanelProps) {
     <div class="area">
       <h3>{t('energyOverTime')}</h3>
       <div class="plot" ref={box} role="img" aria-label={`${t('energyOverTime')}: ${words}`} />
+      {stack !== undefined && stack.atS.length < 2 ? <p class="muted">{t('gathering')}</p> : null}
       <Failure error={error} />
       <ul class="legend-list">
         {bands.map(({ id, last }, at) => (

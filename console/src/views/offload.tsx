@@ -251,7 +251,7 @@ function Why({ pod: key, node, refused, mayMove, onMove, onClose }: WhyProps) {
     const first = panel.current?.querySelector<HTMLElement>('form select') ?? panel.current?.querySelector('button')
     first?.focus({ preventScroll: true })
   }, [value === undefined])
-  const title = t('whyThere', { pod: key.replace(/^default\//, '') })
+  const title = t(node === undefined ? 'whyNowhere' : 'whyThere', { pod: key.replace(/^default\//, '') })
   return (
     <div ref={panel}>
       <Panel
