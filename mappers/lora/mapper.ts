@@ -132,7 +132,9 @@ class LoraMapper implements Mapper {
         known.device = device
         continue
       }
-      const feed = new TwinFeed(device, this.#host)
+      const feed = new TwinFeed(device, this.#host, ({ key: of, network: { id } }) =>
+        this.#networks.get(id)?.network?.carry?.(of),
+      )
       this.#feeds.set(key, feed)
       this.#host.reachability([feed.start()])
     }
@@ -199,7 +201,7 @@ class LoraMapper implements Mapper {
     for (const uplink of uplinks) {
       const feed = this.#feeds.get(uplink.device)
       if (feed === undefined) continue
-      const news = feed.heard(uplink, this.#networks.get(feed.device.network.id)?.network?.carry?.(uplink.device))
+      const news = feed.heard(uplink)
       if (news !== undefined) this.#host.reachability([news])
       const decoded = this.#decode(feed, uplink)
       if (decoded instanceof Promise) void decoded.then((result) => this.#read(feed, uplink, result))

@@ -27,6 +27,7 @@ export type Decoded =
 export class TwinFeed {
   device: LoraDevice
   readonly #host: MapperHost
+  readonly #carryOf: (device: LoraDevice) => string | undefined
   readonly #watchers = new Map<string, Set<(value: Json) => void>>()
   #online: boolean | undefined
   #reason: string | undefined
@@ -42,15 +43,19 @@ export class TwinFeed {
   #received = 0
   #missed = 0
   #lastFCnt: number | undefined
-  /** What another gateway needs to go on with the device. */
-  #carry: string | undefined
   #told:
     | { atMonoMs: number; rssiDbm: number | undefined; snrDb: number | undefined; battery: number | undefined }
     | undefined
 
-  constructor(device: LoraDevice, host: MapperHost) {
+  /** @param carryOf what another gateway needs to go on with the device; asked for when there is news to tell */
+  constructor(
+    device: LoraDevice,
+    host: MapperHost,
+    carryOf: (device: LoraDevice) => string | undefined = () => undefined,
+  ) {
     this.device = device
     this.#host = host
+    this.#carryOf = carryOf
   }
 
   get online(): boolean {
@@ -81,8 +86,7 @@ export class TwinFeed {
   }
 
   /** Notes that the device lives and how it is heard. Returns news when there is some worth telling. */
-  heard({ radio, fCnt }: Uplink, carry?: string): DeviceReachability | undefined {
-    this.#carry = carry
+  heard({ radio, fCnt }: Uplink): DeviceReachability | undefined {
     this.heardAirtimeMs += radio.airtimeMs ?? 0
     const nowMs = this.#host.clock.monotonic()
     const gap = this.#lastMonoMs === undefined ? undefined : nowMs - this.#lastMonoMs
@@ -196,7 +200,8 @@ export class TwinFeed {
     const told = this.#told
     if (told === undefined) return this.#news()
     if (this.#host.clock.monotonic() - told.atMonoMs < REFRESH_MS) return undefined
-    if (this.#carry !== undefined) return this.#news()
+    // A counter has moved at least.
+    if (this.device.activation.kind !== 'elsewhere') return this.#news()
     const moved = (a: number | undefined, b: number | undefined, by: number) =>
       a !== undefined && (b === undefined || Math.abs(a - b) >= by)
     return moved(this.#rssiDbm, told.rssiDbm, 2) || moved(this.#snrDb, told.snrDb, 1) ? this.#news() : undefined
@@ -210,6 +215,7 @@ export class TwinFeed {
       battery: this.#batteryPercent,
     }
     const total = this.#received + this.#missed
+    const carry = this.#carryOf(this.device)
     return {
       device: this.device.key,
       online: this.#online === true,
@@ -221,7 +227,7 @@ export class TwinFeed {
       ...(this.#spreadingFactor === undefined ? {} : { spreadingFactor: this.#spreadingFactor }),
       ...(this.#marginDb === undefined ? {} : { marginDb: this.#marginDb }),
       ...(this.#batteryPercent === undefined ? {} : { batteryPercent: this.#batteryPercent }),
-      ...(this.#carry === undefined ? {} : { carry: this.#carry }),
+      ...(carry === undefined ? {} : { carry }),
     }
   }
 }
