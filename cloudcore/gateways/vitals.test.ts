@@ -1,14 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Gateway, GatewayStatus } from '../../api/resources.ts'
-import { type CloudCore, runCloudCore } from '../core.ts'
-import { KubeClient } from '../kube/client.ts'
-import { loadKubeconfig } from '../kube/config.ts'
 import { collectionPath, GATEWAYS, NODES, objectPath } from '../kube/paths.ts'
-import { joinAs, ScriptedAgent } from '../testing/scripted-agent.ts'
+import { CoreHouse } from '../testing/core-house.ts'
+import { ScriptedAgent } from '../testing/scripted-agent.ts'
 import { batteryBand, type Taint, withTaints } from './node-facts.ts'
 import { keysOf, patchOf, soundVitals, steadyPart } from './told-vitals.ts'
 
@@ -132,20 +127,12 @@ describe('a Node', () => {
 })
 
 describe('a cloud core', () => {
-  let directory: string
-  let core: CloudCore
-  let kube: KubeClient
+  let house: CoreHouse
 
   beforeAll(async () => {
-    directory = mkdtempSync(join(tmpdir(), 'sluice-vitals-'))
-    core = await runCloudCore({ dataDir: directory, hubPort: 0, apiPort: 0, graceMs: 300 })
-    kube = new KubeClient(loadKubeconfig(core.info.kubeconfig))
+    house = await CoreHouse.open()
   })
-  afterAll(async () => {
-    await kube[Symbol.asyncDispose]()
-    await core[Symbol.asyncDispose]()
-    rmSync(directory, { recursive: true, force: true })
-  })
+  afterAll(() => house[Symbol.asyncDispose]())
 
   interface Node {
     readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> }
@@ -153,44 +140,20 @@ describe('a cloud core', () => {
     readonly status: { readonly conditions: readonly { readonly type: string; readonly status: string }[] }
   }
 
-  async function until<T>(path: string, name: string, wants: (object: T) => boolean): Promise<T> {
-    const query = { fieldSelector: `metadata.name=${name}` }
-    const list = await kube.list<T>(path, { query })
-    const first = list.items.find(wants)
-    if (first !== undefined) return first
-    const closing = new AbortController()
-    const { resourceVersion } = list.metadata
-    const answer = await kube.stream(path, { ...query, watch: true, resourceVersion }, closing.signal)
-    let held = ''
-    try {
-      for await (const chunk of answer as AsyncIterable<Buffer>) {
-        held += chunk.toString()
-        const lines = held.split('\n')
-        held = lines.pop() ?? ''
-        for (const line of lines) {
-          const { object } = JSON.parse(line) as { object: T }
-          if (wants(object)) return object
-        }
-      }
-    } finally {
-      answer.destroy()
-      closing.abort()
-    }
-    throw new Error(`the watch of ${path} ended`)
-  }
-  const nodeUntil = (name: string, wants: (node: Node) => boolean) => until<Node>(collectionPath(NODES), name, wants)
+  const gatewayUntil = (name: string, wants: (gateway: Gateway) => boolean) =>
+    house.objectUntil<Gateway>(collectionPath(GATEWAYS), { fieldSelector: `metadata.name=${name}` }, wants)
+  const nodeUntil = (name: string, wants: (node: Node) => boolean) =>
+    house.objectUntil<Node>(collectionPath(NODES), { fieldSelector: `metadata.name=${name}` }, wants)
 
   it('puts power and link of a gateway into its status and its Node, and takes them away again', {
     timeout: 60_000,
   }, async () => {
     const name = 'gw-vital'
-    const { token } = await core.createToken({ gateway: name })
-    const caPem = readFileSync(join(directory, 'pki/ca.crt'), 'utf8')
-    const agent = await ScriptedAgent.open(await joinAs(name, token, core.info.hubUrl, caPem))
+    const agent = await ScriptedAgent.open(await house.joinGateway(name))
     await agent.hello()
-    await kube.patch(objectPath(GATEWAYS, name), 'merge', { spec: { taints: ['BatteryLow'] } })
+    await house.kube.patch(objectPath(GATEWAYS, name), 'merge', { spec: { taints: ['BatteryLow'] } })
     await nodeUntil(name, () => true)
-    await kube.patch(objectPath(NODES, name), 'merge', {
+    await house.kube.patch(objectPath(NODES, name), 'merge', {
       metadata: { labels: { 'example.com/rack': 'a' } },
       spec: { taints: [{ key: 'example.com/mine', effect: 'NoSchedule' }] },
     })
@@ -218,7 +181,7 @@ describe('a cloud core', () => {
       'Ready True',
       'BatteryLow True',
     ])
-    const shown = await until<Gateway>(collectionPath(GATEWAYS), name, ({ status }) => status?.summary !== undefined)
+    const shown = await gatewayUntil(name, ({ status }) => status?.summary !== undefined)
     expect(shown.status).toMatchObject({
       summary: { battery: '12% discharging', power: '~4.00W battery', link: 'wifi -60dBm' },
       battery: battery(12),
@@ -238,7 +201,7 @@ describe('a cloud core', () => {
       status.conditions.some(({ type, status: is }) => type === 'Ready' && is === 'Unknown'),
     )
     expect(away.status.conditions.find(({ type }) => type === 'BatteryLow')?.status).toBe('Unknown')
-    const held = await until<Gateway>(collectionPath(GATEWAYS), name, ({ status }) => status?.state === 'offline')
+    const held = await gatewayUntil(name, ({ status }) => status?.state === 'offline')
     expect(held.status).not.toHaveProperty('battery')
     expect(held.status).not.toHaveProperty('summary')
   })
