@@ -3,6 +3,7 @@ import { gatewayModel } from '../../firmware/generator/emit-documents.ts'
 import { createMapper } from '../../mappers/modbus/mapper.ts'
 import type { Reading } from '../../mappers/sdk/mapper.ts'
 import { requireProject } from '../fw/load.ts'
+import { findSerialPort } from '../fw/serial-ports.ts'
 import { withUnit } from '../values.ts'
 import { defineVerb, EXIT } from '../verb.ts'
 
@@ -14,7 +15,7 @@ export const fwMonitor = defineVerb({
     'says so. Nothing else may have the port open meanwhile.',
   positionals: { usage: '[FOLDER]', min: 0, max: 1 },
   options: {
-    port: { kind: 'text', value: 'PORT', help: "Serial port. Default the project's gateway.port." },
+    port: { kind: 'text', value: 'PORT', help: "Serial port. Default the project's, or the only one there is." },
     every: { kind: 'duration', value: 'TIME', help: 'Read this often. Default 1s.' },
     for: { kind: 'duration', value: 'TIME', help: 'End after this long. Default: with Ctrl-C.' },
   },
@@ -52,7 +53,7 @@ export const fwMonitor = defineVerb({
       log: () => undefined,
     })
     const { baud, parity, stopBits } = project.line
-    const rtu = { port: options.port ?? project.port, baud, parity, stopBits }
+    const rtu = { port: options.port ?? (await findSerialPort(project.port)), baud, parity, stopBits }
     const poll = { every: `${options.every ?? 1000}ms` }
     const model = gatewayModel(generated.model)
     const device = { model: project.name, modbus: { rtu, unit: project.unit }, poll }
