@@ -90,74 +90,103 @@ const RESOURCE_WORDS: Readonly<Record<string, string>> = { pods: 'Too many pods'
 
 /** Every reason why a pod cannot be at a place; none when it can. Words are those of kube-scheduler where it has some. */
 export function obstacles(question: Question, place: Place): string[] {
-  return [...each(question, place)]
+  const found: string[] = []
+  each(question, place, (why) => {
+    found.push(why())
+    return false
+  })
+  return found
 }
 
 /** Whether anything speaks against a place: as soon as one thing does, and without saying what. */
 export function isBlocked(question: Question, place: Place): boolean {
-  return each(question, place).next().done !== true
+  let blocked = false
+  each(question, place, () => {
+    blocked = true
+    return true
+  })
+  return blocked
 }
 
-function* each(question: Question, place: Place): Generator<string, undefined> {
+/**
+ * Tells each reason, until it is told that one is enough. A thousand places are asked for one decision and few answers
+ * read: words are made by whoever wants them.
+ */
+function each(question: Question, place: Place, tell: (why: () => string) => boolean): void {
   const { pod, avoid, cluster, strict } = question
   const { node, gateway } = place
   const kept = avoid.get(node.name)
-  if (kept !== undefined) yield kept
-  if (pod.offloadTo !== undefined && pod.offloadTo !== node.name) yield `${OFFLOAD_ANNOTATION} names ${pod.offloadTo}`
-  if (!wantsNode(pod.wish, node.name, node.labels)) yield "node(s) didn't match Pod's node affinity/selector"
-  if (node.unschedulable && !tolerates(pod.tolerations, UNSCHEDULABLE)) yield 'node(s) were unschedulable'
+  if (kept !== undefined && tell(() => kept)) return
+  if (pod.offloadTo !== undefined && pod.offloadTo !== node.name) {
+    if (tell(() => `${OFFLOAD_ANNOTATION} names ${pod.offloadTo}`)) return
+  }
+  if (!wantsNode(pod.wish, node.name, node.labels)) {
+    if (tell(() => "node(s) didn't match Pod's node affinity/selector")) return
+  }
+  if (node.unschedulable && !tolerates(pod.tolerations, UNSCHEDULABLE)) {
+    if (tell(() => 'node(s) were unschedulable')) return
+  }
   for (const taint of node.taints) {
     if (taint.effect === 'PreferNoSchedule' || tolerates(pod.tolerations, taint)) continue
-    yield `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`
+    if (tell(() => `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`)) return
   }
-  if (gateway?.online === false) yield 'the gateway is silent'
-  if (gateway?.refuses !== undefined && pod.node !== node.name && pod.owner?.kind !== 'DaemonSet')
-    yield `the gateway takes no more pods: ${gateway.refuses}`
+  if (gateway?.online === false && tell(() => 'the gateway is silent')) return
+  if (gateway?.refuses !== undefined && pod.node !== node.name && pod.owner?.kind !== 'DaemonSet') {
+    if (tell(() => `the gateway takes no more pods: ${gateway.refuses}`)) return
+  }
+  const here = pod.node === node.name && place.pods.has(pod.uid)
   for (const [name, amount] of question.requests) {
-    const had = pod.node === node.name && place.pods.has(pod.uid) ? amount : 0
-    const free = (node.allocatable[name] ?? 0) - (place.requested[name] ?? 0) + had
-    if (amount > free) yield RESOURCE_WORDS[name] ?? `Insufficient ${name}`
+    const free = (node.allocatable[name] ?? 0) - (place.requested[name] ?? 0) + (here ? amount : 0)
+    if (amount > free && tell(() => RESOURCE_WORDS[name] ?? `Insufficient ${name}`)) return
   }
   if (pod.hostPorts.length > 0 && portsTaken(pod, place)) {
-    yield "node(s) didn't have free ports for the requested pod ports"
+    if (tell(() => "node(s) didn't have free ports for the requested pod ports")) return
   }
-  const at = ({ topologyKey, counts }: Spots) => counts.get(node.labels[topologyKey] ?? '') ?? 0
-  // The first of a group that wants to be together has nobody to be with.
-  if (question.near.some((term) => at(term) === 0 && !(term.counts.size === 0 && term.selfMatches))) {
-    yield "node(s) didn't match pod affinity rules"
-  }
-  if (question.apart.some((term) => at(term) > 0)) yield "node(s) didn't match pod anti-affinity rules"
-  if (question.repelled.some((term) => at(term) > 0)) {
-    yield "node(s) didn't satisfy existing pods anti-affinity rules"
-  }
-  for (const term of question.spread) {
-    if (!term.hard) continue
-    const here = node.labels[term.topologyKey]
-    if (here === undefined) yield "node(s) didn't match pod topology spread constraints (missing required label)"
-    else if (at(term) + (term.selfMatches ? 1 : 0) - term.least > term.maxSkew) {
-      yield "node(s) didn't match pod topology spread constraints"
-    }
-  }
+  if (eachByNeighbours(question, place, tell)) return
   for (const key of pod.devices) {
     const device = cluster.device(key)
-    if (device === undefined) yield `no gateway serves the device ${key}`
-    else if (device.gateway !== node.name) yield `the device ${key} is behind ${device.gateway}`
+    if (device?.gateway === node.name) continue
+    const why = () =>
+      device === undefined ? `no gateway serves the device ${key}` : `the device ${key} is behind ${device.gateway}`
+    if (tell(why)) return
   }
   for (const intent of pod.meaning.intents) {
     // One that may wait for clean power begins in its time, however clean it is by then: see `cleanerLater`.
     const waits = intent.name === 'carbon-aware' && pod.node === undefined && pod.meaning.maxDelayMs > 0
     if (!intent.hard || waits) continue
     const verdict = checkIntent(intent, place, strict)
-    if (!verdict.keeps) yield `intent ${intent.name}: ${verdict.why()}`
+    if (!verdict.keeps && tell(() => `intent ${intent.name}: ${verdict.why()}`)) return
     const inS = strict && pod.node !== node.name ? breachInS(intent, place) : undefined
     // What is chosen anew is not to be left again at once.
     if (verdict.keeps && inS !== undefined && inS < 2 * EVACUATE_BEFORE_S) {
-      yield `intent ${intent.name}: kept for ${span(inS)} only`
+      if (tell(() => `intent ${intent.name}: kept for ${span(inS)} only`)) return
     }
   }
   const leftS = dyingInS(place)
-  if (leftS !== undefined && pod.node !== node.name) yield `its battery is empty in ${span(leftS)}`
-  return undefined
+  if (leftS !== undefined && pod.node !== node.name) tell(() => `its battery is empty in ${span(leftS)}`)
+}
+
+/** What other pods have against it, here or in the same part of the house; true when one reason was enough. */
+function eachByNeighbours(question: Question, { node }: Place, tell: (why: () => string) => boolean): boolean {
+  const { near, apart, repelled: unwelcome, spread } = question
+  if (near.length + apart.length + unwelcome.length + spread.length === 0) return false
+  const at = ({ topologyKey, counts }: Spots) => counts.get(node.labels[topologyKey] ?? '') ?? 0
+  // The first of a group that wants to be together has nobody to be with.
+  if (near.some((term) => at(term) === 0 && !(term.counts.size === 0 && term.selfMatches))) {
+    if (tell(() => "node(s) didn't match pod affinity rules")) return true
+  }
+  if (apart.some((term) => at(term) > 0) && tell(() => "node(s) didn't match pod anti-affinity rules")) return true
+  if (unwelcome.some((term) => at(term) > 0)) {
+    if (tell(() => "node(s) didn't satisfy existing pods anti-affinity rules")) return true
+  }
+  for (const term of spread) {
+    if (!term.hard) continue
+    const labelled = node.labels[term.topologyKey] !== undefined
+    if (labelled && at(term) + (term.selfMatches ? 1 : 0) - term.least <= term.maxSkew) continue
+    const more = labelled ? '' : ' (missing required label)'
+    if (tell(() => `node(s) didn't match pod topology spread constraints${more}`)) return true
+  }
+  return false
 }
 
 const UNSCHEDULABLE = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' }

@@ -1,5 +1,5 @@
 import type { Intent } from '../../api/intents/intents.ts'
-import type { Place } from './cluster.ts'
+import type { NodeView, Place } from './cluster.ts'
 
 /** Whether a place keeps an intent, how well (0 to 1), and why, in words. */
 export interface Verdict {
@@ -211,8 +211,19 @@ function amount(name: string, least: number, { node, requested }: Place, words: 
   )
 }
 
+/** What a Node says is read once: there are thousands of them, and each is asked for every decision. */
+const read = new WeakMap<NodeView, Map<string, readonly string[]>>()
+
 /** Words a place says of itself: labels or annotations `sluice.dev/<name>`, several with commas. */
-function wordsOf({ node }: Place, name: string): string[] {
+function wordsOf({ node }: Place, name: string): readonly string[] {
+  let words = read.get(node)
+  if (words === undefined) read.set(node, (words = new Map()))
+  let found = words.get(name)
+  if (found === undefined) words.set(name, (found = wordsSaid(node, name)))
+  return found
+}
+
+function wordsSaid(node: NodeView, name: string): readonly string[] {
   const key = `sluice.dev/${name}`
   return [node.labels[key], node.annotations[key]]
     .flatMap((text) => (text ?? '').split(','))
@@ -220,7 +231,7 @@ function wordsOf({ node }: Place, name: string): string[] {
     .filter(Boolean)
 }
 
-function wordsFor(name: string, place: Place): string[] {
+function wordsFor(name: string, place: Place): readonly string[] {
   const { labels } = place.node
   switch (name) {
     case 'architecture':

@@ -58,8 +58,7 @@ const percent = (share: number) => `${Math.round(share * 100)} %`
 
 const POLICY: Readonly<Record<Policy, Judge>> = {
   'workload-balance': (question, place) => {
-    const shares = ['cpu', 'memory', 'pods'].map((name) => used(question, place, name))
-    const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length
+    const mean = (used(question, place, 'cpu') + used(question, place, 'memory') + used(question, place, 'pods')) / 3
     return { points: 100 * (1 - mean), why: () => `${percent(mean)} taken` }
   },
   'cpu-balance': (question, place) => {
