@@ -58,7 +58,7 @@ export function generate(options: GenerateOptions): Generated {
   const plan = planBoard(allocation.model, allocation.numbers, options.properties)
   const entries = tableEntries(plan)
   const hash = modelHash(allocation.model)
-  const findings = [...allocation.findings, ...plan.findings, ...keptFindings(plan, board)]
+  const findings = [...foreign(options.model), ...allocation.findings, ...plan.findings, ...keptFindings(plan, board)]
   const { gateway, unit, line } = options
   const files = new Map([
     ['properties.h', propertiesHeader(name, plan.properties)],
@@ -134,4 +134,24 @@ function keptFindings(plan: BoardPlan, board: Board): Finding[] {
 export function modulesFor(plan: BoardPlan, managed: readonly string[]): readonly string[] {
   const kept = plan.properties.some(({ persist }) => persist)
   return ['forms', ...(kept ? ['settings', 'crc32'] : []), ...managed]
+}
+
+const FOREIGN = ['ble', 'lora', 'mqtt', 'custom'] as const
+
+/** A model of another protocol is one refusal, not one a property: a board made of it would not be that device. */
+function foreign(model: DeviceModelSpec): Finding[] {
+  for (const [index, property] of model.properties.entries()) {
+    const protocol = FOREIGN.find((each) => each in property)
+    if (protocol === undefined) continue
+    return [
+      {
+        severity: 'error',
+        code: 'SLUICE_FW_MODEL_INVALID',
+        message: `${property.name} is bound to ${protocol}, and firmware serves Modbus only`,
+        hint: `Remove the ${protocol} bindings in a copy of the model: properties without any get registers.`,
+        path: ['spec', 'properties', index, protocol],
+      },
+    ]
+  }
+  return []
 }

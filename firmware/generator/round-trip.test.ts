@@ -20,6 +20,19 @@ function possible(model: DeviceModelSpec): DeviceModelSpec {
   return { ...model, properties: model.properties.filter((_, index) => !refused.has(index)) }
 }
 
+describe('a model of another protocol', () => {
+  it.each(['ble', 'lora', 'mqtt', 'custom'])('of %s is one clear refusal', (protocol) => {
+    const properties = ['a', 'b', 'c'].map((name) => ({ name, type: 'int' as const, [protocol]: {} }))
+    const { findings } = generateFor('m', { properties })
+    expect(findings).toHaveLength(1)
+    expect(findings[0]).toMatchObject({
+      code: 'SLUICE_FW_MODEL_INVALID',
+      message: `a is bound to ${protocol}, and firmware serves Modbus only`,
+      path: ['spec', 'properties', 0, protocol],
+    })
+  })
+})
+
 const missing = missingTools(['cc'])
 if (missing !== undefined && process.env['CI'] === 'true') throw new Error(`nothing may be skipped here: ${missing}`)
 
