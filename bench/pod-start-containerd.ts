@@ -2,9 +2,11 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { busyboxImage } from '../agent/pods/images/busybox.test-helper.ts'
 import { Channel } from '../agent/pods/runtimes/containerd/channel.ts'
-import { CRI, NAMESPACE } from '../agent/pods/runtimes/containerd/cri.ts'
+import { CRI } from '../agent/pods/runtimes/containerd/cri.ts'
 import { ContainerdHouse, missingForContainerd } from '../agent/pods/runtimes/containerd/house.test-helper.ts'
-import { plainContainer } from '../agent/pods/runtimes/specs.test-helper.ts'
+import { containerConfig, sandboxConfig } from '../agent/pods/runtimes/containerd/specs.ts'
+import type { ImageState } from '../agent/pods/runtimes/runtime.ts'
+import { plainContainer, plainSandbox } from '../agent/pods/runtimes/specs.test-helper.ts'
 import { PodStarts } from './far-side/pod-starts.ts'
 import { type BenchOptions, type Figure, percentile } from './harness.ts'
 
@@ -30,8 +32,7 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   const { folder } = house.machine
   await using runtime = await house.open()
   using image = busyboxImage()
-  await runtime.images.import(image.archive, undefined, signal)
-  const imageId = image.configDigest
+  const [state] = await runtime.images.import(image.archive, undefined, signal)
   await using starts = new PodStarts(runtime, folder)
   using channel = await Channel.open(house.socket, 'k8s.io')
   const [floors, ours, execs]: [number[], number[], number[]] = [[], [], []]
@@ -51,7 +52,7 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
     const floorMs = await floor(
       channel,
       `floor-${round}`,
-      imageId,
+      state!,
       join(folder, 'logs'),
       house.machine.cgroupBase,
       signal,
@@ -94,31 +95,21 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   ]
 }
 
-/** What the engine takes by itself for such a pod: three calls with the least in them. */
+/** What the engine takes by itself for such a pod: its three calls, with what the agent says in them. */
 async function floor(
   channel: Channel,
   name: string,
-  image: string,
+  image: ImageState,
   logDirectory: string,
   cgroupBase: string,
   signal: AbortSignal,
 ): Promise<number> {
-  const config = {
-    metadata: { name, uid: name, namespace: 'bench', attempt: 0 },
-    hostname: name,
-    logDirectory,
-    linux: {
-      cgroupParent: `/${cgroupBase}/${name}`,
-      security: { namespaces: { pid: NAMESPACE.container } },
-    },
-  }
+  const spec = plainSandbox(logDirectory, { name })
+  const config = sandboxConfig(spec, { owner: 'floor', cgroupParent: `/${cgroupBase}/${name}` })
+  const container = containerConfig(plainContainer(image), spec, 'floor')
   const startMs = performance.now()
   const { id: sandboxId } = await channel.call(CRI.runSandbox, { config }, { signal })
-  const made = {
-    sandboxId,
-    sandboxConfig: config,
-    config: { metadata: { name: 'main' }, image: { image }, logPath: `${name}.log` },
-  }
+  const made = { sandboxId, sandboxConfig: config, config: container }
   const { id } = await channel.call(CRI.createContainer, made, { signal })
   await channel.call(CRI.startContainer, { id }, { signal })
   const tookMs = performance.now() - startMs
