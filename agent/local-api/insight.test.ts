@@ -92,7 +92,10 @@ class Host implements TrialHost {
   tried: DeviceBinding | undefined
   listener: ((batch: readonly Reading[]) => void) | undefined
   ended = 0
-  constructor(readonly device: DeviceBinding['device']) {}
+  readonly device: DeviceBinding['device']
+  constructor(device: DeviceBinding['device']) {
+    this.device = device
+  }
   binding(key: string): DeviceBinding | undefined {
     return key === 'default/m' ? { key, device: this.device, model: MODEL, revision: '1' } : undefined
   }

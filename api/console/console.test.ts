@@ -1,4 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -6,7 +9,7 @@ import { VirtualClock } from '../virtual-clock.ts'
 import { AuditLog } from './audit-log.ts'
 import { neededRole } from './roles.ts'
 import { ConsoleSessions } from './sessions.ts'
-import { isConsoleFile } from './static-files.ts'
+import { isConsoleFile, serveConsoleFile } from './static-files.ts'
 
 describe('sessions', () => {
   const ada = { name: 'ada', role: 'operator' } as const
@@ -106,6 +109,30 @@ describe('files', () => {
     expect(['/', '/assets/app-1.js'].every(isConsoleFile)).toBe(true)
     const others = ['/index.html', '/assets/', '/assets/../x', '/assets/a/b', '/assets/%2e%2e', '/v1/devices']
     expect(others.some(isConsoleFile)).toBe(false)
+  })
+})
+
+describe('the page', () => {
+  it('may have inline only the styles it came with, and its parts none at all', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sluice-page-'))
+    const styles = 'body{margin:0}'
+    writeFileSync(join(folder, 'index.html'), `<style>${styles}</style><h1>Sluice</h1>`)
+    mkdirSync(join(folder, 'assets'))
+    writeFileSync(join(folder, 'assets', 'app-1.js'), '1')
+    await using server = createServer((request, response) => {
+      void serveConsoleFile(request, response, request.url ?? '/', folder)
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const policy = async (path: string) => {
+      const { port } = server.address() as AddressInfo
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { 'accept-encoding': 'identity' } })
+      return answer.headers.get('content-security-policy')
+    }
+    const digest = createHash('sha256').update(styles).digest('base64')
+    expect(await policy('/')).toContain(`style-src 'self' 'sha256-${digest}';`)
+    expect(await policy('/assets/app-1.js')).toContain("style-src 'self';")
+    expect(await policy('/')).not.toContain('unsafe')
+    rmSync(folder, { recursive: true })
   })
 })
 
