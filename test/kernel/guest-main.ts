@@ -21,13 +21,16 @@ const result = (name: string, value: unknown) =>
 const modprobe = (...argv: string[]) =>
   run('modprobe', ['-d', process.env['MODULES_ROOT']!, '-S', process.env['MODULES_VERSION']!, ...argv])
 
+/** An emulated machine on one that has other work is that much slower than on one that has not. */
+const PATIENCE = 3
+
 /** Waits until something is as it should be; ten times a second, as nothing in a guest tells. */
 async function until<T>(what: string, seconds: number, look: () => Promise<T | undefined> | T | undefined): Promise<T> {
-  for (const endMs = performance.now() + seconds * 1000; performance.now() < endMs; await pause(100)) {
+  for (const endMs = performance.now() + seconds * PATIENCE * 1000; performance.now() < endMs; await pause(100)) {
     const found = await look()
     if (found !== undefined) return found
   }
-  throw new Error(`${what} did not come within ${seconds} s`)
+  throw new Error(`${what} did not come within ${seconds * PATIENCE} s`)
 }
 
 /** Old drivers have their name beside the device instead of the sensor. */
