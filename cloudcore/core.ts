@@ -5,7 +5,6 @@ import { DEFAULT_HEARTBEAT_S, gatewayKey } from '../api/link/messages.ts'
 import type { DialFrame } from '../api/link/streams.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
-import type { OidcConfig } from './console-api/oidc/config.ts'
 import { openConsoleSide } from './console-api/open.ts'
 import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
 import { startDiscovery } from './discovery/start.ts'
@@ -33,6 +32,7 @@ import { KubeClient } from './kube/client.ts'
 import { inClusterConfig, loadKubeconfig } from './kube/config.ts'
 import { openKubeletFace } from './kubelet/open.ts'
 import { IN_CLUSTER, openApi } from './open-api.ts'
+import type { CloudCoreDeps, CloudCoreOptions, CloudLog } from './options.ts'
 import { startPods } from './pods/start.ts'
 import { onPort, portMoved } from './ports.ts'
 import { Roamer } from './roaming/roamer.ts'
@@ -48,36 +48,6 @@ import { Fleet } from './twins/fleet.ts'
 import { followFleet } from './twins/follow-fleet.ts'
 import { PresenceBoard } from './twins/presence.ts'
 import { TwinEngine } from './twins/twin-engine.ts'
-
-export interface CloudCoreOptions {
-  readonly dataDir: string
-  /** Where to listen. Default 127.0.0.1. */
-  readonly host?: string
-  /** Name or address that gateways use; default the host. */
-  readonly advertise?: string
-  /** Default: the last run's, else 7443, else any free one. */
-  readonly hubPort?: number
-  readonly apiPort?: number
-  /** Where API servers find the kubelet of every gateway. Default: the last run's, else 10250, else any free one. */
-  readonly kubeletPort?: number
-  /** A cluster to use instead of the embedded API; `in-cluster` for the one this process runs in as a pod. */
-  readonly kubeconfig?: string
-  readonly mqttUrl?: string
-  /** Whose people sign in to the console. */
-  readonly oidc?: OidcConfig | undefined
-  /** Silence after which a gateway counts as away; default 40 s, as long as a node's lease. */
-  readonly graceMs?: number
-  readonly heartbeatMs?: number
-  readonly version?: string
-  readonly signal?: AbortSignal
-}
-
-export type CloudLog = (level: 'info' | 'warn' | 'error', message: string, fields?: Record<string, unknown>) => void
-
-export interface CloudCoreDeps {
-  readonly clock?: Clock
-  readonly log?: CloudLog
-}
 
 export interface CloudCore extends AsyncDisposable {
   readonly info: CloudFile

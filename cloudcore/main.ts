@@ -2,9 +2,10 @@ import { fstatSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
 import { OIDC_FLAGS, readOidcFlags } from './console-api/oidc/config.ts'
-import { type CloudCoreOptions, type CloudLog, runCloudCore } from './core.ts'
+import { runCloudCore } from './core.ts'
+import type { CloudCoreOptions, CloudLog } from './options.ts'
 
-export { type CloudCore, type CloudCoreDeps, type CloudCoreOptions, runCloudCore } from './core.ts'
+export { type CloudCore, runCloudCore } from './core.ts'
 
 /** One JSON object a line on stderr; stdout carries only the ready line. */
 const log: CloudLog = (level, message, fields) => {

@@ -4,11 +4,11 @@ import { toSluiceError } from '../api/errors.ts'
 import { kubeconfigFor } from './apiserver/kubeconfig.ts'
 import { startApiServer } from './apiserver/server.ts'
 import { startApiThread } from './apiserver/thread.ts'
-import type { CloudCoreOptions, CloudLog } from './core.ts'
 import { type openDataFolder, reachableHost } from './data-folder.ts'
 import { type CertificateAuthority, writeSecretFile } from './join/authority.ts'
 import { ADMIN_GROUP } from './join/identity.ts'
 import { loadKubeconfig } from './kube/config.ts'
+import type { CloudCoreOptions, CloudLog } from './options.ts'
 import { onPort, portMoved } from './ports.ts'
 
 /** Says that this process runs in the cluster it works for, as a pod. */

@@ -1,5 +1,5 @@
 import { type SluiceError, toSluiceError } from '../api/errors.ts'
-import type { CloudLog } from './core.ts'
+import type { CloudLog } from './options.ts'
 
 export const portMoved = (log: CloudLog) => (error: SluiceError) =>
   log('warn', `${error.message}; another port is taken`, { code: error.code })
