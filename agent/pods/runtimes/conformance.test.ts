@@ -1,11 +1,11 @@
-import { chmodSync, mkdirSync, readFileSync, renameSync, watch, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { CriLines } from '../../streams/cri-lines.ts'
 import { busyboxImage, type MadeImage } from '../images/busybox.test-helper.ts'
+import { firstOf, linesOf, outcome, whenChanged, whenLogged, words } from './contract.test-helper.ts'
 import { HOUSES, type House } from './houses.test-helper.ts'
-import type { ContainerSpec, ExecSession, PodRuntime, SandboxSpec } from './runtime.ts'
+import type { ContainerSpec, PodRuntime, SandboxSpec } from './runtime.ts'
 import { plainContainer, plainSandbox } from './specs.test-helper.ts'
 
 const missing = HOUSES.map((house) => house.missing).find((each) => each !== undefined)
@@ -60,50 +60,14 @@ describe.each(HOUSES)(
     const views = async () => (await runtime.list(signal)).flatMap(({ containers }) => containers)
     const view = async (id: string) => (await views()).find((one) => one.id === id)!
 
-    /** Resolves when the runtime itself has told of a change after which this is so. */
-    async function when(wanted: () => Promise<boolean>): Promise<void> {
-      const { promise, resolve, reject } = Promise.withResolvers<void>()
-      const look = () => void wanted().then((so) => so && resolve(), reject)
-      const stop = runtime.onChange(look)
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-      look()
-      await promise.finally(stop)
-    }
+    const when = (wanted: () => Promise<boolean>) => whenChanged(runtime, wanted, signal)
 
     const ended = async (id: string) => {
       await when(async () => (await view(id)).state === 'exited')
       return await view(id)
     }
 
-    const linesOf = (path: string) => readFileSync(path, 'utf8').split('\n').slice(0, -1)
-    /** As `kubectl logs` shows it. */
-    const words = (path: string) => {
-      const lines = new CriLines({})
-      return Buffer.concat([lines.take(readFileSync(path)), lines.end()])
-        .toString('utf8')
-        .split('\n')
-        .slice(0, -1)
-    }
-
-    /** Resolves when the log has a line with exactly these words. */
-    async function said(id: string, line: string): Promise<void> {
-      const { logPath } = await view(id)
-      const { promise, resolve, reject } = Promise.withResolvers<void>()
-      const look = () => words(logPath).includes(line) && resolve()
-      const watcher = watch(dirname(logPath), look)
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-      look()
-      await promise.finally(() => watcher.close())
-    }
-
-    async function outcome(session: ExecSession, input?: string) {
-      session.stdin?.end(input)
-      const [out, err] = await Promise.all([
-        text(session.stdout),
-        session.stderr === undefined ? '' : text(session.stderr),
-      ])
-      return { out, err, code: await session.exited }
-    }
+    const said = async (id: string, line: string) => await whenLogged((await view(id)).logPath, line, signal)
 
     async function exec(id: string, command: readonly string[], input?: string) {
       await using session = await runtime.exec(id, { command, stdin: input !== undefined, tty: false }, signal)
@@ -413,10 +377,5 @@ describe.each(HOUSES)(
     })
   },
 )
-
-async function firstOf(stream: AsyncIterable<Buffer>): Promise<string> {
-  for await (const chunk of stream) return chunk.toString('utf8')
-  return ''
-}
 
 const blob = (image: MadeImage, digest: string) => readFileSync(join(image.folder, 'blobs/sha256', digest.slice(7)))
