@@ -12,12 +12,16 @@ function line() {
   const wanted = new Map<string, number>()
   const holds = new Map<string, string>()
   const revOf = (key: string) => (wanted.has(key) ? `r${wanted.get(key)}` : undefined)
-  const objects = {
-    wantedBy: () => [...wanted.keys()].map((key) => ({ kind: 'DeviceModel', key })),
-    isWanted: (_gateway: string, _kind: string, key: string) => wanted.has(key),
-    rev: (_gateway: string, _kind: string, key: string) => revOf(key),
-    linkObject: (_gateway: string, kind: string, key: string) => ({ kind, key, rev: revOf(key), object: {} }),
-  } as ObjectSource
+  const objects: ObjectSource = {
+    kinds: ['DeviceModel'],
+    wantedBy: () => [...wanted.keys()].map((key) => ({ kind: 'DeviceModel' as const, key })),
+    isWanted: (_gateway, _kind, key) => wanted.has(key),
+    rev: (_gateway, _kind, key) => revOf(key),
+    linkObject: (_gateway, _kind, key) => ({
+      ...{ kind: 'DeviceModel', key, rev: revOf(key) ?? '' },
+      object: { uid: key, generation: 1, spec: { properties: [] } },
+    }),
+  }
   let latencyMs = 1
   let downMs = 0
   let upMs = 0
@@ -39,7 +43,13 @@ function line() {
   }
   const replication = new Replication({
     ...{ gateway: 'gw', objects, clock, onAssign: () => {}, onAck: () => {}, onSilence: () => {} },
-    socket: { send: (text) => void (downMs = after(downMs, () => receive(text))), bufferedBytes: 0, close: () => {} },
+    socket: {
+      send: (text) => void (downMs = after(downMs, () => receive(text))),
+      bufferedBytes: 0,
+      close() {},
+      pause() {},
+      resume() {},
+    },
   })
   replication.start({ holds: [] })
   const set = (key: string, rev: number | undefined) => {

@@ -248,7 +248,7 @@ describe('a device that is moved by nodeName at any time', () => {
           await stop()
         },
       ),
-      { numRuns: Number(process.env['SLUICE_ROAMING_RUNS'] ?? 12) },
+      { numRuns: Number(process.env['SLUICE_ROAMING_RUNS'] ?? 6) },
     )
   }, 240_000)
 })
