@@ -1,3 +1,5 @@
+import { readdirSync, watch } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { PodStatus } from '../../../api/link/pods.ts'
 import { busyboxImage, type MadeImage, missingForPods } from '../images/busybox.test-helper.ts'
@@ -251,6 +253,24 @@ describe.skipIf(missing !== undefined)('pods of a gateway, with the process runt
     house.keeper.wake()
     const after = await house.status('tied', isRunning)
     expect(after.containerStatuses![0]!.restartCount).toBe(before.containerStatuses![0]!.restartCount + 1)
+  })
+
+  it('keeps the logs of the two containers before, and none of those before that', async () => {
+    const uid = house.put('changing', { script: 'trap "exit 0" TERM; echo up; while true; do sleep 0.05; done' })
+    await house.status('changing', isRunning)
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      house.edit('changing', (pod) => ({
+        ...pod,
+        spec: { ...pod.spec, containers: [{ ...pod.spec.containers[0]!, env: [{ name: 'N', value: `${attempt}` }] }] },
+      }))
+      await house.status('changing', (one) => isRunning(one) && one.containerStatuses?.[0]?.restartCount === attempt)
+    }
+    const logs = join(house.folder, 'logs', `plant_changing_${uid}`, 'main')
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const look = () => void (readdirSync(logs).every((name) => /^[123]\.log$/.test(name)) && resolve())
+    const watcher = watch(logs, look)
+    look()
+    await promise.finally(() => watcher.close())
   })
 
   it('refuses what this runtime cannot do and disturbs nothing else', async () => {

@@ -7,6 +7,7 @@ import type { LinkConfigMap, LinkPod, LinkSecret, PodContainer } from '../../../
 import { type ObjectKey, objectKey, splitKey } from '../../../api/resources.ts'
 import type { HostEvent } from '../../../mappers/sdk/mapper.ts'
 import { type Attached, NOTHING } from '../devices/pod-devices.ts'
+import { removeLogs } from '../logs/rotation.ts'
 import { LABEL_GRACE, type PodAction } from '../plan.ts'
 import type { PodRuntime, SandboxState } from '../runtimes/runtime.ts'
 import { act, type Target } from './action.ts'
@@ -58,6 +59,7 @@ export class PodWork {
         return
       case 'removeContainer':
         await runtime.removeContainer(action.containerId, this.#signal)
+        this.#removeLog(action.containerId)
         return
       case 'stopContainer':
         await this.#stopContainer(known, pod, action)
@@ -168,6 +170,13 @@ export class PodWork {
       graceMs = Math.max(2000, graceMs - (clock.monotonic() - began))
     }
     await runtime.stopContainer(action.containerId, graceMs, this.#signal)
+  }
+
+  /** As the kubelet: a pod that begins again and again must not fill the disk with what it said before. */
+  #removeLog(containerId: string): void {
+    const all = this.#sandboxes().flatMap(({ containers }) => containers)
+    const path = all.find(({ id }) => id === containerId)?.logPath
+    if (path !== undefined) removeLogs(path)
   }
 
   #sources(pod: ObjectKey): Sources {

@@ -42,7 +42,7 @@ export async function rotateLogs(
   }
 }
 
-/** Removes what was rotated away of a log whose container is gone. */
+/** Removes the log of a container that is gone, with what was rotated away of it. */
 export function removeLogs(path: string): void {
   const folder = dirname(path)
   let names: string[]
