@@ -60,6 +60,9 @@ export function partsNow({
   ]
 }
 
+/** Slices are work of the system, under the names of their units. */
+const groupOf = (id: string): PartKind => (partOf(id).kind === 'slice' ? 'rest' : partOf(id).kind)
+
 const MOST_LEAVES = 7
 
 /** Supply, groups, and within the groups of pods and devices each of them; `words` names what has no name of its own. */
@@ -68,8 +71,8 @@ export function flowOf(found: Attribution, supply: string, words: (kind: PartKin
   const whole = parts.reduce((sum, { watts }) => sum + watts, 0)
   const nodes: SankeyNode[] = [{ id: 'supply', label: supply, value: whole, column: 0, tone: 5 }]
   const leaves: SankeyNode[] = []
-  for (const kind of ['idle', 'rest', 'slice', 'agent', 'device', 'pod'] as const) {
-    const own = parts.filter(({ id }) => partOf(id).kind === kind).sort((a, b) => b.watts - a.watts)
+  for (const kind of ['idle', 'rest', 'agent', 'device', 'pod'] as const) {
+    const own = parts.filter(({ id }) => groupOf(id) === kind).sort((a, b) => b.watts - a.watts)
     const value = own.reduce((sum, { watts }) => sum + watts, 0)
     if (value <= 0) continue
     nodes.push({ id: kind, label: words(kind), value, column: 1, from: 'supply', tone: TONES[kind] })
