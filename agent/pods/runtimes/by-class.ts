@@ -28,6 +28,7 @@ export class RuntimesByClass implements PodRuntime {
   readonly #others: ReadonlyMap<string, PodRuntime | SluiceError>
   /** Of sandboxes and containers, as last listed. */
   #homes = new Map<string, PodRuntime>()
+  readonly #lastLists = new Map<PodRuntime, readonly SandboxState[]>()
 
   constructor(usual: PodRuntime, others: ReadonlyMap<string, PodRuntime | SluiceError>) {
     this.#default = usual
@@ -66,7 +67,7 @@ export class RuntimesByClass implements PodRuntime {
     const homes = new Map<string, PodRuntime>()
     const lists = await Promise.all(
       this.all.map(async (runtime) => {
-        const list = await runtime.list(signal)
+        const list = await this.#listOf(runtime, signal)
         for (const { id, containers } of list) {
           homes.set(id, runtime)
           for (const container of containers) homes.set(container.id, runtime)
@@ -147,6 +148,19 @@ export class RuntimesByClass implements PodRuntime {
   async [Symbol.asyncDispose](): Promise<void> {
     const ended = await Promise.allSettled(this.all.map((runtime) => runtime[Symbol.asyncDispose]()))
     for (const one of ended) if (one.status === 'rejected') throw toSluiceError(one.reason)
+  }
+
+  /** An engine beside the usual one that does not answer disturbs nobody else's pods: its own are as they were last seen. */
+  async #listOf(runtime: PodRuntime, signal: AbortSignal): Promise<readonly SandboxState[]> {
+    try {
+      const list = await runtime.list(signal)
+      this.#lastLists.set(runtime, list)
+      return list
+    } catch (error) {
+      const last = this.#lastLists.get(runtime)
+      if (runtime === this.#default || last === undefined || signal.aborted) throw error
+      return last
+    }
   }
 
   async #find(id: string, signal: AbortSignal): Promise<PodRuntime | undefined> {
