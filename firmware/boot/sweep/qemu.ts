@@ -12,6 +12,7 @@ import { findTool, runTool } from '../../tools/toolchain.ts'
 import { answerIn, type FlashChange, frameOf, type SweepBoard } from './board.ts'
 
 const T35_MS = 3
+const NUDGE_MS = 200
 const PAGE = 1024
 const RUBBISH = 0xa5
 /** Where the functions are through which all changes of the flash go. */
@@ -56,6 +57,7 @@ class QemuBoard implements SweepBoard {
   #line: Socket | undefined
   #heard: Buffer = Buffer.alloc(0)
   #wake: () => void = () => {}
+  #ended: string | undefined
 
   constructor(boot: FirmwareBuild, points: ReadonlyMap<number, FlashChange['kind']>) {
     const { layout } = boot.board
@@ -76,6 +78,11 @@ class QemuBoard implements SweepBoard {
       ...['-chardev', `socket,id=gdb,path=${at('gdb')}`, '-gdb', 'chardev:gdb'],
       ...['-chardev', `socket,id=u0,path=${at('line')}`, '-serial', 'chardev:u0', '-qmp', `unix:${at('qmp')}`],
     ])
+    const child = this.#child
+    void child.exited.then(() => {
+      this.#ended = `the emulator ended: ${child.said().trim()}`
+      this.#wake()
+    })
     this.#qmp = await Qmp.over(await qmp.socket)
     this.#gdb = new GdbControl(await gdb.socket)
     this.#line = await line.socket
@@ -139,11 +146,18 @@ class QemuBoard implements SweepBoard {
   async request(pdu: Uint8Array, limitMs: number): Promise<Uint8Array | undefined> {
     await delay(systemClock, T35_MS)
     this.#heard = Buffer.alloc(0)
-    this.#on.line.write(frameOf(pdu))
+    const { line, qmp } = this.#on
+    line.write(frameOf(pdu))
     const over = Promise.withResolvers<false>()
     const timer = systemClock.after(limitMs, () => over.resolve(false))
+    // Now and then the emulator's loop sleeps on bytes of a UART without a queue; any command wakes it.
+    let nudge = systemClock.after(NUDGE_MS, function again() {
+      void qmp.command('query-status').catch(() => {})
+      nudge = systemClock.after(NUDGE_MS, again)
+    })
     try {
       for (;;) {
+        if (this.#ended !== undefined) throw new Error(this.#ended)
         const answer = answerIn(this.#heard, pdu)
         if (answer !== undefined) return answer
         const more = new Promise<true>((resolve) => {
@@ -153,6 +167,7 @@ class QemuBoard implements SweepBoard {
       }
     } finally {
       timer.cancel()
+      nudge.cancel()
     }
   }
 
