@@ -53,8 +53,8 @@ export const cloud = defineVerb({
       says: 'Beside a cluster of your own; it needs the CRDs: sluice crds',
     },
     {
-      command: 'sluice cloud --oidc-issuer https://id.example.org --oidc-client-id sluice --oidc-username-claim email',
-      says: 'People of your OpenID provider sign in to the console; docs/console.md says how they get a role',
+      command: 'sluice cloud --oidc-issuer https://id.example.org --oidc-client-id sluice',
+      says: 'People of your OpenID provider sign in to the console: docs/console.md',
     },
   ],
   run: ({ options, env }) =>
