@@ -144,6 +144,9 @@ const SYSTEM_TOOLS = {
     { command: 'hostapd', debian: 'hostapd', use: 'the access points of the guest' },
     { command: 'wpa_supplicant', debian: 'wpasupplicant', use: 'the station of the guest' },
     { command: 'iw', debian: 'iw', use: 'the station of the guest' },
+    { command: 'bluetoothd', file: '/usr/sbin/bluetoothd', debian: 'bluez', use: 'the Bluetooth of the guest' },
+    { command: 'btvirt', debian: 'bluez-test-tools', use: 'the Bluetooth of the guest' },
+    { command: 'dbus-daemon', debian: 'dbus-daemon', use: 'the Bluetooth of the guest' },
   ],
   bench: [
     { command: 'bwrap', debian: 'bubblewrap', use: 'the start of pods' },

@@ -6,7 +6,7 @@ import { type Bleno, type Characteristic, withBindings } from '@stoprocent/bleno
  * pressure and temperature of an ST board, which it indicates (00140000-0001-11e1-ac36-0002a5d5c51b).
  *
  * It takes `{temperature: n}`, `{stream: count, bytes}`, `{board: hex}` (what the board says) and
- * says `{ready}`, `{wrote: hex, withoutResponse}`, `{streamed: count}`, `{subscribed: uuid}`.
+ * says `{ready, mac}`, `{wrote: hex, withoutResponse}`, `{streamed: count}`, `{subscribed: uuid}`.
  */
 const RESULT_SUCCESS = 0
 /** Notifications handed to the stack between two looks at its queue. */
@@ -114,4 +114,4 @@ await bleno.setServicesAsync([
   new bleno.PrimaryService({ uuid: '0000000000011e19ab40002a5d5c51b0', characteristics: [board] }),
 ])
 await bleno.startAdvertisingAsync(name, ['181a'])
-say({ ready: true })
+say({ ready: true, mac: bleno.address.toUpperCase() })

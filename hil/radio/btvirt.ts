@@ -52,10 +52,11 @@ int bind(int fd, const struct sockaddr *address, socklen_t length) {
 }
 `
 
-export async function startBtvirt(): Promise<Btvirt> {
+/** @param kernelControllers how many more controllers it gives to the kernel through /dev/vhci: hci0 and so on; for root. */
+export async function startBtvirt(kernelControllers = 0): Promise<Btvirt> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-btvirt-'))
   const shim = await buildShim(folder)
-  const child = spawn(BTVIRT, ['-s'], {
+  const child = spawn(BTVIRT, ['-s', ...(kernelControllers > 0 ? [`-l${kernelControllers}`, '-L'] : [])], {
     stdio: 'ignore',
     env: { ...process.env, ...(shim === undefined ? {} : { LD_PRELOAD: shim, BTVIRT_FOLDER: folder }) },
   })

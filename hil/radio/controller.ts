@@ -1,5 +1,6 @@
 import type { Timer } from '../../api/clock.ts'
 import type { Air, Broadcast } from './air.ts'
+import { fixedAnswer } from './fixed-answers.ts'
 import { addressBytes, addressText, commandComplete, commandStatus, event, H4Splitter, le16, PACKET } from './h4.ts'
 
 /** Bluetooth Core 5.4, Vol 1 Part F: error codes. */
@@ -24,6 +25,11 @@ export interface ControllerOptions {
   readonly bufferBytes?: number
   /** Commands the controller answers with "unknown command", as real ones do with what they lack. */
   readonly refuses?: readonly number[]
+  /**
+   * What makes a report a repetition to a host that wants none. Default `address`, as Vol 6 Part B 4.3.3 has it; many
+   * real ones go by the data, too.
+   */
+  readonly repeatedBy?: 'address' | 'data'
 }
 
 interface Link {
@@ -78,7 +84,7 @@ export class VirtualController {
     this.mac = options.mac
     this.#air = air
     this.#toHost = toHost
-    this.#options = { maxLinks: 8, buffers: 32, bufferBytes: 251, refuses: [], ...options }
+    this.#options = { maxLinks: 8, buffers: 32, bufferBytes: 251, refuses: [], repeatedBy: 'address', ...options }
     this.#neighbours = neighbours
     neighbours.set(this.mac, this)
     this.#leave = air.listen(this)
@@ -133,8 +139,10 @@ export class VirtualController {
       if (peer !== undefined && this.#connect(peer, this.#pending)) return
     }
     if (!this.#scan.on) return
-    if (this.#scan.unique && this.#seen.has(broadcast.mac)) return
-    this.#seen.add(broadcast.mac)
+    const { mac, data } = broadcast
+    const report = this.#options.repeatedBy === 'data' ? mac + Buffer.from(data).toString('latin1') : mac
+    if (this.#scan.unique && this.#seen.has(report)) return
+    if (this.#scan.unique) this.#seen.add(report)
     this.#report(broadcast.type, broadcast, broadcast.data, rssiDbm)
     if (this.#scan.active && broadcast.scanResponse !== undefined && broadcast.type !== 3) {
       this.#report(4, broadcast, broadcast.scanResponse, rssiDbm)
@@ -153,26 +161,17 @@ export class VirtualController {
 
   #answer(opcode: number, data: Uint8Array): Uint8Array[] {
     if (this.#options.refuses.includes(opcode)) return [commandStatus(opcode, STATUS.unknownCommand)]
-    const done = (...result: number[]) => [commandComplete(opcode, STATUS.ok, ...result)]
+    const done = (...result: readonly number[]) => [commandComplete(opcode, STATUS.ok, ...result)]
+    const fixed = fixedAnswer(opcode)
+    if (fixed !== undefined) return done(...fixed)
     switch (opcode) {
       case 0x0c03: // Reset
         this.#reset()
         return done()
-      case 0x2003: // LE Read Local Supported Features: none, which keeps hosts on the legacy commands
-        return done(0, 0, 0, 0, 0, 0, 0, 0)
-      case 0x1001: // Read Local Version: 5.0, a company number that nobody has
-        return done(9, 0, 0, 9, 0xff, 0xff, 0, 0)
       case 0x1009: // Read BD_ADDR
         return done(...addressBytes(this.mac))
       case 0x2002: // LE Read Buffer Size
         return done(...le16(this.#options.bufferBytes), this.#options.buffers)
-      case 0x0c6c: // Read LE Host Support
-        return done(1, 0)
-      case 0x0c01: // the event masks, LE host support, event filter: taken and not needed
-      case 0x2001:
-      case 0x0c6d:
-      case 0x0c05:
-        return done()
       case 0x200d:
         return [this.#createConnection(opcode, data)]
       case 0x200e:
@@ -181,6 +180,8 @@ export class VirtualController {
         return [commandStatus(opcode, STATUS.ok)]
       case 0x201b: // LE Long Term Key Request Negative Reply
         return done(data[0]!, data[1]!)
+      case 0x2016: // LE Read Remote Features: of a controller like this one, which has none
+        return [commandStatus(opcode, STATUS.ok), event(0x3e, 0x04, 0, data[0]!, data[1]!, 0, 0, 0, 0, 0, 0, 0, 0)]
       case 0x0406:
         return this.#disconnect(opcode, data)
       case 0x1405:

@@ -6,6 +6,7 @@ export type Said = Readonly<Record<string, unknown>>
 /** A bleno peripheral in a process of its own. */
 export interface PeripheralProcess extends AsyncDisposable {
   readonly pid: number
+  readonly mac: string
   tell(message: Said): void
   /** The next thing it says that `wants` accepts; what it said before counts too, unless it was taken already. */
   said(wants: (message: Said) => boolean): Promise<Said>
@@ -38,17 +39,18 @@ export async function startPeripheral(port: string, name: string): Promise<Perip
     child.kill(signal)
     await gone
   }
-  const peripheral: PeripheralProcess = {
+  const said = (wants: (message: Said) => boolean): Promise<Said> => {
+    const at = untaken.findIndex(wants)
+    if (at >= 0) return Promise.resolve(untaken.splice(at, 1)[0]!)
+    return new Promise((take) => waiting.add({ wants, take }))
+  }
+  const { mac } = await said((message) => message['ready'] === true)
+  return {
     pid: child.pid ?? -1,
+    mac: String(mac),
     tell: (message) => void child.send(message),
-    said: (wants) => {
-      const at = untaken.findIndex(wants)
-      if (at >= 0) return Promise.resolve(untaken.splice(at, 1)[0]!)
-      return new Promise((take) => waiting.add({ wants, take }))
-    },
+    said,
     kill: () => end('SIGKILL'),
     [Symbol.asyncDispose]: () => end('SIGTERM'),
   }
-  await peripheral.said((message) => message['ready'] === true)
-  return peripheral
 }

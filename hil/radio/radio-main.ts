@@ -2,12 +2,14 @@ import { systemClock } from '../../api/clock.ts'
 import { virtualRadio } from './virtual-radio.ts'
 
 /**
- * A virtual radio in a process of its own: `fork(this, [macs, beacons, intervalMs])` with addresses separated by commas
- * and the number of advertisers. Says `{paths}` in the order of the addresses when it is ready, ends with its parent.
+ * A virtual radio in a process of its own: `fork(this, [macs, beacons, intervalMs, repeatedBy])` with addresses separated
+ * by commas and the number of advertisers. Says `{paths}` in the order of the addresses when it is ready, ends with its parent.
  */
-const [macs = '', beacons = '0', interval = '1000'] = process.argv.slice(2)
+const [macs = '', beacons = '0', interval = '1000', repeatedBy] = process.argv.slice(2)
 const radio = virtualRadio(systemClock, Math.random)
-const paths = macs.split(',').map((mac) => radio.add({ mac, buffers: 64 }).path)
+const paths = macs
+  .split(',')
+  .map((mac) => radio.add({ mac, buffers: 64, repeatedBy: repeatedBy === 'data' ? 'data' : 'address' }).path)
 
 /** BTHome v2: packet number, battery, temperature, humidity, all of them moving. */
 function bthome(count: number): Uint8Array {

@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import {
+  appendFileSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -10,7 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 
@@ -20,37 +22,40 @@ const ROOT = resolve(import.meta.dirname, '../..')
 /** The kernel is kept between runs: it is fetched once for each version that Debian has. */
 const CACHE = join(tmpdir(), 'sluice-kernel')
 const INIT_MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay']
-const BOOT_TIMEOUT_MS = 240_000
+const BOOT_TIMEOUT_MS = 540_000
 
 /** What the guest printed as results, one JSON value a name. */
 export type GuestReport = Readonly<Record<string, unknown>>
 
-const NEEDS: readonly (readonly [command: string, debian: string])[] = [
+type Need = readonly [command: string, debian: string]
+
+const NEEDS: readonly Need[] = [
   ['/usr/bin/qemu-system-x86_64', 'qemu-system-x86'],
   ['/bin/busybox', 'busybox-static'],
   ['/usr/bin/cpio', 'cpio'],
   ['/sbin/modprobe', 'kmod'],
   ['/usr/bin/iasl', 'acpica-tools'],
-  ['/usr/sbin/hostapd', 'hostapd'],
-  ['/sbin/wpa_supplicant', 'wpasupplicant'],
-  ['/usr/sbin/iw', 'iw'],
 ]
 
-/** The Debian packages that are missing here. */
-export const missingPackages = (): string[] =>
-  NEEDS.filter(([command]) => !existsSync(command) && !existsSync(join('/usr', command))).map(([, debian]) => debian)
+/** The Debian packages that are missing here; `more` is what the program in the guest needs beside a guest. */
+export const missingPackages = (more: readonly Need[]): string[] =>
+  [...NEEDS, ...more]
+    .filter(([command]) => !existsSync(command) && !existsSync(join('/usr', command)))
+    .map(([, debian]) => debian)
 
 /**
- * Boots Debian's own kernel in QEMU with this machine's files shared read-only, runs `test/kernel/guest-main.ts` in it and
- * resolves to what that printed. Nothing of the guest is committed: kernel and modules come from the package archive.
+ * Boots Debian's own kernel in QEMU with this machine's files shared read-only, runs the first of `programs` in it as root
+ * and resolves to what that printed. The others lie beside it, under their own names, for it to start. Nothing of the
+ * guest is committed: kernel and modules come from the package archive. With SLUICE_GUEST_LOG=FILE all that it prints is
+ * written there as it comes.
  */
-export async function bootGuest(say: (line: string) => void): Promise<GuestReport> {
+export async function bootGuest(programs: readonly URL[], say: (line: string) => void): Promise<GuestReport> {
   const kernel = await fetchKernel(say)
   const work = join(CACHE, `run-${process.pid}`)
   mkdirSync(work, { recursive: true })
   try {
     await run('iasl', ['-p', join(work, 'power'), join(import.meta.dirname, 'power.asl')])
-    const program = await bundle(work)
+    const program = await bundle(programs, work)
     const initramfs = await makeInitramfs(kernel, work, program)
     return await boot(kernel, initramfs, join(work, 'power.aml'), say)
   } finally {
@@ -100,7 +105,12 @@ for folder in proc sys dev run tmp; do /bin/busybox mkdir -p /new/$folder; done
 /bin/busybox mount -t sysfs sys /new/sys
 /bin/busybox mount -t debugfs debug /new/sys/kernel/debug
 /bin/busybox mount -t devtmpfs dev /new/dev
+/bin/busybox mkdir -p /new/dev/pts
+/bin/busybox mount -t devpts devpts /new/dev/pts
 /bin/busybox mount -t tmpfs tmpfs /new/run
+# What the kernel loads by itself it finds here.
+/bin/busybox mkdir -p /new/usr/lib/modules
+/bin/busybox ln -s ${modulesRoot}/lib/modules/${version} /new/usr/lib/modules/${version}
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp MODULES_ROOT=${modulesRoot} MODULES_VERSION=${version}
 /bin/busybox chroot /new ${process.execPath} ${program} 2>&1
 /bin/busybox echo "SLUICE exit $?"
@@ -108,12 +118,14 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp MODULES_ROOT=${modulesRoot} 
 `
 
 /** The agent and what asks it in one file: a guest without hardware acceleration takes a minute to load hundreds. */
-async function bundle(work: string): Promise<string> {
-  const outfile = join(work, 'guest.mjs')
+async function bundle(programs: readonly URL[], work: string): Promise<string> {
   symlinkSync(join(ROOT, 'node_modules'), join(work, 'node_modules'))
+  writeFileSync(join(work, 'package.json'), '{"type":"module"}')
   await build({
-    entryPoints: [join(import.meta.dirname, 'guest-main.ts')],
-    outfile,
+    entryPoints: programs.map((program) => fileURLToPath(program)),
+    entryNames: '[name]',
+    outdir: work,
+    outExtension: { '.js': '.ts' },
     bundle: true,
     platform: 'node',
     format: 'esm',
@@ -121,7 +133,7 @@ async function bundle(work: string): Promise<string> {
     packages: 'external',
     logLevel: 'error',
   })
-  return outfile
+  return join(work, basename(fileURLToPath(programs[0]!)))
 }
 
 /** A busybox, the modules that reach the shared files, and a script. */
@@ -171,7 +183,14 @@ async function boot(
   const argv = [
     ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '2048'],
     ...['-nographic', '-no-reboot', '-nic', 'none', '-serial', 'stdio', '-monitor', 'none'],
-    ...['-kernel', kernel.image, '-initrd', initramfs, '-append', 'console=ttyS0 quiet panic=-1 net.ifnames=0'],
+    ...[
+      '-kernel',
+      kernel.image,
+      '-initrd',
+      initramfs,
+      '-append',
+      'console=ttyS0 quiet panic=-1 net.ifnames=0 cryptomgr.notests=1 no_timer_check',
+    ],
     ...['-acpitable', `file=${ssdt}`],
     ...['-virtfs', `local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap`],
   ]
@@ -180,7 +199,9 @@ async function boot(
   const report: Record<string, unknown> = {}
   const tail: string[] = []
   let ended: string | undefined
+  const log = process.env['SLUICE_GUEST_LOG']
   const take = (line: string) => {
+    if (log !== undefined) appendFileSync(log, `${new Date().toISOString()} ${line}\n`)
     tail.push(line)
     if (tail.length > 60) tail.shift()
     const result = /SLUICE result (\w+) (.*)$/.exec(line)

@@ -5,14 +5,20 @@ import type { NetworkStatus } from '../../api/schema/power.ts'
 import type { GatewayView } from '../../api/views.ts'
 import { bootGuest, type GuestReport, missingPackages } from './guest-machine.ts'
 
-const missing = missingPackages()
+const missing = missingPackages([
+  ['/usr/sbin/hostapd', 'hostapd'],
+  ['/sbin/wpa_supplicant', 'wpasupplicant'],
+  ['/usr/sbin/iw', 'iw'],
+])
 if (missing.length > 0) throw new Error(`apt-get install ${missing.join(' ')}`)
 
 let report: GuestReport
 const told = <T>(name: string): T => report[name] as T
 
 beforeAll(async () => {
-  report = await bootGuest((line) => process.stderr.write(`guest: ${line}\n`))
+  report = await bootGuest([new URL('./guest-main.ts', import.meta.url)], (line) =>
+    process.stderr.write(`guest: ${line}\n`),
+  )
 })
 
 describe("the agent on Debian's own kernel", () => {
