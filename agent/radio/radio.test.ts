@@ -223,6 +223,19 @@ describe('the networks of a gateway', () => {
     expect(told).toEqual(['steady', 'degrading', 'steady'])
   })
 
+  it('say of a link that comes up for the first time that it is steady, not that it got better', async () => {
+    machine.add('wlan0', { carrier: '0\n', operstate: 'down\n' }, ['device', 'phy80211'])
+    await run(60)
+    expect(radio.networks()[0]).toMatchObject({ up: false, quality: 0, trend: 'steady' })
+    machine.set('wlan0', 'carrier', '1\n')
+    machine.set('wlan0', 'operstate', 'up\n')
+    machine.wireless.set('wlan0', [-50, -256, 0, 0])
+    const told = new Set<string>()
+    await run(120, () => told.add(radio.networks()[0]!.trend!))
+    expect(radio.networks()[0]).toMatchObject({ up: true, signalDbm: -50 })
+    expect([...told]).toEqual(['steady'])
+  })
+
   it('a link that is down has no quality left, whatever the interface says', async () => {
     machine.add('eth0', { carrier: '1\n' }, ['device'])
     hub = { ...hub!, connected: false, peerAddress: undefined }

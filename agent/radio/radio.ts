@@ -198,7 +198,9 @@ export class Radio implements Disposable {
       if ((moved || jumped || first) && nowMs - watched.lookedMs >= LOOK_AT_MOST_EVERY_MS)
         void this.#look(watched, nowMs)
     } else if (files.kind === 'ethernet') watched.quality = watched.up ? wireQuality(rates.errors.value ?? 0) : 0
-    if (watched.quality !== undefined) watched.trend.take(watched.quality, nowMs)
+    // The time before a link first came up is no past it could get better than.
+    const begun = watched.up || watched.trend.smooth !== undefined
+    if (watched.quality !== undefined && begun) watched.trend.take(watched.quality, nowMs)
   }
 
   /** Keeps a mean over a few seconds; says whether the newest value is far from it. */

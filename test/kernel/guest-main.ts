@@ -97,7 +97,7 @@ async function main(): Promise<void> {
   await using agent = await runAgent({ dataDir, gateway: 'guest' })
   result('startMs', Math.round(performance.now() - startedMs))
   const endpoint = { kind: 'socket' as const, path: agent.socketPath }
-  const signal = AbortSignal.timeout(200_000)
+  const signal = AbortSignal.timeout(500_000)
   const ask = <T>(path: string) => requestJson<T>(endpoint, { path, signal })
   const networks = async () => (await ask<{ networks: Network[] }>('/v1/network?look=now')).networks
   const station = async (wants: (network: Network) => boolean) => {
