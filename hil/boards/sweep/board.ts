@@ -1,6 +1,6 @@
+import { SmpClient } from '../../../firmware/tools/smp/client.ts'
+import { tunnelTransport } from '../../../firmware/tools/smp/tunnel.ts'
 import { crc16 } from '../../../mappers/modbus/checksum.ts'
-import { SmpClient } from '../../tools/smp/client.ts'
-import { tunnelTransport } from '../../tools/smp/tunnel.ts'
 
 /** One erase or program of a board's flash, as its firmware asked for it. */
 export interface FlashChange {

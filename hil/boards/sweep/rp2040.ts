@@ -1,7 +1,7 @@
 import { createPublicKey, verify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { Rp2040Chip } from '../../../hil/boards/rp2040-chip.ts'
-import type { FirmwareBuild } from '../../tools/build.ts'
+import type { FirmwareBuild } from '../../../firmware/tools/build.ts'
+import { Rp2040Chip } from '../rp2040-chip.ts'
 import { answerIn, type FlashChange, frameOf, type SweepBoard } from './board.ts'
 
 const FLASH_BASE = 0x1000_0000

@@ -1,5 +1,5 @@
-import { seededRandom } from '../../../hil/random.ts'
-import { parseImage } from '../../tools/image.ts'
+import { parseImage } from '../../../firmware/tools/image.ts'
+import { seededRandom } from '../../random.ts'
 import { ASK_MS, type FlashChange, type Running, running, type SweepBoard, tunnelOf } from './board.ts'
 
 /** Version 1.n.0 of the test application, signed, for one slot. */

@@ -2,22 +2,18 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildBootloader } from '../../tools/bootloader.ts'
-import { buildFirmware } from '../../tools/build.ts'
-import { makeImage, parseVersion } from '../../tools/image.ts'
-import { publicKeyOf } from '../../tools/keys.ts'
-import { MANAGED_MODULES } from '../../tools/managed.ts'
-import { signerOf } from '../../tools/sign.ts'
+import { buildBootloader } from '../../../firmware/tools/bootloader.ts'
+import { buildFirmware } from '../../../firmware/tools/build.ts'
+import { makeImage, parseVersion } from '../../../firmware/tools/image.ts'
+import { publicKeyOf } from '../../../firmware/tools/keys.ts'
+import { MANAGED_MODULES } from '../../../firmware/tools/managed.ts'
+import { signerOf } from '../../../firmware/tools/sign.ts'
+import { runTool } from '../../../firmware/tools/toolchain.ts'
 import type { SweepBoard } from './board.ts'
-import { addressOf, qemuBoard } from './qemu.ts'
 import { rp2040Board } from './rp2040.ts'
 import type { SweepImage, SweepImages } from './sweep.ts'
 
-/** Boards that the sweep can be run on: ARM code in an emulator. */
-export const SWEEP_BOARDS = ['rp2040', 'microbit', 'mps2-an385'] as const
-export type SweepBoardName = (typeof SWEEP_BOARDS)[number]
-
-const managed = fileURLToPath(new URL('../../testing/managed.c', import.meta.url))
+const managed = fileURLToPath(new URL('../../../firmware/testing/managed.c', import.meta.url))
 
 export interface Prepared {
   readonly board: SweepBoard
@@ -27,7 +23,8 @@ export interface Prepared {
 }
 
 /** Builds and signs everything a sweep needs, and starts the emulator. */
-export async function prepareSweep(name: SweepBoardName, folder: string): Promise<Prepared> {
+export async function prepareSweep(folder: string): Promise<Prepared> {
+  const name = 'rp2040'
   const key = generateKeyPairSync('ed25519').privateKey
   const cacheDir = join(folder, 'objects')
   mkdirSync(cacheDir, { recursive: true })
@@ -40,7 +37,6 @@ export async function prepareSweep(name: SweepBoardName, folder: string): Promis
   })
   const { slotA, slotB, settings } = boot.board.layout
   if (slotA === undefined || slotB === undefined || settings === undefined) throw new Error(`${name} has no slots`)
-  const programs: string[] = []
   const image = async (minor: number, slot: 0 | 1, securityCounter: number): Promise<SweepImage> => {
     const build = await buildFirmware({
       ...common,
@@ -50,7 +46,6 @@ export async function prepareSweep(name: SweepBoardName, folder: string): Promis
       defines: { SL_VERSION_MINOR: minor },
       outDir: join(folder, `${minor}`),
     })
-    programs.push(build.elf)
     const slotAddress = slot === 0 ? slotA.address : slotB.address
     const options = { version: parseVersion(`1.${minor}.0`), securityCounter, board: name, slotAddress }
     const bytes = await makeImage({ ...options, payload: readFileSync(build.bin) }, signerOf(key, { production: true }))
@@ -65,9 +60,14 @@ export async function prepareSweep(name: SweepBoardName, folder: string): Promis
   }
   const factory = new Uint8Array(settings.address + settings.size - slotA.address).fill(0xff)
   factory.set(images.factory.bytes)
-  const board =
-    name === 'rp2040'
-      ? rp2040Board(boot, await addressOf(boot.elf, 'sl_ed25519_verify'))
-      : await qemuBoard(boot, programs)
+  const board = rp2040Board(boot, await addressOf(boot.elf, 'sl_ed25519_verify'))
   return { board, images, factory }
+}
+
+/** Address of a function in a linked program. */
+async function addressOf(elf: string, name: string): Promise<number> {
+  const { stdout } = await runTool('arm-none-eabi-nm', [elf])
+  const line = stdout.split('\n').find((each) => each.endsWith(` ${name}`))
+  if (line === undefined) throw new Error(`${elf} has no ${name}`)
+  return Number.parseInt(line.split(' ')[0] ?? '', 16) & ~1
 }
