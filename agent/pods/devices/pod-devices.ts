@@ -136,5 +136,7 @@ function asked(pod: LinkPod): DeviceRequests {
 
 const socketId = (uid: string, name: string, write: boolean): string => `${uid} ${name} ${write}`
 
+const VARIABLE = 'SLUICE_DEVICE_'
+
 /** `pump-2` becomes `SLUICE_DEVICE_PUMP_2`. */
-const variableOf = (name: string): string => `SLUICE_DEVICE_${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}`
+const variableOf = (name: string): string => `${VARIABLE}${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}`
