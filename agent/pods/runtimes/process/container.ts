@@ -317,6 +317,8 @@ export class Container {
     await Promise.race([this.ended, timeout])
     stop.abort()
     this.look()
+    // Nobody waits any more: the grace that is left is the program's, and is not cut short.
+    if (this.running) signal.throwIfAborted()
   }
 
   #finish(exit: Omit<ContainerExit, 'finishedMs'>): void {
