@@ -79,6 +79,7 @@ rm -f "$here/bundle.tar.gz"
 mkdir -p "$(dirname "$done_mark")"
 : >"$done_mark"
 rm -f "$unit" "$wanted/sluice-first-boot.service"
+sync
 say "done"
 sync
 `
