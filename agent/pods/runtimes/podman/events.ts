@@ -4,6 +4,8 @@ import { LABEL_OWNER } from './specs.ts'
 import type { States } from './states.ts'
 
 const AGAIN_MS = 500
+/** podman notices an end by itself only when its clean-up after a container works; else when somebody looks. */
+const LOOK_MS = 5000
 const BEFORE_S = 5
 const SETTLE_LOOK_MS = 10
 const SETTLE_TRIES = 500
@@ -23,7 +25,7 @@ export class ContainerEvents implements AsyncDisposable {
     this.#states = states
     this.#clock = clock
     this.#owner = owner
-    this.#listening = this.#listen()
+    this.#listening = Promise.all([this.#listen(), this.#look()]).then(() => undefined)
   }
 
   onChange(wake: () => void): () => void {
@@ -39,6 +41,14 @@ export class ContainerEvents implements AsyncDisposable {
     this.#wakes.clear()
     this.#stop.abort(new Error('the agent stops'))
     await this.#listening
+  }
+
+  async #look(): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      await delay(this.#clock, LOOK_MS, signal).catch(() => undefined)
+      this.changed()
+    }
   }
 
   async #listen(): Promise<void> {
