@@ -290,16 +290,22 @@ describe.each(HOUSES)(
       mkdirSync(data)
       chmodSync(data, 0o777)
       writeFileSync(join(house.logs, 'config'), 'configured')
-      const id = await run('id -u; pwd; cat /etc/mine; echo; echo x > /data/f; touch /new; touch /etc/mine; exit 0', {
-        user: 1234,
-        workingDirectory: '/bin',
-        readOnlyRoot: true,
-        mounts: [
-          { hostPath: join(house.logs, 'config'), containerPath: '/etc/mine', readOnly: true },
-          { hostPath: data, containerPath: '/data', readOnly: false },
-        ],
-      })
-      const log = words((await ended(id)).logPath).join('\n')
+      const id = await run(
+        'exec 2>&1; id -u; pwd; cat /etc/mine; echo; echo x > /data/f; touch /new; touch /etc/mine; echo end',
+        {
+          user: 1234,
+          workingDirectory: '/bin',
+          readOnlyRoot: true,
+          mounts: [
+            { hostPath: join(house.logs, 'config'), containerPath: '/etc/mine', readOnly: true },
+            { hostPath: data, containerPath: '/data', readOnly: false },
+          ],
+        },
+      )
+      await ended(id)
+      // Two streams have no order between them, and the last line may be on its way when the end is known.
+      await said(id, 'end')
+      const log = words((await view(id)).logPath).join('\n')
       expect(log).toContain('1234')
       expect(log).toContain('/bin\nconfigured')
       expect(log).toMatch(/\/new: (Read-only file system|Permission denied)/)
