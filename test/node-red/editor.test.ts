@@ -96,7 +96,7 @@ async function deploy(): Promise<void> {
 describe.skipIf(noBrowser)('the editor (needs chromium)', { timeout: 60_000 }, () => {
   it('offers the nodes in a palette group of their own', async () => {
     const group = page.locator('#red-ui-palette-Sluice')
-    await expect.poll(() => group.locator('.red-ui-palette-node').count()).toBe(6)
+    await expect.poll(() => group.locator('.red-ui-palette-node').count()).toBe(7)
   })
 
   it('takes a gateway and, once that is deployed, offers its devices, properties, units and limits', async () => {
