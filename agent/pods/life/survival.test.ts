@@ -113,6 +113,8 @@ describe.skipIf(missing !== undefined)('on the process runtime', () => {
       ],
     })
     await house.status('steady', isRunning)
+    // A program that runs has not yet done what it is there for.
+    await house.said(uid, /s3cret\n.* 1\n/)
     await house.leave()
     // What a reboot does: no process of before is there, what was in memory is gone, and the kernel has another name.
     const folder = join(house.folder, 'pods/sandboxes')
