@@ -89,8 +89,8 @@ spec:
     expect(waited.stdout).toContain('condition met')
     expect((await kubectl('logs', 'driver')).stdout).toContain('"value":1234,"state":"synced"')
     expect(JSON.stringify(stack.far.unit(DRIVE).written)).toContain('1234')
-    const { stdout } = await kubectl('get', 'device', 'drive-1', '-o', 'jsonpath={.status.twins[0].desired.value}')
-    expect(stdout).toBe('1234')
+    const shown = ['--for=jsonpath={.status.twins[0].desired.value}=1234', '--timeout=20s']
+    expect((await kubectl('wait', 'device/drive-1', ...shown)).stdout).toContain('condition met')
   }, 90_000)
 
   it('is WebAssembly, by its runtime class', async () => {
