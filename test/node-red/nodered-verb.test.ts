@@ -83,7 +83,7 @@ describe('sluice nodered', { timeout: 30_000 }, () => {
       err?: string
     }[]
     const ours = nodes.filter(({ types }) => types.some((type) => type.startsWith('sluice-')))
-    expect(ours).toHaveLength(7)
+    expect(ours).toHaveLength(8)
     expect(ours.flatMap(({ err }) => err ?? [])).toEqual([])
     const catalogue = await fetch(`http://127.0.0.1:${port}/sluice/sluice-here/catalogue`, { headers })
     expect(await catalogue.json()).toMatchObject({ devices: [{ label: 'drive-1' }], gateways: ['gw-1'] })
