@@ -80,6 +80,8 @@ describe.each(HOUSES)(
         labels: { l: 'x' },
       })
       const { exit, logPath, startedMs, ...rest } = await ended(id)
+      // The last line may be on its way when the end is known.
+      await Promise.all([said(id, 'hello'), said(id, 'yes mine')])
       expect(exit).toMatchObject({ code: 7, reason: 'Error' })
       expect(exit!.finishedMs).toBeGreaterThanOrEqual(startedMs!)
       expect(rest).toMatchObject({ name: 'c', attempt: 0, labels: { l: 'x' }, imageId: image.configDigest })
