@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { spawn as spawnPty } from '@lydell/node-pty'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { StreamedPods } from '../harness/streamed-pods.ts'
+import { eventually } from '../harness/until.ts'
 
 const missing = spawnSync('kubectl', ['version', '--client']).error !== undefined
 
@@ -36,6 +37,8 @@ describe.skipIf(missing && process.env['CI'] === undefined)('kubectl looks into 
   ] as const
 
   it('shows logs: all, the last lines, with times, limited, since', async () => {
+    // It runs; what it has to say may still be on its way.
+    await eventually(async () => (await pods.kubectl('logs', 'talker')).stdout.includes('line 4\n'), 'the last line')
     expect((await pods.kubectl('logs', 'talker')).stdout).toBe('line 0\nline 1\nline 2\nline 3\nline 4\n')
     expect((await pods.kubectl('logs', 'talker', '--tail=2')).stdout).toBe('line 3\nline 4\n')
     expect((await pods.kubectl('logs', 'talker', '--tail=0')).stdout).toBe('')
