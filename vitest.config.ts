@@ -10,6 +10,8 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 30_000,
     pool: 'forks',
+    // A browser on a busy machine takes longer than a second to show what it knows.
+    expect: { poll: { timeout: 10_000 } },
     setupFiles: ['test/harness/fuzz.setup.ts'],
   },
 })
