@@ -116,7 +116,8 @@ async function assemble(
     if (damaged !== undefined) log('error', 'a damaged database was set aside', { file: damaged })
   }
   const registry = new JoinRegistry(joined.db, clock)
-  const presence = new PresenceBoard(clock, options.graceMs ?? 40_000)
+  const graceMs = options.graceMs ?? 40_000
+  const presence = new PresenceBoard(clock, graceMs)
   stack.defer(() => presence.close())
   const fleet = new Fleet()
   const events = new EventRecorder({ client, clock, signal, onTrouble: (error) => trouble('event', error) })
@@ -213,7 +214,7 @@ async function assemble(
     fleet,
     objects: inventory(fleet, gatewayObjects, firmware.orders, pods.objects),
     presence,
-    heartbeatMs: options.heartbeatMs ?? DEFAULT_HEARTBEAT_S * 1000,
+    heartbeatMs: options.heartbeatMs ?? Math.min(DEFAULT_HEARTBEAT_S * 1000, graceMs / 2.5),
     window: { batches: 256, bytes: 1024 * 1024 },
     ingest: (body, origin) => twins.ingest(body, origin),
     admits: (uid, gateway, term) => terms.admits(uid, gateway, term),

@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
+import { durationMs } from '../api/twin/duration.ts'
 import { OIDC_FLAGS, readOidcFlags } from './console-api/oidc/config.ts'
 import { runCloudCore } from './core.ts'
 import type { CloudCoreOptions, CloudLog } from './options.ts'
@@ -26,6 +27,7 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
         'kubelet-port': { type: 'string' },
         kubeconfig: { type: 'string' },
         'mqtt-url': { type: 'string' },
+        'away-after': { type: 'string' },
         ...Object.fromEntries(OIDC_FLAGS.map((flag) => [flag, { type: 'string' } as const])),
       },
     }).values
@@ -44,6 +46,7 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
   const apiPort = port('api-port')
   const kubeletPort = port('kubelet-port')
   const mqttUrl = values['mqtt-url']
+  const graceMs = readAwayAfter(values['away-after'])
   const oidc = readOidcFlags(values)
   return {
     dataDir: data ?? '.sluice',
@@ -52,10 +55,21 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(mqttUrl === undefined ? {} : { mqttUrl }),
     ...(oidc === undefined ? {} : { oidc }),
+    ...(graceMs === undefined ? {} : { graceMs }),
     ...(hubPort === undefined ? {} : { hubPort }),
     ...(apiPort === undefined ? {} : { apiPort }),
     ...(kubeletPort === undefined ? {} : { kubeletPort }),
   }
+}
+
+/** Below, a hiccup of a radio would empty a fleet; above, nobody would hear of a gateway that is gone. */
+const AWAY_AFTER_MS = { least: 2000, most: 3_600_000 }
+
+function readAwayAfter(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const ms = durationMs(text)
+  if (ms >= AWAY_AFTER_MS.least && ms <= AWAY_AFTER_MS.most) return ms
+  throw new SluiceError('SLUICE_CLOUD_ARGUMENTS', `--away-after needs 2s to 1h, not '${text}'`)
 }
 
 function inputIsSocket(): boolean {

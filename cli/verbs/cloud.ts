@@ -4,7 +4,7 @@ import { defineVerb } from '../verb.ts'
 
 /** Flags that the cloud core takes as they are. */
 const HANDED_ON = [
-  ...(['host', 'advertise', 'mqtt-url', 'api-port', 'hub-port', 'kubelet-port', 'kubeconfig'] as const),
+  ...(['host', 'advertise', 'mqtt-url', 'api-port', 'hub-port', 'kubelet-port', 'kubeconfig', 'away-after'] as const),
   ...(['oidc-issuer', 'oidc-client-id', 'oidc-client-secret-file', 'oidc-username-claim'] as const),
   ...(['oidc-username-prefix', 'oidc-groups-claim', 'oidc-groups-prefix', 'oidc-ca-file'] as const),
 ] as const
@@ -36,6 +36,11 @@ export const cloud = defineVerb({
     },
     'mqtt-url': { kind: 'text', value: 'URL', help: 'Publish every change to this MQTT broker too.' },
     kubeconfig: { kind: 'text', value: 'FILE', help: 'Use this cluster instead of the embedded Kubernetes API.' },
+    'away-after': {
+      kind: 'text',
+      value: 'TIME',
+      help: 'Silence after which a gateway counts as away and its pods may move. Default 40s.',
+    },
     'oidc-issuer': { kind: 'text', value: 'URL', help: 'OpenID provider whose people may sign in to the console.' },
     'oidc-client-id': { kind: 'text', value: 'ID', help: 'Name under which the provider knows this console.' },
     'oidc-client-secret-file': { kind: 'text', value: 'FILE', help: 'Its secret; without one it is a public client.' },

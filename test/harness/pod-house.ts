@@ -31,6 +31,7 @@ export interface PodHouseOptions {
   /** Of what the relays lose. */
   readonly seed?: number
   readonly agentFlags?: readonly string[]
+  readonly cloudFlags?: readonly string[]
 }
 
 export interface HousePod {
@@ -99,6 +100,7 @@ export class PodHouse implements AsyncDisposable {
     this.cloud = stack.use(
       new Part('cloud', program('cloudcore/main.ts'), () => [
         ...['--data', this.cloudData, '--hub-port', String(this.#ports.hub ?? 0), ...cluster(), ...host],
+        ...(options.cloudFlags ?? []),
       ]),
     )
   }

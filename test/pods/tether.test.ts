@@ -10,7 +10,7 @@ const tethered = (onLoss: string) => ({ mode: 'tethered', tether: { lease: '2s',
 describe.skipIf(skipHouse)(`a tethered gateway and the pods it runs ${missingForHouse ?? ''}`, () => {
   let house: PodHouse
   beforeAll(async () => {
-    house = await PodHouse.start({ gateways: ['gw-a', 'gw-b'] })
+    house = await PodHouse.start({ gateways: ['gw-a', 'gw-b'], cloudFlags: ['--away-after', '5s'] })
   }, 60_000)
   afterAll(() => house[Symbol.asyncDispose](), 90_000)
   beforeEach(() => house.tellOnFailure())
