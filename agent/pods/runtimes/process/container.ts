@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { chownSync, closeSync, type FSWatcher, mkdirSync, openSync, watch } from 'node:fs'
 import { join } from 'node:path'
-import { type Clock, delay, type Timer } from '../../../../api/clock.ts'
+import { type Clock, delay } from '../../../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../../../api/errors.ts'
 import type { StoredImage } from '../../images/store.ts'
 import type { ContainerExit, ContainerSpec, ContainerView, Use } from '../runtime.ts'
@@ -36,9 +36,9 @@ export interface Making {
   readonly kind: BoxKind
 }
 
-/** A monitor that is gone without a word is noticed this late. */
-const LOOK_EVERY_MS = 2000
 const SOON_MS = 20
+/** Between two looks at one that is to end. */
+const STOPPING_LOOK_MS = 250
 const SIGKILL_CODE = 137
 const BEGINNING = 4096
 /** How long after SIGKILL the kernel may take. */
@@ -60,7 +60,6 @@ export class Container {
   #left = false
   #pump: LogPump | undefined
   #watcher: FSWatcher | undefined
-  #timer: Timer | undefined
   /** Exit code of the monitor, when it is our child. */
   #monitorEnded = false
   readonly #ended = Promise.withResolvers<void>()
@@ -211,23 +210,15 @@ export class Container {
     if (this.record.exit !== undefined || this.#watcher !== undefined) return
     this.#watcher = watch(this.#statusFile, { persistent: false }, () => this.look())
     this.#watcher.on('error', () => {})
-    const again = () => {
-      this.#timer = this.#around.clock.after(
-        LOOK_EVERY_MS,
-        () => {
-          this.look()
-          if (this.record.exit === undefined) again()
-        },
-        true,
-      )
-    }
-    again()
     this.look()
   }
 
   /** Whether it has ended by now. */
   look(): void {
     if (this.#left || this.record.exit !== undefined) return
+    const { first, isFirst } = this.record
+    // What waits for its own child says how that ended before it ends itself.
+    if (isFirst === true && first !== undefined && isAlive(first)) return
     const { exitCode } = readStatus(this.#statusFile)
     if (exitCode !== undefined) {
       this.#closePump()
@@ -240,7 +231,6 @@ export class Container {
       this.#finish({ code: exitCode, reason })
       return
     }
-    const { first } = this.record
     if (first !== undefined && isAlive(first)) return
     if (first === undefined && !this.#monitorEnded) return
     // The monitor says nothing when the program could not be executed, and when it was killed itself.
@@ -296,7 +286,6 @@ export class Container {
   leave(): void {
     this.#left = true
     this.#watcher?.close()
-    this.#timer?.cancel()
     this.#pump?.[Symbol.dispose]()
     this.#pump = undefined
   }
@@ -312,11 +301,17 @@ export class Container {
   }
 
   async #endedWithin(ms: number, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#around
     const stop = new AbortController()
-    const timeout = delay(this.#around.clock, ms, AbortSignal.any([signal, stop.signal])).catch(() => undefined)
-    await Promise.race([this.ended, timeout])
+    const waiting = AbortSignal.any([signal, stop.signal])
+    const endMs = clock.monotonic() + ms
+    // Whoever would say so may have been ended itself, so it is looked at as well.
+    for (let leftMs = ms; this.running && leftMs > 0 && !signal.aborted; leftMs = endMs - clock.monotonic()) {
+      const pause = delay(clock, Math.min(leftMs, STOPPING_LOOK_MS), waiting).catch(() => undefined)
+      await Promise.race([this.ended, pause])
+      this.look()
+    }
     stop.abort()
-    this.look()
     // Nobody waits any more: the grace that is left is the program's, and is not cut short.
     if (this.running) signal.throwIfAborted()
   }
@@ -327,7 +322,6 @@ export class Container {
     if (first !== undefined) signalProcess(first, 'SIGKILL')
     for (const pid of this.#around.groups.processes(this.group)) endProcess(pid)
     this.#watcher?.close()
-    this.#timer?.cancel()
     this.#closePump()
     const words = this.#words
     const said = exit.reason === 'StartError' && words !== '' ? { message: words } : {}

@@ -26,6 +26,7 @@ export async function execIn(
   const { record, sandbox } = container
   if (!container.running) throw new SluiceError('SLUICE_POD_EXEC', `Container ${record.name} does not run`)
   if (options.command.length === 0) throw new SluiceError('SLUICE_POD_EXEC', 'No command was given')
+  groups.expectChange()
   using files = new DisposableStack()
   const opened = (path: string) => {
     const fd = openSync(path, 'r')

@@ -151,6 +151,7 @@ export class ProcessRuntime implements PodRuntime {
   async createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {
     signal.throwIfAborted()
     const sandbox = this.#sandbox(sandboxId)
+    this.#around.groups.expectChange()
     if (spec.privileged) throw unsupported(`container ${spec.name}: privileged`)
     if (spec.tty) throw unsupported(`container ${spec.name}: a terminal (tty: true); exec has one`)
     const image = this.images.get(spec.image.id)

@@ -97,6 +97,7 @@ export async function openSandbox(
   signal: AbortSignal,
 ): Promise<Sandbox> {
   const { tools, records, groups, clock, pipes: stock } = around
+  groups.expectChange()
   const folder = records.folderOf(id)
   const group = `pod${spec.podUid}`
   mkdirSync(folder, { mode: 0o711 })
@@ -129,6 +130,8 @@ export async function openSandbox(
     child.unref()
     child.once('exit', () => around.onChange())
     const [pid] = await Promise.all([started(child, signal), firstWord(child, signal)])
+    // What is wanted is a container in it.
+    groups.expectChange()
     const holder = markOf(pid) ?? { pid: 0, startTicks: 0, boot: '' }
     const record: SandboxRecord = { id, spec, createdMs: clock.now(), hostUser, holder }
     records.saveSandbox(record)
