@@ -35,13 +35,11 @@ const unquoted = (word: string): string => word.replace(/^(['"])(.*)\1$/, '$2')
 
 /**
  * Reads as much of a text as it takes to know what belongs at an offset: block maps and lists by their indentation, braces
- * and brackets on the line itself. A text that is no YAML (yet) gives the best guess; never throws.
+ * and brackets by what is open. A text that is no YAML (yet) gives the best guess; never throws.
  */
 export function placeAt(text: string, offset: number): YamlPlace {
-  const before = text.slice(0, offset)
-  const start = before.lastIndexOf('\n') + 1
-  const lines = before.slice(0, start).split('\n').slice(0, -1)
-  const current = before.slice(start)
+  const lines = wholeLines(text.slice(0, offset))
+  const current = lines.pop() ?? ''
   const [, spaces = '', lead = '', key, rest = ''] = LINE.exec(current) ?? []
   const indent = spaces.length + lead.length
   const dashes = [...lead.matchAll(/-/g)].map(({ index }) => spaces.length + index)
@@ -50,7 +48,9 @@ export function placeAt(text: string, offset: number): YamlPlace {
     return { path, kind: 'key', prefix: rest, siblings, flow: false, indent }
   }
   const base = key === undefined ? path : [...path, unquoted(key)]
-  const inside = flowContext(rest)
+  const flow = new FlowReader()
+  flow.read(rest)
+  const inside = flow.context()
   if (inside === undefined) return { path: base, kind: 'value', prefix: rest, siblings: [], flow: false, indent }
   return { ...inside, path: [...base, ...inside.path], flow: true, indent }
 }
@@ -95,27 +95,80 @@ function blockContext(lines: readonly string[], indent: number, dashes: readonly
   return { path, siblings }
 }
 
-/** Inside of braces and brackets that are still open; undefined when none is. */
-function flowContext(text: string): Pick<YamlPlace, 'path' | 'kind' | 'prefix' | 'siblings'> | undefined {
-  interface Level {
-    readonly open: string
-    readonly keys: string[]
-    key: string | undefined
-    word: string
+/** Where a block goes on: a key or a dash. */
+const BLOCK = /^ *(?:-(?: |$)|[\w$."'/-]+:(?:\s|$))/
+
+const depthOf = (line: string): number => line.length - line.trimStart().length
+
+/** Lines as the block sees them: what braces and brackets keep open is one line with the one they begin on. */
+function wholeLines(text: string): string[] {
+  const whole: string[] = []
+  let open: { readonly lines: string[]; readonly flow: FlowReader; readonly depth: number } | undefined
+  for (const line of text.split('\n')) {
+    // Whoever forgot to close a brace is not to lose the rest of the text.
+    const isBlock = /^(---|\.\.\.)/.test(line) || (BLOCK.test(line) && depthOf(line) <= (open?.depth ?? 0))
+    if (open !== undefined && isBlock) {
+      whole.push(open.lines.join('\n'))
+      open = undefined
+    }
+    if (open === undefined) {
+      const rest = LINE.exec(line)?.[4] ?? ''
+      const flow = new FlowReader()
+      if (/^[{[]/.test(rest)) flow.read(rest)
+      if (flow.isOpen) open = { lines: [line], flow, depth: depthOf(line) }
+      else whole.push(line)
+      continue
+    }
+    open.lines.push(line)
+    open.flow.read(`\n${line}`)
+    if (open.flow.isOpen) continue
+    whole.push(open.lines.join('\n'))
+    open = undefined
   }
-  const levels: Level[] = []
-  let quote = ''
-  for (const letter of text) {
-    const level = levels.at(-1)
-    if (quote !== '') {
-      if (letter === quote) quote = ''
+  if (open !== undefined) whole.push(open.lines.join('\n'))
+  return whole
+}
+
+interface Level {
+  readonly open: string
+  readonly keys: string[]
+  key: string | undefined
+  word: string
+}
+
+/** Follows braces and brackets, piece by piece. */
+class FlowReader {
+  readonly #levels: Level[] = []
+  #quote = ''
+  #comment = false
+  #before = ''
+
+  get isOpen(): boolean {
+    return this.#levels.length > 0
+  }
+
+  read(text: string): void {
+    for (const letter of text) {
+      this.#take(letter)
+      this.#before = letter
+    }
+  }
+
+  #take(letter: string): void {
+    const level = this.#levels.at(-1)
+    if (this.#comment) {
+      this.#comment = letter !== '\n'
+    } else if (this.#quote !== '') {
+      if (letter === this.#quote) this.#quote = ''
       if (level !== undefined) level.word += letter
     } else if (letter === '"' || letter === "'") {
-      quote = letter
+      this.#quote = letter
       if (level !== undefined) level.word += letter
-    } else if (letter === '{' || letter === '[') levels.push({ open: letter, keys: [], key: undefined, word: '' })
-    else if (letter === '}' || letter === ']') levels.pop()
-    else if (level === undefined) continue
+    } else if (letter === '#' && /\s/.test(this.#before)) this.#comment = true
+    else if (letter === '{' || letter === '[') {
+      this.#levels.push({ open: letter, keys: [], key: undefined, word: '' })
+    } else if (letter === '}' || letter === ']') this.#levels.pop()
+    else if (level === undefined) return
     else if (letter === ',') {
       level.key = undefined
       level.word = ''
@@ -125,17 +178,21 @@ function flowContext(text: string): Pick<YamlPlace, 'path' | 'kind' | 'prefix' |
       level.word = ''
     } else level.word += letter
   }
-  const last = levels.at(-1)
-  if (last === undefined) return undefined
-  const path = levels.flatMap((level) => {
-    if (level.open === '[') return ['[]']
-    return level.key === undefined ? [] : [level.key]
-  })
-  const isValue = last.open === '[' || last.key !== undefined
-  return {
-    path,
-    kind: isValue ? 'value' : 'key',
-    prefix: last.word.trimStart(),
-    siblings: isValue ? [] : last.keys,
+
+  /** Inside of what is still open; undefined when nothing is. */
+  context(): Pick<YamlPlace, 'path' | 'kind' | 'prefix' | 'siblings'> | undefined {
+    const last = this.#levels.at(-1)
+    if (last === undefined) return undefined
+    const path = this.#levels.flatMap((level) => {
+      if (level.open === '[') return ['[]']
+      return level.key === undefined ? [] : [level.key]
+    })
+    const isValue = last.open === '[' || last.key !== undefined
+    return {
+      path,
+      kind: isValue ? 'value' : 'key',
+      prefix: last.word.trimStart(),
+      siblings: isValue ? [] : last.keys,
+    }
   }
 }

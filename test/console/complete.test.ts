@@ -27,6 +27,17 @@ describe('the place in a YAML text', () => {
     ['spec:\n  properties:\n    - {name: a}\n    - {name: b, |', ['spec', 'properties', '[]'], 'key'],
     ['spec:\n  properties:\n    - {name: a}\n  ve|', ['spec'], 'key'],
     ['a: 1\n---\nki|', [], 'key'],
+    ['spec:\n  properties:\n    - {\n        name: a,\n        ty|', ['spec', 'properties', '[]'], 'key'],
+    [
+      'spec:\n  properties:\n    - {\n        name: a, # {\n        modbus: { input: 1,\n          as: |',
+      ['spec', 'properties', '[]', 'modbus', 'as'],
+      'value',
+    ],
+    ['metadata: {\n    name: a,\n  lab|', ['metadata'], 'key'],
+    ['spec:\n  properties:\n    - {\n        name: a,\n      }\n    - ty|', ['spec', 'properties', '[]'], 'key'],
+    ['spec:\n  properties: [\n    {name: a},\n    {na|', ['spec', 'properties', '[]'], 'key'],
+    ['spec:\n  properties:\n    - {name: a\n    - name: b\n      ty|', ['spec', 'properties', '[]'], 'key'],
+    ['metadata: {name: a\nspec:\n  ve|', ['spec'], 'key'],
   ])('of %j is %j', (text, path, kind) => {
     expect(at(text)).toMatchObject({ path, kind })
   })
@@ -34,6 +45,8 @@ describe('the place in a YAML text', () => {
   it('knows the keys that are there already', () => {
     expect(at('spec:\n  vendor: a\n  desc|').siblings).toEqual(['vendor'])
     expect(at('- {name: a, type: b, |').siblings).toEqual(['name', 'type'])
+    expect(at('- {\n    name: a,\n    type: b,\n    |').siblings).toEqual(['name', 'type'])
+    expect(at('- {\n    name: a,\n  }\n- {na|').siblings).toEqual([])
   })
 
   it('is found in any text whatsoever', () => {
