@@ -6,7 +6,15 @@ import type { DialFrame } from '../api/link/streams.ts'
 import { ConsoleApi } from './console-api/console-api.ts'
 import { renderMetrics } from './console-api/metrics.ts'
 import { openConsoleSide } from './console-api/open.ts'
-import { type CloudFile, lastPorts, openDataFolder, reachableHost, serverNames, writeCloudFile } from './data-folder.ts'
+import {
+  type CloudFile,
+  lastPorts,
+  openDataFolder,
+  ownHost,
+  reachableHost,
+  serverNames,
+  writeCloudFile,
+} from './data-folder.ts'
 import { startDiscovery } from './discovery/start.ts'
 import { startFirmware } from './firmware/start.ts'
 import { eventReason, noteDevice, noteHandOver } from './gateways/device-events.ts'
@@ -96,7 +104,9 @@ async function assemble(
 
   const api = await openApi(options, { clock, log, stack, folder, authority, host, lastPort: last.apiPort, names })
   const inCluster = options.kubeconfig === IN_CLUSTER
-  const kubeConfig = inCluster ? inClusterConfig() : loadKubeconfig(api.kubeconfig)
+  const given = inCluster ? inClusterConfig() : loadKubeconfig(api.kubeconfig)
+  // What others are to use need not lead here: behind NAT the advertised name is the router's.
+  const kubeConfig = api.port === undefined ? given : { ...given, server: `https://${ownHost(host)}:${api.port}` }
   const client = stack.use(new KubeClient(kubeConfig))
   await installCrds(client, clock, signal)
   const ownId = await supernodeId(client)
@@ -116,8 +126,7 @@ async function assemble(
     if (damaged !== undefined) log('error', 'a damaged database was set aside', { file: damaged })
   }
   const registry = new JoinRegistry(joined.db, clock)
-  const graceMs = options.graceMs ?? 40_000
-  const presence = new PresenceBoard(clock, graceMs)
+  const presence = new PresenceBoard(clock, options.graceMs ?? 40_000)
   stack.defer(() => presence.close())
   const fleet = new Fleet()
   const events = new EventRecorder({ client, clock, signal, onTrouble: (error) => trouble('event', error) })
@@ -214,7 +223,7 @@ async function assemble(
     fleet,
     objects: inventory(fleet, gatewayObjects, firmware.orders, pods.objects),
     presence,
-    heartbeatMs: options.heartbeatMs ?? Math.min(DEFAULT_HEARTBEAT_S * 1000, graceMs / 2.5),
+    heartbeatMs: options.heartbeatMs ?? DEFAULT_HEARTBEAT_S * 1000,
     window: { batches: 256, bytes: 1024 * 1024 },
     ingest: (body, origin) => twins.ingest(body, origin),
     admits: (uid, gateway, term) => terms.admits(uid, gateway, term),
@@ -229,7 +238,7 @@ async function assemble(
     onStatus: (gateway, status) => gateways.told(gateway, status),
     onSighted: (gateway, items) => discovery.sighted(gateway, items),
     onEvents: (gateway, items) => recordNotices({ events, fleet, subject, podSubject: pods.subject }, gateway, items),
-    onPods: (gateway, items) => pods.told(gateway, items),
+    onPods: (gateway, items, statics) => pods.told(gateway, items, statics),
     onFirmware: (gateway, items) => firmware.told(gateway, items),
     onDialRefused: (gateway, refusal) => streams.refused(gateway, refusal),
     onConnected: (session, hello) => {
@@ -326,7 +335,9 @@ async function assemble(
   const running = stack.use(server)
   keepServerCertificate(clock, signal, authority, names, running, trouble)
   const kubelet = await openKubeletFace({
-    ...{ host, authority, names, client, clock, signal, advertised: hubHost, broker: streams },
+    ...{ host, authority, names, client, clock, signal, broker: streams },
+    // The embedded API is in this process; a cluster's own has to get here.
+    advertised: embedded ? ownHost(host) : hubHost,
     ...{ port: options.kubeletPort, lastPort: last.kubeletPort, onPortMoved: moved, onTrouble: trouble },
     gateways: () => [...hub.sessions()].map(({ gateway }) => gateway),
   })

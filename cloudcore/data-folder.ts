@@ -100,9 +100,17 @@ export function serverNames(extra: readonly string[]): { dns: string[]; ips: str
 
 /** The host that goes into URLs for others. */
 export function reachableHost(host: string, advertised: string | undefined): string {
-  const chosen = advertised ?? (host === '0.0.0.0' || host === '::' ? firstAddress() : host)
-  return chosen.includes(':') && !chosen.startsWith('[') ? `[${chosen}]` : chosen
+  return inUrl(advertised ?? (isAnyAddress(host) ? firstAddress() : host))
 }
+
+/** The host that leads from this process to what listens on `host`, whatever others call it. */
+export function ownHost(host: string): string {
+  if (!isAnyAddress(host)) return inUrl(host)
+  return host === '::' ? '[::1]' : '127.0.0.1'
+}
+
+const isAnyAddress = (host: string): boolean => host === '0.0.0.0' || host === '::'
+const inUrl = (host: string): string => (host.includes(':') && !host.startsWith('[') ? `[${host}]` : host)
 
 function firstAddress(): string {
   for (const addresses of Object.values(networkInterfaces())) {

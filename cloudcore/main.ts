@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
+import { DEFAULT_HEARTBEAT_S } from '../api/link/messages.ts'
 import { durationMs } from '../api/twin/duration.ts'
 import { OIDC_FLAGS, readOidcFlags } from './console-api/oidc/config.ts'
 import { runCloudCore } from './core.ts'
@@ -55,7 +56,8 @@ function readOptions(args: readonly string[]): CloudCoreOptions {
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(mqttUrl === undefined ? {} : { mqttUrl }),
     ...(oidc === undefined ? {} : { oidc }),
-    ...(graceMs === undefined ? {} : { graceMs }),
+    // A silence is noticed after two and a half heartbeats.
+    ...(graceMs === undefined ? {} : { graceMs, heartbeatMs: Math.min(DEFAULT_HEARTBEAT_S * 1000, graceMs / 2.5) }),
     ...(hubPort === undefined ? {} : { hubPort }),
     ...(apiPort === undefined ? {} : { apiPort }),
     ...(kubeletPort === undefined ? {} : { kubeletPort }),

@@ -19,7 +19,7 @@ export interface CloudCoreOptions {
   readonly oidc?: OidcConfig | undefined
   /** Silence after which a gateway counts as away; default 40 s, as long as a node's lease. */
   readonly graceMs?: number
-  /** How often a quiet link is asked whether it lives. Default 15 s, or what notices a silence within the grace. */
+  /** How often a quiet link is asked whether it lives. Default 15 s; two and a half of them have to fit into the grace. */
   readonly heartbeatMs?: number
   readonly version?: string
   readonly signal?: AbortSignal
