@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../api/clock.ts'
 import { SluiceError } from '../api/errors.ts'
 import type { MachineFacts } from '../api/link/machine.ts'
 import { LINK_KINDS, type LinkGateway, type LinkObjectKind, POD_KINDS } from '../api/link/messages.ts'
+import type { StaticPod } from '../api/link/static-pods.ts'
 import { Histogram } from '../api/metrics/histogram.ts'
 import type { GatewaySpec, Json, ObjectKey } from '../api/resources.ts'
 import { checkValue } from '../api/twin/limits.ts'
@@ -229,6 +230,13 @@ export class AgentCore implements AsyncDisposable {
   onPodObjects(listener: () => void): () => void {
     this.#podListeners.add(listener)
     return () => void this.#podListeners.delete(listener)
+  }
+
+  /** These are the pods of this gateway's own files. */
+  runStatics(pods: readonly StaticPod[]): void {
+    this.objects.putStatics(pods)
+    for (const listener of this.#podListeners) listener()
+    this.listener?.onPods()
   }
 
   /** Calls `listener` after every change of the FirmwareUpdates in `objects.updates()`. */

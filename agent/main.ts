@@ -24,6 +24,7 @@ async function main(): Promise<void> {
       discover: { type: 'string', default: 'usb' },
       pods: { type: 'string', default: 'off' },
       'pods-dir': { type: 'string' },
+      'static-pods-dir': { type: 'string' },
       ...MQTT_FLAGS,
       'log-level': { type: 'string', default: 'info' },
       'log-format': { type: 'string', default: 'text' },
@@ -44,6 +45,7 @@ async function main(): Promise<void> {
     discover: values.discover,
     pods: values.pods,
     ...(values['pods-dir'] === undefined ? {} : { podsDir: values['pods-dir'] }),
+    ...(values['static-pods-dir'] === undefined ? {} : { staticPodsDir: values['static-pods-dir'] }),
     ...mqttOptions(values),
   }
   try {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { type Clock, systemClock } from '../api/clock.ts'
 import { QUESTION_STREAM } from '../api/console/questions.ts'
 import { SluiceError, toSluiceError } from '../api/errors.ts'
@@ -34,6 +34,7 @@ import { openOwnEnergy } from './own-energy.ts'
 import { machineFacts } from './pods/machine.ts'
 import { openPods } from './pods/pods.ts'
 import { chooseRuntimes, versionOf } from './pods/runtimes/choice.ts'
+import { openStatics } from './pods/static/open.ts'
 import { lockDirectory } from './store/lock.ts'
 import { Store } from './store/store.ts'
 import type { StreamHandler } from './streams/host.ts'
@@ -61,6 +62,8 @@ export interface AgentOptions {
   readonly maxOutboxAgeMs?: number
   /** Whether pods run here, and how: `off` (default), `auto`, or runtimes; see `chooseRuntimes`. */
   readonly pods?: string
+  /** Folder with manifests of pods that run with no API. Default: `manifests` in the data directory. */
+  readonly staticPodsDir?: string
   /** Images, sandboxes, volumes and logs of pods. Default: beside the data directory, with `-pods` at the end. */
   readonly podsDir?: string
 }
@@ -164,6 +167,11 @@ export async function runAgent(options: AgentOptions, deps: AgentDeps = {}): Pro
     }),
   )
   core.start()
+  // Before anything of pods begins: what runs and is wanted by a file must not be taken for a leaving.
+  if (podRuntimes !== undefined) {
+    const folder = resolve(options.staticPodsDir ?? join(options.dataDir, 'manifests'))
+    cleanup.use(await openStatics({ core, clock, log, gateway, folder }))
+  }
   const pods =
     podRuntimes === undefined
       ? undefined

@@ -10,6 +10,7 @@ import type {
   ObjectsFrame,
   PodLinkObject,
 } from '../../api/link/messages.ts'
+import type { StaticPod } from '../../api/link/static-pods.ts'
 import { type DeviceModelSpec, type ObjectKey, objectKey, splitKey } from '../../api/resources.ts'
 import type { ModelView } from '../../api/views.ts'
 import type { Finding } from '../../api/yaml/findings.ts'
@@ -52,6 +53,7 @@ export class DesiredObjects {
     string,
     { readonly kind: LinkObjectKind; readonly key: ObjectKey; readonly message: string }
   >()
+  #statics: readonly StaticPod[] = []
   #applying: Promise<unknown> = Promise.resolve()
 
   constructor(options: ObjectsOptions) {
@@ -70,7 +72,17 @@ export class DesiredObjects {
 
   /** What runs here, and what it reads. */
   podObjects(): PodLinkObject[] {
-    return [...this.#objects.values()].filter(isPodObject)
+    const statics = this.#statics.map((pod): PodLinkObject => ({ kind: 'Pod', rev: pod.object.uid, ...pod }))
+    return [...[...this.#objects.values()].filter(isPodObject), ...statics]
+  }
+
+  /** Pods of files of this gateway; they are not in the store, and nobody acknowledges them. */
+  get statics(): readonly StaticPod[] {
+    return this.#statics
+  }
+
+  putStatics(pods: readonly StaticPod[]): void {
+    this.#statics = pods
   }
 
   /** What devices are to run, by device. */

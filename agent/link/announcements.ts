@@ -4,6 +4,7 @@ import type { AgentFrame } from '../../api/link/messages.ts'
 import { MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { MAX_POD_STATUS_ITEMS } from '../../api/link/pods.ts'
 import { MAX_SIGHTED_ITEMS, SIGHTED_FRAME_CHARACTERS, type SightedItem } from '../../api/link/sighted.ts'
+import type { StaticPod } from '../../api/link/static-pods.ts'
 import type { Sightings } from '../discovery/sightings.ts'
 import type { UpdateBoard } from '../firmware/update-board.ts'
 import type { Notices } from '../notices/notices.ts'
@@ -17,6 +18,8 @@ export interface AnnouncementsOptions {
   readonly heard: HeardBoard
   /** Undefined where no pods run. */
   readonly pods: PodStatusBoard | undefined
+  /** Pods of this gateway's own files. */
+  readonly statics: () => readonly StaticPod[]
   readonly updates: UpdateBoard
   readonly send: (frame: AgentFrame) => void
   /** Sends a ping and returns its id: the hub takes frames in order, so its pong confirms everything before it. */
@@ -41,6 +44,8 @@ export class Announcements implements Disposable {
   #heardTimer: Timer | undefined
   #podsTimer: Timer | undefined
   #podsChange = 0
+  /** What this hub was told of; undefined before the first time. */
+  #statics: readonly StaticPod[] | undefined
   #updatesTimer: Timer | undefined
   #updatesChange = 0
   #noticeTimer: Timer | undefined
@@ -162,6 +167,10 @@ export class Announcements implements Disposable {
   #sendPods(): void {
     const { pods, send } = this.#options
     if (pods === undefined) return
+    const statics = this.#options.statics()
+    // Before what became of them: the hub has to know whose that is.
+    if (statics !== this.#statics) send({ t: 'pods', items: [], statics })
+    this.#statics = statics
     const { change, items } = pods.since(this.#podsChange)
     this.#podsChange = change
     for (let at = 0; at < items.length; at += MAX_POD_STATUS_ITEMS) {

@@ -86,7 +86,7 @@ export class Session {
       },
     })
     this.#announcements = new Announcements({
-      ...{ clock: options.clock, sightings, notices, heard, pods, updates },
+      ...{ clock: options.clock, sightings, notices, heard, pods, updates, statics: () => objects.statics },
       send: (frame) => this.#send(frame),
       ping: () => this.#pings.send(),
     })

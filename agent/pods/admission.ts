@@ -1,5 +1,6 @@
 import { HAND_BACK_ANNOTATION } from '../../api/intents/intents.ts'
 import type { LinkPod } from '../../api/link/pods.ts'
+import { isStatic } from '../../api/link/static-pods.ts'
 import type { GatewaySpec } from '../../api/resources.ts'
 import type { PodStage } from '../../api/schema/policy.ts'
 import type { MapperStorage } from '../../mappers/sdk/mapper.ts'
@@ -105,4 +106,5 @@ const sum = (pods: readonly LinkPod[], name: string) => pods.reduce((all, pod) =
 /** Made for this very node, or by a person's word. */
 const stays = ({ metadata }: LinkPod): boolean =>
   metadata.annotations?.[HAND_BACK_ANNOTATION] === 'never' ||
+  isStatic(metadata) ||
   metadata.ownerReferences?.some(({ kind, controller }) => kind === 'DaemonSet' && controller === true) === true

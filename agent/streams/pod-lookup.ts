@@ -17,7 +17,8 @@ export interface FoundPod {
 export async function findPod(runtimes: Runtimes, target: PodTarget, signal: AbortSignal): Promise<FoundPod> {
   for (const runtime of await runtimes()) {
     const sandboxes = (await runtime.list(signal))
-      .filter(({ podUid }) => podUid === target.uid)
+      // A mirror's uid is what somebody wrote into an annotation: the name has to be the right one, too.
+      .filter((one) => one.podUid === target.uid && one.namespace === target.namespace && one.name === target.pod)
       .sort((a, b) => b.attempt - a.attempt || b.createdMs - a.createdMs)
     const [sandbox] = sandboxes
     if (sandbox === undefined) continue

@@ -5,6 +5,7 @@ import type { MachineFacts } from './machine.ts'
 import type { NoticeItem } from './notices.ts'
 import type { LinkConfigMap, LinkPod, LinkSecret, PodStatusItem } from './pods.ts'
 import type { SightedItem } from './sighted.ts'
+import type { StaticPod } from './static-pods.ts'
 import type { DialFrame, DialRefusedFrame } from './streams.ts'
 
 /**
@@ -332,6 +333,8 @@ export const MAX_HEARD_ITEMS = 1000
 export interface PodsFrame {
   readonly t: 'pods'
   readonly items: readonly PodStatusItem[]
+  /** All static pods there are: after the welcome, and whenever that has changed. */
+  readonly statics?: readonly StaticPod[]
 }
 
 export interface PingFrame {

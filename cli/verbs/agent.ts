@@ -15,6 +15,10 @@ const PASSED_ON = {
   discover: text('LIST', 'Where to look for new devices by itself: usb, mdns, both, or off. Default usb.'),
   pods: text('HOW', 'Run pods here: off (default), auto, or process, containerd, podman; several with a comma.'),
   'pods-dir': text('DIR', 'Images, volumes and logs of pods. Default: the folder of the agent with -pods behind it.'),
+  'static-pods-dir': text(
+    'DIR',
+    'Manifests of pods that run with no API. Default: manifests in the folder of the agent.',
+  ),
   'mqtt-port': text('PORT', "TCP port of the gateway's own MQTT broker, or off. It starts when something needs it."),
   'mqtt-host': text('ADDRESS', 'Where the broker listens. Default 127.0.0.1; beyond it clients need a password.'),
   'mqtt-tls-port': port('MQTT over TLS; with --mqtt-tls-cert and --mqtt-tls-key.'),

@@ -5,6 +5,7 @@ import { type AgentFrame, type BatchBody, LINK_KINDS, MAX_CARRY, MAX_HEARD_ITEMS
 import { isNoticeItem, MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { isPodStatusItem, MAX_POD_STATUS_ITEMS } from '../../api/link/pods.ts'
 import { isSightedItem, MAX_SIGHTED_ITEMS } from '../../api/link/sighted.ts'
+import { isStaticPod, MAX_STATIC_PODS } from '../../api/link/static-pods.ts'
 import { isDialRefused } from '../../api/link/streams.ts'
 
 /**
@@ -61,8 +62,10 @@ function check(frame: Record<string, unknown>): void {
       return
     }
     case 'pods': {
-      const { items } = frame
+      const { items, statics } = frame
       need(Array.isArray(items) && items.length <= MAX_POD_STATUS_ITEMS && items.every(isPodStatusItem), 'pods.items')
+      if (statics === undefined) return
+      need(Array.isArray(statics) && statics.length <= MAX_STATIC_PODS && statics.every(isStaticPod), 'pods.statics')
       return
     }
     case 'firmware': {

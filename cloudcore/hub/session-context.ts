@@ -4,6 +4,7 @@ import type { BatchBody, DesireFrame, HeardItem, HelloFrame, LinkObjectKind } fr
 import type { NoticeItem } from '../../api/link/notices.ts'
 import type { PodStatusItem } from '../../api/link/pods.ts'
 import type { SightedItem } from '../../api/link/sighted.ts'
+import type { StaticPod } from '../../api/link/static-pods.ts'
 import type { DialRefusedFrame } from '../../api/link/streams.ts'
 import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
 import type { Admission, ToldValue } from '../roaming/terms.ts'
@@ -44,7 +45,7 @@ export interface SessionContext {
   /** What the frames of a gateway that just said hello have to wait for. */
   readonly holdBack?: (gateway: string) => Promise<void> | undefined
   readonly onHeard?: (gateway: string, items: readonly HeardItem[]) => void
-  readonly onPods?: (gateway: string, items: readonly PodStatusItem[]) => void
+  readonly onPods?: (gateway: string, items: readonly PodStatusItem[], statics?: readonly StaticPod[]) => void
   readonly onFirmware?: (gateway: string, items: readonly FirmwareStatusItem[]) => void
   readonly onDialRefused?: (gateway: string, refusal: DialRefusedFrame) => void
   readonly desire: (gateway: string, frame: DesireFrame) => Promise<{ ok: boolean; code?: string; message?: string }>

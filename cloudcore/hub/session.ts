@@ -192,7 +192,7 @@ export class Session {
         this.#context.onHeard?.(this.gateway, frame.items)
         return
       case 'pods':
-        this.#context.onPods?.(this.gateway, frame.items)
+        this.#context.onPods?.(this.gateway, frame.items, frame.statics)
         return
       case 'firmware':
         this.#context.onFirmware?.(this.gateway, frame.items)

@@ -1,5 +1,6 @@
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { PodTarget } from '../../api/link/pod-streams.ts'
+import { CONFIG_MIRROR } from '../../api/link/static-pods.ts'
 import type { KubeClient } from '../kube/client.ts'
 
 /** Where a pod is and what it has, as the API says. */
@@ -41,7 +42,14 @@ export async function placePod(
   const containers = [...spec.containers, ...(spec.initContainers ?? []), ...(spec.ephemeralContainers ?? [])]
   const chosen = metadata.annotations?.['kubectl.kubernetes.io/default-container']
   return {
-    ...{ namespace, pod, uid: metadata.uid, gateway, containers: containers.map(({ name }) => name) },
+    // What a gateway runs from a file it knows by the file's own hash.
+    ...{
+      namespace,
+      pod,
+      uid: metadata.annotations?.[CONFIG_MIRROR] ?? metadata.uid,
+      gateway,
+      containers: containers.map(({ name }) => name),
+    },
     defaultContainer: chosen ?? spec.containers[0]?.name ?? '',
   }
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type LinkObject, type LinkObjectKind, POD_KINDS } from '../../api/link/messages.ts'
 import type { LinkConfigMap, LinkPod, LinkSecret, PodMeta, PodSpec, PodStatus } from '../../api/link/pods.ts'
+import { CONFIG_MIRROR } from '../../api/link/static-pods.ts'
 import { type ObjectKey, type ObjectMeta, objectKey } from '../../api/resources.ts'
 import type { ObjectSource } from '../hub/inventory.ts'
 import { type PayloadId, type PayloadKind, payloadId, referencesOf, splitPayloadId } from './references.ts'
@@ -27,6 +28,8 @@ export interface BoundPod {
   readonly gateway: string
   /** It is to end. */
   readonly leaving: boolean
+  /** Of a mirror: the uid under which its gateway runs it from a file. */
+  readonly mirrorOf?: string
   /** Whoever bound it has said so in its status. */
   readonly scheduled: boolean
 }
@@ -76,6 +79,10 @@ export class PodObjects implements ObjectSource {
     return this.#pods.get(key)
   }
 
+  *podsOf(gateway: string): Generator<BoundPod> {
+    for (const key of this.#byGateway.get(gateway) ?? []) yield this.#pods.get(key)!
+  }
+
   /** Pods that were bound to a node before it was known as a gateway; to be given to `upsert` once more. */
   *waitingFor(gateway: string): Generator<ObjectKey> {
     for (const [key, node] of this.#elsewhere) if (node === gateway) yield key
@@ -93,8 +100,12 @@ export class PodObjects implements ObjectSource {
     this.#elsewhere.delete(key)
     const object = linkPod(pod, uid)
     const before = this.#pods.get(key)
+    const mirrorOf = pod.metadata.annotations?.[CONFIG_MIRROR]
+    // What a mirror names is not read for anybody: its gateway has the pod already.
+    const needs = mirrorOf === undefined ? referencesOf(namespace, pod.spec) : []
     const held: HeldPod = {
-      ...{ key, uid, gateway: node, object, rev: revOf(object), needs: referencesOf(namespace, pod.spec) },
+      ...{ key, uid, gateway: node, object, rev: revOf(object), needs },
+      ...(mirrorOf === undefined ? {} : { mirrorOf }),
       leaving: pod.metadata.deletionTimestamp !== undefined,
       scheduled: (pod.status?.conditions ?? []).some(
         ({ type, status }) => type === 'PodScheduled' && status === 'True',
@@ -170,7 +181,7 @@ export class PodObjects implements ObjectSource {
 
   #ready(gateway: string, key: ObjectKey): HeldPod | undefined {
     const held = this.#pods.get(key)
-    if (held?.gateway !== gateway) return undefined
+    if (held?.gateway !== gateway || held.mirrorOf !== undefined) return undefined
     return held.needs.every((id) => this.#payloads.get(id)?.known === true) ? held : undefined
   }
 

@@ -13,6 +13,8 @@ export interface PodStatusesOptions {
   readonly clock: Clock
   readonly signal: AbortSignal
   readonly pod: (key: ObjectKey) => BoundPod | undefined
+  /** Whether a pod that is not in the API will be: a mirror of what this gateway runs from a file. */
+  readonly expects?: (gateway: string, key: ObjectKey, uid: string) => boolean
   /** Address of a gateway in its own network, as it told it. */
   readonly hostIp: (gateway: string) => string | undefined
   /** A gateway spoke of pods that are not its own. */
@@ -54,11 +56,20 @@ export class PodStatuses {
     for (const item of items) {
       const pod = this.#options.pod(item.key)
       // Nobody is harmed by news of a pod that is gone: a gateway that was away tells it, and learns so.
-      if (pod === undefined) continue
-      if (pod.gateway !== gateway || pod.uid !== item.uid) {
+      if (pod === undefined) {
+        if (this.#options.expects?.(gateway, item.key, item.uid) === true)
+          this.#told.set(item.key, unwritten(item, gateway))
+        continue
+      }
+      const uid = pod.mirrorOf ?? pod.uid
+      if (pod.gateway !== gateway || uid !== item.uid) {
+        if (this.#options.expects?.(gateway, item.key, item.uid) === true) {
+          this.#told.set(item.key, unwritten(item, gateway))
+          continue
+        }
         refused++
         // Of one that had the same name before, it may still have something to tell.
-        if (pod.uid === item.uid) strangers.push(item.key)
+        if (uid === item.uid) strangers.push(item.key)
         continue
       }
       const before = this.#told.get(item.key)
@@ -71,11 +82,19 @@ export class PodStatuses {
   }
 
   /** The object has changed: it may be that it is to end now, and the gateway has said already that nothing runs. */
-  podChanged({ key, leaving }: BoundPod): void {
-    if (leaving && this.#told.get(key)?.item.gone === true) this.#writer.hurry(key)
+  podChanged({ key, leaving, mirrorOf }: BoundPod): void {
+    const told = this.#told.get(key)
+    const isNew = mirrorOf !== undefined && told?.item.uid === mirrorOf && told.written === ''
+    if (isNew || (leaving && told?.item.gone === true)) this.#writer.hurry(key)
   }
 
   podRemoved(key: ObjectKey): void {
+    const told = this.#told.get(key)
+    if (told !== undefined && this.#options.expects?.(told.gateway, key, told.item.uid) === true) {
+      // Its mirror comes again, and what was told of it is as true as before.
+      told.written = ''
+      return
+    }
     this.#told.delete(key)
     this.#writer.forget(key)
   }
@@ -88,7 +107,8 @@ export class PodStatuses {
   async #write(key: ObjectKey): Promise<unknown> {
     const told = this.#told.get(key)
     const pod = this.#options.pod(key)
-    if (told === undefined || pod?.uid !== told.item.uid || pod.gateway !== told.gateway) return false
+    if (told === undefined || pod === undefined || pod.gateway !== told.gateway) return false
+    if ((pod.mirrorOf ?? pod.uid) !== told.item.uid) return false
     const { client, hostIp } = this.#options
     const { namespace, name } = splitKey(key)
     const status = statusPatch(told.item.status, pod, hostIp(told.gateway))
@@ -112,6 +132,8 @@ export class PodStatuses {
     return true
   }
 }
+
+const unwritten = (item: PodStatusItem, gateway: string): Told => ({ item, gateway, written: '' })
 
 const readiness = ({ status }: PodStatusItem): string | undefined =>
   status.conditions.find(({ type }) => type === 'Ready')?.status

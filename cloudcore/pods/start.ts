@@ -2,6 +2,7 @@ import type { Clock } from '../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../api/errors.ts'
 import type { LinkObjectKind } from '../../api/link/messages.ts'
 import type { PodStatusItem } from '../../api/link/pods.ts'
+import type { StaticPod } from '../../api/link/static-pods.ts'
 import { type ObjectKey, splitKey } from '../../api/resources.ts'
 import type { EventNote, EventSubject } from '../gateways/event-recorder.ts'
 import type { GatewayObjects } from '../gateways/gateway-objects.ts'
@@ -9,6 +10,7 @@ import type { KubeClient } from '../kube/client.ts'
 import { CONFIG_MAPS, collectionPath, objectPath, PODS, SECRETS } from '../kube/paths.ts'
 import { watchKey, watchResource } from '../kube/watch.ts'
 import { Coalescer } from '../twins/coalescer.ts'
+import { MirrorPods } from './mirror-pods.ts'
 import { type ApiPayload, type ApiPod, PodObjects, type PodObjectsOptions } from './pod-objects.ts'
 import { PodStatuses } from './pod-statuses.ts'
 import { type PayloadId, type PayloadKind, payloadId, splitPayloadId } from './references.ts'
@@ -33,8 +35,8 @@ export interface CloudPods {
   readonly objects: PodObjects
   /** Resolves when every pod there is, and what those on gateways name, was read. */
   readonly synced: Promise<void>
-  /** What a gateway says of its pods. */
-  told(gateway: string, items: readonly PodStatusItem[]): void
+  /** What a gateway says of its pods, and which of them it has from files, when that has changed. */
+  told(gateway: string, items: readonly PodStatusItem[], statics?: readonly StaticPod[]): void
   /** A gateway took an object, or refused it. */
   acknowledged(gateway: string, kind: LinkObjectKind, key: ObjectKey, refusal: { message: string } | undefined): void
   /** A pod of this gateway, for Events about it; undefined for any other. */
@@ -55,9 +57,16 @@ export function startPods(options: CloudPodsOptions): CloudPods {
     onNeedless: (id) => payloads.forget(id),
   })
   const pod = (key: ObjectKey) => objects.pod(key)
+  const mirrors = new MirrorPods({
+    ...{ client, clock, signal, pod, onTrouble },
+    ready: () => following,
+    podsOf: (gateway) => objects.podsOf(gateway),
+    onRefused: (gateway, message) => options.audit(gateway, 'SLUICE_LINK_NOT_OWNED', message),
+  })
   const statuses = new PodStatuses({
     ...options,
     pod,
+    expects: (gateway, key, uid) => mirrors.expects(gateway, key, uid),
     onRefused: (gateway, strangers, count) => {
       options.count(gateway, count)
       if (strangers.length === 0) return
@@ -71,6 +80,13 @@ export function startPods(options: CloudPodsOptions): CloudPods {
     const bound = objects.pod(key)
     if (bound === undefined) statuses.podRemoved(key)
     else statuses.podChanged(bound)
+    if (bound?.mirrorOf !== undefined) mirrors.changed(bound.gateway)
+  }
+  const removed = (key: ObjectKey) => {
+    objects.remove(key)
+    statuses.podRemoved(key)
+    const owner = mirrors.ownerOf(key)
+    if (owner !== undefined) mirrors.changed(owner)
   }
   const following = options.gatewaysKnown.then(async () => {
     const watch = watchResource<ApiPod, true>(
@@ -78,10 +94,7 @@ export function startPods(options: CloudPodsOptions): CloudPods {
       collectionPath(PODS),
       {
         upsert: seen,
-        remove: (key) => {
-          objects.remove(key)
-          statuses.podRemoved(key)
-        },
+        remove: removed,
         trouble: (error) => onTrouble('watch of pods', error),
       },
       { clock, signal, keep: () => true, query: { fieldSelector: 'spec.nodeName!=' } },
@@ -105,7 +118,10 @@ export function startPods(options: CloudPodsOptions): CloudPods {
   return {
     objects,
     synced: following,
-    told: (gateway, items) => statuses.told(gateway, items),
+    told(gateway, items, statics) {
+      if (statics !== undefined) mirrors.told(gateway, statics)
+      statuses.told(gateway, items)
+    },
     acknowledged(gateway, kind, key, refusal) {
       const about = kind === 'Pod' && refusal !== undefined ? subject(gateway, key) : undefined
       if (about === undefined) return

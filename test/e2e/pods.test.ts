@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, mkdirSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { busyboxImage, type MadeImage, missingForPods } from '../../agent/pods/images/busybox.test-helper.ts'
@@ -121,6 +121,46 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
     }, 'events of the pod')
     expect(events).toContain('Scheduled')
   }, 90_000)
+
+  it('runs a file of the gateway, shows it in the API, and brings that back when somebody deletes it', async () => {
+    const file = join(stack.agentData, 'manifests', 'watch.yaml')
+    const name = `watch-${stack.gateway}`
+    const write = (word: string) => {
+      const script = `echo ${word}; exec sleep 1000`
+      const containers = [{ name: 'main', image: 'test/busybox:1', command: ['sh', '-c', script] }]
+      const metadata = { name: 'watch', namespace: stack.namespace }
+      const spec = { terminationGracePeriodSeconds: 1, containers }
+      writeFileSync(file, JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata, spec }, null, 2))
+    }
+    const readyBut = (uid: string) =>
+      eventually(async () => {
+        const pod = await getPod(name).catch(() => undefined)
+        return pod !== undefined && pod.metadata.uid !== uid && isReady(pod) && pod
+      }, `${name} is ready anew`)
+    write('one')
+    const first = await readyBut('')
+    expect(first.metadata).toMatchObject({
+      annotations: {
+        'kubernetes.io/config.source': 'file',
+        'kubernetes.io/config.hash': expect.stringMatching(/^[0-9a-f]{32}$/),
+        'kubernetes.io/config.mirror': expect.stringMatching(/^[0-9a-f]{32}$/),
+      },
+      ownerReferences: [{ kind: 'Node', name: stack.gateway }],
+    })
+    expect((await kubectl('logs', name)).stdout).toBe('one\n')
+    expect(await kubectl('exec', name, '--', 'echo', 'in')).toMatchObject({ stdout: 'in\n', code: 0 })
+    await kubectl('delete', 'pod', name, '--wait=false')
+    const second = await readyBut(first.metadata.uid)
+    // What runs has not noticed.
+    expect({ ...running(second), uid: '' }).toEqual({ ...running(first), uid: '' })
+    write('two')
+    const third = await readyBut(second.metadata.uid)
+    expect(running(third).containerID).not.toBe(running(first).containerID)
+    expect((await kubectl('logs', name)).stdout).toBe('two\n')
+    rmSync(file)
+    const gone = async () => (await kubectl('get', 'pod', name)).stderr.includes('NotFound')
+    await eventually(gone, 'the mirror is gone')
+  }, 60_000)
 
   it('brings the ConfigMaps and Secrets that a pod names', async () => {
     await kubectl('create', 'configmap', 'words', '--from-literal=greeting=hello')

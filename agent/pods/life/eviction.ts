@@ -1,4 +1,5 @@
 import type { LinkPod, PodContainer } from '../../../api/link/pods.ts'
+import { isStatic } from '../../../api/link/static-pods.ts'
 import type { SandboxStats } from '../runtimes/runtime.ts'
 import type { Shortage } from './pressure.ts'
 import { quantity } from './quantity.ts'
@@ -50,7 +51,7 @@ function useOf({ stats, diskBytes }: EvictionCandidate, kind: Shortage['kind']):
 const SYSTEM_PRIORITY = 2_000_000_000
 
 export const isCritical = ({ spec, metadata }: LinkPod): boolean =>
-  (spec.priority ?? 0) >= SYSTEM_PRIORITY || metadata.annotations?.['kubernetes.io/config.source'] === 'file'
+  (spec.priority ?? 0) >= SYSTEM_PRIORITY || isStatic(metadata)
 
 /** What a pod asks for: its containers and sidecars together, or its hungriest init container. */
 export function requested({ spec }: Pick<LinkPod, 'spec'>, name: string): number {

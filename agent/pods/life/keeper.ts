@@ -3,6 +3,7 @@ import type { Timer } from '../../../api/clock.ts'
 import { type SluiceError, toSluiceError } from '../../../api/errors.ts'
 import type { PodLinkObject } from '../../../api/link/messages.ts'
 import type { LinkPod } from '../../../api/link/pods.ts'
+import { isStatic } from '../../../api/link/static-pods.ts'
 import { type ObjectKey, objectKey } from '../../../api/resources.ts'
 import type { Leash } from '../../../api/tether/tether.ts'
 import type { HostEvent } from '../../../mappers/sdk/mapper.ts'
@@ -123,7 +124,8 @@ export class PodKeeper implements AsyncDisposable {
     const key =
       given?.key ?? this.#known.get(uid)?.key ?? objectKey(sandboxes[0]?.namespace ?? '', sandboxes[0]?.name ?? '')
     const known = this.#known.get(uid) ?? this.#begin(uid, key, sandboxes)
-    const led = this.#options.leash()
+    // What the machine runs from its own files nobody leads.
+    const led = this.#leashOf(given)
     const ending = pod === undefined || pod.metadata.deletionTimestamp !== undefined
     const paused = ending || led.work !== 'runs' ? undefined : this.#options.paused?.(pod)
     const leash: Leash = paused === undefined ? led : { ...led, work: 'frozen' }
@@ -141,6 +143,19 @@ export class PodKeeper implements AsyncDisposable {
     this.#tell(known, pod, input, plan)
     if (pod === undefined && plan.gone && known.busy.size === 0) this.#forget(known)
     return plan.wakeAtMs
+  }
+
+  #leashOf(given: (PodLinkObject & { kind: 'Pod' }) | undefined): Leash {
+    if (given === undefined || !isStatic(given.object.metadata)) return this.#options.leash()
+    const { key, object } = given
+    // A file that has changed is another pod of the same name: it begins once the one before has ended.
+    const ends = this.#sandboxes.some(
+      ({ podUid, namespace, name, containers }) =>
+        podUid !== object.uid &&
+        objectKey(namespace, name) === key &&
+        containers.some(({ state }) => state === 'running'),
+    )
+    return { begins: !ends, ownWill: true, work: 'runs' }
   }
 
   #begin(uid: string, key: ObjectKey, sandboxes: readonly SandboxState[]): Known {
