@@ -13,6 +13,22 @@ const HEADER_BYTES = 32
 const FLAG_POSITION_INDEPENDENT = 0x001
 const FLAG_FIXED_ADDRESS = 0x100
 
+/** Flags of MCUboot that a bootloader which runs images where they are cannot serve, in words. */
+const OTHER_FLAGS: readonly (readonly [bits: number, words: string])[] = [
+  [0x00c, 'encrypted'],
+  [0x010, 'marked as not bootable'],
+  [0x020, 'made to run from RAM'],
+  [0xe00, 'compressed'],
+]
+
+/** TLVs of other ways to sign, which MCUboot knows and our bootloader does not carry. */
+const OTHER_SIGNATURES: readonly (readonly [type: number, message: string, hint: string])[] = [
+  [0x02, 'the image holds its whole public key, not the hash of it', 'Sign it without --public-key-format full.'],
+  [0x25, 'the signature is one of the content, not of its SHA-256', 'Sign it without --pure.'],
+  [0x11, 'the image has a SHA-384, boards check a SHA-256', 'Sign it with an Ed25519 key and --sha 256.'],
+  [0x12, 'the image has a SHA-512, boards check a SHA-256', 'Sign it with --sha 256.'],
+]
+
 export const TLV = {
   keyHash: 0x01,
   sha256: 0x10,
@@ -233,6 +249,15 @@ function sized(entries: Map<number, Buffer>, type: number, size: number): Buffer
   return value
 }
 
+/** Says why, when what a board needs is not there because the image was signed in another way. */
+function explainOtherSignature(open: Map<number, Buffer>): void {
+  const needed = [TLV.sha256, TLV.keyHash].every((type) => open.get(type)?.length === 32)
+  if (needed && open.get(TLV.ed25519)?.length === 64) return
+  for (const [type, message, hint] of OTHER_SIGNATURES) {
+    if (open.has(type)) throw new ImageError('tlv', message, hint)
+  }
+}
+
 /**
  * Version and board of an image of which only parts are at hand: its first 32 bytes, and whatever `behind` reads at an
  * offset. Undefined for anything that is no image, or does not name its board. Nothing is verified.
@@ -268,17 +293,26 @@ const versionOf = (header: Buffer): ImageVersion => ({
 export function parseImage(image: Uint8Array): Image {
   const bytes = Buffer.from(image.buffer, image.byteOffset, image.byteLength)
   if (bytes.length < HEADER_BYTES) throw broken('size', `${bytes.length} bytes are no firmware image`)
+  if (/^:[0-9A-F]{10}/i.test(bytes.toString('latin1', 0, 11)))
+    throw new ImageError(
+      'magic',
+      'this is a text in Intel HEX, not the image itself',
+      'Give the binary: imgtool writes it when the name of the output does not end in .hex.',
+    )
   if (bytes.readUInt32LE(0) !== MAGIC)
     throw broken('magic', 'this is no MCUboot image: it begins with another magic number')
   const headerBytes = bytes.readUInt16LE(8)
   const protectedBytes = bytes.readUInt16LE(10)
   const payloadBytes = bytes.readUInt32LE(12)
   const flags = bytes.readUInt32LE(16)
-  if ((flags & ~(FLAG_POSITION_INDEPENDENT | FLAG_FIXED_ADDRESS)) !== 0)
-    throw broken(
+  if ((flags & ~(FLAG_POSITION_INDEPENDENT | FLAG_FIXED_ADDRESS)) !== 0) {
+    const said = OTHER_FLAGS.filter(([bits]) => (flags & bits) !== 0).map(([, words]) => words)
+    throw new ImageError(
       'header',
-      `flags 0x${flags.toString(16)}: encrypted, compressed or RAM images cannot be run where they are`,
+      `the image is ${said.join(' and ') || 'of an unknown kind'} (flags 0x${flags.toString(16)}): boards run images where they lie in flash`,
+      'Sign the plain firmware again; with imgtool without --encrypt, --compression, --load-addr and --non-bootable.',
     )
+  }
   if (headerBytes < HEADER_BYTES || headerBytes > 4096 || headerBytes % 4 !== 0 || payloadBytes < 8)
     throw broken('header', `a header of ${headerBytes} and a payload of ${payloadBytes} bytes cannot be`)
   if (headerBytes + payloadBytes > bytes.length) throw broken('size', 'the image is cut off')
@@ -291,11 +325,18 @@ export function parseImage(image: Uint8Array): Image {
   for (const type of [TLV.securityCounter, TLV.modelHash, TLV.board, TLV.slotAddress]) {
     if (open.entries.has(type)) throw broken('tlv', `TLV 0x${type.toString(16)} has to be a protected one`)
   }
+  explainOtherSignature(open.entries)
   const digest = sized(open.entries, TLV.sha256, 32)
   const keyHash = sized(open.entries, TLV.keyHash, 32)
   const signature = sized(open.entries, TLV.ed25519, 64)
+  if (digest !== undefined && keyHash === undefined && signature === undefined)
+    throw new ImageError('tlv', 'the image is not signed', 'Sign it with "sluice fw sign", or with imgtool and --key.')
   if (digest === undefined || keyHash === undefined || signature === undefined)
-    throw broken('tlv', 'SHA-256, key hash or Ed25519 signature is missing')
+    throw new ImageError(
+      'tlv',
+      'SHA-256, key hash or Ed25519 signature is missing in the image',
+      'Sign it with an Ed25519 key: "sluice fw key new" or "imgtool keygen -t ed25519" makes one.',
+    )
   const fixed = (flags & FLAG_FIXED_ADDRESS) !== 0 ? bytes.readUInt32LE(4) : undefined
   const slot = sized(safe.entries, TLV.slotAddress, 4)?.readUInt32LE(0)
   if (fixed !== undefined && slot !== undefined && fixed !== slot)

@@ -4,16 +4,26 @@ It shares no line with the project's own maker and follows what `imgtool sign` w
 header with its flag, the payload as long as it is, the security counter before custom TLVs, then SHA-256, key hash and
 signature, and with --pad the trailer of a slot with its magic.
 
+  foreign_images.py key KEY.pem
+  foreign_images.py dump IN OUT.yaml
   foreign_images.py make KEY.pem IN OUT VERSION COUNTER ADDRESS BOARD [SLOT_SIZE]
   foreign_images.py check KEY.pem IN
 """
 
 import hashlib
+import json
 import struct
 import sys
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 HEADER = struct.Struct("<IIHHIIBBHII")
 IMAGE = 0x96F3B83D
@@ -78,7 +88,26 @@ def check(key, image):
         raise SystemExit("another signature")
 
 
-def main(what, key_file, source, *rest):
+def new_key(path):
+    with open(path, "wb") as file:
+        file.write(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def dump(source, target):
+    with open(source, "rb") as file:
+        image = file.read()
+    header = HEADER.unpack_from(image)
+    said, _ = records(image, header[2] + header[4], PROTECTED)
+    tlvs = [{"type": kind, "data": value.hex()} for kind, value in said.items()]
+    facts = {
+        "header": {"version": "%d.%d.%d+%d" % header[6:10], "hdr_size": header[2], "img_size": header[4]},
+        "tlv_area": {"tlvs_prot": tlvs},
+    }
+    with open(target, "w") as file:
+        json.dump(facts, file)
+
+
+def sign_or_check(what, key_file, source, *rest):
     with open(key_file, "rb") as file:
         key = load_pem_private_key(file.read(), password=None)
     with open(source, "rb") as file:
@@ -91,6 +120,15 @@ def main(what, key_file, source, *rest):
     image = make(key, content, numbers, int(counter), int(address, 0), board, int(slot[0]) if slot else 0)
     with open(target, "wb") as file:
         file.write(image)
+
+
+def main(what, *rest):
+    if what == "key":
+        new_key(*rest)
+    elif what == "dump":
+        dump(*rest)
+    else:
+        sign_or_check(what, *rest)
 
 
 main(*sys.argv[1:])

@@ -82,8 +82,14 @@ export class SmpDevices {
     return path
   }
 
-  start(mode: 'console' | 'tunnel', flash: string, recovery = false): ChildProcessWithoutNullStreams {
-    const key = Buffer.from(publicKeyOf(this.key).raw).toString('hex')
+  /** `trusted` is the raw public key of its bootloader, where that is not the one these images are signed with. */
+  start(
+    mode: 'console' | 'tunnel',
+    flash: string,
+    recovery = false,
+    trusted: Uint8Array = publicKeyOf(this.key).raw,
+  ): ChildProcessWithoutNullStreams {
+    const key = Buffer.from(trusted).toString('hex')
     const child = spawn(this.#program, [mode, flash, key, ...(recovery ? ['boot'] : [])])
     child.stdin.on('error', () => {})
     this.#running.add(child)
