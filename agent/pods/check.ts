@@ -32,7 +32,11 @@ function checkPayload(given: Exclude<PodLinkObject, { kind: 'Pod' }>): Finding |
 }
 
 function checkPod({ spec }: LinkPod): Finding | undefined {
-  const all: readonly PodContainer[] = [...(spec.initContainers ?? []), ...spec.containers]
+  const all: readonly PodContainer[] = [
+    ...(spec.initContainers ?? []),
+    ...spec.containers,
+    ...(spec.ephemeralContainers ?? []),
+  ]
   if (spec.containers.length === 0) return finding('spec.containers', 'a pod has at least one container')
   if (all.length > MAX_CONTAINERS) return finding('spec.containers', `at most ${MAX_CONTAINERS} containers`)
   const names = new Set<string>()

@@ -215,9 +215,22 @@ function planRun(input: PodInput, pod: LinkPod): PodPlan {
     }
     return steps.plan()
   }
+  // Beside whatever else becomes of the pod, and once: one that has ended is never begun again.
+  for (const { name } of pod.spec.ephemeralContainers ?? []) {
+    const held = newest.get(name)?.container
+    if (held?.state === 'created') steps.add({ do: 'removeContainer', containerId: held.id, name })
+    if (held === undefined && leash.begins) planFirst(input, current, name, steps)
+  }
   const ready = planInits(input, pod, current, steps)
   if (ready) for (const container of pod.spec.containers) planContainer(input, pod, current, container, 'main', steps)
   return steps.plan()
+}
+
+function planFirst({ notes, nowMs }: PodInput, { id }: SandboxState, name: string, steps: Steps): void {
+  const failure = notes.get(name)?.failure
+  const notBeforeMs = failure === undefined ? 0 : failure.atMs + backoffMs(failure.count)
+  if (nowMs < notBeforeMs) steps.wakeAt(notBeforeMs)
+  else steps.add({ do: 'startContainer', sandboxId: id, name, attempt: 0, backoff: 0 })
 }
 
 /** Whether the pod's own containers may begin: what comes first has ended well, and the sidecars are up. */

@@ -59,7 +59,7 @@ export interface PodSpec {
   readonly priority?: number
   readonly nodeSelector?: Readonly<Record<string, string>>
   /** Added to a pod that runs, to look into it: `kubectl debug`. */
-  readonly ephemeralContainers?: readonly PodContainer[]
+  readonly ephemeralContainers?: readonly EphemeralContainer[]
   readonly hostAliases?: readonly { readonly ip: string; readonly hostnames?: readonly string[] }[]
 }
 
@@ -108,6 +108,12 @@ export interface PodContainer {
   readonly stdinOnce?: boolean
   readonly terminationMessagePath?: string
   readonly terminationMessagePolicy?: 'File' | 'FallbackToLogsOnError'
+}
+
+/** Added to a pod that runs; never begun again. */
+export interface EphemeralContainer extends PodContainer {
+  /** Whose processes it is to see. */
+  readonly targetContainerName?: string
 }
 
 export interface PodEnv {
@@ -285,8 +291,11 @@ export function isPodStatusItem(value: unknown): value is PodStatusItem {
   if (typeof uid !== 'string' || uid === '' || uid.length > 128 || typeof gone !== 'boolean') return false
   if (typeof status !== 'object' || status === null) return false
   const { phase, conditions, containerStatuses = [], initContainerStatuses = [] } = status as Record<string, unknown>
+  const { ephemeralContainerStatuses = [] } = status as Record<string, unknown>
   return (
     ['Pending', 'Running', 'Succeeded', 'Failed'].includes(String(phase)) &&
-    [conditions, containerStatuses, initContainerStatuses].every((list) => Array.isArray(list) && list.length <= 64)
+    [conditions, containerStatuses, initContainerStatuses, ephemeralContainerStatuses].every(
+      (list) => Array.isArray(list) && list.length <= 64,
+    )
   )
 }

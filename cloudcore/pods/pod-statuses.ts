@@ -146,10 +146,12 @@ const turned = (before: PodStatusItem, now: PodStatusItem): boolean =>
  * any more is taken away. The quality of service is the API server's to say.
  */
 export function statusPatch(
-  { phase, reason, message, startTime, podIP, conditions, containerStatuses, initContainerStatuses }: PodStatus,
+  status: PodStatus,
   { scheduled }: Pick<BoundPod, 'scheduled'>,
   hostIp: string | undefined,
 ): object {
+  const { phase, reason, message, startTime, podIP, conditions } = status
+  const { containerStatuses, initContainerStatuses, ephemeralContainerStatuses } = status
   const replaced = (ip: string) => [{ $patch: 'replace' }, { ip }]
   return {
     phase,
@@ -162,10 +164,11 @@ export function statusPatch(
     conditions: conditions
       // Since when it is scheduled knows whoever scheduled it.
       .filter(({ type }) => type !== 'PodScheduled' || !scheduled)
-      .map(({ type, status, reason: why, message: words, lastTransitionTime }) => ({
-        ...{ type, status, reason: why ?? null, message: words ?? null, lastTransitionTime },
+      .map(({ type, status: is, reason: why, message: words, lastTransitionTime }) => ({
+        ...{ type, status: is, reason: why ?? null, message: words ?? null, lastTransitionTime },
       })),
     containerStatuses: containerStatuses ?? [],
     ...(initContainerStatuses === undefined ? {} : { initContainerStatuses }),
+    ...(ephemeralContainerStatuses === undefined ? {} : { ephemeralContainerStatuses }),
   }
 }

@@ -24,7 +24,11 @@ export function referencesOf(namespace: string, spec: PodSpec): readonly Payload
     // A volume says `secretName`, a projected source `name`.
     add('Secret', secret?.secretName ?? secret?.name)
   }
-  for (const container of [...(spec.initContainers ?? []), ...(spec.containers ?? [])]) {
+  for (const container of [
+    ...(spec.initContainers ?? []),
+    ...(spec.containers ?? []),
+    ...(spec.ephemeralContainers ?? []),
+  ]) {
     for (const { configMapRef, secretRef } of container.envFrom ?? []) {
       add('ConfigMap', configMapRef?.name)
       add('Secret', secretRef?.name)

@@ -15,6 +15,11 @@ interface Pod {
     readonly conditions?: readonly { readonly type: string; readonly status: string }[]
     readonly hostIP?: string
     readonly startTime?: string
+    readonly ephemeralContainerStatuses?: readonly {
+      readonly name: string
+      readonly restartCount: number
+      readonly state: { readonly terminated?: object; readonly waiting?: { readonly message?: string } }
+    }[]
     readonly containerStatuses?: readonly {
       readonly ready: boolean
       readonly restartCount: number
@@ -121,6 +126,45 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
     }, 'events of the pod')
     expect(events).toContain('Scheduled')
   }, 90_000)
+
+  it('lets kubectl debug look into a pod: attach, logs, exec, and never begun again', async () => {
+    const main = { name: 'main', image: 'test/busybox:1', command: ['sleep', '1000'] }
+    await apply(manifest('looked-at', { containers: [main] }))
+    const before = running(await ready('looked-at'))
+    const debug = (name: string, ...rest: readonly string[]) => [
+      ...['debug', 'looked-at', '--profile=general', '--image=test/busybox:1', `--container=${name}`, ...rest],
+    ]
+    const script = 'echo here; read word; echo got $word; exec sleep 1000'
+    expect(await kubectl(...debug('looker', '--', 'sh', '-c', 'echo looked; exit 3'))).toMatchObject({ code: 0 })
+    const ended = await eventually(async () => {
+      const { status } = await getPod('looked-at')
+      const looker = status.ephemeralContainerStatuses?.find(({ name }) => name === 'looker')
+      return looker?.state.terminated !== undefined && looker
+    }, 'the looker has ended')
+    expect(ended).toMatchObject({ restartCount: 0, state: { terminated: { exitCode: 3 } } })
+    expect((await kubectl('logs', 'looked-at', '-c', 'looker')).stdout).toBe('looked\n')
+    expect(await kubectl(...debug('talker', '--stdin', '--attach=false', '--', 'sh', '-c', script))).toMatchObject({
+      code: 0,
+    })
+    const says = (word: string) => async () =>
+      (await kubectl('logs', 'looked-at', '-c', 'talker')).stdout.includes(word)
+    await eventually(says('here'), 'the talker is there')
+    const attached = stack.kubectlWith('hello\n', 'attach', '-i', 'looked-at', '-c', 'talker')
+    await eventually(says('got hello'), 'what is typed arrives')
+    expect((await kubectl('exec', 'looked-at', '-c', 'talker', '--', 'echo', 'in')).stdout).toBe('in\n')
+    const target = await kubectl(...debug('inside', '--target=main', '--', 'true'))
+    expect(target).toMatchObject({ code: 0 })
+    await eventually(async () => {
+      const { status } = await getPod('looked-at')
+      const inside = status.ephemeralContainerStatuses?.find(({ name }) => name === 'inside')
+      return inside?.state.waiting?.message?.includes('--target') === true
+    }, 'why it cannot look at processes')
+    const after = await getPod('looked-at')
+    expect(running(after)).toEqual(before)
+    expect(after.status.ephemeralContainerStatuses?.map(({ restartCount }) => restartCount)).toEqual([0, 0, 0])
+    await kubectl('delete', 'pod', 'looked-at', '--wait', '--timeout=30s')
+    await attached
+  }, 60_000)
 
   it('runs a file of the gateway, shows it in the API, and brings that back when somebody deletes it', async () => {
     const file = join(stack.agentData, 'manifests', 'watch.yaml')

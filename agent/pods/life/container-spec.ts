@@ -15,6 +15,8 @@ export interface Ingredients {
   readonly folders: VolumeFolders
   readonly attempt: number
   readonly backoff: number
+  /** Whose processes it sees. */
+  readonly targetContainerId: string | undefined
   readonly attached: Attached
 }
 
@@ -31,6 +33,7 @@ export function containerSpec({
   attempt,
   backoff,
   attached,
+  targetContainerId,
 }: Ingredients): ContainerSpec {
   const shared = facts.pod.spec.securityContext
   const security = wanted.securityContext
@@ -62,6 +65,7 @@ export function containerSpec({
     logPath: join(wanted.name, `${attempt}.log`),
     ...{ tty: wanted.tty ?? false, stdin: wanted.stdin ?? false, stdinOnce: wanted.stdinOnce ?? false },
     oomScoreAdj: OOM_SCORE,
+    ...(targetContainerId === undefined ? {} : { targetContainerId }),
     labels: { [LABEL_HASH]: containerHash(wanted), [LABEL_BACKOFF]: String(backoff) },
   }
 }

@@ -9,7 +9,7 @@ import { LOG_LIMITS, rotateLogs } from '../logs/rotation.ts'
 import type { PodRuntime, SandboxState } from '../runtimes/runtime.ts'
 import { chooseVictim, evictionWords } from './eviction.ts'
 import { overLimit, type PodDisk } from './pod-disk.ts'
-import { containersOf } from './pod-parts.ts'
+import { everyContainerOf } from './pod-parts.ts'
 import { type NodeSupplies, PressureBoard, type Shortage, shortages } from './pressure.ts'
 
 export interface HousekeepingOptions {
@@ -111,7 +111,7 @@ export class Housekeeping implements AsyncDisposable {
     const { signal } = this.#stop
     const inUse = new Set(sandboxes.flatMap(({ containers }) => containers.map(({ imageId }) => imageId)))
     const names = new Set(
-      objects().flatMap((one) => (one.kind === 'Pod' ? containersOf(one.object).map(({ image }) => image) : [])),
+      objects().flatMap((one) => (one.kind === 'Pod' ? everyContainerOf(one.object).map(({ image }) => image) : [])),
     )
     for (const images of stores()) {
       // Also what a pod is about to use: without a network it could not be had again.

@@ -11,7 +11,7 @@ import { currentSandbox, type PodAction, type PodInput, type PodPlan, planPod } 
 import type { ContainerView, SandboxState } from '../runtimes/runtime.ts'
 import type { PodStatusBoard } from '../status-board.ts'
 import type { Known } from './known.ts'
-import { capital, containersOf } from './pod-parts.ts'
+import { capital, everyContainerOf } from './pod-parts.ts'
 import { Probes } from './probes.ts'
 import { podStatus } from './status.ts'
 import { removeVolumes } from './volumes.ts'
@@ -191,7 +191,7 @@ export class PodKeeper implements AsyncDisposable {
     }
     if (pod === undefined) return
     for (const [id, { sandbox, container }] of running) {
-      const wanted = containersOf(pod).find(({ name }) => name === container.name)
+      const wanted = everyContainerOf(pod).find(({ name }) => name === container.name)
       if (wanted === undefined || known.probes.has(id)) continue
       const probes: Probes = new Probes({
         clock: this.#options.clock,

@@ -9,6 +9,12 @@ export const containersOf = ({ spec }: LinkPod): readonly PodContainer[] => [
   ...spec.containers,
 ]
 
+/** Those that look into it, too. */
+export const everyContainerOf = (pod: LinkPod): readonly PodContainer[] => [
+  ...containersOf(pod),
+  ...(pod.spec.ephemeralContainers ?? []),
+]
+
 /** Ports of a container that the machine itself answers. */
 export const portMappings = ({ ports = [] }: PodContainer) =>
   ports.flatMap(({ containerPort, hostPort, hostIP, protocol = 'TCP' }) =>

@@ -30,6 +30,10 @@ export function podStatus(input: StatusInput): PodStatus {
   const mains = pod.spec.containers
   const initStatuses = inits.map((one) => containerStatus(input, one))
   const statuses = mains.map((one) => containerStatus(input, one))
+  const ephemeral = (pod.spec.ephemeralContainers ?? []).map((one) => ({
+    ...containerStatus(input, one),
+    ready: false,
+  }))
   const begun = mains.some(({ name }) => {
     const state = newest.get(name)?.container.state
     return state === 'running' || state === 'exited'
@@ -79,6 +83,7 @@ export function podStatus(input: StatusInput): PodStatus {
     ],
     ...(inits.length === 0 ? {} : { initContainerStatuses: initStatuses }),
     containerStatuses: statuses,
+    ...(ephemeral.length === 0 ? {} : { ephemeralContainerStatuses: ephemeral }),
   }
 }
 
@@ -118,6 +123,7 @@ function containerStatus(input: StatusInput, wanted: PodContainer): ContainerSta
   const runs = current?.state === 'running'
   const willRestart =
     current?.exit !== undefined &&
+    !(pod.spec.ephemeralContainers ?? []).some(({ name }) => name === wanted.name) &&
     input.plan.over === undefined &&
     (waiting !== undefined || restartsNow(input, wanted, current))
   if (current === undefined)

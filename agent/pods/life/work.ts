@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../../api/clock.ts'
-import { toSluiceError } from '../../../api/errors.ts'
+import { SluiceError, toSluiceError } from '../../../api/errors.ts'
 import type { PodLinkObject } from '../../../api/link/messages.ts'
 import type { LinkConfigMap, LinkPod, LinkSecret, PodContainer } from '../../../api/link/pods.ts'
 import { type ObjectKey, objectKey, splitKey } from '../../../api/resources.ts'
@@ -14,7 +14,7 @@ import { act, type Target } from './action.ts'
 import { containerSpec } from './container-spec.ts'
 import { imageFor } from './image.ts'
 import type { Known } from './known.ts'
-import { containersOf, portMappings, tcp } from './pod-parts.ts'
+import { containersOf, everyContainerOf, portMappings, tcp } from './pod-parts.ts'
 import type { NodeFacts, PodFacts, Sources } from './values.ts'
 import type { VolumeFolders } from './volumes.ts'
 
@@ -116,7 +116,7 @@ export class PodWork {
 
   async #startContainer(known: Known, pod: LinkPod, action: PodAction & { do: 'startContainer' }): Promise<void> {
     const { runtime, folders } = this.#options
-    const wanted = containersOf(pod).find(({ name }) => name === action.name)!
+    const wanted = everyContainerOf(pod).find(({ name }) => name === action.name)!
     const sandbox = this.#sandboxes().find(({ id }) => id === action.sandboxId)
     const facts: PodFacts = { key: known.key, pod, podIp: sandbox?.ips[0] ?? '' }
     const sources = this.#sources(known.key)
@@ -124,8 +124,16 @@ export class PodWork {
       this.#event(known, 'Normal', 'Pulled', message),
     )
     const attached = (await this.#options.attach?.(known.key, pod)) ?? NOTHING
+    const looked = pod.spec.ephemeralContainers?.find(({ name }) => name === action.name)?.targetContainerName
+    const target = sandbox?.containers.find(({ name, state }) => name === looked && state === 'running')
+    if (looked !== undefined && target === undefined) {
+      throw new SluiceError('SLUICE_POD_CONFIG', `The container ${looked} that it is to look at does not run`, {
+        hint: 'It begins once that runs.',
+      })
+    }
     const spec = containerSpec({
       facts,
+      targetContainerId: target?.id,
       wanted,
       image,
       sources,
@@ -157,7 +165,7 @@ export class PodWork {
   ): Promise<void> {
     const { runtime, clock } = this.#options
     this.#event(known, 'Normal', 'Killing', `Stopping container ${action.name}`)
-    const wanted = pod === undefined ? undefined : containersOf(pod).find(({ name }) => name === action.name)
+    const wanted = pod === undefined ? undefined : everyContainerOf(pod).find(({ name }) => name === action.name)
     let graceMs = action.graceMs
     const hook = wanted?.lifecycle?.preStop
     const sandbox = this.#sandboxes().find(({ containers }) => containers.some(({ id }) => id === action.containerId))

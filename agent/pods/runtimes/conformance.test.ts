@@ -194,6 +194,23 @@ describe.each(HOUSES)(
       await expect(closed()).rejects.toMatchObject({ code: 'SLUICE_POD_PORT' })
     })
 
+    it('takes a container that nobody knew of, to look at the processes of another, or says that it cannot', async () => {
+      const box = (await sandbox({ containerNames: ['c'] })).id
+      const looked = await container(box, 'exec sleep 987654')
+      const looker = await container(box, 'read word; echo "got $word"; sleep 1000', { name: 'looker', stdin: true })
+      await using attached = await runtime.attach(looker, { stdin: true, tty: false }, signal)
+      attached.stdin!.write('hello\n')
+      await said(looker, 'got hello')
+      expect((await exec(looker, ['cat', '/proc/1/cmdline'])).out).not.toContain('987654')
+      const target = { name: 'inside', targetContainerId: looked }
+      if (name === 'process') {
+        await expect(container(box, 'sleep 1000', target)).rejects.toMatchObject({ code: 'SLUICE_POD_UNSUPPORTED' })
+        return
+      }
+      const inside = await container(box, 'sleep 1000', target)
+      expect((await exec(inside, ['cat', '/proc/1/cmdline'])).out).toContain('987654')
+    })
+
     it('goes on in a new log when the old one is moved away, and loses nothing', async () => {
       const id = await run('i=0; while true; do echo "line $i"; i=$((i+1)); sleep 0.01; done')
       await said(id, 'line 3')

@@ -152,6 +152,8 @@ export interface ContainerSpec {
   readonly stdinOnce: boolean
   readonly oomScoreAdj: number
   readonly labels: Readonly<Record<string, string>>
+  /** Shares the processes of this container of its sandbox, which runs. Its name need not be one of `containerNames`. */
+  readonly targetContainerId?: string
 }
 
 export interface SandboxState {

@@ -3,6 +3,7 @@ import { at, isObject, kubeTime, listAt, stringAt, withField, withMetadata } fro
 import type { WriteOptions } from '../registry/admission.ts'
 import { deleteObject, readDeleteOptions } from '../registry/deletion.ts'
 import { disruptionBudgetKind } from '../registry/kinds/disruption-budget.ts'
+import { throughEphemeralDoor } from '../registry/kinds/pod-ephemeral.ts'
 import { selects } from '../registry/kinds/pod-template.ts'
 import type { Registry, Target } from '../registry/registry.ts'
 import { decodeBody, mediaType, readBody } from './body.ts'
@@ -151,8 +152,9 @@ const QUIET: WriteOptions = {
   warnings: [],
 }
 
-/** `kubectl debug` adds containers here. That none may change or go is the pod's own rule. */
+/** `kubectl debug` adds containers here. */
 async function answerEphemeral(exchange: Exchange, registry: Registry, target: Target): Promise<void> {
   if (exchange.method === 'GET') return answerGet(exchange, registry, target)
-  return exchange.method === 'PUT' ? answerReplace(exchange, registry, target) : answerPatch(exchange, registry, target)
+  const door = { ...target, kind: throughEphemeralDoor(target.kind) }
+  return exchange.method === 'PUT' ? answerReplace(exchange, registry, door) : answerPatch(exchange, registry, door)
 }

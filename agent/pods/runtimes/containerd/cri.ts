@@ -22,8 +22,8 @@ const Int64Value = new Message({ value: int(1) })
 const PortMapping = new Message({ protocol: int(1), containerPort: int(2), hostPort: int(3), hostIp: text(4) })
 export const PROTOCOLS = { TCP: 0, UDP: 1, SCTP: 2 } as const
 /** Whose namespace a process is in. */
-export const NAMESPACE = { pod: 0, container: 1, node: 2 } as const
-const NamespaceOption = new Message({ network: int(1), pid: int(2), ipc: int(3) })
+export const NAMESPACE = { pod: 0, container: 1, node: 2, target: 3 } as const
+const NamespaceOption = new Message({ network: int(1), pid: int(2), ipc: int(3), targetId: text(4) })
 export const SECCOMP = { runtimeDefault: 0, unconfined: 1 } as const
 const SecurityProfile = new Message({ type: int(1), localhostRef: text(2) })
 const SandboxSecurity = new Message({

@@ -116,7 +116,10 @@ export function containerConfig(spec: ContainerSpec, sandbox: SandboxSpec, owner
       security: {
         capabilities: { add: spec.addCapabilities, drop: spec.dropCapabilities },
         privileged,
-        namespaces: namespacesOf(sandbox),
+        namespaces: {
+          ...namespacesOf(sandbox),
+          ...(spec.targetContainerId === undefined ? {} : { pid: NAMESPACE.target, targetId: spec.targetContainerId }),
+        },
         ...(spec.user === undefined ? {} : { runAsUser: { value: spec.user } }),
         // The interface takes a group only together with a user.
         ...(spec.group === undefined

@@ -94,6 +94,7 @@ export function containerWords(spec: ContainerSpec, podId: string, sandbox: Sand
     cap_drop: spec.dropCapabilities,
     ...(spec.unconfinedSeccomp ? { seccomp_profile_path: 'unconfined' } : {}),
     ...(sandbox.hostPid ? { pidns: { nsmode: 'host' } } : {}),
+    ...(spec.targetContainerId === undefined ? {} : { pidns: { nsmode: 'container', value: spec.targetContainerId } }),
     ...(sandbox.hostIpc ? { ipcns: { nsmode: 'host' } } : {}),
     terminal: spec.tty,
     stdin: spec.stdin,

@@ -153,6 +153,9 @@ export class ProcessRuntime implements PodRuntime {
     const sandbox = this.#sandbox(sandboxId)
     this.#around.groups.expectChange()
     if (spec.privileged) throw unsupported(`container ${spec.name}: privileged`)
+    if (spec.targetContainerId !== undefined) {
+      throw unsupported(`container ${spec.name}: seeing the processes of another container (--target)`)
+    }
     if (spec.tty) throw unsupported(`container ${spec.name}: a terminal (tty: true); exec has one`)
     const image = this.images.get(spec.image.id)
     if (image === undefined) {
@@ -166,6 +169,7 @@ export class ProcessRuntime implements PodRuntime {
         hint: 'Give the container a runAsUser.',
       })
     }
+    await sandbox.ensurePipes(spec.name, signal)
     const id = newId()
     const folder = this.#around.records.folderOf(sandboxId, id)
     const tmpPath = makeFolder(folder, sandbox.record.hostUser)

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { SluiceError } from '../../../../api/errors.ts'
 import type { SandboxSpec, SandboxState } from '../runtime.ts'
@@ -52,6 +52,16 @@ export class Sandbox {
 
   pipesOf(container: string): Pipes {
     return pipesIn(this.#around.records.folderOf(this.record.id), container)
+  }
+
+  /**
+   * Pipes of a container that nobody knew of when the sandbox was made. They are held open by the container alone: what it
+   * says last is lost when it ends while no agent reads.
+   */
+  async ensurePipes(container: string, signal: AbortSignal): Promise<void> {
+    if (this.record.spec.containerNames.includes(container)) return
+    const missing = (Object.values(this.pipesOf(container)) as string[]).filter((path) => !existsSync(path))
+    if (missing.length > 0) await this.#around.pipes.take(missing, signal)
   }
 
   state(): SandboxState {

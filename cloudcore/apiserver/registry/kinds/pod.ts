@@ -4,6 +4,7 @@ import { at, deepEqual, isObject, listAt, stringAt, withField } from '../../obje
 import { age, ageColumn, nameColumn, textColumn } from '../columns.ts'
 import { builtin } from '../kind.ts'
 import { dnsLabelProblem } from '../names.ts'
+import { bornWithEphemeral } from './pod-ephemeral.ts'
 import { podSchema } from './pod-schema.ts'
 import { withPriority } from './priority-class.ts'
 
@@ -91,7 +92,10 @@ export const podKind = builtin({
   },
   admit: (pod, lookUp) => withPriority(pod, lookUp, podKind),
   prepare: preparePod,
-  validate: (pod, old) => [...containerProblems(pod, 'spec'), ...(old === undefined ? [] : changeProblems(pod, old))],
+  validate: (pod, old) => [
+    ...containerProblems(pod, 'spec'),
+    ...(old === undefined ? bornWithEphemeral(pod) : changeProblems(pod, old)),
+  ],
   graceSeconds(pod, asked) {
     if (stringAt(pod, 'spec', 'nodeName') === '') return 0
     const ended = ['Succeeded', 'Failed'].includes(stringAt(pod, 'status', 'phase'))
@@ -201,7 +205,6 @@ function changeProblems(pod: KubeObject, old: KubeObject): StatusCause[] {
       activeDeadlineSeconds: _a,
       nodeName,
       schedulingGates: _g,
-      ephemeralContainers: _e,
       ...rest
     }: JsonObject = isObject(spec) ? spec : {}
     const blank = (field: string) =>
@@ -212,14 +215,6 @@ function changeProblems(pod: KubeObject, old: KubeObject): StatusCause[] {
       containers: blank('containers'),
       initContainers: blank('initContainers'),
     }
-  }
-  const added = listAt(pod, 'spec', 'ephemeralContainers')
-  const kept = listAt(old, 'spec', 'ephemeralContainers').every((before) =>
-    added.some((after) => stringAt(after, 'name') === stringAt(before, 'name') && deepEqual(after, before)),
-  )
-  if (!kept) {
-    const message = 'Forbidden: existing ephemeral containers may not be removed or changed'
-    return [{ reason: 'FieldValueForbidden', message, field: 'spec.ephemeralContainers' }]
   }
   return deepEqual(fixed(pod), fixed(old)) ? [] : [{ reason: 'FieldValueForbidden', message: FIXED, field: 'spec' }]
 }
