@@ -1,8 +1,10 @@
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
 import { SOCKETS } from '../choice.ts'
 import { ControlGroups, DEFAULT_PIDS } from '../process/control-group.ts'
+import { OwnGroups } from '../process/own-groups.ts'
 import type {
   AttachOptions,
   ContainerSpec,
@@ -60,6 +62,7 @@ export class ContainerdRuntime implements PodRuntime {
   readonly #states: States
   readonly #facts: DaemonFacts
   readonly #groups: ControlGroups | undefined
+  readonly #podGroups: OwnGroups | undefined
   readonly #events: TaskEvents
   /** Sandboxes that stand still, or may from before. */
   readonly #frozen = new Set<string>()
@@ -87,6 +90,7 @@ export class ContainerdRuntime implements PodRuntime {
     this.#groups = facts.systemdCgroups
       ? undefined
       : new ControlGroups(options.cgroupRoot, options.cgroupBase ?? 'kubepods')
+    this.#podGroups = this.#groups && new OwnGroups(join(options.folder, 'groups'), this.#groups, options.clock)
     this.#events = new TaskEvents(channel, options.clock, NAMESPACE)
   }
 
@@ -111,7 +115,10 @@ export class ContainerdRuntime implements PodRuntime {
   async list(signal: AbortSignal): Promise<readonly SandboxState[]> {
     try {
       const list = await this.#states.list(signal)
-      if (!this.#known) for (const { id } of list) this.#frozen.add(id)
+      if (!this.#known) {
+        for (const { id } of list) this.#frozen.add(id)
+        this.#podGroups?.sweep(new Set(list.map(({ podUid }) => groupOf(podUid))))
+      }
       this.#known = true
       return list
     } catch (error) {
@@ -126,7 +133,7 @@ export class ContainerdRuntime implements PodRuntime {
         spec.hostNetwork ? undefined : this.#daemon.network(signal),
       ])
       // containerd's interface has no limit of processes for version 1 of control groups; the pod as a whole gets one.
-      this.#groups?.make(groupOf(spec.podUid), { pidsLimit: DEFAULT_PIDS * (spec.containerNames.length + 1) })
+      this.#podGroups?.make(groupOf(spec.podUid), { pidsLimit: DEFAULT_PIDS * (spec.containerNames.length + 1) })
       const config = sandboxConfig(spec, { owner: this.#options.owner, cgroupParent: this.#cgroupParent(spec.podUid) })
       const { id } = await this.#channel.call(CRI.runSandbox, { config }, { signal, timeoutMs: SANDBOX_MS })
       this.#states.made(id, spec)
@@ -160,8 +167,10 @@ export class ContainerdRuntime implements PodRuntime {
     }
     this.#frozen.delete(id)
     const { podUid } = sandbox
-    if (!list.some((one) => one.id !== id && one.podUid === podUid)) this.#groups?.remove(groupOf(podUid))
     this.#events.changed()
+    if (!list.some((one) => one.id !== id && one.podUid === podUid)) {
+      await this.#podGroups?.remove(groupOf(podUid), signal)
+    }
   }
 
   async createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {

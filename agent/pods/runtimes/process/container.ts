@@ -11,6 +11,7 @@ import { type ControlGroups, DEFAULT_PIDS } from './control-group.ts'
 import { LogPump, type StreamName } from './cri-log.ts'
 import { claimed, FD, handedOver, launch, started, wayIn } from './launch.ts'
 import { childrenOf, endProcess, hasLeft, isAlive, markOf, signalProcess, takesSignal } from './life-signs.ts'
+import type { OwnGroups } from './own-groups.ts'
 import type { PipeStock } from './pipe-stock.ts'
 import { type ContainerRecord, type Records, readStatus } from './records.ts'
 import type { Sandbox } from './sandbox.ts'
@@ -20,6 +21,7 @@ export interface Surroundings {
   readonly tools: Tools
   readonly clock: Clock
   readonly groups: ControlGroups
+  readonly podGroups: OwnGroups
   readonly records: Records
   readonly pipes: PipeStock
   /** Folder in memory for what is handed to a process once. */

@@ -144,9 +144,11 @@ export class ControlGroups {
     return { cpuS, memoryBytes: Math.max(0, used - inactive), ...withPids }
   }
 
-  /** Removes an empty group and what is below it; one that is still in use stays for the next time. */
-  remove(path: string): void {
-    for (const controller of this.#roots.keys()) removeTree(this.#path(controller, path)!)
+  /** Removes an empty group and what is below it; one that is still in use stays. Whether nothing of it is left. */
+  remove(path: string): boolean {
+    const at = [...this.#roots.keys()].map((controller) => this.#path(controller, path)!)
+    for (const each of at) removeTree(each)
+    return !at.some((each) => existsSync(each))
   }
 
   #path(controller: string, path: string): string | undefined {
@@ -221,7 +223,7 @@ function removeTree(path: string): void {
   try {
     rmdirSync(path)
   } catch {
-    // A process is on its way out; the group is removed with the next that is.
+    // A process is on its way out.
   }
 }
 

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
@@ -29,8 +29,10 @@ import { ControlGroups } from './control-group.ts'
 import { execIn } from './exec.ts'
 import { handOver } from './hand-over.ts'
 import { CLEAN_ENVIRONMENT } from './launch.ts'
+import { OwnGroups } from './own-groups.ts'
 import { PipeStock } from './pipe-stock.ts'
 import { forwardInto } from './port-forward.ts'
+import { checkReachable, isWritable } from './reachable.ts'
 import { Records } from './records.ts'
 import { clearUnfinished, openSandbox, Sandbox } from './sandbox.ts'
 import { seccompProgram } from './seccomp.ts'
@@ -83,10 +85,12 @@ export class ProcessRuntime implements PodRuntime {
     const filter = seccompProgram(process.arch)
     const seccompFile = filter === undefined ? undefined : join(options.folder, 'seccomp.bpf')
     if (seccompFile !== undefined) writeFileSync(seccompFile, filter!)
+    const groups = new ControlGroups(options.cgroupRoot)
     this.#around = {
       tools,
       clock: options.clock,
-      groups: new ControlGroups(options.cgroupRoot),
+      groups,
+      podGroups: new OwnGroups(join(options.folder, 'groups'), groups, options.clock),
       records: new Records(join(options.folder, 'sandboxes')),
       pipes: new PipeStock(tools.mkfifo, join(options.folder, 'pipes'), options.clock),
       memoryFolder: isWritable('/dev/shm') ? '/dev/shm' : options.folder,
@@ -106,7 +110,9 @@ export class ProcessRuntime implements PodRuntime {
         container.adopt()
       }
     }
-    for (const one of unfinished) clearUnfinished(this.#around, one, this.#sandboxes.values())
+    const known = [...this.#sandboxes.values()].map(({ group }) => group)
+    this.#around.podGroups.sweep(new Set([...known, ...unfinished.map(({ group }) => group)]))
+    for (const one of unfinished) void clearUnfinished(this.#around, one, this.#sandboxes.values())
   }
 
   list(): Promise<readonly SandboxState[]> {
@@ -144,8 +150,8 @@ export class ProcessRuntime implements PodRuntime {
     this.#sandboxes.delete(id)
     this.#around.records.removeSandbox(id)
     const shared = [...this.#sandboxes.values()].some((other) => other.group === sandbox.group)
-    if (!shared) this.#around.groups.remove(sandbox.group)
     this.#around.onChange()
+    if (!shared) await this.#around.podGroups.remove(sandbox.group, signal)
   }
 
   async createContainer(sandboxId: string, spec: ContainerSpec, signal: AbortSignal): Promise<string> {
@@ -372,27 +378,6 @@ function bwrapVersion(bwrap: string): string {
   return (
     execFileSync(bwrap, ['--version'], { encoding: 'utf8', env: CLEAN_ENVIRONMENT }).trim().split(' ').at(-1) ?? '0'
   )
-}
-
-function isWritable(path: string): boolean {
-  try {
-    accessSync(path, constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** Users of pods own nothing on the way to their files, so they need the right to pass through. */
-function checkReachable(folder: string): void {
-  for (let at = folder; ; at = dirname(at)) {
-    if (existsSync(at) && (statSync(at).mode & 0o001) === 0) {
-      throw new SluiceError('SLUICE_POD_DIRECTORY', `Pods cannot reach ${folder}: ${at} lets no other user through`, {
-        hint: `chmod o+x ${at}, or give another folder with --pods-dir.`,
-      })
-    }
-    if (at === dirname(at)) return
-  }
 }
 
 const unsupported = (what: string): SluiceError =>

@@ -86,15 +86,22 @@ export class Sandbox {
 }
 
 const CLAIM = 'claim'
+const CLEARING_MS = 5000
 
 /** Ends what is left of a sandbox that was never finished, also by an agent that was killed meanwhile. */
-export function clearUnfinished(around: Surroundings, { id, group }: Starting, known: Iterable<Sandbox>): void {
+export async function clearUnfinished(
+  around: Surroundings,
+  { id, group }: Starting,
+  known: Iterable<Sandbox>,
+): Promise<void> {
   claimed(join(around.records.folderOf(id), CLAIM))
   const others = [...known]
   const theirs = new Set(others.flatMap(({ record: { holder } }) => [holder.pid, parentOf(holder.pid)]))
   for (const pid of around.groups.processes(group)) if (!theirs.has(pid)) endProcess(pid)
   around.records.removeSandbox(id)
-  if (!others.some((sandbox) => sandbox.group === group)) around.groups.remove(group)
+  if (!others.some((sandbox) => sandbox.group === group)) {
+    await around.podGroups.remove(group, AbortSignal.timeout(CLEARING_MS))
+  }
 }
 
 /** Makes pipes and the holder; what it throws leaves nothing running. */
@@ -106,13 +113,13 @@ export async function openSandbox(
   known: () => Iterable<Sandbox>,
   signal: AbortSignal,
 ): Promise<Sandbox> {
-  const { tools, records, groups, clock, pipes: stock } = around
+  const { tools, records, groups, podGroups, clock, pipes: stock } = around
   groups.expectChange()
   const folder = records.folderOf(id)
   const group = `pod${spec.podUid}`
   mkdirSync(folder, { mode: 0o711 })
   records.saveStarting({ id, group })
-  groups.make(group, spec.resources)
+  podGroups.make(group, spec.resources)
   const pipes = spec.containerNames.flatMap((name) => Object.values(pipesIn(folder, name)) as string[])
   await stock.take(pipes, signal)
   const files = [join(folder, 'status'), ...pipes].map((path, at) => openSync(path, at === 0 ? 'a' : 'r+'))
@@ -147,7 +154,7 @@ export async function openSandbox(
     records.saveSandbox(record)
     return new Sandbox(around, record)
   } catch (error) {
-    clearUnfinished(around, { id, group }, known())
+    await clearUnfinished(around, { id, group }, known())
     throw error
   } finally {
     for (const fd of files) closeSync(fd)
