@@ -8,7 +8,7 @@ import { type FuzzTarget, fuzzSeed, fuzzTargets } from '../firmware/core/checks/
 const HELP = `npm run fuzz:firmware -- [TARGET...] [--runs N]
 
 Runs libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer on every parser of the firmware, N inputs each
-(default 10000000). An input that breaks one is printed in hexadecimal.
+(default 10000000), and prints a table. An input that breaks one is printed in hexadecimal.
 
 Examples
   npm run fuzz:firmware
@@ -27,40 +27,54 @@ async function main(): Promise<number> {
   }
   const folder = await mkdtemp(join(tmpdir(), 'sluice-fuzz-'))
   try {
-    let broken = 0
+    const findings: string[] = []
+    process.stdout.write(row('parser', 'runs', 'seconds', 'runs/s', 'edges', 'found'))
     for (const target of targets.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
       const program = join(folder, basename(target.name))
       await promisify(execFile)('clang', target.compile(program))
       const startMs = performance.now()
-      const failure = await fuzz(target, program, folder, Number(flags.runs))
-      const seconds = ((performance.now() - startMs) / 1000).toFixed(1)
-      process.stdout.write(`${target.name}: ${failure ?? `${flags.runs} runs in ${seconds} s, nothing found`}\n`)
-      broken += failure === undefined ? 0 : 1
+      const { runs, edges, finding } = await fuzz(target, program, folder, Number(flags.runs))
+      const seconds = (performance.now() - startMs) / 1000
+      const rate = runs === 0 ? '-' : (runs / seconds).toFixed(0)
+      process.stdout.write(
+        row(target.name, `${runs}`, seconds.toFixed(1), rate, `${edges}`, finding ? 'yes' : 'nothing'),
+      )
+      if (finding !== undefined) findings.push(`\n${target.name} ${finding}\n`)
     }
-    return broken > 0 ? 1 : 0
+    process.stdout.write(findings.join(''))
+    return findings.length > 0 ? 1 : 0
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function fuzz(
-  { name, maxBytes }: FuzzTarget,
-  program: string,
-  folder: string,
-  runs: number,
-): Promise<string | undefined> {
+function row(name: string, ...cells: readonly string[]): string {
+  return `${name.padEnd(10)}${cells.map((cell) => cell.padStart(11)).join('')}\n`
+}
+
+interface Fuzzed {
+  /** Inputs that the parser was given; 0 where it did not come to an end. */
+  readonly runs: number
+  /** Edges of the program that were reached, by libFuzzer's count. */
+  readonly edges: number
+  /** The input that broke it, and what was said. */
+  readonly finding: string | undefined
+}
+
+async function fuzz({ name, maxBytes }: FuzzTarget, program: string, folder: string, runs: number): Promise<Fuzzed> {
   const found = join(folder, 'found')
   const corpus = join(folder, `${name}.corpus`)
   await mkdir(corpus)
-  await writeFile(join(corpus, 'seed'), await fuzzSeed())
+  await writeFile(join(corpus, 'seed'), await fuzzSeed(name))
   try {
     const flags = [`-runs=${runs}`, `-exact_artifact_path=${found}`, `-max_len=${maxBytes}`, '-timeout=10']
-    await promisify(execFile)(program, [...flags, corpus], { maxBuffer: 256 * 1024 * 1024 })
-    return undefined
+    const { stderr } = await promisify(execFile)(program, [...flags, corpus], { maxBuffer: 256 * 1024 * 1024 })
+    const [, done = 0, edges = 0] = /#(\d+)\s+DONE\s+cov: (\d+)/.exec(stderr) ?? []
+    return { runs: Number(done), edges: Number(edges), finding: undefined }
   } catch (error) {
     const input = await readFile(found).catch(() => Buffer.alloc(0))
     const said = error instanceof Error ? error.message.slice(-3000) : String(error)
-    return `broke on ${input.toString('hex')}\n${said}`
+    return { runs: 0, edges: 0, finding: `broke on ${input.toString('hex')}\n${said}` }
   }
 }
 

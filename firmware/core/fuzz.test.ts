@@ -19,7 +19,7 @@ describe.skipIf(lacks('clang'))('hostile bytes', { timeout: 120_000 }, () => {
       const program = join(folder, name)
       const corpus = join(folder, `${name}.corpus`)
       mkdirSync(corpus)
-      writeFileSync(join(corpus, 'seed'), await fuzzSeed())
+      writeFileSync(join(corpus, 'seed'), await fuzzSeed(name))
       await promisify(execFile)('clang', target.compile(program))
       const flags = ['-runs=20000', '-seed=1', `-max_len=${target.maxBytes}`, '-timeout=10']
       const { stderr } = await promisify(execFile)(program, [...flags, `-artifact_prefix=${folder}/`, corpus])

@@ -66,6 +66,8 @@ size_t sl_smp_tunnel_serve(sl_smp_tunnel *tunnel, const uint8_t *in, size_t size
   }
   tunnel->length = (uint16_t)sl_smp_serve(tunnel->smp, tunnel->request, tunnel->taken, tunnel->answer, sizeof tunnel->answer);
   tunnel->given = 0;
-  tunnel->answering = true;
-  return tunnel->length == 0 ? 0 : part(tunnel, number, out, room);
+  /* Without an answer nothing can be asked on for: `shown` is still that of the answer before. */
+  tunnel->answering = tunnel->length != 0;
+  tunnel->asked = tunnel->answering;
+  return tunnel->answering ? part(tunnel, number, out, room) : 0;
 }

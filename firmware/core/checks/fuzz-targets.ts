@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { makeImage, parseVersion } from '../../tools/image.ts'
 import { developmentKey } from '../../tools/keys.ts'
 import { signerOf } from '../../tools/sign.ts'
+import { encodePacket } from '../../tools/smp/packet.ts'
 
 const checks = fileURLToPath(new URL('.', import.meta.url))
 const core = join(checks, '..')
@@ -47,9 +48,21 @@ export function fuzzTargets(): readonly FuzzTarget[] {
     })
 }
 
-/** An image that a board of the checks takes: where mutations find more than in nothing. */
-export function fuzzSeed(): Promise<Uint8Array> {
+/** What the mutations of a parser begin with: they find more in it than in nothing. */
+export async function fuzzSeed(parser: string): Promise<Uint8Array> {
+  if (parser === 'smp') return Buffer.concat([pieces(listImages()), pieces(echo())])
+  // An answer in two parts, something that is no packet, and one more question.
+  if (parser === 'tunnel') {
+    const [whole, next, junk] = [Buffer.concat([Buffer.of(0x80), echo()]), Buffer.of(0x01), Buffer.of(0x80, 0xff)]
+    return Buffer.concat([whole, next, junk, next, Buffer.concat([Buffer.of(0x80), listImages()])].map(pieces))
+  }
   const signer = signerOf(developmentKey(), { production: false })
   const options = { payload: Buffer.alloc(64, 1), version: parseVersion('1.0.0'), securityCounter: 1 }
   return makeImage({ ...options, board: 'host', slotAddress: 0x8000, headerBytes: 32 }, signer)
 }
+
+/** As the fuzzers of SMP take packets: behind a byte with their length. */
+const pieces = (bytes: Uint8Array): Buffer => Buffer.concat([Buffer.of(bytes.length), bytes])
+const listImages = (): Uint8Array => encodePacket({ operation: 'read', group: 1, command: 0, body: {} }, 1)
+const echo = (): Uint8Array =>
+  encodePacket({ operation: 'write', group: 0, command: 0, body: { d: 'e'.repeat(225) } }, 2)

@@ -106,6 +106,8 @@ static void smp(const uint8_t *data, size_t size, bool through_tunnel) {
     size_t length = through_tunnel ? sl_smp_tunnel_serve(&tunnel, data + 1, part, answer, 251)
                                    : sl_smp_serve(&server, data + 1, part, answer, sizeof answer);
     promise(length <= sizeof answer);
+    /* Nothing is told but the answer: what lies behind it in RAM is nobody's business. */
+    promise(!through_tunnel || length < 2u || tunnel.given + tunnel.shown <= tunnel.length);
     data += part + 1u;
     size -= part + 1u;
   }

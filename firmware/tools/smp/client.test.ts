@@ -5,6 +5,7 @@ import { hasCompiler } from '../../core/checks/host-build.ts'
 import { type DeviceImage, lineOf, SLOT_ADDRESSES, SmpDevices, unitOf } from '../../core/checks/smp-device.ts'
 import { parseImage, type Refusal } from '../image.ts'
 import { SmpClient, SmpRefused } from './client.ts'
+import { encodePacket } from './packet.ts'
 import { streamTransport } from './transport.ts'
 import { tunnelTransport } from './tunnel.ts'
 
@@ -244,5 +245,21 @@ describe.skipIf(!hasCompiler())('the SMP client against the server of the firmwa
     await client.upload(image, options)
     // The last figure is taken before the wait that it would need: one chunk ahead at most.
     expect(rates.at(-1)).toBeLessThan(20_000 * 1.5)
+  })
+
+  it('is given nothing that is no part of an answer, however often it asks on in the tunnel', async () => {
+    const ask = unitOf(devices.start('tunnel', await factory('beyond')))
+    const part = (control: number, bytes: Uint8Array = new Uint8Array()) =>
+      ask(Buffer.concat([Buffer.of(0x41, bytes.length + 1, control), bytes]))
+    const echo = (length: number) =>
+      encodePacket({ operation: 'write', group: 0, command: 0, body: { d: 'e'.repeat(length) } }, 7)
+    const [first, more] = [0x80, 0x40]
+    const long = echo(300)
+    expect(await part(first | more, long.subarray(0, 200))).toEqual(Buffer.of(0x41, 1, first | more))
+    expect(await part(1, long.subarray(200))).toHaveLength(3 + 240)
+    // Nothing of this is a packet: it has no answer, and so no second part.
+    expect(await part(first, Buffer.from('no packet'))).toEqual(Uint8Array.of(0xc1, 4))
+    for (const number of [1, 2, 3, 4]) expect(await part(number)).toEqual(Uint8Array.of(0xc1, 4))
+    expect(await part(first, echo(5))).toHaveLength(3 + echo(5).length)
   })
 })
