@@ -122,7 +122,7 @@ export async function build(
       outDir,
       image,
       budget: project.budget,
-      cacheDir: join(project.folder, 'build', 'objects'),
+      cacheDir: process.env['SLUICE_FW_OBJECTS'] ?? join(project.folder, 'build', 'objects'),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     })
   } catch (error) {

@@ -104,6 +104,9 @@ describe.skipIf(lacks('arm-none-eabi-gcc', 'cc'))('a build', { timeout: 60_000 }
     expect(digest(second.bin)).toBe(digest(first.bin))
     expect(digest(second.elf)).toBe(digest(first.elf))
     expect((await buildFirmware(again)).compiled).toBe(0)
+    const third = await buildFirmware({ ...copied('elsewhere'), cacheDir: again.cacheDir })
+    expect(third.compiled).toBe(0)
+    expect(digest(third.elf)).toBe(digest(first.elf))
     const source = again.sources[0]!
     writeFileSync(source, `${readFileSync(source, 'utf8')}\n/* changed */\n`)
     expect((await buildFirmware(again)).compiled).toBe(1)

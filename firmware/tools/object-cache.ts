@@ -30,7 +30,7 @@ const versions = new Map<string, Promise<string>>()
 export async function compileCached(source: string, options: CompileOptions): Promise<CompiledObject> {
   const key = createHash('sha256')
     .update(await compilerVersion(options.compiler))
-    .update(JSON.stringify(options.flags))
+    .update(JSON.stringify(options.flags.map(withoutPlace)))
     .update(headersDigest(options.includes))
     .update(basename(source))
     .update('\0')
@@ -49,6 +49,11 @@ export async function compileCached(source: string, options: CompileOptions): Pr
   if (existsSync(scratchGraph)) renameSync(scratchGraph, graph)
   renameSync(scratch, object)
   return { source, object, callGraph: readIfThere(graph), reused: false }
+}
+
+/** Where the files lie is not in the object: that is what the prefix maps are for. So it must not be in its key either. */
+function withoutPlace(flag: string): string {
+  return flag.replace(/^(-ffile-prefix-map=).*(=[^=]*)$/, '$1$2')
 }
 
 function readIfThere(file: string): string {

@@ -18,6 +18,8 @@ import { eventually } from '../harness/until.ts'
 import { lacksForeignImages, makeForeignImage } from './foreign-images.ts'
 
 const cacheDir = join(tmpdir(), `sluice-firmware-objects-${process.getuid?.() ?? 0}`)
+// What one test compiled the next one does not compile again, in whatever folder its project lies.
+process.env['SLUICE_FW_OBJECTS'] ??= cacheDir
 const folder = mkdtempSync(join(tmpdir(), 'sluice-fw-flash-'))
 const project = join(folder, 'greenhouse')
 const keys = join(folder, 'keys')

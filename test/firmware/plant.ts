@@ -21,6 +21,8 @@ import { startBoard } from '../../hil/boards/start.ts'
 import { preciseClock } from '../../mappers/modbus/precise-clock.ts'
 
 const cacheDir = join(tmpdir(), `sluice-firmware-objects-${process.getuid?.() ?? 0}`)
+// What one test compiled the next one does not compile again, in whatever folder its project lies.
+process.env['SLUICE_FW_OBJECTS'] ??= cacheDir
 export const GATEWAY = 'gw-1'
 const NAME = 'greenhouse'
 
