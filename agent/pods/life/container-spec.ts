@@ -4,6 +4,7 @@ import type { PodContainer } from '../../../api/link/pods.ts'
 import type { Attached } from '../devices/pod-devices.ts'
 import { containerHash, LABEL_BACKOFF, LABEL_HASH } from '../plan.ts'
 import type { ContainerSpec, ImageState } from '../runtimes/runtime.ts'
+import { lastWordsMount } from './last-words.ts'
 import { containerEnv, expand, type PodFacts, resourcesOf, type Sources } from './values.ts'
 import { type VolumeFolders, volumeMounts } from './volumes.ts'
 
@@ -17,6 +18,8 @@ export interface Ingredients {
   readonly backoff: number
   /** Whose processes it sees. */
   readonly targetContainerId: string | undefined
+  /** Whether a single file can be mounted: WebAssembly sees folders only. */
+  readonly mountsFiles: boolean
   readonly attached: Attached
 }
 
@@ -34,6 +37,7 @@ export function containerSpec({
   backoff,
   attached,
   targetContainerId,
+  mountsFiles,
 }: Ingredients): ContainerSpec {
   const shared = facts.pod.spec.securityContext
   const security = wanted.securityContext
@@ -47,13 +51,18 @@ export function containerSpec({
   }
   const env = [...attached.env, ...containerEnv(facts, wanted, sources)]
   const values = new Map(env)
+  const mounts = [...attached.mounts, ...volumeMounts(facts, wanted, sources, folders)]
+  if (mountsFiles) {
+    const words = lastWordsMount(folders, facts.pod.uid, wanted, attempt)
+    if (!mounts.some(({ containerPath }) => containerPath === words.containerPath)) mounts.push(words)
+  }
   return {
     ...{ name: wanted.name, attempt, image, env, user, devices: attached.devices },
     group: security?.runAsGroup ?? shared?.runAsGroup,
     command: (wanted.command ?? []).map((text) => expand(text, values)),
     args: (wanted.args ?? []).map((text) => expand(text, values)),
     workingDirectory: wanted.workingDir,
-    mounts: [...attached.mounts, ...volumeMounts(facts, wanted, sources, folders)],
+    mounts,
     resources: resourcesOf(wanted),
     supplementalGroups: [...(shared?.supplementalGroups ?? []), ...attached.groups],
     readOnlyRoot: security?.readOnlyRootFilesystem ?? false,

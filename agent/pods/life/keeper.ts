@@ -11,6 +11,7 @@ import { currentSandbox, type PodAction, type PodInput, type PodPlan, planPod } 
 import type { ContainerView, SandboxState } from '../runtimes/runtime.ts'
 import type { PodStatusBoard } from '../status-board.ts'
 import type { Known } from './known.ts'
+import { lastWords } from './last-words.ts'
 import { capital, everyContainerOf } from './pod-parts.ts'
 import { Probes } from './probes.ts'
 import { podStatus } from './status.ts'
@@ -312,11 +313,12 @@ export class PodKeeper implements AsyncDisposable {
 
   #tell(known: Known, pod: LinkPod | undefined, input: PodInput, plan: PodPlan): void {
     if (pod === undefined) return
-    const { board, node } = this.#options
+    const { board, node, folders } = this.#options
     const before = board.get(known.key, known.uid)?.status
     const status = podStatus({
       ...input,
       ...{ pod, plan, runtime: this.#work.runtimeOf(pod).version, waiting: known.waiting, before, hostIp: node.hostIp },
+      lastWords: (wanted, container) => lastWords(folders, known.uid, wanted, container),
       ready: ({ id }) => known.probes.get(id)?.ready ?? false,
     })
     const gone = plan.gone && known.busy.size === 0

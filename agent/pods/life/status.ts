@@ -19,6 +19,8 @@ export interface StatusInput extends PodInput {
   /** Containers whose readiness probe succeeds, or that have none and run. */
   readonly ready: (container: ContainerView) => boolean
   readonly hostIp: string
+  /** What a container that has ended left to be told of it. */
+  readonly lastWords?: (wanted: PodContainer, container: ContainerView) => string | undefined
   readonly before: PodStatus | undefined
 }
 
@@ -115,7 +117,7 @@ function containerStatus(input: StatusInput, wanted: PodContainer): ContainerSta
       ? one.startedMs === undefined
         ? { waiting: { reason: 'ContainerCreating' } }
         : { running: { startedAt: iso(one.startedMs) } }
-      : { terminated: terminated(one, scheme) }
+      : { terminated: terminated(one, scheme, input.lastWords?.(wanted, one)) }
   const waiting = input.waiting.get(wanted.name)
   const isInit = (pod.spec.initContainers ?? []).some(({ name }) => name === wanted.name)
   let state: ContainerState
@@ -165,8 +167,12 @@ function restartsNow({ pod, plan }: StatusInput, wanted: PodContainer, current: 
   return policy === 'Always' || (policy === 'OnFailure' && current.exit?.code !== 0)
 }
 
-function terminated({ exit, startedMs, id }: ContainerView, scheme: string): NonNullable<ContainerState['terminated']> {
-  const { code, reason, message, finishedMs } = exit!
+function terminated(
+  { exit, startedMs, id }: ContainerView,
+  scheme: string,
+  words: string | undefined,
+): NonNullable<ContainerState['terminated']> {
+  const { code, reason, message = words, finishedMs } = exit!
   return {
     exitCode: code,
     reason,

@@ -16,7 +16,16 @@ import type { PodContainer, PodVolume, VolumeSource } from '../../../api/link/po
 import { splitKey } from '../../../api/resources.ts'
 import { inside } from '../images/inside.ts'
 import type { Mount } from '../runtimes/runtime.ts'
-import { configMapOf, type PodFacts, podField, resourceField, type Sources, secretOf } from './values.ts'
+import {
+  configMapOf,
+  containerEnv,
+  expand,
+  type PodFacts,
+  podField,
+  resourceField,
+  type Sources,
+  secretOf,
+} from './values.ts'
 
 export interface VolumeFolders {
   /** On disk: scratch volumes and claims. */
@@ -38,12 +47,14 @@ export function volumeMounts(
   sources: Sources,
   folders: VolumeFolders,
 ): Mount[] {
-  return (container.volumeMounts ?? []).map(({ name, mountPath, subPath, readOnly = false }) => {
+  return (container.volumeMounts ?? []).map(({ name, mountPath, subPath = '', subPathExpr = '', readOnly = false }) => {
     const volume = facts.pod.spec.volumes?.find((one) => one.name === name)
     if (volume === undefined) throw bad(`the volume ${name} is not in the pod`)
+    if (subPath !== '' && subPathExpr !== '') throw bad(`${name} has both a subPath and a subPathExpr`)
+    const part = subPathExpr === '' ? subPath : expanded(subPathExpr, containerEnv(facts, container, sources))
     const made = makeVolume(facts, volume, sources, folders)
     return {
-      hostPath: subPath === undefined || subPath === '' ? made.path : subPathOf(made.path, subPath),
+      hostPath: part === '' ? made.path : subPathOf(made.path, part),
       containerPath: mountPath,
       readOnly: readOnly || made.readOnly,
       ...(made.owned === true ? { owned: true } : {}),
@@ -223,6 +234,20 @@ const KINDS: Readonly<Record<string, (stat: ReturnType<typeof lstatSync> & objec
   Socket: (stat) => stat.isSocket(),
   CharDevice: (stat) => stat.isCharacterDevice(),
   BlockDevice: (stat) => stat.isBlockDevice(),
+}
+
+/** Unlike in a command, what is not there is no path either. */
+function expanded(expression: string, env: readonly (readonly [string, string])[]): string {
+  const values = new Map(env)
+  for (const [, name] of expression.replaceAll('$$', '').matchAll(/\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)/g)) {
+    if (values.has(name!)) continue
+    throw new SluiceError('SLUICE_POD_CONFIG', `subPathExpr '${expression}': there is no variable ${name}`, {
+      hint: 'Give it in the env of the container.',
+    })
+  }
+  const path = expand(expression, values)
+  if (path === '') throw bad(`subPathExpr '${expression}' leaves nothing`)
+  return path
 }
 
 /** A path inside of a volume, which the pod may have filled with links: none of them leads out. */

@@ -134,6 +134,7 @@ export class PodWork {
     const spec = containerSpec({
       facts,
       targetContainerId: target?.id,
+      mountsFiles: this.runtimeOf(pod).name !== 'wasm',
       wanted,
       image,
       sources,

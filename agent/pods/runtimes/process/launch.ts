@@ -28,6 +28,8 @@ export interface Way {
   readonly groups?: readonly number[]
   /** First process of the sandbox whose network, host name and messages are shared. */
   readonly holderPid: number | undefined
+  /** Namespaces of its own that it has, as options of nsenter: those of the machine nobody may enter, nor needs to. */
+  readonly namespaces?: readonly string[]
   readonly joinFiles: readonly string[]
   readonly oomScoreAdj: number
   /**
@@ -40,7 +42,7 @@ export interface Way {
 }
 
 export function wayIn(tools: Tools, way: Way): string[] {
-  const { hostUser, groups = [], holderPid, joinFiles, maxProcesses } = way
+  const { hostUser, groups = [], holderPid, namespaces = [], joinFiles, maxProcesses } = way
   return [
     ...[tools.sh, '-c', ENTER, 'sh', String(way.oomScoreAdj), String(maxProcesses ?? 0)],
     ...[way.claim ?? '', String(joinFiles.length), ...joinFiles],
@@ -55,7 +57,7 @@ export function wayIn(tools: Tools, way: Way): string[] {
         ]),
     ...(holderPid === undefined
       ? []
-      : [tools.nsenter, '-t', String(holderPid), '-U', '--preserve-credentials', '-n', '-i', '-u', '--']),
+      : [tools.nsenter, '-t', String(holderPid), '-U', '--preserve-credentials', ...namespaces, '--']),
   ]
 }
 

@@ -40,8 +40,9 @@ export class Sandbox {
   }
 
   get way(): Way {
-    const { hostUser, holder } = this.record
+    const { hostUser, holder, spec } = this.record
     return {
+      namespaces: ['-u', ...(spec.hostNetwork ? [] : ['-n']), ...(spec.hostIpc ? [] : ['-i'])],
       hostUser,
       holderPid: holder.pid,
       joinFiles: [],
