@@ -4,19 +4,18 @@ import { fileURLToPath } from 'node:url'
 import type { Browser, CDPSession, Page } from 'playwright-core'
 import { requestJson } from '../api/client/http.ts'
 import type { LinkObject } from '../api/link/messages.ts'
-import { httpsCall } from '../cloudcore/testing/scripted-agent.ts'
 import { buildConsole } from '../console/build.ts'
 import { startBrowser } from '../test/harness/browser.ts'
 import { temporaryFolder } from '../test/harness/folder.ts'
 import { Part } from '../test/harness/part.ts'
+import { DEVICES, invitation, openView, startFleet, VIEWS } from './console/fleet.ts'
 import { type FarSide, startFarSide } from './far-side/process.ts'
 import { type BenchOptions, type Figure, machineMs, percentile, processorSeconds } from './harness.ts'
-import { inParallel, startGateways } from './hub-fleet.ts'
-import { createDevice, createModel, createToken, type RunningCloud, startCloud } from './twin-path.ts'
+import type { RunningCloud } from './twin-path.ts'
 
 const bench = 'console'
-const DEVICES = 10
-const REPORT_EVERY_MS = 10_000
+/** One device of each gateway every ten seconds, all of its values: as many changes a second as there are gateways. */
+const CHANGES = { properties: 10, atOnce: 1, everyMs: 10_000 }
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
@@ -45,37 +44,10 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   }
 }
 
-/** Opens a view by its address and waits until its content is drawn: milliseconds as the page itself counts them. */
-const openView = (page: Page, path: string, selector: string): Promise<number> =>
-  page.evaluate<number>(`(async () => {
-    const startMs = performance.now()
-    location.hash = ${JSON.stringify(path)}
-    const frame = () => new Promise((resolve) => requestAnimationFrame(resolve))
-    while (document.querySelector(${JSON.stringify(selector)}) === null) await frame()
-    await frame()
-    return performance.now() - startMs
-  })()`)
-
 async function fleet(browser: Browser, count: number, seconds: number): Promise<Figure[]> {
-  await using cloud = await startCloud()
-  await createModel(cloud.kube)
-  await using far = startGateways()
-  const names = Array.from({ length: count }, (_, index) => `gw-${index}`)
-  const tokens: { gateway: string; token: string }[] = []
-  await inParallel(count, async (index) => {
-    const gateway = names[index]!
-    tokens.push({ gateway, token: await createToken(cloud, gateway) })
-    for (let device = 0; device < DEVICES; device++) await createDevice(cloud.kube, `d-${index}-${device}`, gateway)
-  })
-  const { hubUrl, caPem } = cloud
-  const lasting = 3 * seconds + 30
-  await far.step(
-    JSON.stringify({ hubUrl, caPem, tokens, devices: DEVICES, seconds: lasting, everyMs: REPORT_EVERY_MS }),
-  )
-  await far.step('connect')
-  const reporting = far.step('report')
-  reporting.catch(() => {})
-  await pause(REPORT_EVERY_MS)
+  await using live = await startFleet({ gateways: count, ...CHANGES, seconds: 3 * seconds + 300 })
+  const { cloud } = live
+  await pause(CHANGES.everyMs)
   const alone = await processorShare(cloud.pid, seconds)
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 860 } })
   const page = await context.newPage()
@@ -84,15 +56,9 @@ async function fleet(browser: Browser, count: number, seconds: number): Promise<
   await page.goto(await invitation(cloud))
   await page.locator('.rows .row').first().waitFor()
   const of = (what: string) => `${count} gateways x ${DEVICES}: ${what}`
-  const views = {
-    'devices of all': ['#/devices', '.rows .c-values'],
-    'one gateway': ['#/gateway/gw-7', '.rows .c-values'],
-    'one device': ['#/device/default/d-7-1', '.widget'],
-    fleet: ['#/fleet', '.rows .c-devices'],
-  } as const
-  const times = new Map<string, number[]>(Object.keys(views).map((name) => [name, []]))
+  const times = new Map<string, number[]>(Object.keys(VIEWS).map((name) => [name, []]))
   for (let round = 0; round < 8; round++) {
-    for (const [name, [path, selector]] of Object.entries(views)) {
+    for (const [name, [path, selector]] of Object.entries(VIEWS)) {
       times.get(name)!.push(await openView(page, path, selector))
       // The view before is not left standing while the next one is measured.
       await openView(page, '#/discovery', 'main h1')
@@ -104,6 +70,7 @@ async function fleet(browser: Browser, count: number, seconds: number): Promise<
   const scrolling = await scrolled(page, session)
   figures.push(
     told(of('scrolling, time of a frame as drawn without a graphics card, p95'), scrolling.frameMs, 'ms'),
+    told(of('scrolling, frames that took more than one and a half of 60 a second'), scrolling.dropped * 100, '%'),
     within(of('scrolling, processor time of scripts, styles and layout a frame'), scrolling.oursMs, 'ms', 8),
     told(of('scrolling, their share of the main thread'), scrolling.share * 100, '%'),
   )
@@ -161,12 +128,6 @@ async function firstPaint(browser: Browser, cloud: RunningCloud): Promise<Figure
   ]
 }
 
-async function invitation({ hubUrl, caPem, token }: RunningCloud): Promise<string> {
-  const headers = { authorization: `Bearer ${token}` }
-  const answer = await httpsCall(`${hubUrl}/v1/console`, { method: 'POST', caPem, headers, body: { role: 'admin' } })
-  return (JSON.parse(answer.body) as { url: string }).url
-}
-
 /** Scrolls through the table, a third of a screen a frame, for 120 frames: half of a frame of 60 a second is ours at most. */
 async function scrolled(page: Page, session: CDPSession) {
   await session.send('Performance.enable', { timeDomain: 'threadTicks' })
@@ -191,7 +152,13 @@ async function scrolled(page: Page, session: CDPSession) {
   })()`)
   const after = await metrics()
   const oursMs = after.ours - before.ours
-  return { frameMs: percentile(frames, 0.95), oursMs: oursMs / frames.length, share: oursMs / (after.all - before.all) }
+  const dropped = frames.filter((ms) => ms > 25).length / frames.length
+  return {
+    frameMs: percentile(frames, 0.95),
+    dropped,
+    oursMs: oursMs / frames.length,
+    share: oursMs / (after.all - before.all),
+  }
 }
 
 async function heapMiB(session: CDPSession): Promise<number> {

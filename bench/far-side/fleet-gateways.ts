@@ -12,6 +12,10 @@ interface Task {
   readonly caPem: string
   readonly tokens: readonly { readonly gateway: string; readonly token: string }[]
   readonly devices: number
+  /** How many properties of each device change at once; 1 unless told. */
+  readonly properties?: number
+  /** How many of a gateway's devices are in a report, in turn; all unless told. A link that is silent for long is cut. */
+  readonly atOnce?: number
   readonly seconds: number
   readonly everyMs: number
 }
@@ -30,6 +34,18 @@ async function each<T>(items: readonly T[], act: (item: T) => Promise<void>): Pr
   )
 }
 
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/** A link as a real agent holds it: it says something before the hub takes it for dead. */
+async function opened(identity: AgentIdentity, lastSeq = 0): Promise<ScriptedAgent> {
+  const agent = await ScriptedAgent.open(identity)
+  const { heartbeatMs } = await agent.hello({ lastSeq })
+  let id = 0
+  const timer = setInterval(() => agent.send({ t: 'ping', id: ++id }), heartbeatMs)
+  void agent.closed.then(() => clearInterval(timer))
+  return agent
+}
+
 const { csrPem, keyPem } = await newRequest()
 const identities: AgentIdentity[] = []
 await each(task.tokens, async ({ gateway, token }) => {
@@ -43,9 +59,7 @@ await lines.next()
 const connectMs = performance.now()
 const agents: ScriptedAgent[] = []
 await each(identities, async (identity) => {
-  const agent = await ScriptedAgent.open(identity)
-  agents.push(agent)
-  await agent.hello()
+  agents.push(await opened(identity))
 })
 for (const agent of agents) {
   const complete = () => [...agent.objects.keys()].filter((id) => id.startsWith('Device ')).length >= task.devices
@@ -55,24 +69,35 @@ say({ connected: agents.length, tookMs: performance.now() - connectMs })
 
 await lines.next()
 const latencies: number[] = []
+const changing = Array.from({ length: task.properties ?? 1 }, (_, index) => `p${index}`)
 let sent = 0
+let reopened = 0
 const endMs = performance.now() + task.seconds * 1000
 await Promise.all(
-  agents.map(async (agent, index) => {
+  agents.map(async (first, index) => {
+    let agent = first
     const devices = [...agent.objects.values()].filter((object) => object.kind === 'Device')
     const named = devices.map((object) => [object.key, (object.object as LinkDevice).uid] as const)
-    await new Promise((resolve) => setTimeout(resolve, (index / agents.length) * task.everyMs))
-    while (performance.now() < endMs) {
+    await pause((index / agents.length) * task.everyMs)
+    for (let round = index; performance.now() < endMs; round++) {
       const startedMs = performance.now()
-      const body: BatchBody = { d: named, r: named.map((_, device) => [device, 'p0', startedMs, Date.now()]) }
-      await agent.batch(body)
-      sent += named.length
+      const d = Array.from({ length: task.atOnce ?? named.length }, (_, at) => named[(round + at) % named.length]!)
+      const r = d.flatMap((_, device) => changing.map((name) => [device, name, startedMs, Date.now()] as const))
+      const body: BatchBody = { d, r }
+      const cut = await Promise.race([agent.batch(body).then(() => false), agent.closed.then(() => true)])
+      if (cut) {
+        await pause(1_000)
+        agent = await opened(agent.identity, agent.seq).catch(() => agent)
+        reopened++
+        continue
+      }
+      sent += r.length
       latencies.push(performance.now() - startedMs)
       agent.frames.length = 0
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, task.everyMs - (performance.now() - startedMs))))
+      await pause(Math.max(0, task.everyMs - (performance.now() - startedMs)))
     }
   }),
 )
-say({ sent, ackP50Ms: percentile(latencies, 0.5), ackP99Ms: percentile(latencies, 0.99) })
+say({ sent, reopened, ackP50Ms: percentile(latencies, 0.5), ackP99Ms: percentile(latencies, 0.99) })
 await lines.next()
 process.exit(0)
