@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
@@ -14,7 +13,7 @@ export interface BuiltConsole {
 
 /**
  * Builds the console into a folder: `index.html` and `assets/`, names with a hash of their content, everything compressed
- * ahead. The folder is replaced as a whole once all of it is there.
+ * ahead. The folder is replaced as a whole once all of it is there, and only when something in it is another.
  */
 export async function buildConsole(out: string): Promise<BuiltConsole> {
   const here = fileURLToPath(new URL('.', import.meta.url))
@@ -49,15 +48,41 @@ export async function buildConsole(out: string): Promise<BuiltConsole> {
     .replace('boot.js', named('boot', 'js'))
     .replace('app.css', named('app', 'css'))
   const icon = await readFile(join(here, 'src/icon.svg'))
-  const fresh = `${out.replace(/\/$/, '')}.${createHash('sha1').update(page).digest('hex').slice(0, 8)}`
-  await rm(fresh, { recursive: true, force: true })
-  await mkdir(join(fresh, 'assets'), { recursive: true })
   const files: [name: string, content: Uint8Array][] = [
     ['index.html', Buffer.from(page)],
     ['assets/icon.svg', icon],
     ...outputFiles.map(({ path, contents }): [string, Uint8Array] => [`assets/${basename(path)}`, contents]),
   ]
+  const sizes = (await sizesThere(out, files)) ?? (await write(out, files))
+  const sum = (names: Iterable<string>) => [...names].reduce((total, name) => total + (sizes.get(name) ?? 0), 0)
+  return {
+    firstBytes: sum(['index.html', `assets/${named('boot', 'js')}`, `assets/${named('app', 'css')}`, ...first]),
+    allBytes: sum(sizes.keys()),
+  }
+}
+
+type Files = readonly (readonly [name: string, content: Uint8Array])[]
+
+/** What is there already is left alone: somebody may be looking at it. Compressed sizes, or undefined when it is another. */
+async function sizesThere(out: string, files: Files): Promise<Map<string, number> | undefined> {
   const sizes = new Map<string, number>()
+  try {
+    for (const [name, content] of files) {
+      if (Buffer.compare(await readFile(join(out, name)), content) !== 0) return undefined
+      await stat(join(out, `${name}.gz`))
+      sizes.set(name, (await stat(join(out, `${name}.br`))).size)
+    }
+    const others = (await readdir(join(out, 'assets'))).length - 3 * (files.length - 1)
+    return others === 0 ? sizes : undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function write(out: string, files: Files): Promise<Map<string, number>> {
+  const sizes = new Map<string, number>()
+  const fresh = await mkdtemp(`${out.replace(/\/$/, '')}.`)
+  await mkdir(join(fresh, 'assets'), { recursive: true })
   for (const [name, content] of files) {
     const br = brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } })
     sizes.set(name, br.length)
@@ -65,13 +90,17 @@ export async function buildConsole(out: string): Promise<BuiltConsole> {
     await writeFile(join(fresh, `${name}.br`), br)
     await writeFile(join(fresh, `${name}.gz`), gzipSync(content, { level: 9 }))
   }
+  // For others to read, as any folder is.
+  await chmod(fresh, 0o755)
   await rm(out, { recursive: true, force: true })
-  await rename(fresh, out)
-  const sum = (names: Iterable<string>) => [...names].reduce((total, name) => total + (sizes.get(name) ?? 0), 0)
-  return {
-    firstBytes: sum(['index.html', `assets/${named('boot', 'js')}`, `assets/${named('app', 'css')}`, ...first]),
-    allBytes: sum(sizes.keys()),
+  try {
+    await rename(fresh, out)
+  } catch (cause) {
+    // Whoever built the same at the same time was first.
+    await rm(fresh, { recursive: true, force: true })
+    if ((await sizesThere(out, files)) === undefined) throw cause
   }
+  return sizes
 }
 
 /** What an entry imports at once, and what that imports: paths below the output folder, the entry first. */

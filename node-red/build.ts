@@ -1,19 +1,53 @@
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 /**
  * Makes `dist/` as Node-RED wants it: for each node one CommonJS file, one HTML file with dialog and editor code, and its
- * texts by language. Every file stands alone, because Node-RED loads them one by one.
+ * texts by language. Every file stands alone, because Node-RED loads them one by one. The folder is replaced as a whole, and
+ * only when something in it is another: a Node-RED that starts meanwhile reads it.
  */
 export async function buildNodeRed(out: string): Promise<readonly string[]> {
+  const fresh = await mkdtemp(`${out.replace(/\/$/, '')}.`)
+  try {
+    const nodes = await buildInto(fresh)
+    if (await areSame(fresh, out)) return nodes
+    await chmod(fresh, 0o755)
+    await rm(out, { recursive: true, force: true })
+    await rename(fresh, out).catch(async (cause: unknown) => {
+      // Whoever built the same at the same time was first.
+      if (!(await areSame(fresh, out))) throw cause
+    })
+    return nodes
+  } finally {
+    await rm(fresh, { recursive: true, force: true })
+  }
+}
+
+async function areSame(one: string, other: string): Promise<boolean> {
+  const filesIn = async (folder: string) =>
+    (await readdir(folder, { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+      .sort()
+  try {
+    const names = await filesIn(one)
+    if (names.join('\n') !== (await filesIn(other)).join('\n')) return false
+    for (const name of names) {
+      if (!(await readFile(join(one, name))).equals(await readFile(join(other, name)))) return false
+    }
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function buildInto(out: string): Promise<readonly string[]> {
   const here = fileURLToPath(new URL('.', import.meta.url))
   const nodes = (await readdir(join(here, 'src')))
     .filter((name) => /^sluice-[\w-]+\.ts$/.test(name) && !name.includes('.test'))
     .map((name) => name.slice(0, -3))
-  await rm(out, { recursive: true, force: true })
-  await mkdir(out, { recursive: true })
   // The package itself is made of ES modules; what Node-RED 4 requires is not.
   await writeFile(join(out, 'package.json'), '{ "type": "commonjs" }\n')
   await build({
