@@ -138,12 +138,15 @@ describe.skipIf(missing !== undefined)('containers of a pod, with the process ru
         shell('silent', 'echo no; exit 5'),
       ],
     })
-    const end = await house.status('words', isOver)
-    const said = Object.fromEntries(end.containerStatuses!.map(({ name, state }) => [name, state.terminated?.message]))
-    expect(said).toEqual({
+    const wanted = {
       ...{ file: 'the pump is dry', named: 'done', log: 'line 1\nline 2\nline 3\n' },
       ...{ well: undefined, much: 'y\n'.repeat(2048), silent: undefined },
-    })
+    }
+    const said = ({ containerStatuses = [] }: PodStatus) =>
+      Object.fromEntries(containerStatuses.map(({ name, state }) => [name, state.terminated?.message]))
+    // The end of a log may come after the end of its program.
+    const last = (one: PodStatus) => isOver(one) && said(one)['log'] === wanted.log
+    expect(said(await house.status('words', last))).toEqual(wanted)
   })
 
   it('mounts the part of a volume that its variables say, and none outside of it', async () => {
