@@ -8,7 +8,7 @@ import { buildBootloader } from '../../firmware/tools/bootloader.ts'
 import { chipsOf, espChipNamed } from '../../firmware/tools/flash/esp-image.ts'
 import type { Firmware } from '../../firmware/tools/flash/runner.ts'
 import type { FlashRegion } from '../../firmware/tools/flash/uf2.ts'
-import { parseImage } from '../../firmware/tools/image.ts'
+import { type Image, ImageError, parseImage } from '../../firmware/tools/image.ts'
 import { developmentKey, publicKeyOf, readKeys } from '../../firmware/tools/keys.ts'
 import type { RunnerName } from './board-line.ts'
 import type { requireProject } from './load.ts'
@@ -116,7 +116,8 @@ function espChip(regions: readonly FlashRegion[], named: string | undefined): st
 }
 
 function signedFirmware(given: readonly GivenFile[], board: string | undefined): Firmware {
-  const boards = new Set(given.map(({ bytes }) => parseImage(bytes).board))
+  const images = given.map(imageOf)
+  const boards = new Set(images.map((image) => image.board))
   const [only] = boards
   if (boards.size > 1)
     throw wrong(`these images are for ${[...boards].join(' and ')}`, 'Give the images of one release.')
@@ -127,5 +128,14 @@ function signedFirmware(given: readonly GivenFile[], board: string | undefined):
       'Name the board with --board; with imgtool: --custom-tlv 0xa1 and the name of the board.',
     )
   // What lies behind an image (the trailer of a slot that imgtool --pad adds) is the bootloader's own.
-  return { board: name, regions: [], images: given.map(({ bytes }) => bytes.subarray(0, parseImage(bytes).size)) }
+  return { board: name, regions: [], images: given.map(({ bytes }, index) => bytes.subarray(0, images[index]?.size)) }
+}
+
+function imageOf({ file, bytes }: GivenFile): Image {
+  try {
+    return parseImage(bytes)
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error
+    throw new ImageError(error.refusal, `${file}: ${error.message}`, error.hint ?? '')
+  }
 }

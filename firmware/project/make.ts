@@ -28,13 +28,24 @@ export interface Made {
   readonly generatedFolder: string
 }
 
+/** The board a project names; an error says where it does. */
+function boardOf({ board, boardAt }: Project): Board {
+  try {
+    return loadBoard(board)
+  } catch (error) {
+    if (!(error instanceof SluiceError) || error.code !== 'SLUICE_FW_BOARD_UNKNOWN') throw error
+    const { code, message, hint } = error
+    throw new SluiceError(code, message, { ...(hint === undefined ? {} : { hint }), field: 'board', position: boardAt })
+  }
+}
+
 /** What a project's firmware is made of, without touching a file. Findings are about the model's document. */
 export function plan(
   project: Project,
   model: { readonly name: string; readonly spec: DeviceModelSpec },
   options: MadeOptions = {},
 ): Made & { readonly findings: readonly Finding[] } {
-  const board = loadBoard(options.board ?? project.board)
+  const board = options.board === undefined ? boardOf(project) : loadBoard(options.board)
   const managedOn = managementLine(project, board)
   const lockFile = join(project.folder, LOCK_FILE)
   const text = readIfThere(lockFile)
@@ -107,7 +118,10 @@ export async function build(
   made: Made,
   options: { readonly image?: ImageKind; readonly outDir?: string; readonly signal?: AbortSignal } = {},
 ): Promise<FirmwareBuild> {
-  const { project, board, generated, generatedFolder } = made
+  const { project, generated, generatedFolder } = made
+  // Queues of lines that nobody opens would be the largest thing in the RAM of a board with five.
+  const lines = 1 + Math.max(0, managementLine(project, made.board)?.uart ?? 0)
+  const board = { ...made.board, uarts: made.board.uarts.slice(0, lines) }
   const image = options.image ?? 'standalone'
   const outDir = options.outDir ?? join(project.folder, 'build', board.name, image)
   try {

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { LineCounter, parseDocument } from 'yaml'
-import { SluiceError } from '../../api/errors.ts'
+import { SluiceError, type SourcePosition } from '../../api/errors.ts'
 import type { Json } from '../../api/resources.ts'
 import { suggest } from '../../api/suggest.ts'
 import type { PropertyOptions } from '../generator/plan.ts'
@@ -19,6 +19,8 @@ export interface Project {
   readonly file: string
   /** As it is written; an alias is allowed. */
   readonly board: string
+  /** Where that is written. */
+  readonly boardAt: SourcePosition
   /** Path of the model's YAML. */
   readonly model: string
   readonly version: ImageVersion
@@ -100,6 +102,7 @@ export function projectOf(folder: string, text: string): Project {
     folder,
     file,
     board: top.text(['board']),
+    boardAt: top.place(['board']),
     model: resolve(folder, top.text(['model'], 'model.yaml')),
     version: top.convert(['version'], '0.1.0', parseVersion),
     unit: top.optionalWhole(['unit'], 1, 247) ?? 1,
@@ -152,15 +155,20 @@ class Reader {
       throw this.#error([], 'this is no map', 'Write key: value.')
   }
 
-  #error(path: Path, message: string, hint: string, offset?: number): SluiceError {
+  /** Where a value stands. */
+  place(path: Path, offset?: number): SourcePosition {
     const node: unknown = path.length === 0 ? this.#document.contents : this.#document.getIn(path, true)
     const range = typeof node === 'object' && node !== null && 'range' in node ? (node.range as number[] | null) : null
     const { line, col } = this.#lines.linePos(offset ?? range?.[0] ?? 0)
+    return { file: this.#file, line, column: col }
+  }
+
+  #error(path: Path, message: string, hint: string, offset?: number): SluiceError {
     const field = path.join('.')
     return new SluiceError('SLUICE_FW_PROJECT_INVALID', field === '' ? message : `${field}: ${message}`, {
       hint,
       field,
-      position: { file: this.#file, line, column: col },
+      position: this.place(path, offset),
     })
   }
 

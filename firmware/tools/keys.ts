@@ -121,23 +121,33 @@ async function writeNewKey(folder: string, role: 'current' | 'next'): Promise<Pu
   const path = privatePath(folder, role)
   const { privateKey } = generateKeyPairSync('ed25519')
   const draft = `${path}.${process.pid}.tmp`
-  const file = await open(draft, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600)
   try {
+    await using file = await open(draft, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600)
     await file.writeFile(privateKey.export({ format: 'pem', type: 'pkcs8' }))
     await file.sync()
     // A hard link fails where a rename would silently replace somebody's only key.
     await link(draft, path)
   } catch (cause) {
-    throw new SluiceError('SLUICE_FW_KEY_EXISTS', `${path} cannot be written`, {
-      hint: 'There is a key already: rotate it with "sluice fw key rotate", or give another folder.',
-      cause,
-    })
+    throw notWritten(path, cause)
   } finally {
-    await file.close()
     await rm(draft, { force: true })
   }
   await writePublic(folder, role, publicKeyOf(privateKey))
   return publicKeyOf(privateKey)
+}
+
+function notWritten(path: string, cause: unknown): SluiceError {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown reason'
+  if (code === 'EEXIST')
+    return new SluiceError('SLUICE_FW_KEY_EXISTS', `${path} exists and is not replaced`, {
+      hint: 'Rotate it with "sluice fw key rotate", or give another folder.',
+      cause,
+    })
+  const full = code === 'ENOSPC' || code === 'EDQUOT'
+  return new SluiceError('SLUICE_FW_KEY', `${path} cannot be written (${code})`, {
+    hint: full ? 'The disk is full: free some space, or give another folder.' : 'Give a folder that you may write to.',
+    cause,
+  })
 }
 
 async function writePublic(folder: string, role: 'current' | 'next', key: PublicKey): Promise<void> {

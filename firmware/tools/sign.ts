@@ -21,7 +21,7 @@ export function signerOf(key: KeyObject, options: { readonly production: boolean
   const own = publicKeyOf(key)
   if (options.production && own.development) {
     throw new SluiceError('SLUICE_FW_DEV_KEY', 'the development key signs nothing for a production board', {
-      hint: 'Make a key of your own with "sluice fw key new" and name it with --key.',
+      hint: 'Make a key of your own with "sluice fw key new" and give its folder with --keys.',
     })
   }
   return { keyHash: keyHash(own), sign: (digest) => Promise.resolve(sign(null, digest, key)) }

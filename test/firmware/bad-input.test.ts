@@ -39,6 +39,25 @@ describe('sluice fw', { timeout: 60_000 }, () => {
     }
   })
 
+  it('of an unknown board in the file of the project says where it stands', async () => {
+    const own = join(folder, 'toaster')
+    expect(await fw('init', own, '--board', 'host')).toMatchObject({ code: EXIT.ok })
+    const file = join(own, 'sluice-fw.yaml')
+    writeFileSync(file, `# A comment.\n${readFileSync(file, 'utf8').replace(/^board: .*$/m, 'board: toaster')}`)
+    const { code, stderr } = await fw('build', own)
+    expect(code).toBe(EXIT.usage)
+    oneError(stderr, 'SLUICE_FW_BOARD_UNKNOWN', 'sluice-fw.yaml:2:8')
+    expect(stderr).toContain('field: board')
+  })
+
+  it('of a file that is no image names the file', async () => {
+    const file = join(folder, 'notes.img')
+    writeFileSync(file, 'notes about this and that, and more than a header is long')
+    const { code, stderr } = await fw('flash', '--image', file)
+    expect(code).not.toBe(EXIT.ok)
+    oneError(stderr, 'SLUICE_FW_IMAGE', 'notes.img: this is no MCUboot image')
+  })
+
   it.each([
     ['rp2040', 'gcc-arm-none-eabi'],
     ['host', 'gcc'],
@@ -105,6 +124,9 @@ describe('sluice fw', { timeout: 60_000 }, () => {
         expect(code).toBe(EXIT.failure)
         oneError(stderr, 'SLUICE_FW_FILE', 'full')
       }
+      const key = await fw('key', 'new', join(disk.path, 'keys'))
+      expect(key.code).not.toBe(EXIT.ok)
+      oneError(key.stderr, 'SLUICE_FW_KEY', 'full')
       expect(readFileSync(join(own, 'app', 'app.c'), 'utf8')).toBe(app)
       expect(readFileSync(join(own, 'firmware.lock.yaml'), 'utf8')).toBe(lock)
       disk.free()

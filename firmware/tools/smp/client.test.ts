@@ -250,7 +250,7 @@ describe.skipIf(!hasCompiler())('the SMP client against the server of the firmwa
   it('is given nothing that is no part of an answer, however often it asks on in the tunnel', async () => {
     const ask = unitOf(devices.start('tunnel', await factory('beyond')))
     const part = (control: number, bytes: Uint8Array = new Uint8Array()) =>
-      ask(Buffer.concat([Buffer.of(0x41, bytes.length + 1, control), bytes]))
+      ask(Buffer.concat([Buffer.of(0x41, bytes.length + 1, control), bytes]), { timeoutMs: 5000, signal: undefined })
     const echo = (length: number) =>
       encodePacket({ operation: 'write', group: 0, command: 0, body: { d: 'e'.repeat(length) } }, 7)
     const [first, more] = [0x80, 0x40]
