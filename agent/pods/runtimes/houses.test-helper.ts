@@ -1,8 +1,9 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '../../../api/clock.ts'
 import { missingForPods } from '../images/busybox.test-helper.ts'
 import { ContainerdHouse, missingForContainerd } from './containerd/house.test-helper.ts'
+import { clearLeftBehind, ownFolder } from './left-behind.test-helper.ts'
 import { missingForPodman, PodmanHouse } from './podman/house.test-helper.ts'
 import { ProcessRuntime } from './process/runtime.ts'
 import type { PodRuntime } from './runtime.ts'
@@ -26,19 +27,34 @@ export const HOUSES: readonly {
   { name: 'podman', missing: missingForPodman(), build: async () => houseOf(await PodmanHouse.start()) },
 ]
 
-function processHouse(): Promise<House> {
-  const folder = mkdtempSync('/tmp/sluice-contract-')
-  chmodSync(folder, 0o711)
+const KIND = 'contract'
+
+const processRuntime = (folder: string, onTrouble: (error: Error) => void) =>
+  new ProcessRuntime({ folder: join(folder, 'pods'), clock: systemClock, onTrouble })
+
+/** Ends what runs in it: nothing else would, since nobody is the parent of pods. */
+async function clearProcesses(folder: string): Promise<void> {
+  if (!existsSync(join(folder, 'pods'))) return
+  await using last = processRuntime(folder, () => {})
+  for (const { id } of await last.list()) await last.removeSandbox(id, AbortSignal.timeout(30_000))
+}
+
+async function processHouse(): Promise<House> {
+  await clearLeftBehind(KIND, clearProcesses)
+  const folder = ownFolder(KIND)
   const logs = join(folder, 'logs')
   mkdirSync(logs)
   const onTrouble = (error: Error) => {
     throw error
   }
-  return Promise.resolve({
+  return {
     logs,
-    open: () => Promise.resolve(new ProcessRuntime({ folder: join(folder, 'pods'), clock: systemClock, onTrouble })),
-    [Symbol.asyncDispose]: () => Promise.resolve(rmSync(folder, { recursive: true, force: true })),
-  })
+    open: () => Promise.resolve(processRuntime(folder, onTrouble)),
+    async [Symbol.asyncDispose]() {
+      await clearProcesses(folder)
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
 }
 
 const houseOf = (house: ContainerdHouse | PodmanHouse): House => ({

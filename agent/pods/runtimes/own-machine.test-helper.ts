@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Dial } from './containerd/stream-client.ts'
+import { clearLeftBehind, ownFolder } from './left-behind.test-helper.ts'
 
 /** Listens on a Unix socket; whoever connects says `PORT HOST` and a line end, and is connected to that. Fixed text. */
 const RELAY = `
@@ -44,15 +44,15 @@ export class OwnMachine implements AsyncDisposable {
 
   private constructor(folder: string, holder: ChildProcess, pid: number) {
     this.folder = folder
-    this.cgroupBase = `sluice-${folder.slice(-6).toLowerCase()}`
+    this.cgroupBase = baseOf(folder)
     this.#holder = holder
     this.#pid = pid
     this.#relay = join(folder, 'relay.sock')
   }
 
   static async start(): Promise<OwnMachine> {
-    const folder = mkdtempSync(join(tmpdir(), 'sluice-own-'))
-    chmodSync(folder, 0o711)
+    await clearLeftBehind(KIND, (left) => removeBase(baseOf(left)))
+    const folder = ownFolder(KIND)
     mkdirSync(join(folder, 'logs'))
     const script =
       'mount -t tmpfs x /run && mount -t tmpfs x /var/lib && ip link set lo up && echo ready && exec sleep infinity'
@@ -115,9 +115,10 @@ export class OwnMachine implements AsyncDisposable {
     const ended = once(this.#holder, 'exit')
     this.#holder.kill('SIGKILL')
     await ended
+    thawAll(this.cgroupBase)
     // Whatever was in it ends with its first process; the groups are empty once that has happened.
     while (existsSync(`/proc/${this.#pid}`)) await new Promise((resolve) => setTimeout(resolve, 5))
-    for (const controller of controllers()) await removeGroups(join(controller, this.cgroupBase))
+    await removeBase(this.cgroupBase)
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 })
   }
 }
@@ -131,6 +132,26 @@ export function childOf(pid: number): number {
 function controllers(): string[] {
   const root = '/sys/fs/cgroup'
   return [root, ...readdirSync(root).map((name) => join(root, name))]
+}
+
+const KIND = 'own'
+
+const baseOf = (folder: string): string => `sluice-${folder.slice(-6).toLowerCase()}`
+
+/** What stands still in the first version of control groups does not even end when it is killed. */
+function thawAll(base: string): void {
+  const thaw = (path: string) => {
+    if (!existsSync(path)) return
+    for (const entry of readdirSync(path, { withFileTypes: true }))
+      if (entry.isDirectory()) thaw(join(path, entry.name))
+    writeFileSync(join(path, 'freezer.state'), 'THAWED')
+  }
+  if (existsSync('/sys/fs/cgroup/freezer')) thaw(join('/sys/fs/cgroup/freezer', base))
+}
+
+async function removeBase(base: string): Promise<void> {
+  thawAll(base)
+  for (const controller of controllers()) await removeGroups(join(controller, base))
 }
 
 async function removeGroups(path: string): Promise<void> {

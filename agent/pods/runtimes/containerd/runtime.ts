@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
 import { SOCKETS } from '../choice.ts'
+import { EngineEvents } from '../engine-events.ts'
 import { ControlGroups, DEFAULT_PIDS } from '../process/control-group.ts'
 import { OwnGroups } from '../process/own-groups.ts'
 import type {
@@ -20,7 +21,7 @@ import { type CallOptions, Channel, down, isGone, Refusal } from './channel.ts'
 import { openCommand, openPort } from './commands.ts'
 import { CONTAINERD, CRI, type Method } from './cri.ts'
 import { Daemon, type DaemonFacts } from './daemon.ts'
-import { TaskEvents } from './events.ts'
+import { type TaskTold, taskWords } from './events.ts'
 import { ContainerdImages } from './images.ts'
 import { containerConfig, LABEL_OWNER, linuxResources, sandboxConfig } from './specs.ts'
 import { States } from './state.ts'
@@ -63,7 +64,7 @@ export class ContainerdRuntime implements PodRuntime {
   readonly #facts: DaemonFacts
   readonly #groups: ControlGroups | undefined
   readonly #podGroups: OwnGroups | undefined
-  readonly #events: TaskEvents
+  readonly #events: EngineEvents<TaskTold>
   /** Sandboxes that stand still, or may from before. */
   readonly #frozen = new Set<string>()
   #known = false
@@ -91,7 +92,7 @@ export class ContainerdRuntime implements PodRuntime {
       ? undefined
       : new ControlGroups(options.cgroupRoot, options.cgroupBase ?? 'kubepods')
     this.#podGroups = this.#groups && new OwnGroups(join(options.folder, 'groups'), this.#groups, options.clock)
-    this.#events = new TaskEvents(channel, options.clock, NAMESPACE)
+    this.#events = new EngineEvents(taskWords(channel, NAMESPACE), options.clock)
   }
 
   /** Throws `SLUICE_POD_RUNTIME_MISSING` or `SLUICE_POD_RUNTIME_DOWN`. */

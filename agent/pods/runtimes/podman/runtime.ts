@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import { type Clock, delay } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
 import { SOCKETS } from '../choice.ts'
+import { EngineEvents } from '../engine-events.ts'
 import { pauseArchive } from '../pause-image.ts'
 import { connectThrough, RELAY_ARGUMENTS } from '../relay.ts'
 import type {
@@ -22,7 +23,7 @@ import type {
 } from '../runtime.ts'
 import { asList, asMap, numberAt, PodmanApi, Refused, textAt } from './api.ts'
 import { commandSession } from './commands.ts'
-import { ContainerEvents } from './events.ts'
+import { eventWords, LOOK_MS } from './events.ts'
 import { PodmanImages } from './images.ts'
 import { containerWords, podWords, resourceWords } from './specs.ts'
 import { States } from './states.ts'
@@ -43,6 +44,7 @@ const PAUSE_IMAGE = 'localhost/sluice/pause:1'
 const SETTLE_LOOK_MS = 10
 const SETTLE_TRIES = 500
 const AFTER_GRACE_MS = 60_000
+const ATTACHED_MS = 5000
 const START_ERROR_CODE = 128
 /** conmon's word for opening its log anew (its `ctl` pipe takes three numbers). */
 const REOPEN_LOGS = '2 0 0\n'
@@ -59,7 +61,7 @@ export class PodmanRuntime implements PodRuntime {
   readonly #api: PodmanApi
   readonly #states: States
   readonly #cgroupParent: string | undefined
-  readonly #events: ContainerEvents
+  readonly #events: EngineEvents<unknown>
   readonly #stop = new AbortController()
   #pause: Promise<void> | undefined
 
@@ -75,7 +77,7 @@ export class PodmanRuntime implements PodRuntime {
       () => options.clock.now(),
       (error, what) => trouble(error, what),
     )
-    this.#events = new ContainerEvents(api, this.#states, options.clock, options.owner)
+    this.#events = new EngineEvents(eventWords(api, this.#states, options.clock, options.owner), options.clock, LOOK_MS)
   }
 
   /** Throws `SLUICE_POD_RUNTIME_MISSING` or `SLUICE_POD_RUNTIME_DOWN`. */
@@ -231,7 +233,8 @@ export class PodmanRuntime implements PodRuntime {
         ...{ socket, stdin, tty },
         resize: (next) => this.#resize(`/containers/${id}/resize`, next),
         result: async () => {
-          await this.#events.settled(id)
+          // Whoever lets go of one that runs does not wait for its end.
+          await this.#events.settled(id, ATTACHED_MS)
           const found = (await this.list(signal)).flatMap(({ containers }) => containers).find((one) => one.id === id)
           return found?.exit?.code
         },
