@@ -26,6 +26,8 @@ export interface HubLinkOptions {
   readonly gatewayStatus: () => GatewayStatus
   /** Who serves streams of a kind, loaded when the first of them is asked for. */
   readonly streams?: (kind: string) => Promise<StreamHandler | undefined>
+  /** At a time; default as for one gateway. */
+  readonly maxStreams?: number
 }
 
 export interface HubLink extends AsyncDisposable {
@@ -57,7 +59,9 @@ export function openHubLink(options: HubLinkOptions): HubLink {
       import('../streams/host.ts'),
       import('../streams/dial.ts'),
     ])
-    return new StreamHost({ clock, log, handler, open: streamDialler(() => addressed(identity!)) })
+    const open = streamDialler(() => addressed(identity!))
+    const { maxStreams } = options
+    return new StreamHost({ clock, log, handler, open, ...(maxStreams === undefined ? {} : { maxStreams }) })
   }
   const addressed = (known: Identity): Identity =>
     options.hubUrl === undefined ? known : { ...known, hubUrl: options.hubUrl }

@@ -10,7 +10,8 @@ import { AGENT_VERSION } from '../../agent/version.ts'
 import { type Clock, systemClock, type Timer } from '../../api/clock.ts'
 import { SluiceError } from '../../api/errors.ts'
 import type { MachineFacts } from '../../api/link/machine.ts'
-import type { Gateway, GatewayStatus } from '../../api/resources.ts'
+import type { PodTarget } from '../../api/link/pod-streams.ts'
+import { type Gateway, type GatewayStatus, type Json, objectKey } from '../../api/resources.ts'
 import { supernodeId } from '../../cloudcore/hub/supernode-loop.ts'
 import type { KubeClient } from '../../cloudcore/kube/client.ts'
 import { collectionPath, GATEWAYS, NODES, PODS } from '../../cloudcore/kube/paths.ts'
@@ -18,7 +19,8 @@ import { watchResource } from '../../cloudcore/kube/watch.ts'
 import { type NodeView, readNode } from '../../cloudcore/scheduler/cluster.ts'
 import { type PodView, readPod } from '../../cloudcore/scheduler/pod-view.ts'
 import { asOneMachine, FROM_ABOVE, subtree } from './aggregate.ts'
-import { type ChildPod, keyOf, Mirror } from './mirror.ts'
+import { type ChildPod, keyOf, Mirror, parentOf } from './mirror.ts'
+import type { StatsBelowOptions } from './stats.ts'
 
 export interface UplinkOptions {
   /** Of this supernode's API. */
@@ -34,6 +36,8 @@ export interface UplinkOptions {
 export interface UplinkDeps {
   readonly clock?: Clock
   readonly log: Log
+  /** What the gateways have changes with every pod; it is said anew at most so often. Default 5 s. */
+  readonly sayAgainMs?: number
 }
 
 export interface Uplink extends AsyncDisposable {
@@ -42,9 +46,10 @@ export interface Uplink extends AsyncDisposable {
   readonly machine: MachineFacts
 }
 
-/** What the gateways have changes with every pod; it is said anew at most so often. */
 const SAY_AGAIN_MS = 5_000
 const LOOK_MS = 5_000
+/** Streams at a time, for all gateways here together: what one above asks of one node at most. */
+const MOST_STREAMS = 256
 
 /**
  * Shows the gateways of this supernode to a higher one as one node: what they have together goes up, pods come down and
@@ -52,7 +57,7 @@ const LOOK_MS = 5_000
  */
 export async function openUplink(options: UplinkOptions, deps: UplinkDeps): Promise<Uplink> {
   const { kube, dataDir, joinTokenFile } = options
-  const { clock = systemClock, log } = deps
+  const { clock = systemClock, log, sayAgainMs = SAY_AGAIN_MS } = deps
   mkdirSync(dataDir, { recursive: true, mode: 0o750 })
   await using cleanup = new AsyncDisposableStack()
   cleanup.use(lockDirectory(dataDir))
@@ -82,7 +87,7 @@ export async function openUplink(options: UplinkOptions, deps: UplinkDeps): Prom
     link?.reconnect('what this supernode has is another')
   }
   const changed = () => {
-    saying ??= clock.after(SAY_AGAIN_MS, say, true)
+    saying ??= clock.after(sayAgainMs, say, true)
   }
   const trouble = (what: string, message: string) => log('warn', `${what}: ${message}`, {})
   const watch = <T extends { readonly metadata: { readonly name: string; readonly uid?: string } }>(
@@ -166,12 +171,40 @@ export async function openUplink(options: UplinkOptions, deps: UplinkDeps): Prom
     looking?.cancel()
     saying?.cancel()
   })
+  const has = ({ namespace, pod, uid }: PodTarget) => {
+    const found = held.get(objectKey(namespace, pod))
+    return found !== undefined && parentOf(found) === uid
+  }
+  const names = () => new Set([...gateways.values()].map(({ metadata }) => metadata.name))
+  const below: StatsBelowOptions = {
+    ...{ client: kube, clock },
+    nodes: () => {
+      const known = names()
+      const ready = [...nodes.values()].filter((node) => node.ready === 'True')
+      return ready.map(({ name }) => ({ name, isGateway: known.has(name) }))
+    },
+    held: () => [...held.values()].map((pod) => ({ pod, node: pods.get(pod.metadata.uid)?.node })),
+  }
+  const streams = async () => {
+    const [{ streamsBelow }, { statsBelow }] = await Promise.all([import('./streams.ts'), import('./stats.ts')])
+    const stats = async (asked: AbortSignal): Promise<Json> => {
+      const told: unknown = await statsBelow(below, asked)
+      return told as Json
+    }
+    return streamsBelow({ client: kube, has, stats })
+  }
+  let handlers: ReturnType<typeof streams> | undefined
   link = cleanup.use(
     openHubLink({
       ...{ core, clock, random: Math.random, log, dataDir, identity, joinTokenFile, hubUrl: options.hubUrl },
       gateway: identity?.gateway ?? 'supernode',
       agentVersion: AGENT_VERSION,
       gatewayStatus: () => statusAbove(gateways.values()),
+      streams: async (kind) => {
+        handlers ??= streams()
+        return (await handlers)(kind)
+      },
+      maxStreams: MOST_STREAMS,
     }),
   )
   look()

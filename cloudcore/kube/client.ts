@@ -1,5 +1,6 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import type { Duplex } from 'node:stream'
 import { SluiceError } from '../../api/errors.ts'
 import type { Json } from '../../api/resources.ts'
 import type { KubeConfig } from './config.ts'
@@ -31,7 +32,20 @@ export interface KubeList<T> {
   readonly items: readonly T[]
 }
 
+interface Sending {
+  readonly body?: string | undefined
+  readonly contentType?: string | undefined
+  readonly query?: KubeQuery | undefined
+  readonly signal: AbortSignal
+  readonly headersTimeoutMs?: number
+  readonly accept?: string
+  /** On a connection of its own. */
+  readonly apart?: boolean
+}
+
 const DEFAULT_TIMEOUT_MS = 30_000
+const HEADERS_TIMEOUT_MS = 30_000
+const MAX_REFUSAL_BYTES = 1_000_000
 const METADATA_ONLY = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json'
 /** Answers beyond this are refused: a list page of 500 large objects stays well below. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -47,6 +61,12 @@ export class KubeClient implements AsyncDisposable {
   readonly #agent: HttpAgent | HttpsAgent
   readonly #base: URL
   readonly #request: typeof httpRequest | typeof httpsRequest
+  readonly #tls: {
+    readonly ca?: string
+    readonly cert?: string
+    readonly key?: string
+    readonly rejectUnauthorized: boolean
+  }
 
   constructor(config: KubeConfig, options: { readonly maxSockets?: number } = {}) {
     this.#config = config
@@ -55,15 +75,13 @@ export class KubeClient implements AsyncDisposable {
     const pool = { keepAlive: true, maxSockets: options.maxSockets ?? 48, scheduling: 'lifo' as const }
     const secure = this.#base.protocol === 'https:'
     this.#request = secure ? httpsRequest : httpRequest
-    this.#agent = secure
-      ? new HttpsAgent({
-          ...pool,
-          ...(config.caPem === undefined ? {} : { ca: config.caPem }),
-          ...(config.certPem === undefined ? {} : { cert: config.certPem }),
-          ...(config.keyPem === undefined ? {} : { key: config.keyPem }),
-          rejectUnauthorized: config.insecureSkipVerify !== true,
-        })
-      : new HttpAgent(pool)
+    this.#tls = {
+      ...(config.caPem === undefined ? {} : { ca: config.caPem }),
+      ...(config.certPem === undefined ? {} : { cert: config.certPem }),
+      ...(config.keyPem === undefined ? {} : { key: config.keyPem }),
+      ...{ rejectUnauthorized: config.insecureSkipVerify !== true },
+    }
+    this.#agent = secure ? new HttpsAgent({ ...pool, ...this.#tls }) : new HttpAgent(pool)
   }
 
   get<T>(path: string, options: CallOptions = {}): Promise<T> {
@@ -93,11 +111,50 @@ export class KubeClient implements AsyncDisposable {
   }
 
   /** Opens a streaming answer (a watch). The caller reads and destroys it; aborting the signal destroys it too. */
-  async stream(path: string, query: KubeQuery, signal: AbortSignal, headersTimeoutMs = 30_000) {
-    const answer = await this.#send('GET', path, undefined, undefined, query, signal, headersTimeoutMs)
-    if (answer.statusCode === 200) return answer
-    const body = await readAll(answer, 1_000_000)
-    throw kubeAnswerError('GET', path, answer.statusCode ?? 0, body)
+  async stream(path: string, query: KubeQuery, signal: AbortSignal, headersTimeoutMs = HEADERS_TIMEOUT_MS) {
+    return this.#opened(path, { query, signal, headersTimeoutMs })
+  }
+
+  /** As `stream`, on a connection of its own: for many that stay open for long, and must not take those of other calls. */
+  async streamApart(path: string, query: KubeQuery, signal: AbortSignal) {
+    return this.#opened(path, { query, signal, headersTimeoutMs: HEADERS_TIMEOUT_MS, apart: true })
+  }
+
+  /**
+   * Asks for SPDY/3.1 with a protocol of Kubernetes in it (`v4.channel.k8s.io`, `portforward.k8s.io`) and gives the bare
+   * connection, which is the caller's to destroy. Aborting the signal ends the asking only.
+   */
+  upgrade(path: string, query: URLSearchParams, protocol: string, signal: AbortSignal): Promise<Duplex> {
+    const target = `${path}?${query}`
+    const { headers, ...options } = this.#options('POST', target, { signal, apart: true })
+    const upgrading = {
+      ...{ connection: 'Upgrade', upgrade: 'SPDY/3.1', 'x-stream-protocol-version': protocol, 'content-length': 0 },
+    }
+    return new Promise((resolve, reject) => {
+      const { signal: _, ...unsigned } = options
+      const request = this.#request({ ...unsigned, headers: { ...headers, ...upgrading } })
+      const abort = () => request.destroy(new Error('nobody wants it any more'))
+      const settle = () => signal.removeEventListener('abort', abort)
+      request.setTimeout(HEADERS_TIMEOUT_MS, () => request.destroy(new Error('no answer in time')))
+      request.once('upgrade', (_answer, socket: Duplex, head: Buffer) => {
+        settle()
+        request.setTimeout(0)
+        if (head.length > 0) socket.unshift(head)
+        resolve(socket)
+      })
+      request.once('response', (answer) => {
+        settle()
+        const refused = (body: string) => reject(kubeAnswerError('POST', path, answer.statusCode ?? 0, body))
+        readAll(answer, MAX_REFUSAL_BYTES).then(refused, () => refused(''))
+      })
+      request.once('error', (error) => {
+        settle()
+        reject(kubeUnreachable(this.server, error))
+      })
+      signal.addEventListener('abort', abort, { once: true })
+      request.end()
+      if (signal.aborted) abort()
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -114,7 +171,7 @@ export class KubeClient implements AsyncDisposable {
     const timeout = AbortSignal.timeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
     const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout])
     const accept = options.metadataOnly === true ? METADATA_ONLY : 'application/json'
-    const answer = await this.#send(method, path, body, contentType, options.query, signal, undefined, accept)
+    const answer = await this.#send(method, path, { body, contentType, query: options.query, signal, accept })
     let text: string
     try {
       text = await readAll(answer, MAX_ANSWER_BYTES)
@@ -131,34 +188,36 @@ export class KubeClient implements AsyncDisposable {
     }
   }
 
-  #send(
-    method: string,
-    path: string,
-    body: string | undefined,
-    contentType: string | undefined,
-    query: KubeQuery | undefined,
-    signal: AbortSignal,
-    headersTimeoutMs?: number,
-    accept = 'application/json',
-  ): Promise<IncomingMessage> {
+  async #opened(path: string, sending: Sending): Promise<IncomingMessage> {
+    const answer = await this.#send('GET', path, sending)
+    if (answer.statusCode === 200) return answer
+    const body = await readAll(answer, MAX_REFUSAL_BYTES)
+    throw kubeAnswerError('GET', path, answer.statusCode ?? 0, body)
+  }
+
+  #options(method: string, target: string, sending: Sending): RequestOptions {
+    const { body, contentType = 'application/json', signal, accept = 'application/json', apart } = sending
     const token = this.#config.token?.()
-    const options: RequestOptions = {
+    return {
       method,
       host: this.#base.hostname.replace(/^\[|\]$/g, ''),
       port: this.#base.port || (this.#base.protocol === 'https:' ? 443 : 80),
-      path: this.#base.pathname.replace(/\/$/, '') + path + queryText(query),
-      agent: this.#agent,
+      path: this.#base.pathname.replace(/\/$/, '') + target,
+      ...(apart === true ? { ...this.#tls, agent: false } : { agent: this.#agent }),
       signal,
       headers: {
         accept,
         'user-agent': 'sluice-cloudcore',
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         // Without a length Node sends DELETE bodies in a way that corrupts the next request on the connection.
-        ...(body === undefined
-          ? {}
-          : { 'content-type': contentType ?? 'application/json', 'content-length': Buffer.byteLength(body) }),
+        ...(body === undefined ? {} : { 'content-type': contentType, 'content-length': Buffer.byteLength(body) }),
       },
     }
+  }
+
+  #send(method: string, path: string, sending: Sending): Promise<IncomingMessage> {
+    const { body, signal, headersTimeoutMs } = sending
+    const options = this.#options(method, path + queryText(sending.query), sending)
     const attempt = (mayRetry: boolean): Promise<IncomingMessage> =>
       new Promise((resolve, reject) => {
         const request = this.#request(options, (answer) => {

@@ -17,7 +17,7 @@ import { digestOf } from './manifest.ts'
 export const BUSYBOX = '/bin/busybox'
 
 const APPLETS =
-  'sh awk ls cat id sleep echo mount umount unshare ps kill stty nc httpd env wc yes dd head mkdir ln chroot tail true false hostname touch wget test'
+  'sh awk ls cat id sleep echo mount umount unshare ps kill stty nc httpd env wc yes dd head mkdir ln chroot tail true false hostname touch wget test tar'
 
 export interface MadeImage extends Disposable {
   /** OCI layout. */

@@ -5,6 +5,7 @@ import type { Authorize } from '../access/authorize.ts'
 import type { OpenApi } from '../openapi/document.ts'
 import type { Kind } from '../registry/kind.ts'
 import { METRICS_GROUP } from '../registry/kinds/metrics.ts'
+import { nodeKind } from '../registry/kinds/node.ts'
 import type { Registry } from '../registry/registry.ts'
 import { answerDiscovery } from './discovery.ts'
 import type { Exchange } from './exchange.ts'
@@ -12,8 +13,8 @@ import { sendError, sendJson, sendObject, sendText } from './exchange.ts'
 import { answerList } from './list.ts'
 import { answerMetrics } from './metrics.ts'
 import { isProxied, type NodeProxy, refusalHead } from './node-proxy.ts'
-import type { ResourcePath } from './path.ts'
-import { parseResourcePath } from './path.ts'
+import type { NodeProxyPath, ResourcePath } from './path.ts'
+import { nodeProxyPath, parseResourcePath } from './path.ts'
 import { answerPodSubresource } from './pod-subresources.ts'
 import { answerScale } from './scale.ts'
 import { ApiStatusError, badRequest, internalError, methodNotAllowed, tooManyRequests } from './status.ts'
@@ -89,6 +90,8 @@ export class Handler {
       query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)),
       caller,
     }
+    const node = nodeProxyPath(path)
+    if (node !== undefined) return this.#throughNode(exchange, node)
     const resource = parseResourcePath(path)
     if (resource === undefined) return this.#plain(exchange)
     const kind = this.#options.registry.catalog.find(resource.group, resource.version, resource.plural)
@@ -98,6 +101,15 @@ export class Handler {
       return sendText(response, 404, NOT_FOUND)
     if (!kind.namespaced && resource.namespace !== undefined) return sendText(response, 404, NOT_FOUND)
     return this.#resource(exchange, kind, resource)
+  }
+
+  /** `nodes/NAME/proxy`: what a kubelet answers to a GET, as it is. */
+  #throughNode(exchange: Exchange, { name, rest }: NodeProxyPath): Promise<void> {
+    const { method } = exchange
+    const path = { group: '', version: 'v1', namespace: undefined, plural: 'nodes', name, subresource: 'proxy' }
+    this.#admit(exchange, nodeKind, path, verbOf(method, path))
+    if (method !== 'GET') throw methodNotAllowed()
+    return this.#nodes().answerNode(name, rest, exchange)
   }
 
   #plain(exchange: Exchange): void {

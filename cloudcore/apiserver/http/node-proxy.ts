@@ -60,6 +60,15 @@ export class NodeProxy {
     await pipeline(answer, response).catch(() => response.destroy())
   }
 
+  /** Answers a GET with what the node has at that path. */
+  async answerNode(name: string, path: string, { query, response }: Exchange): Promise<void> {
+    const asked = query.size === 0 ? path : `${path}?${query}`
+    const answer = await this.get(this.node(name), asked, response)
+    response.writeHead(200, { 'Content-Type': answer.headers['content-type'] ?? 'text/plain' })
+    response.flushHeaders()
+    await pipeline(answer, response).catch(() => response.destroy())
+  }
+
   /** A node's answer, not yet read; a refusal is thrown as a Status. Ends with `response`. */
   get(node: NodeAddress, path: string, response: Exchange['response']): Promise<IncomingMessage> {
     const { host, port } = node

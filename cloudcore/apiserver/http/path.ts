@@ -28,6 +28,19 @@ export function parseResourcePath(path: string): ResourcePath | undefined {
   return { group, version, namespace: inNamespace ? rest[1] : undefined, plural, name, subresource }
 }
 
+export interface NodeProxyPath {
+  readonly name: string
+  /** Path at the node, with its first slash. */
+  readonly rest: string
+}
+
+/** `/api/v1/nodes/NAME/proxy/...`; undefined for any other path. */
+export function nodeProxyPath(path: string): NodeProxyPath | undefined {
+  const [, encoded = '', rest] = /^\/api\/v1\/nodes\/([^/]+)\/proxy(\/.*)?$/.exec(path) ?? []
+  const name = decode(encoded)
+  return name === undefined || name === '' ? undefined : { name, rest: rest ?? '/' }
+}
+
 function decode(part: string): string | undefined {
   try {
     return decodeURIComponent(part)
