@@ -53,7 +53,7 @@ export async function checkModelText(
   }
 }
 
-const isModel = (resource: SluiceResource): resource is DeviceModel => resource.kind === 'DeviceModel'
+export const isModel = (resource: SluiceResource): resource is DeviceModel => resource.kind === 'DeviceModel'
 
 const mentions = (spec: DeviceModelSpec, protocol: string): boolean =>
   spec[protocol] !== undefined || spec.properties.some((property) => property[protocol] !== undefined)

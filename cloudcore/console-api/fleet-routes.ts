@@ -15,6 +15,7 @@ import { answeredFirmware } from './firmware-routes.ts'
 import type { GatewayQuestions } from './gateway-questions.ts'
 import { readJson, sendJson } from './http.ts'
 import { modelSchema } from './model-schema.ts'
+import { shelfModel, shelfNames } from './shelf.ts'
 import type { WorkRoutes } from './work-routes.ts'
 
 export interface FleetRoutesOptions {
@@ -39,6 +40,8 @@ const ASKED: ReadonlySet<string> = new Set(['links', 'notices', 'energy', 'energ
  *     GET  /v1/discovered                                    {items: DiscoveredDevice[]}
  *     POST /v1/discovered/{namespace}/{name}/approve         {model, name, namespace?} or {ignore: true} -> DiscoveredDevice
  *     GET  /v1/catalogue                                     {items: {namespace, name, spec}[]}: every model there is
+ *     GET  /v1/shelf                                         {items: VENDOR/MODEL[]}: models that come with Sluice
+ *     GET  /v1/shelf/{vendor}/{model}                        {name, spec}: one of them, to look at and to apply
  *     POST /v1/check                                         {text} -> ModelCheck
  *     POST /v1/models                                        {text}: applies the DeviceModels of a YAML text -> {made}
  *     GET  /v1/audit                                         {items: AuditEntry[]}
@@ -84,6 +87,10 @@ export class FleetRoutes {
       sendJson(response, 200, {
         items: items.map(({ metadata, spec }) => ({ namespace: metadata.namespace, name: metadata.name, spec })),
       })
+    } else if (is('GET', 'shelf', 2)) sendJson(response, 200, { items: await shelfNames() })
+    else if (is('GET', 'shelf', 4)) {
+      const { metadata, spec } = await shelfModel(third, fourth)
+      sendJson(response, 200, { name: metadata.name, spec })
     } else if (is('POST', 'check', 2)) sendJson(response, 200, (await this.#check(request)).check)
     else if (is('POST', 'models', 2)) sendJson(response, 200, { made: await this.#applyModels(request, caller.name) })
     // A session does not make sessions: whoever invites holds the token or a certificate.

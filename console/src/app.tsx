@@ -69,6 +69,8 @@ function House({
     document.title = [at.id === '' ? word(at.page) : at.id, session.place, 'Sluice'].join(' · ')
     main.current?.focus({ preventScroll: true })
     scrollTo(0, 0)
+    // On a phone the views are more than fit: the one that is open is to be seen.
+    document.querySelector('.top nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
   }, [at.page, at.id])
   const leave = async () => {
     await call('/v1/session', { method: 'DELETE' }).catch(() => {})

@@ -33,8 +33,12 @@ function placeOf(property: ModelProperty): { table: string; start: number; lengt
   return { table, start: Number(field(table)), length }
 }
 
-/** The requests of a plan laid over the address space: rows of 16, only those in which something is read. */
-export function registerMap(requests: readonly PlannedRequest[], properties: readonly ModelProperty[]): TableMap[] {
+/** The requests of a plan laid over the address space: rows of so many cells, only those in which something is read. */
+export function registerMap(
+  requests: readonly PlannedRequest[],
+  properties: readonly ModelProperty[],
+  rowCells = ROW_CELLS,
+): TableMap[] {
   const tables = new Map<string, Map<number, Cell>>()
   for (const [index, { table, start, length, properties: names }] of requests.entries()) {
     if (table === undefined || start === undefined || length === undefined) continue
@@ -50,15 +54,15 @@ export function registerMap(requests: readonly PlannedRequest[], properties: rea
       }
     }
   }
-  return [...tables].map(([table, cells]) => ({ table, rows: rowsOf(cells) }))
+  return [...tables].map(([table, cells]) => ({ table, rows: rowsOf(cells, rowCells) }))
 }
 
-function rowsOf(cells: ReadonlyMap<number, Cell>) {
-  const starts = [...new Set([...cells.keys()].map((address) => address - (address % ROW_CELLS)))].sort((a, b) => a - b)
+function rowsOf(cells: ReadonlyMap<number, Cell>, rowCells: number) {
+  const starts = [...new Set([...cells.keys()].map((address) => address - (address % rowCells)))].sort((a, b) => a - b)
   return starts.map((start) => ({
     start,
     cells: Array.from(
-      { length: ROW_CELLS },
+      { length: rowCells },
       (_, at): Cell => cells.get(start + at) ?? { address: start + at, request: undefined },
     ),
   }))

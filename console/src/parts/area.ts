@@ -8,6 +8,8 @@ export interface AreaPlot extends Openable {
 }
 
 const HEIGHT_PX = 210
+/** Seconds between two words of the axis: whole ones, each of them told once. */
+const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600]
 
 /**
  * Areas one on top of the other, in a box, until it is closed.
@@ -46,7 +48,13 @@ export function openArea(box: HTMLElement, first: Stack, toneOf: (id: string) =>
           y: { range: (_, _low, high) => [0, Math.max(0.01, (high ?? 0) * 1.1)] },
         },
         axes: [
-          { ...axisOf(), space: 70, size: 28, values: (_, splits) => splits.map((at) => timeLabel(at, 0)) },
+          {
+            ...axisOf(),
+            space: 70,
+            size: 28,
+            incrs: STEPS_S,
+            values: (_, splits) => splits.map((at) => timeLabel(at, 0)),
+          },
           { ...axisOf(), size: 58, values: (_, splits) => splits.map((each) => `${number(each)}\u202f${unit}`) },
         ],
         series: [{}, ...series],

@@ -10,7 +10,7 @@ export function Candidates({ value }: { readonly value: ExplanationView }) {
   const sorted = candidates.toSorted((a, b) => rank(a) - rank(b) || b.score - a.score || (a.node < b.node ? -1 : 1))
   return (
     <div class="scroll-x" tabIndex={0} role="group" aria-label={t('candidates')}>
-      <table class="candidates">
+      <table class="candidates stack">
         <thead>
           <tr>
             <th scope="col">{t('gateway')}</th>
@@ -36,7 +36,7 @@ export function Candidates({ value }: { readonly value: ExplanationView }) {
                   <Bar share={candidate.score / 100} label={number(candidate.score, 0.1)} warnAt={2} />
                 )}
               </td>
-              <td>
+              <td class="whole">
                 {candidate.obstacles.length > 0
                   ? candidate.obstacles.join('; ')
                   : candidate.parts.map(({ of, points, weight, why }) => (

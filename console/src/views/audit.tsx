@@ -18,7 +18,7 @@ export function AuditPage(_: PageProps) {
         <p class="muted">{t('noAudit')}</p>
       ) : (
         <div class="scroll-x" tabIndex={0} role="group" aria-label={t('audit')}>
-          <table class="wide">
+          <table class="wide stack">
             <thead>
               <tr>
                 {[t('at'), t('who'), t('from'), t('what'), t('answer')].map((title) => (
@@ -37,7 +37,7 @@ export function AuditPage(_: PageProps) {
                     {entry.role === undefined ? null : <span class="muted small"> {word(entry.role)}</span>}
                   </td>
                   <td class="muted nowrap">{entry.from}</td>
-                  <td>
+                  <td class="whole">
                     <b>{entry.action}</b> {decodeURIComponentSafe(entry.target)}
                     {entry.value === undefined ? null : <b> = {entry.value}</b>}
                     {entry.why === undefined ? null : <p class="muted small">{entry.why}</p>}

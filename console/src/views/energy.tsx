@@ -55,10 +55,14 @@ const KIND_TEXTS: Readonly<Record<PartKind, TextKey>> = {
 
 const kindWords = (kind: PartKind): string => t(KIND_TEXTS[kind])
 
+/** A pod that is nobody's here has no name but its UID, whose beginning tells it from the others. */
+const withoutUid = (name: string): string =>
+  /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-/.test(name) ? `${t('foreignPod')} ${name.slice(0, 8)}` : name
+
 /** A part of its own by its name, a group by its word. */
 function partWords(id: string): string {
   const { kind, name } = partOf(id)
-  return name === '' ? kindWords(kind) : name
+  return name === '' ? kindWords(kind) : withoutUid(name)
 }
 
 /** Watts by part over the last hour, going on. */
@@ -111,7 +115,7 @@ function EnergyArea({ session, gateway }: PanelProps) {
       <Failure error={error} />
       <ul class="legend-list">
         {bands.map(({ id, last }, at) => (
-          <li key={id}>
+          <li key={id} title={partOf(id).name}>
             <span class={`swatch f${toneOf(id)}${shadeOf(bands, at)}`} aria-hidden="true" />
             {partWords(id)} <span class="muted">{watts(last)}</span>
           </li>
@@ -136,9 +140,10 @@ const NARROW_PX = 520
 function Flow({ answer }: { readonly answer: EnergyAnswer }) {
   const box = useRef<HTMLDivElement>(null)
   const width = useWidth(box)
-  const supply = word(answer.power?.supply ?? 'supply')
+  const known = answer.power?.supply
+  const supply = known === undefined || known === 'unknown' ? t('supply') : word(known)
   const nodes = useMemo(() => {
-    const all = flowOf(answer.attribution!, supply === 'unknown' ? t('supply') : supply, kindWords)
+    const all = flowOf(answer.attribution!, supply, kindWords)
     return width >= NARROW_PX ? all : all.filter(({ column }) => column < 2)
   }, [answer, width])
   const shape = sankey(nodes, width, FLOW_HEIGHT_PX)
@@ -181,7 +186,10 @@ function Flow({ answer }: { readonly answer: EnergyAnswer }) {
   )
 }
 
-const shortened = (label: string): string => (label.length > 26 ? `${label.slice(0, 25)}…` : label)
+const shortened = (label: string): string => {
+  const name = withoutUid(label)
+  return name.length > 26 ? `${name.slice(0, 25)}…` : name
+}
 
 function Shares({ answer }: { readonly answer: EnergyAnswer }) {
   const { whole } = answer.attribution!

@@ -69,7 +69,7 @@ export function JoinPage(_: PageProps) {
           <p class="muted">{t('none')}</p>
         ) : (
           <div class="scroll-x" tabIndex={0} role="group" aria-label={t('openTokens')}>
-            <table>
+            <table class="stack">
               <thead>
                 <tr>
                   <th scope="col">{t('gateway')}</th>
@@ -92,7 +92,7 @@ export function JoinPage(_: PageProps) {
                       )}
                     </td>
                     <td>{moment(token.expiresAt)}</td>
-                    <td class="num">
+                    <td class="actions">
                       {token.state === 'unused' ? (
                         <button
                           type="button"
@@ -114,6 +114,15 @@ export function JoinPage(_: PageProps) {
   )
 }
 
+/** For a card that boots into the fleet: the token in a file that only its owner reads, then the card. */
+const flashCommand = ({ gateway, token }: Made): string =>
+  [
+    `(umask 077; cat >${gateway}.token) <<'EOF'`,
+    token,
+    'EOF',
+    `sudo sluice flash gateway --image raspios.img.xz --device auto --join-token-file ${gateway}.token --hostname ${gateway}`,
+  ].join('\n')
+
 function Token({ made }: { readonly made: Made }) {
   // From standard input: what stands in argv, every user of the machine can read.
   const command = `sluice join <<'EOF'\n${made.token}\nEOF`
@@ -127,6 +136,9 @@ function Token({ made }: { readonly made: Made }) {
         <div>
           <h3>{t('onGateway')}</h3>
           <Copyable text={command} />
+          <h3>{t('orFlash')}</h3>
+          <p class="muted small">{t('orFlashHint')}</p>
+          <Copyable text={flashCommand(made)} />
         </div>
       </div>
     </Panel>

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks'
 import type { DeviceModelSpec } from '../../../api/resources.ts'
 import type { PageProps } from '../app.tsx'
+import { call } from '../http.ts'
 import { Failure, Panel } from '../parts/bits.tsx'
 import { useAnswer } from '../use-answer.ts'
 import { plain, t, withUnit } from '../words.ts'
@@ -62,11 +63,56 @@ export function ModelsPage({ session }: PageProps) {
               </li>
             ))}
           </ul>
+          <Shelf onChosen={open} />
         </nav>
         {text === '' ? <span /> : <Editor {...{ text, setText, session }} onApplied={again} />}
       </div>
       {shown === undefined ? null : <Properties model={shown} />}
     </>
+  )
+}
+
+/** The models that come with Sluice: looked at here, in the cluster only once they are applied. */
+function Shelf({ onChosen }: { readonly onChosen: (model: Model) => void }) {
+  const [wanted, setWanted] = useState('')
+  const [error, setError] = useState<unknown>(undefined)
+  const { value, error: unread } = useAnswer<{ items: string[] }>('/v1/shelf')
+  const words = wanted
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((each) => each !== '')
+  const names = (value?.items ?? []).filter((name) => words.every((each) => name.includes(each)))
+  const choose = async (name: string) => {
+    setError(undefined)
+    try {
+      onChosen({ namespace: 'default', ...(await call<Omit<Model, 'namespace'>>(`/v1/shelf/${name}`)) })
+    } catch (thrown) {
+      setError(thrown)
+    }
+  }
+  return (
+    <section class="shelf" aria-label={t('catalogue')}>
+      <h2>
+        {t('catalogue')} <span class="muted small">{value === undefined ? '' : value.items.length}</span>
+      </h2>
+      <input
+        type="search"
+        aria-label={t('catalogue')}
+        placeholder={t('catalogueHint')}
+        value={wanted}
+        onInput={(event) => setWanted(event.currentTarget.value)}
+      />
+      <Failure error={error ?? unread} />
+      <ul>
+        {names.map((name) => (
+          <li key={name}>
+            <button type="button" class="plain" onClick={() => void choose(name)}>
+              {name}
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
   )
 }
 

@@ -4,8 +4,9 @@ import type { PlanExplanation } from '../../../api/views.ts'
 import type { PageProps } from '../app.tsx'
 import { call } from '../http.ts'
 import { Badge, Bar, Failure, Loading, Panel } from '../parts/bits.tsx'
+import { useNarrow } from '../parts/virtual-table.tsx'
 import { keyPath } from '../paths.ts'
-import { type Cell, registerMap, type TableMap } from '../register-map.ts'
+import { type Cell, ROW_CELLS, registerMap, type TableMap } from '../register-map.ts'
 import { linkTo } from '../route.ts'
 import { useStore } from '../store.ts'
 import { useAnswer } from '../use-answer.ts'
@@ -15,6 +16,7 @@ import { figure, percent, span, t } from '../words.ts'
 export function PlanPage({ session, id }: PageProps) {
   const known = useStore()
   const device = known.devices.get(id)
+  const narrow = useNarrow()
   const [wanted, setWanted] = useState<Wanted | undefined>(undefined)
   const path = `/v1/plan/${keyPath(id)}`
   const { value: plan, error } = useAnswer<PlanExplanation>(path, 5_000)
@@ -45,7 +47,7 @@ export function PlanPage({ session, id }: PageProps) {
             wanted={wanted}
             onWant={setWanted}
           />
-          {registerMap(shown.requests, properties).map((map) => (
+          {registerMap(shown.requests, properties, narrow ? NARROW_CELLS : ROW_CELLS).map((map) => (
             <Registers key={map.table} map={map} />
           ))}
           <Requests plan={shown} />
@@ -177,6 +179,8 @@ function Load({ plan, other }: { readonly plan: PlanExplanation; readonly other:
 }
 
 const TONES = 6
+/** On a phone: a name fits into a cell. */
+const NARROW_CELLS = 4
 
 function Registers({ map }: { readonly map: TableMap }) {
   return (
@@ -245,7 +249,7 @@ function Requests({ plan }: { readonly plan: PlanExplanation }) {
                 </td>
                 <td class="num">{request.everyMs < 1000 ? figure(request.everyMs, 'ms', 0) : span(request.everyMs)}</td>
                 <td class="num">{figure(request.busMs, 'ms')}</td>
-                <td>{request.properties.join(', ')}</td>
+                <td class="path">{request.properties.join(', ')}</td>
               </tr>
             ))}
           </tbody>

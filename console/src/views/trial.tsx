@@ -73,7 +73,9 @@ export function Trial({ text, sound }: { readonly text: string; readonly sound: 
             </tbody>
           </table>
           <p class="muted small" role="status">
-            {t('tookTime', { time: figure(found.tookMs / 1000, 's', 2) })}
+            {t('tookTime', {
+              time: found.tookMs < 1000 ? figure(found.tookMs, 'ms') : figure(found.tookMs / 1000, 's', 2),
+            })}
           </p>
         </>
       )}
