@@ -8,13 +8,20 @@
 #define SL_VERSION_MINOR 0
 #endif
 
+#ifndef SL_BAUD
+#define SL_BAUD 115200u
+#endif
+#ifndef SL_WATCHDOG_MS
+#define SL_WATCHDOG_MS 500u
+#endif
+
 static uint16_t minor = SL_VERSION_MINOR;
 static const sl_register holdings[] = {{0, SL_U16, 0, 1, 0, &minor, NULL, NULL, NULL}};
 static const sl_register_map map = {
     {{NULL, 0}, {NULL, 0}, {holdings, 1}, {NULL, 0}}, sl_system_word, SL_SYSTEM_ADDRESS, SL_SYSTEM_WORDS};
 static const sl_identity identity = {{"Sluice", "managed", "1", NULL, NULL, NULL, NULL}, NULL, 0};
 static const sl_firmware firmware = {{1, 2, 3, 4, 5, 6, 7, 8}, 1, SL_VERSION_MINOR, 0};
-static const sl_modbus_line lines[1] = {{0, {115200, SL_PARITY_NONE, 1}, false, false}};
+static const sl_modbus_line lines[1] = {{0, {SL_BAUD, SL_PARITY_NONE, 1}, false, false}};
 static sl_modbus_port ports[1];
 
 static void setup(void) {
@@ -27,7 +34,7 @@ static void setup(void) {
 static const sl_app app = {
     .map = &map, .identity = &identity, .firmware = &firmware, .unit = 1, .lines = lines, .ports = ports,
     .line_count = 1, .user = sl_manage_user, .boot_state = sl_boot_word, .setup = setup, .loop = sl_manage_loop,
-    .loop_every_us = 20000, .watchdog_ms = 500,
+    .loop_every_us = 20000, .watchdog_ms = SL_WATCHDOG_MS,
 };
 
 int main(void) {

@@ -20,6 +20,8 @@ export interface SweepBoard extends AsyncDisposable {
   powerOn(flash: Uint8Array): Promise<void>
   /** One Modbus RTU request to unit 1; undefined when nothing comes in `limitMs` of the board's time. */
   request(pdu: Uint8Array, limitMs: number): Promise<Uint8Array | undefined>
+  /** Resolves once `run` has made the firmware start over: until then what ran before still answers. */
+  restarted(run: () => Promise<void>): Promise<void>
   /** Every change of the flash while `run` goes on. */
   record(run: () => Promise<void>): Promise<readonly FlashChange[]>
 }
@@ -32,9 +34,9 @@ export interface Running {
 }
 
 /** Long enough for any answer of a board that is up, shorter than the bootloader listens. */
-export const ASK_MS = 60
+const ASK_MS = 60
 /** Generous: a machine that does other work stands still for longer than any board. */
-const PATIENCE_MS = 60_000
+export const PATIENCE_MS = 60_000
 const CHUNK_MS = 60_000
 const ASK_MOST_MS = 2000
 

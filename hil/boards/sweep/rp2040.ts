@@ -2,7 +2,7 @@ import { createPublicKey, verify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { FirmwareBuild } from '../../../firmware/tools/build.ts'
 import { Rp2040Chip } from '../rp2040-chip.ts'
-import { answerIn, type FlashChange, frameOf, type SweepBoard } from './board.ts'
+import { answerIn, type FlashChange, frameOf, PATIENCE_MS, type SweepBoard } from './board.ts'
 
 const FLASH_BASE = 0x1000_0000
 const BYTE_US = 87
@@ -62,6 +62,15 @@ class Rp2040Board implements SweepBoard {
     for (;;) {
       const answer = answerIn(Uint8Array.from(this.#said), pdu)
       if (answer !== undefined || this.#chip.nowUs >= end) return answer
+      this.#chip.run(SLICE_US)
+    }
+  }
+
+  async restarted(run: () => Promise<void>): Promise<void> {
+    const { resets, nowUs } = this.#chip
+    await run()
+    while (this.#chip.resets === resets) {
+      if (this.#chip.nowUs - nowUs > PATIENCE_MS * 1000) throw new Error('the board does not restart')
       this.#chip.run(SLICE_US)
     }
   }

@@ -1,6 +1,6 @@
 import { parseImage } from '../../../firmware/tools/image.ts'
 import { seededRandom } from '../../random.ts'
-import { ASK_MS, type FlashChange, type Running, running, type SweepBoard, tunnelOf } from './board.ts'
+import { type FlashChange, type Running, running, type SweepBoard, tunnelOf } from './board.ts'
 
 /** Version 1.n.0 of the test application, signed, for one slot. */
 export interface SweepImage {
@@ -34,6 +34,8 @@ export interface SweepOptions {
   readonly step: number
   /** How often each operation is torn, each time otherwise. */
   readonly seeds: number
+  /** After every so manyth cut the phase is brought to its end, too; after the others a whole image has to start. 1: all. */
+  readonly finish: number
   /** Names of phases; undefined: all. */
   readonly only?: readonly string[]
   readonly onPhase?: (done: SweepResult) => void
@@ -43,6 +45,8 @@ export interface SweepResult {
   readonly phase: string
   readonly operations: number
   readonly cuts: number
+  /** How many of them went on to the end of the phase. */
+  readonly finished: number
 }
 
 const PENDING = 1
@@ -55,12 +59,8 @@ async function up(board: SweepBoard): Promise<Running> {
   return now
 }
 
-/** Returns when it has gone down: until then what ran before still answers. */
 async function restart(board: SweepBoard): Promise<void> {
-  await tunnelOf(board).reset()
-  for (let tries = 0; tries < ROUNDS * 10; tries++)
-    if ((await board.request(Uint8Array.of(3, 0, 0, 0, 1), ASK_MS)) === undefined) return
-  throw new Error('the board does not restart')
+  await board.restarted(() => tunnelOf(board).reset())
 }
 
 async function send(board: SweepBoard, { bytes }: SweepImage): Promise<void> {
@@ -156,7 +156,7 @@ function phasesOf({ factory, second, third, trial }: SweepImages): readonly Phas
 
 /**
  * Cuts the power at every flash operation of every phase in the life of a board and looks whether each next boot starts a
- * whole image, and whether the phase then ends as if nothing had been. A board without power is its flash: each phase is
+ * whole image, and whether the phase can then be ended as if nothing had been. A board without power is its flash: each phase is
  * run once and its operations are written down, and every cut begins from the flash that they leave.
  */
 export async function sweep(board: SweepBoard, factory: Uint8Array, images: SweepImages, options: SweepOptions) {
@@ -176,8 +176,8 @@ export async function sweep(board: SweepBoard, factory: Uint8Array, images: Swee
     if (Buffer.compare(replayed, end) !== 0) throw new Error(`${phase.name}: some changes of the flash were not seen`)
     if (changes.length === 0) throw new Error(`${phase.name}: no change of the flash was seen`)
     const wanted = options.only === undefined || options.only.includes(phase.name)
-    const cuts = wanted ? await cutAll(board, phase, start, changes, options) : 0
-    const result = { phase: phase.name, operations: changes.length, cuts }
+    const done = wanted ? await cutAll(board, phase, start, changes, options) : { cuts: 0, finished: 0 }
+    const result = { phase: phase.name, operations: changes.length, ...done }
     results.push(result)
     options.onPhase?.(result)
     start = end
@@ -197,32 +197,35 @@ async function cutAll(
   phase: Phase,
   start: Uint8Array,
   changes: readonly FlashChange[],
-  { step, seeds }: SweepOptions,
-): Promise<number> {
+  { step, seeds, finish }: SweepOptions,
+): Promise<Pick<SweepResult, 'cuts' | 'finished'>> {
   const before = Uint8Array.from(start)
-  let cuts = 0
+  let [cuts, finished] = [0, 0]
   for (const [at, change] of changes.entries()) {
     // The last ones decide, and are few: none of them is left out.
     if (at % step === 0 || at >= changes.length - 8) {
       for (let seed = 0; seed < seeds; seed++) {
         const torn = Uint8Array.from(before)
         tear(torn, change, seededRandom(1 + at * 7919 + seed * 104_729))
-        await afterCut(board, phase, torn).catch((error: unknown) => {
+        const toTheEnd = cuts % finish === 0
+        await afterCut(board, phase, torn, toTheEnd).catch((error: unknown) => {
           const where = `${phase.name}: cut at operation ${at + 1} of ${changes.length}, seed ${seed}`
           throw new Error(`${where}: ${error instanceof Error ? error.message : String(error)}`)
         })
         cuts++
+        if (toTheEnd) finished++
       }
     }
     apply(before, change)
   }
-  return cuts
+  return { cuts, finished }
 }
 
-async function afterCut(board: SweepBoard, phase: Phase, flash: Uint8Array): Promise<void> {
+async function afterCut(board: SweepBoard, phase: Phase, flash: Uint8Array, toTheEnd: boolean): Promise<void> {
   await board.powerOn(flash)
   const { minor } = await up(board)
   if (!phase.allowed.includes(minor)) throw new Error(`version 1.${minor} was started`)
+  if (!toTheEnd) return
   await phase.run(board)
   await holds(board, phase)
 }
