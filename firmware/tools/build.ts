@@ -147,6 +147,8 @@ function compilerFlags(board: Board, options: FirmwareBuildOptions, generated: s
     '-fdata-sections',
     // gcc would turn the loops of memory.c into calls of themselves.
     '-fno-tree-loop-distribute-patterns',
+    // Tables of limits are alike more often than not, and nobody compares where they lie.
+    '-fmerge-all-constants',
     '-fcallgraph-info=su',
   ]
 }
