@@ -23,7 +23,10 @@ const shared = { volumes: [{ name: 'w', emptyDir: {} }] } as const
 const inW: Partial<PodContainer> = { volumeMounts: [{ name: 'w', mountPath: '/w' }] }
 const isOver = ({ phase }: PodStatus) => phase === 'Succeeded' || phase === 'Failed'
 
-describe.skipIf(missing !== undefined)('containers of a pod, with the process runtime', () => {
+/** A busy machine is no dead program. */
+const PATIENT = { periodSeconds: 1, timeoutSeconds: 15 } as const
+
+describe.skipIf(missing !== undefined)('containers of a pod, with the process runtime', { timeout: 60_000 }, () => {
   beforeEach(async () => {
     house = await PodHouse.open({ image, signal })
   })
@@ -37,7 +40,7 @@ describe.skipIf(missing !== undefined)('containers of a pod, with the process ru
         shell('first', 'echo first >> /w/order', inW),
         shell('side', sidecar, {
           ...{ ...inW, restartPolicy: 'Always' },
-          startupProbe: { exec: { command: ['test', '-e', '/w/go'] }, periodSeconds: 1, failureThreshold: 100 },
+          startupProbe: { exec: { command: ['test', '-e', '/w/go'] }, ...PATIENT, failureThreshold: 100 },
         }),
         shell('second', 'echo second >> /w/order', inW),
       ],
@@ -107,7 +110,7 @@ describe.skipIf(missing !== undefined)('containers of a pod, with the process ru
       ),
     )
     try {
-      const readinessProbe = { grpc: { port, service: 'pump' }, periodSeconds: 1, failureThreshold: 1 }
+      const readinessProbe = { grpc: { port, service: 'pump' }, ...PATIENT, failureThreshold: 1 }
       house.put('g', { hostNetwork: true, containers: [shell('main', 'sleep 1000', { readinessProbe })] })
       await house.status('g', isRunning)
       expect(asked[0]).toBe('pump')
