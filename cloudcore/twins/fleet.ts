@@ -242,7 +242,9 @@ function roleOf(record: DeviceRecord, gateway: string): RoamingRole | undefined 
 function roleRev(record: DeviceRecord, gateway: string): string {
   const role = roleOf(record, gateway)
   if (role === undefined) return ''
-  return role.role === 'active' ? `.a${role.term}` : '.s'
+  if (role.role === 'active') return `.a${role.term}`
+  // That it took a standby of before it served says nothing of whether it has let go since.
+  return record.gateway === gateway ? `.r${role.term}` : '.s'
 }
 
 /** Orders of different gateways cannot be compared: after a move everything the new one sends is newer. */
