@@ -67,7 +67,7 @@ describe('a supernode beneath another', { timeout: 60_000 }, () => {
     const log = (level: string, message: string, fields?: object) =>
       void below.log.push({ ...fields, level: `uplink ${level}`, message })
     const options = { kube: below.kube, dataDir: join(below.folder, `uplink-${gateway}`), joinTokenFile }
-    return stack.use(await openUplink(options, { log }))
+    return stack.use(await openUplink(options, { log, sayAgainMs: 200 }))
   }
 
   const node = (of: Assembly, name: string) => of.kube.get<Node>(objectPath(NODES, name))
