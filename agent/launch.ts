@@ -8,6 +8,7 @@
  * - One thread collects garbage: the heap has 10 MiB, and each helper thread keeps memory of its own.
  * - A small young generation and compact code; what ran once, at the start, is forgotten by the first collection that
  *   finds it unused: 2 MiB, compiled again should it be needed.
+ * - Node's own list of authorities is not read: `api/public-authorities.ts`.
  */
 export const AGENT_FLAGS: readonly string[] = [
   '--max-semi-space-size=1',
@@ -17,6 +18,7 @@ export const AGENT_FLAGS: readonly string[] = [
   '--no-sparkplug',
   '--single-threaded',
   '--bytecode-old-age=1',
+  '--use-openssl-ca',
 ]
 
 /**

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { SluiceError } from '../../api/errors.ts'
+import { trustPublicAuthorities } from '../../api/public-authorities.ts'
 import type { LocalBroker } from '../../mappers/sdk/mapper.ts'
 import { filterProblem, TopicTrie, topicProblem } from '../../mappers/sdk/topic-filter.ts'
 import type { BrokerDeps } from './embedded.ts'
@@ -28,6 +29,7 @@ export async function openExternalBroker(
   hooks: SessionHooks = {},
 ): Promise<GatewayBroker> {
   const { default: mqtt } = await import('mqtt')
+  trustPublicAuthorities()
   const settings: IClientOptions = {
     reconnectPeriod: RECONNECT_MS,
     ...willOf(hooks),

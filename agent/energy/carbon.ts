@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs'
 import type { Clock } from '../../api/clock.ts'
+import { trustPublicAuthorities } from '../../api/public-authorities.ts'
 import type { GatewaySpec } from '../../api/schema/gateway.ts'
 import { textOf } from './folder.ts'
 import { SlowProbe } from './slow-probe.ts'
@@ -187,6 +188,7 @@ export class Carbon implements Disposable {
 
   async #ask(url: string, signal: AbortSignal): Promise<number | readonly CarbonHour[]> {
     const { fetch = globalThis.fetch } = this.#options
+    trustPublicAuthorities()
     const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(URL_TIMEOUT_MS)]) })
     if (!response.ok) throw new Error(`the URL answered ${response.status}`)
     const given = parseCarbon(await boundedText(response))

@@ -1,4 +1,5 @@
 import { toSluiceError } from '../../api/errors.ts'
+import { trustPublicAuthorities } from '../../api/public-authorities.ts'
 import type { GatewayHost } from '../sdk/mapper.ts'
 import { readCertificate, readPasswordFile } from './key-file.ts'
 
@@ -70,6 +71,7 @@ async function openLocalBus(host: GatewayHost, events: BusEvents): Promise<Bus> 
 async function openMqttBus(options: BusOptions, events: BusEvents): Promise<Bus> {
   // The client costs several megabytes: only gateways whose devices need it load it.
   const mqtt = await import('mqtt')
+  trustPublicAuthorities()
   const password = options.passwordFile === undefined ? undefined : readPasswordFile(options.passwordFile)
   let wanted: readonly string[] = []
   let subscribed: readonly string[] = []

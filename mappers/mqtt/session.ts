@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { IClientOptions, MqttClient } from 'mqtt'
 import { delay, type Timer } from '../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../api/errors.ts'
+import { trustPublicAuthorities } from '../../api/public-authorities.ts'
 import type { GatewayHost, LocalBroker } from '../sdk/mapper.ts'
 import { readSecretFile } from '../sdk/secret-file.ts'
 import { TopicTrie } from '../sdk/topic-filter.ts'
@@ -174,6 +175,7 @@ class RemoteSession implements MqttSession {
     try {
       const { default: mqtt } = await import('mqtt')
       if (this.#closed) return
+      trustPublicAuthorities()
       const client = mqtt.connect(this.#config.name, { ...optionsOf(this.#config), ...this.#will() })
       this.#client = client
       let reason = 'the connection was closed'

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { SluiceError, toSluiceError } from '../../../api/errors.ts'
+import { trustPublicAuthorities } from '../../../api/public-authorities.ts'
 import type { RegistryAuth } from '../runtimes/runtime.ts'
 import { planArtifact } from './artifact.ts'
 import type { ImageSource } from './layout.ts'
@@ -78,6 +79,7 @@ class Registry {
   #authorization: string | undefined
 
   constructor(reference: ImageReference, auth: RegistryAuth | undefined, signal: AbortSignal, mirror?: string) {
+    trustPublicAuthorities()
     this.#reference = reference
     this.#auth = auth
     this.#signal = signal
