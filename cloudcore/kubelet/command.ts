@@ -41,7 +41,8 @@ export async function connectCommand(caller: CommandCaller, stream: StreamEndpoi
   ] as const
   const drained = Promise.allSettled(
     outputs.map(([id, output]) =>
-      output === undefined ? stream.channel(id).resume() : pipeline(stream.channel(id), output, { end: false }),
+      // Done when the caller has taken all of it, not when it has been handed on: how it ended comes after that.
+      output === undefined ? stream.channel(id).resume() : pipeline(stream.channel(id), output),
     ),
   )
   let status: string

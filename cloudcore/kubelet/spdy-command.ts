@@ -3,12 +3,10 @@ import { SluiceError } from '../../api/errors.ts'
 import { SpdyConnection } from '../../api/spdy/connection.ts'
 import type { SpdyStream } from '../../api/spdy/stream.ts'
 import type { CommandCaller, Wishes } from './command.ts'
+import { cutWhenStuck } from './cut-when-stuck.ts'
 
 /** As a kubelet: the streams that were announced have to be there after this. */
 const STREAMS_WITHIN_MS = 30_000
-/** How long a caller may take to close what it opened once the command has ended. */
-const CLOSE_WITHIN_MS = 2_000
-
 /** Takes the streams of a command from a connection that was just upgraded. Throws SLUICE_KUBELET_PROTOCOL. */
 export async function spdyCaller(socket: Duplex, wishes: Wishes): Promise<CommandCaller> {
   const gone = new AbortController()
@@ -54,9 +52,11 @@ export async function spdyCaller(socket: Duplex, wishes: Wishes): Promise<Comman
     async finish(status) {
       error.end(status)
       for (const stream of streams.values()) stream.end()
-      const cut = setTimeout(() => connection.destroy(), CLOSE_WITHIN_MS)
+      using _ = cutWhenStuck(
+        () => socket.writableLength,
+        () => connection.destroy(),
+      )
       await connection.close()
-      clearTimeout(cut)
     },
   }
 }

@@ -1,6 +1,7 @@
 import { Readable, Writable } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { CommandCaller, Wishes } from './command.ts'
+import { cutWhenStuck } from './cut-when-stuck.ts'
 
 /** Only the newest can say that input has ended: message 255, then the channel. */
 export const COMMAND_PROTOCOLS = ['v5.channel.k8s.io', 'v4.channel.k8s.io'] as const
@@ -12,7 +13,6 @@ const ERROR = 3
 const RESIZE = 4
 const CLOSE = 255
 const BUFFER_BYTES = 256 * 1024
-const CLOSE_WITHIN_MS = 2_000
 const MAX_SEND_BYTES = 64 * 1024
 
 /** The caller of a command over a WebSocket: the first byte of each message is its channel. */
@@ -87,9 +87,12 @@ export function websocketCaller(socket: WebSocket, wishes: Wishes): CommandCalle
     gone: gone.signal,
     finish: (status) =>
       new Promise((resolve) => {
-        const cut = setTimeout(() => socket.terminate(), CLOSE_WITHIN_MS)
+        const cut = cutWhenStuck(
+          () => socket.bufferedAmount,
+          () => socket.terminate(),
+        )
         socket.on('close', () => {
-          clearTimeout(cut)
+          cut[Symbol.dispose]()
           resolve()
         })
         socket.resume()
