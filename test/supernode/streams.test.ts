@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
@@ -160,12 +160,15 @@ describe.skipIf(skipHouse)(`a pod two supernodes below ${missingForHouse ?? ''}`
     expect(none.stderr).toContain('/no/such/program')
   })
 
-  it('takes files that are copied into it', async () => {
+  it('takes files that are copied into it, and gives them back whole', async () => {
     const here = join(top.folder, 'here')
     writeFileSync(here, Buffer.alloc(500_000, 'words of a file\n'))
     expect(await kubectl(['cp', here, 'deep:/work/there', '-c', 'main'])).toMatchObject({ code: 0 })
     const { stdout } = await kubectl(['exec', 'deep', '-c', 'main', '--', 'wc', '-c', '/work/there'])
     expect(stdout).toBe('500000 /work/there\n')
+    const back = join(top.folder, 'back')
+    expect(await kubectl(['cp', 'deep:/work/there', back, '-c', 'main'])).toMatchObject({ code: 0 })
+    expect(readFileSync(back).equals(readFileSync(here))).toBe(true)
   })
 
   it('can be attached to', async () => {
