@@ -109,7 +109,10 @@ describe.skipIf(skipHouse)(`a pod two supernodes below ${missingForHouse ?? ''}`
   }
 
   async function end(): Promise<void> {
-    await bottom.kube.delete(objectPath(PODS, 'deep', top.namespace)).catch(() => {})
+    // What is deleted below, a supernode that still wants it would make anew; one that is away deletes nothing below.
+    for (const each of [top, middle, bottom]) {
+      await each.kube.delete(objectPath(PODS, 'deep', top.namespace)).catch(() => {})
+    }
     await eventually(
       async () => (await bottom.kube.list(collectionPath(PODS, top.namespace))).items.length === 0,
       'nothing runs any more',
