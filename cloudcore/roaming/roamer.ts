@@ -306,7 +306,7 @@ export class Roamer implements Placement {
     }
     const leaseMs = forced && roams && from !== undefined && from !== to ? Math.ceil(links.leaseLeftMs(from)) : 0
     const handed = {
-      ...handedState(record, from === undefined ? 0 : links.offsetMs(from)),
+      ...handedState(record, (gateway) => (gateway === undefined ? 0 : links.offsetMs(gateway))),
       ...(leaseMs > 0 ? { writeAfterMs: leaseMs } : {}),
     }
     const standbys = roams

@@ -35,6 +35,8 @@ export interface PropertyState {
   /** When the hub received the newest report. */
   receivedMs: number
   backfill: boolean
+  /** Whose clock the known value's time is of; undefined for one that is from before this process. */
+  knownFrom?: string
 }
 
 /** Everything the cloud core keeps in memory of one Device. */
