@@ -87,12 +87,16 @@ function desired(twin: TwinView, style: Style): string {
   }
 }
 
+const receiver = ({ id, rssiDbm }: { readonly id: string; readonly rssiDbm?: number }): string =>
+  rssiDbm === undefined ? printable(id) : `${printable(id)} (${rssiDbm} dBm)`
+
 function linkWords({ link = {} }: DeviceView): string {
   const words: string[] = []
   if (link.rssiDbm !== undefined) words.push(`${link.rssiDbm} dBm`)
   if (link.snrDb !== undefined) words.push(`SNR ${link.snrDb} dB`)
   if (link.spreadingFactor !== undefined) words.push(`SF${link.spreadingFactor}`)
   if (link.marginDb !== undefined) words.push(`${link.marginDb} dB to spare`)
+  if (link.gateways !== undefined) words.push(`heard by ${link.gateways.map(receiver).join(', ')}`)
   if (link.quality !== undefined) words.push(`quality ${link.quality}`)
   if (link.latencyMs !== undefined) words.push(`answers in ${link.latencyMs} ms`)
   if (link.errorRate !== undefined) words.push(`${Math.round(link.errorRate * 1000) / 10} % errors`)

@@ -71,7 +71,8 @@ describe('what a cloud core tells of its gateways', () => {
   it('shows how well a device is heard, its battery, and why a write waits', async () => {
     const { agent, uid, key } = await house.connected('gw-m', 'meter-m', { baud: 9600 })
     const version = (agent.objects.get(`Device ${key}`)!.object as LinkDevice).desired['baud']!.version
-    const facts = { rssiDbm: -97, snrDb: 4.5, spreadingFactor: 9, marginDb: 17, batteryPercent: 64 }
+    const gateways = [{ id: '0016C001FF10A235', rssiDbm: -97, snrDb: 4.5 }, { id: 'roof' }]
+    const facts = { rssiDbm: -97, snrDb: 4.5, spreadingFactor: 9, marginDb: 17, gateways, batteryPercent: 64 }
     const sneaky = { ...facts, online: false, order: { epoch: 9, seq: 9 } }
     await agent.batch({
       d: [[key, uid]],
@@ -80,7 +81,7 @@ describe('what a cloud core tells of its gateways', () => {
     })
     const held = await house.deviceUntil('meter-m', (d) => d.status?.battery !== undefined)
     expect(held.status?.link).toEqual({
-      ...{ errorRate: 0.25, latencyMs: 12, rssiDbm: -97, snrDb: 4.5, spreadingFactor: 9, marginDb: 17 },
+      ...{ errorRate: 0.25, latencyMs: 12, rssiDbm: -97, snrDb: 4.5, spreadingFactor: 9, marginDb: 17, gateways },
     })
     expect(held.status?.battery).toEqual({ percent: 64, at: '2026-01-01T00:00:00.000Z' })
     expect(held.status?.state).toBe('online')

@@ -3,6 +3,7 @@ import {
   type BatchBody,
   type BatchDevice,
   MAX_CARRY,
+  MAX_HEARD_BY,
   type NewsRow,
   type ReachFacts,
   type ReachRow,
@@ -248,12 +249,13 @@ export function reachRow(index: number, news: DeviceReach): ReachRow {
 }
 
 function reachFacts(news: DeviceReach): ReachFacts | undefined {
-  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable, carry } = news
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, gateways, batteryPercent, unusable, carry } = news
   const facts: ReachFacts = {
     ...(rssiDbm === undefined ? {} : { rssiDbm: round(rssiDbm) }),
     ...(snrDb === undefined ? {} : { snrDb: round(snrDb) }),
     ...(spreadingFactor === undefined ? {} : { spreadingFactor }),
     ...(marginDb === undefined ? {} : { marginDb: round(marginDb) }),
+    ...(gateways === undefined ? {} : { gateways: gateways.slice(0, MAX_HEARD_BY) }),
     ...(batteryPercent === undefined ? {} : { batteryPercent: round(batteryPercent) }),
     ...(unusable === undefined ? {} : { unusable }),
     ...(carry === undefined || carry.length > MAX_CARRY ? {} : { carry }),

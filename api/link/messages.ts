@@ -62,11 +62,23 @@ export type WriteRow = readonly [
 export const MAX_CARRY = 2048
 
 /** What the radio and the battery say, as far as the protocol knows. */
+/** One receiver that heard a device: a LoRaWAN gateway by its EUI or by the name that its network server gives it. */
+export interface HeardBy {
+  readonly id: string
+  readonly rssiDbm?: number
+  readonly snrDb?: number
+}
+
+/** Receivers named at most, the best. */
+export const MAX_HEARD_BY = 8
+
 export interface ReachFacts {
   readonly rssiDbm?: number
   readonly snrDb?: number
   readonly spreadingFactor?: number
   readonly marginDb?: number
+  /** Who heard it last, best first. */
+  readonly gateways?: readonly HeardBy[]
   readonly batteryPercent?: number
   /** Frames and answers that could not be used, since the gateway's agent began to serve the device. */
   readonly unusable?: number

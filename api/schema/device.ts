@@ -133,6 +133,21 @@ export const deviceStatus = () =>
         snrDb: optional(number()),
         spreadingFactor: optional(integer({ minimum: 5, maximum: 12, description: 'LoRa, of the last uplink.' })),
         marginDb: optional(number({ description: 'How much weaker the signal could be and still be understood.' })),
+        gateways: optional(
+          keyedList(
+            object({
+              id: text({
+                minLength: 1,
+                maxLength: 64,
+                description: 'EUI of a LoRaWAN gateway, or its name in its network.',
+              }),
+              rssiDbm: optional(number()),
+              snrDb: optional(number()),
+            }),
+            'id',
+            { maxItems: 8, description: 'Who heard the last uplink, best first.' },
+          ),
+        ),
         quality: optional(number({ description: 'What a property with role linkQuality says, in its own unit.' })),
         unusable: optional(
           integer({ minimum: 0, description: 'Frames and answers that could not be used; Events say what was wrong.' }),

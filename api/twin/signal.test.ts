@@ -52,9 +52,12 @@ describe('the battery of a device', () => {
 })
 
 describe('figures of a link', () => {
-  const told = { atMs: AT_MS, rssiDbm: -70, errorRate: 0.1, latencyMs: 10, batteryPercent: 50 }
+  const gateways = [{ id: 'a', rssiDbm: -70 }, { id: 'b' }]
+  const told = { atMs: AT_MS, rssiDbm: -70, errorRate: 0.1, latencyMs: 10, batteryPercent: 50, gateways }
 
   it('that only tremble have not moved', () => {
+    const trembling = [{ id: 'b', snrDb: 3 }, { id: 'a' }]
+    expect(figuresMoved(told, { ...told, gateways: trembling })).toBe(false)
     expect(figuresMoved(told, { ...told, rssiDbm: -73, errorRate: 0.12, latencyMs: 12, batteryPercent: 50.5 })).toBe(
       false,
     )
@@ -67,6 +70,7 @@ describe('figures of a link', () => {
     { batteryPercent: 49 },
     { spreadingFactor: 9 },
     { snrDb: 1 },
+    { gateways: [{ id: 'a' }, { id: 'c' }] },
   ])('have moved by %o', (change) => {
     expect(figuresMoved(told, { ...told, ...change })).toBe(true)
   })

@@ -1,4 +1,4 @@
-import type { ReachFacts } from '../link/messages.ts'
+import type { HeardBy, ReachFacts } from '../link/messages.ts'
 import type { DeviceStatus, ModelProperty } from '../resources.ts'
 import type { Reported, Twin } from './twin.ts'
 
@@ -25,7 +25,7 @@ export function deviceLink(
   properties: Iterable<ModelProperty>,
   twinOf: TwinOf,
 ): DeviceLink | undefined {
-  const { errorRate, latencyMs, spreadingFactor, marginDb, unusable } = reach ?? {}
+  const { errorRate, latencyMs, spreadingFactor, marginDb, gateways, unusable } = reach ?? {}
   let { rssiDbm, snrDb } = reach ?? {}
   let quality: number | undefined
   for (const { name, role } of properties) {
@@ -40,11 +40,18 @@ export function deviceLink(
     ...(snrDb === undefined ? {} : { snrDb: rounded(snrDb, 10) }),
     ...(spreadingFactor === undefined ? {} : { spreadingFactor }),
     ...(marginDb === undefined ? {} : { marginDb: rounded(marginDb, 10) }),
+    ...(gateways === undefined ? {} : { gateways: gateways.map(heardByOf) }),
     ...(quality === undefined ? {} : { quality }),
     ...(unusable === undefined ? {} : { unusable }),
   }
   return Object.keys(link).length === 0 ? undefined : link
 }
+
+const heardByOf = ({ id, rssiDbm, snrDb }: HeardBy) => ({
+  id,
+  ...(rssiDbm === undefined ? {} : { rssiDbm: rounded(rssiDbm, 10) }),
+  ...(snrDb === undefined ? {} : { snrDb: rounded(snrDb, 10) }),
+})
 
 /** The battery of a device: what its protocol says, else a property with the role `battery`, in per cent. */
 export function deviceBattery(
@@ -86,13 +93,20 @@ export function figuresMoved(told: ReachFigures | undefined, now: ReachFigures):
   if (Math.abs(errorRate - rateBefore) >= 0.05) return true
   if (Math.abs(latencyMs - latencyBefore) >= 0.5 * Math.max(1, latencyBefore)) return true
   if (told.spreadingFactor !== now.spreadingFactor || told.unusable !== now.unusable) return true
-  if (told.carry !== now.carry) return true
+  if (told.carry !== now.carry || namesOf(told.gateways) !== namesOf(now.gateways)) return true
   return (['rssiDbm', 'snrDb', 'marginDb', 'batteryPercent'] as const).some((name) => {
     const [before, after] = [told[name], now[name]]
     if (before === undefined || after === undefined) return before !== after
     return Math.abs(after - before) >= SIGNAL_DEADBAND[name]
   })
 }
+
+/** Which receivers, whatever their order: how well each hears is noise like that of the best. */
+const namesOf = (gateways: readonly HeardBy[] = []): string =>
+  gateways
+    .map(({ id }) => id)
+    .sort()
+    .join(' ')
 
 const rounded = (value: number, steps: number): number => Math.round(value * steps) / steps
 

@@ -29,6 +29,7 @@ const samples: AgentFrame[] = [
       s: [
         [0, 1, 1, null, 0.5, 12],
         [0, 1, 1, null, null, null, { rssiDbm: -60, snrDb: 3.5, spreadingFactor: 12, marginDb: -1, batteryPercent: 0 }],
+        [0, 1, 1, null, null, null, { gateways: [{ id: 'roof', rssiDbm: -99.5, snrDb: -7 }, { id: 'hall' }] }],
       ],
       n: [[0, 'p', 7, 1, 'listens next at ten', 1]],
     },
@@ -92,6 +93,8 @@ describe('reading frames of an agent', () => {
       '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u",-1]]}}',
       '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"s":[[0,1,1,null,0,0,{"batteryPercent":101}]]}}',
       '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"s":[[0,1,1,null,0,0,{"spreadingFactor":7.5}]]}}',
+      '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"s":[[0,1,1,null,0,0,{"gateways":[{"id":""}]}]]}}',
+      '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"s":[[0,1,1,null,0,0,{"gateways":[{"id":"a"},{"id":"a"}]}]]}}',
       '{"t":"batch","seq":1,"lane":"live","body":{"d":[["n/a","u"]],"n":[[0,"p",1,1,""]]}}',
       '{"t":"events","items":[{"id":"a","about":"a","type":"Normal","reason":"R","message":"m","count":1,"firstMs":1,"lastMs":1}]}',
       '{"t":"events","items":[{"id":"a","about":"gateway","type":"Bad","reason":"R","message":"m","count":1,"firstMs":1,"lastMs":1}]}',

@@ -1,7 +1,15 @@
 import { SluiceError } from '../../api/errors.ts'
 import { isFirmwareStatusItem, MAX_FIRMWARE_ITEMS } from '../../api/link/firmware.ts'
 import { isMachineFacts } from '../../api/link/machine.ts'
-import { type AgentFrame, type BatchBody, LINK_KINDS, MAX_CARRY, MAX_HEARD_ITEMS } from '../../api/link/messages.ts'
+import {
+  type AgentFrame,
+  type BatchBody,
+  type HeardBy,
+  LINK_KINDS,
+  MAX_CARRY,
+  MAX_HEARD_BY,
+  MAX_HEARD_ITEMS,
+} from '../../api/link/messages.ts'
 import { isNoticeItem, MAX_NOTICE_ITEMS } from '../../api/link/notices.ts'
 import { isPodStatusItem, MAX_POD_STATUS_ITEMS } from '../../api/link/pods.ts'
 import { isSightedItem, MAX_SIGHTED_ITEMS } from '../../api/link/sighted.ts'
@@ -204,7 +212,7 @@ const isOptionalNumber = (value: unknown) => value === undefined || value === nu
 /** Figures that a Device's status can hold: whatever else a gateway says of signal and battery is refused. */
 function isFacts(value: unknown): boolean {
   if (!isRecord(value)) return false
-  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable, carry } = value
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, gateways, batteryPercent, unusable, carry } = value
   return (
     isFigure(rssiDbm, -200, 50) &&
     isFigure(snrDb, -100, 100) &&
@@ -214,9 +222,21 @@ function isFacts(value: unknown): boolean {
     (spreadingFactor === undefined || Number.isInteger(spreadingFactor)) &&
     isFigure(unusable, 0, Number.MAX_SAFE_INTEGER) &&
     (unusable === undefined || Number.isInteger(unusable)) &&
-    (carry === undefined || isText(carry, MAX_CARRY))
+    (carry === undefined || isText(carry, MAX_CARRY)) &&
+    (gateways === undefined ||
+      (Array.isArray(gateways) && gateways.length <= MAX_HEARD_BY && gateways.every(isHeardBy) && haveNames(gateways)))
   )
 }
+
+function isHeardBy(value: unknown): value is HeardBy {
+  if (!isRecord(value)) return false
+  const { id, rssiDbm, snrDb } = value
+  return isText(id, 64) && id !== '' && isFigure(rssiDbm, -200, 50) && isFigure(snrDb, -100, 100)
+}
+
+/** In a status they are a list with a key: two alike would be refused, and everything else of the device with them. */
+const haveNames = (gateways: readonly HeardBy[]): boolean =>
+  new Set(gateways.map(({ id }) => id)).size === gateways.length
 
 const isFigure = (value: unknown, low: number, high: number) =>
   value === undefined || (typeof value === 'number' && value >= low && value <= high)

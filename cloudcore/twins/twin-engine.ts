@@ -128,6 +128,7 @@ export class TwinEngine {
       }
       const merged = mergeInBatch(state.twin, report)
       if (merged === state.twin) continue
+      if (merged.known !== state.twin.known) state.knownFrom = origin.gateway
       state.twin = merged
       state.receivedMs = origin.receivedMs
       state.backfill = origin.backfill
@@ -250,12 +251,13 @@ export class TwinEngine {
 
 /** Only what the link knows: whatever else a gateway sent along must not reach the record. */
 function pickFacts(facts: ReachFacts = {}): ReachFacts {
-  const { rssiDbm, snrDb, spreadingFactor, marginDb, batteryPercent, unusable, carry } = facts
+  const { rssiDbm, snrDb, spreadingFactor, marginDb, gateways, batteryPercent, unusable, carry } = facts
   return {
     ...(rssiDbm === undefined ? {} : { rssiDbm }),
     ...(snrDb === undefined ? {} : { snrDb }),
     ...(spreadingFactor === undefined ? {} : { spreadingFactor }),
     ...(marginDb === undefined ? {} : { marginDb }),
+    ...(gateways === undefined ? {} : { gateways }),
     ...(batteryPercent === undefined ? {} : { batteryPercent }),
     ...(unusable === undefined ? {} : { unusable }),
     ...(carry === undefined ? {} : { carry }),

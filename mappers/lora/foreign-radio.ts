@@ -1,3 +1,4 @@
+import { type HeardBy, MAX_HEARD_BY } from '../../api/link/messages.ts'
 import type { Json } from '../../api/resources.ts'
 import { airtimeMs } from './airtime.ts'
 import { DATA_OVERHEAD } from './codec.ts'
@@ -20,14 +21,27 @@ export function radioFactsOf({ heard, frequencyHz, spreadingFactor, bandwidthHz,
   const gateways = listIn(heard)
     .map(objectIn)
     .filter((one) => one !== undefined)
-  const best = gateways.toSorted((a, b) => (numberIn(b['snr']) ?? 0) - (numberIn(a['snr']) ?? 0))[0]
+  const bestFirst = gateways.toSorted((a, b) => (numberIn(b['snr']) ?? 0) - (numberIn(a['snr']) ?? 0))
+  const [best] = bestFirst
+  const named = bestFirst.flatMap(heardByOf)
+  // A gateway with two antennas is there twice: its better one counts.
+  const heardBy = named.filter(({ id }, index) => named.findIndex((one) => one.id === id) === index)
   const rssiDbm = numberIn(best?.['rssi'])
   return {
     ...(rssiDbm === undefined ? {} : { rssiDbm }),
     ...(best === undefined ? {} : { snrDb: numberIn(best['snr']) ?? 0, gateways: gateways.length }),
+    ...(heardBy.length === 0 ? {} : { heardBy: heardBy.slice(0, MAX_HEARD_BY) }),
     ...(frequencyHz === undefined ? {} : { frequencyHz }),
     ...airtimeFacts(spreadingFactor, bandwidthHz, bytes),
   }
+}
+
+/** ChirpStack says `gatewayId`, The Things Stack `gateway_ids.gateway_id`. One without a name is only counted. */
+function heardByOf(one: Readonly<Record<string, Json>>): HeardBy[] {
+  const id = one['gatewayId'] ?? objectIn(one['gateway_ids'])?.['gateway_id']
+  if (typeof id !== 'string' || id === '') return []
+  const rssiDbm = numberIn(one['rssi'])
+  return [{ id: id.slice(0, 64), ...(rssiDbm === undefined ? {} : { rssiDbm }), snrDb: numberIn(one['snr']) ?? 0 }]
 }
 
 function airtimeFacts(sf: number | undefined, bandwidthHz: number | undefined, bytes: number): RadioFacts {

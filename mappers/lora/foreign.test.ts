@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest'
 import type { Json } from '../../api/resources.ts'
 import { type Bench, bench, binding, DEV_EUI } from './bench.test-helper.ts'
 import { chirpstack } from './chirpstack.ts'
+import type { RadioFacts } from './network.ts'
 import { tts } from './tts.ts'
 
 const APPLICATION = '17c82e96-be03-4f38-aef3-f83d48582d97'
@@ -185,7 +186,11 @@ describe('The Things Stack over a real broker', () => {
         f_port: 2,
         f_cnt: 5,
         frm_payload: 'CSkAPA==',
-        rx_metadata: [{ gateway_ids: { gateway_id: 'gw' }, rssi: -71, snr: 7.25 }],
+        rx_metadata: [
+          { gateway_ids: { gateway_id: 'gw' }, antenna_index: 0, rssi: -80, snr: 2 },
+          { gateway_ids: { gateway_id: 'gw' }, antenna_index: 1, rssi: -71, snr: 7.25 },
+          { gateway_ids: { gateway_id: 'roof' }, rssi: -99, snr: -3 },
+        ],
         settings: { data_rate: { lora: { bandwidth: 125000, spreading_factor: 9 } }, frequency: '868300000' },
         last_battery_percentage: { f_cnt: 3, value: 98.42 },
         received_at: '2026-07-18T09:34:15.7Z',
@@ -195,7 +200,11 @@ describe('The Things Stack over a real broker', () => {
       value: 23.45,
       atMs: Date.parse('2026-07-18T09:34:15.7Z'),
     })
-    expect(b.news.at(-1)).toMatchObject({ rssiDbm: -71, batteryPercent: 98.4 })
+    const gateways = [
+      { id: 'gw', rssiDbm: -71, snrDb: 7.25 },
+      { id: 'roof', rssiDbm: -99, snrDb: -3 },
+    ]
+    expect(b.news.at(-1)).toMatchObject({ rssiDbm: -71, batteryPercent: 98.4, gateways })
 
     const pushed = mq.message(`${base}/down/push`)
     const outcome = b.write('interval', 300)
@@ -216,8 +225,15 @@ describe('dialects', () => {
       kind: 'uplink',
       fCnt: 0,
       port: undefined,
-      radio: { snrDb: 0, gateways: 1 },
+      radio: { snrDb: 0, gateways: 1, heardBy: [{ id: 'a', snrDb: 0 }] },
     })
+    const many = Array.from({ length: 12 }, (_, index) => ({ gatewayId: `g${index}`, rssi: -90, snr: index }))
+    const { radio } = chirpstack.read('up', { deviceInfo: {}, rxInfo: [...many, { rssi: -1, snr: 50 }] }) as {
+      readonly radio?: RadioFacts
+    }
+    expect(radio).toMatchObject({ gateways: 13 })
+    expect(radio?.heardBy).toHaveLength(8)
+    expect(radio?.heardBy?.[0]).toEqual({ id: 'g11', rssiDbm: -90, snrDb: 11 })
     expect(chirpstack.read('status', { batteryLevelUnavailable: true, margin: -3 })).toEqual({
       kind: 'status',
       atMs: undefined,

@@ -1,3 +1,4 @@
+import type { HeardBy } from '../../api/link/messages.ts'
 import type { Json, ObjectKey } from '../../api/resources.ts'
 import type { LinkStats } from '../sdk/mapper.ts'
 import type { LoraDevice } from './device-config.ts'
@@ -9,6 +10,8 @@ export interface RadioFacts {
   readonly spreadingFactor?: number
   /** How many gateways heard it. */
   readonly gateways?: number
+  /** Which ones, best first, the first eight. */
+  readonly heardBy?: readonly HeardBy[]
   readonly airtimeMs?: number
   readonly frequencyHz?: number
 }

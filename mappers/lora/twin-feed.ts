@@ -1,3 +1,4 @@
+import type { HeardBy } from '../../api/link/messages.ts'
 import type { Json } from '../../api/resources.ts'
 import { bad } from '../../api/twin/quality.ts'
 import type { DeviceReachability, MapperHost, Reading } from '../sdk/mapper.ts'
@@ -40,6 +41,7 @@ export class TwinFeed {
   #batteryPercent: number | undefined
   #marginDb: number | undefined
   #spreadingFactor: number | undefined
+  #heardBy: readonly HeardBy[] | undefined
   #received = 0
   #missed = 0
   #lastFCnt: number | undefined
@@ -100,6 +102,7 @@ export class TwinFeed {
     this.#rssiDbm = smooth(this.#rssiDbm, radio.rssiDbm)
     this.#snrDb = smooth(this.#snrDb, radio.snrDb)
     this.#spreadingFactor = radio.spreadingFactor ?? this.#spreadingFactor
+    this.#heardBy = radio.heardBy
     const before = this.#online
     this.#online = true
     this.#reason = undefined
@@ -226,6 +229,7 @@ export class TwinFeed {
       ...(this.#snrDb === undefined ? {} : { snrDb: Math.round(this.#snrDb * 10) / 10 }),
       ...(this.#spreadingFactor === undefined ? {} : { spreadingFactor: this.#spreadingFactor }),
       ...(this.#marginDb === undefined ? {} : { marginDb: this.#marginDb }),
+      ...(this.#heardBy === undefined ? {} : { gateways: this.#heardBy }),
       ...(this.#batteryPercent === undefined ? {} : { batteryPercent: this.#batteryPercent }),
       ...(carry === undefined ? {} : { carry }),
     }

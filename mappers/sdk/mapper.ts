@@ -1,4 +1,5 @@
 import type { Clock } from '../../api/clock.ts'
+import type { HeardBy } from '../../api/link/messages.ts'
 import type { DeviceModelSpec, DeviceSpec, Json, ModelProperty, ObjectKey } from '../../api/resources.ts'
 import type { ProtocolSchema } from '../../api/schema/protocol.ts'
 import type { Quality } from '../../api/twin/quality.ts'
@@ -53,6 +54,8 @@ export interface DeviceReachability {
   readonly spreadingFactor?: number
   /** How much weaker the signal could be and still be understood, dB. */
   readonly marginDb?: number
+  /** Receivers that heard the last transmission, best first, each once; more than eight are cut. */
+  readonly gateways?: readonly HeardBy[]
   /** What the device says of its battery by the protocol's own means, 0 to 100. */
   readonly batteryPercent?: number
   /**

@@ -163,7 +163,7 @@ describe('confirmed downlinks', () => {
 
 describe('several gateways', () => {
   it('give one reading, and the one that hears best answers', async () => {
-    const { backend, clock, device, join, last, readings, received } = await air({
+    const { backend, clock, device, join, last, news, readings, received } = await air({
       properties: [temperature, { name: 'gateways', type: 'int', lora: { radio: 'gateways' } }],
     })
     await join()
@@ -185,6 +185,10 @@ describe('several gateways', () => {
     expect(readings).toHaveLength(0)
     await clock.advance(100)
     expect(last('gateways')).toMatchObject({ value: 2 })
+    expect(news.at(-1)?.gateways).toEqual([
+      { id: 'B', rssiDbm: -80, snrDb: 6 },
+      { id: 'A', rssiDbm: -80, snrDb: -3 },
+    ])
     expect(readings.filter(({ property }) => property === 'temperature')).toHaveLength(1)
     expect(backend.sent.map(({ gateway }) => gateway)).toEqual(['B'])
     expect(received()).toHaveLength(1)

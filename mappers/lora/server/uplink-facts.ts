@@ -1,3 +1,4 @@
+import { MAX_HEARD_BY } from '../../../api/link/messages.ts'
 import { airtimeMs, fskAirtimeMs } from '../airtime.ts'
 import type { DataFrame } from '../codec.ts'
 import type { RadioFacts } from '../network.ts'
@@ -12,6 +13,7 @@ export function radioFacts(copies: Copies): RadioFacts {
     rssiDbm,
     snrDb,
     gateways: copies.length,
+    heardBy: copies.slice(0, MAX_HEARD_BY).map((one) => ({ id: one.gateway, rssiDbm: one.rssiDbm, snrDb: one.snrDb })),
     frequencyHz,
     ...(modulation === undefined
       ? { airtimeMs: fskAirtimeMs(phy.length) }
