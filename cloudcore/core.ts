@@ -227,7 +227,7 @@ async function assemble(
     window: { batches: 256, bytes: 1024 * 1024 },
     ingest: (body, origin) => twins.ingest(body, origin),
     admits: (uid, gateway, term) => terms.admits(uid, gateway, term),
-    onCovered: (uid, values) => terms.covered(uid, values),
+    onCovered: (uid, term, values) => terms.covered(uid, term, values),
     holdBack: (gateway) => roamer.unsettled(gateway),
     onHeard: (gateway, items) => roamer.heard(gateway, items),
     onObjectAck: (gateway, kind, key, refusal) => {

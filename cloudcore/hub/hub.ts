@@ -75,6 +75,8 @@ export class Hub implements Disposable {
   accept(gateway: string, socket: LinkSocket, certificateExpiresMs: number): Session {
     this.disconnect(gateway, new SluiceError('SLUICE_LINK_REPLACED', 'a newer connection of this gateway took over'))
     const session = new Session(this.#context, gateway, socket, certificateExpiresMs)
+    // Until its hello the clock is what it was.
+    session.clockOffsetMs = this.#offsets.get(gateway) ?? 0
     this.#sessions.set(gateway, session)
     return session
   }

@@ -1,5 +1,6 @@
 import type { BatchBody, BatchDevice, ReportRow } from '../../api/link/messages.ts'
-import type { Admission, ToldValue } from '../roaming/terms.ts'
+import type { Admission } from '../roaming/terms.ts'
+import type { ToldValue } from '../roaming/told-value.ts'
 
 /** What of a device's rows a gateway may tell: nothing of a stranger, and of a term that is over what came before. */
 export type Ownership = Admission | 'stranger'

@@ -1,6 +1,6 @@
 import type { BatchBody } from '../../api/link/messages.ts'
 import type { ObjectKey } from '../../api/resources.ts'
-import type { ToldValue } from '../roaming/terms.ts'
+import type { ToldValue } from '../roaming/told-value.ts'
 import { type Ownership, ownedRows } from './ownership.ts'
 import type { SessionContext } from './session-context.ts'
 
@@ -49,20 +49,21 @@ export class RowGate {
     return 'all'
   }
 
-  /** From the first value of a term on, the terms before have nothing new to tell. */
+  /** What was told under a term, the others have no news of. */
   #cover(body: BatchBody, offsetMs: number): void {
     const { fleet, onCovered } = this.#context
     if (onCovered === undefined) return
-    let told: Map<string, ToldValue[]> | undefined
+    let told: Map<number, ToldValue[]> | undefined
     for (const [index, property, value, atMs] of body.r ?? []) {
-      const [key, uid, term = 0] = body.d[index]!
-      const tenure = fleet.devices.get(key)?.tenure
-      if (tenure === undefined || tenure.accepts !== term) continue
+      if (fleet.devices.get(body.d[index]![0])?.tenure === undefined) continue
       told ??= new Map()
-      const values = told.get(uid) ?? []
+      const values = told.get(index) ?? []
       values.push({ property, value, atMs: atMs + offsetMs })
-      told.set(uid, values)
+      told.set(index, values)
     }
-    for (const [uid, values] of told ?? []) onCovered(uid, values)
+    for (const [index, values] of told ?? []) {
+      const [, uid, term = 0] = body.d[index]!
+      onCovered(uid, term, values)
+    }
   }
 }

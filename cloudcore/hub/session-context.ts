@@ -7,7 +7,8 @@ import type { SightedItem } from '../../api/link/sighted.ts'
 import type { StaticPod } from '../../api/link/static-pods.ts'
 import type { DialRefusedFrame } from '../../api/link/streams.ts'
 import type { GatewayStatus, ObjectKey } from '../../api/resources.ts'
-import type { Admission, ToldValue } from '../roaming/terms.ts'
+import type { Admission } from '../roaming/terms.ts'
+import type { ToldValue } from '../roaming/told-value.ts'
 import type { Fleet } from '../twins/fleet.ts'
 import type { BatchOrigin } from '../twins/twin-engine.ts'
 import type { ObjectSource } from './inventory.ts'
@@ -41,7 +42,7 @@ export interface SessionContext {
   /** What of a gateway's rows about a device counts, by the term they were taken in. Default: all of its own. */
   readonly admits?: (uid: string, gateway: string, term: number) => Admission
   /** Values of the term in force arrived. */
-  readonly onCovered?: (uid: string, values: readonly ToldValue[]) => void
+  readonly onCovered?: (uid: string, term: number, values: readonly ToldValue[]) => void
   /** What the frames of a gateway that just said hello have to wait for. */
   readonly holdBack?: (gateway: string) => Promise<void> | undefined
   readonly onHeard?: (gateway: string, items: readonly HeardItem[]) => void

@@ -16,7 +16,7 @@ describe('the fence', () => {
     const late = book.admits('u', 'a', 5)
     if (typeof late === 'string') throw new Error(late)
     expect(late(told(9, 99_999))).toBe(true)
-    book.covered('u', [told(3, 1000), told(4, 2000)])
+    book.covered('u', 6, [told(3, 1000), told(4, 2000)])
     expect([
       late(told(1, 400)),
       late(told(2, 999)),
@@ -31,13 +31,30 @@ describe('the fence', () => {
     const db = new DatabaseSync(':memory:')
     const first = new TermBook(db, 0)
     first.begin('u', 'b', 12, 0, 'a')
-    first.covered('u', [told(3, 1000)])
+    first.covered('u', 12, [told(3, 1000)])
     const book = new TermBook(db, 0)
     expect(book.of('u')).toMatchObject({ term: 12, gateway: 'b', closed: [{ gateway: 'a', term: 0 }] })
     const late = book.admits('u', 'a', 0)
     expect(typeof late === 'function' && [late(told(1, 900)), late(told(1, 1100))]).toEqual([true, false])
     book.forget('u')
     expect(new TermBook(db, 0).of('u')).toBeUndefined()
+  })
+
+  it('takes what two gateways recorded while nobody could tell it once, also after a restart, and what only one has from that one', () => {
+    const db = new DatabaseSync(':memory:')
+    const first = new TermBook(db, 0)
+    for (const [term, gateway] of ['a', 'b', 'c'].entries()) first.begin('u', gateway, term + 1, 0)
+    const recorded = Array.from({ length: 20 }, (_, index) => told(index, 10_000 + 100 * index))
+    first.covered('u', 1, recorded.slice(0, 12))
+    const book = new TermBook(db, 0)
+    const late = book.admits('u', 'b', 2)
+    if (typeof late === 'string') throw new Error(late)
+    // Clocks are known to within some of the time that passes between two transmissions.
+    for (const offMs of [0, 180, -180]) {
+      const taken = recorded.filter((one) => late({ ...one, atMs: one.atMs + offMs }))
+      expect(taken).toEqual(recorded.slice(12))
+    }
+    expect(late({ ...told(5, 10_500), property: 'other' })).toBe(true)
   })
 
   it('remembers a bounded number of terms', () => {

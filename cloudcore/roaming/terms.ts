@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { Json } from '../../api/resources.ts'
 import { sameValue } from '../../api/twin/twin.ts'
+import { addLate, type ToldLate, wasToldLate } from './told-late.ts'
+import { type FirstValue, keptValue, SAME_TRANSMISSION_MS, type ToldValue } from './told-value.ts'
 
 /** A term that is over, and what of it may still come. */
 export interface ClosedTerm {
@@ -11,20 +12,8 @@ export interface ClosedTerm {
    * and could not tell is welcome as history, what it recorded later is there already.
    */
   readonly firsts: Map<string, FirstValue[]>
-}
-
-export interface FirstValue {
-  /** Undefined for one too large to be kept; then the time alone decides. */
-  readonly value: Json | undefined
-  /** Source time by the hub's clock. */
-  readonly atMs: number
-}
-
-/** A value as a gateway told it, its source time brought to the hub's clock. */
-export interface ToldValue {
-  readonly property: string
-  readonly value: Json
-  readonly atMs: number
+  /** By property, what its gateway recorded and told late: another one that recorded it, too, has nothing new to tell. */
+  readonly late: Map<string, ToldLate>
 }
 
 /** Who serves a device under which term, and the terms before. */
@@ -42,6 +31,9 @@ CREATE TABLE IF NOT EXISTS closed_term(
   uid TEXT NOT NULL, term INTEGER NOT NULL, gateway TEXT NOT NULL, firsts TEXT NOT NULL, closed_ms INTEGER NOT NULL,
   PRIMARY KEY(uid, term)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS told_late(
+  uid TEXT NOT NULL, term INTEGER NOT NULL, told TEXT NOT NULL, PRIMARY KEY(uid, term)
+) STRICT, WITHOUT ROWID;
 `
 
 /** Terms of one device that are remembered; a gateway that was away for more changes of hands tells history in vain. */
@@ -52,12 +44,6 @@ const KEEP_MS = 30 * 86_400_000
 /** All rows, none, or of the values those that the function accepts. */
 export type Admission = 'all' | 'none' | ((told: ToldValue) => boolean)
 
-/**
- * Offsets between clocks are known to the time a message takes. An equal value within this is the same transmission,
- * heard twice.
- */
-const SAME_TRANSMISSION_MS = 500
-const MAX_KEPT_CHARACTERS = 64
 /** Values remembered of the beginning of a term. */
 const MAX_FIRSTS = 8
 
@@ -73,6 +59,14 @@ export class TermBook {
     this.#db = db
     db.exec(TERMS_SCHEMA)
     db.prepare('DELETE FROM closed_term WHERE closed_ms < ?').run(nowMs - KEEP_MS)
+    db.exec(`DELETE FROM told_late WHERE NOT EXISTS
+      (SELECT 1 FROM closed_term WHERE closed_term.uid = told_late.uid AND closed_term.term = told_late.term)`)
+    const late = new Map(
+      db
+        .prepare('SELECT uid, term, told FROM told_late')
+        .all()
+        .map((row) => [`${row['uid']} ${row['term']}`, JSON.parse(String(row['told'])) as [string, ToldLate][]]),
+    )
     const closed = Map.groupBy(
       db.prepare('SELECT uid, term, gateway, firsts FROM closed_term ORDER BY uid, term').all(),
       (row) => String(row['uid']),
@@ -86,6 +80,7 @@ export class TermBook {
           gateway: String(each['gateway']),
           term: Number(each['term']),
           firsts: new Map(JSON.parse(String(each['firsts'])) as [string, FirstValue[]][]),
+          late: new Map(late.get(`${uid} ${each['term']}`)),
         })),
       })
     }
@@ -99,8 +94,8 @@ export class TermBook {
   begin(uid: string, gateway: string, term: number, nowMs: number, before?: string): Tenancy {
     const held = this.#tenancies.get(uid)
     const from = held?.gateway ?? before
-    const closed =
-      from === undefined ? undefined : { gateway: from, term: held?.term ?? 0, firsts: new Map<string, FirstValue[]>() }
+    const closed: ClosedTerm | undefined =
+      from === undefined ? undefined : { gateway: from, term: held?.term ?? 0, firsts: new Map(), late: new Map() }
     this.#transact(() => {
       this.#db
         .prepare('INSERT OR REPLACE INTO tenancy(uid, term, gateway, since_ms) VALUES(?, ?, ?, ?)')
@@ -129,6 +124,7 @@ export class TermBook {
     if (!this.#tenancies.delete(uid)) return
     this.#db.prepare('DELETE FROM tenancy WHERE uid = ?').run(uid)
     this.#db.prepare('DELETE FROM closed_term WHERE uid = ?').run(uid)
+    this.#db.prepare('DELETE FROM told_late WHERE uid = ?').run(uid)
   }
 
   /** What of a gateway's rows under a term counts. */
@@ -137,24 +133,36 @@ export class TermBook {
     if (tenancy === undefined) return 'all'
     if (tenancy.term === term && tenancy.gateway === gateway) return 'all'
     const closed = tenancy.closed.find((each) => each.term === term && each.gateway === gateway)
-    return closed === undefined ? 'none' : (told) => isNews(closed, told)
+    if (closed === undefined) return 'none'
+    const others = tenancy.closed.filter((each) => each !== closed && each.late.size > 0)
+    return (told) => isNews(closed, told) && !others.some(({ late }) => wasToldLate(late.get(told.property), told))
   }
 
   /**
-   * Values were told under the term in force: from the first of each property on, the terms before have nothing new to
-   * tell. Durable when it returns.
+   * Values were told under a term. Of the one in force: from the first of each property on, the terms before have nothing new to
+   * tell. Of one that is over: what it recorded is known now, whoever else recorded it. Durable when it returns.
    */
-  covered(uid: string, values: readonly ToldValue[]): void {
+  covered(uid: string, term: number, values: readonly ToldValue[]): void {
     const tenancy = this.#tenancies.get(uid)
     if (tenancy === undefined) return
+    if (tenancy.term !== term) {
+      const closed = tenancy.closed.find((each) => each.term === term)
+      if (closed === undefined) return
+      for (const told of values) addLate(closed.late, told)
+      this.#db
+        .prepare('INSERT OR REPLACE INTO told_late(uid, term, told) VALUES(?, ?, ?)')
+        .run(uid, term, JSON.stringify([...closed.late]))
+      return
+    }
     const moved = tenancy.closed.filter(({ firsts }) => {
       let changed = false
-      for (const { property, value, atMs } of values) {
+      for (const told of values) {
+        const { property, atMs } = told
         const held = firsts.get(property) ?? []
         const oldest = held[0]
         const older = oldest === undefined || atMs < oldest.atMs
         if (!older && (held.length >= MAX_FIRSTS || atMs - oldest.atMs > SAME_TRANSMISSION_MS)) continue
-        const kept = { value: JSON.stringify(value).length > MAX_KEPT_CHARACTERS ? undefined : value, atMs }
+        const kept = keptValue(told)
         firsts.set(property, (older ? [kept, ...held] : [...held, kept]).slice(0, MAX_FIRSTS))
         changed = true
       }

@@ -85,7 +85,7 @@ export class VirtualHub {
       window: { batches: 16, bytes: 64 * 1024 },
       ingest: (body, origin) => this.twins.ingest(body, origin),
       admits: (uid, gateway, term) => book.admits(uid, gateway, term),
-      onCovered: (uid, values) => book.covered(uid, values),
+      onCovered: (uid, term, values) => book.covered(uid, term, values),
       holdBack: (gateway) => this.roamer.unsettled(gateway),
       onHeard: (gateway, items) => this.roamer.heard(gateway, items),
       lease: (gateway) => this.leases.give(gateway),
