@@ -207,8 +207,9 @@ describe('what nobody can use', { timeout: 30_000 }, () => {
     await forwarder.hear(recorded)
     await forwarder.hear(honest.uplink(2, Buffer.from('0002', 'hex')))
     const view = () => deviceView(core.engine.devices.get('plant/replayed')!, 'gw')
+    // What comes in one moment is taken for one transmission.
+    await eventually(async () => view().twins[0]?.value === 2 || undefined, 'what the device said')
     for (let n = 1; n <= 3; n++) {
-      // What comes in one moment is taken for one transmission.
       await forwarder.hear(recorded)
       await eventually(async () => view().link?.unusable === n || undefined, `replay ${n}`)
     }
