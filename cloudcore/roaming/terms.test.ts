@@ -60,7 +60,11 @@ describe('the fence', () => {
   it('remembers a bounded number of terms', () => {
     const db = new DatabaseSync(':memory:')
     const book = new TermBook(db, 0)
-    for (let term = 1; term <= 1000; term++) book.begin('u', term % 2 === 0 ? 'a' : 'b', term, 0)
+    for (let term = 1; term <= 1000; term++) {
+      book.begin('u', term % 2 === 0 ? 'a' : 'b', term, 0)
+      if (term > 1) book.covered('u', term - 1, [told(term, 0)])
+    }
+    expect(db.prepare('SELECT count(*) AS rows FROM told_late').get()).toEqual({ rows: 256 })
     expect(book.of('u')!.closed).toHaveLength(256)
     expect(new TermBook(db, 0).of('u')!.closed).toHaveLength(256)
     expect(book.admits('u', 'b', 3)).toBe('none')

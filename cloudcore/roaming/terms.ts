@@ -110,6 +110,9 @@ export class TermBook {
            (SELECT term FROM closed_term WHERE uid = ?1 ORDER BY term DESC LIMIT 1 OFFSET ${MAX_CLOSED})`,
         )
         .run(uid)
+      this.#db
+        .prepare('DELETE FROM told_late WHERE uid = ?1 AND term NOT IN (SELECT term FROM closed_term WHERE uid = ?1)')
+        .run(uid)
     })
     const tenancy = held ?? { term, gateway, closed: [] }
     tenancy.term = term
