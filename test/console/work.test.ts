@@ -260,7 +260,7 @@ describe.skipIf(skipped)(`pods in the console ${missing ?? ''}`, { timeout: 90_0
     await page.keyboard.press('Tab')
     await page.keyboard.type(', modbus: {holding: 0}}')
     await page.keyboard.press('Escape')
-    await page.locator('.findings .sound').waitFor()
+    await page.locator('.findings').getByText('extra and speed read the very same thing').waitFor()
     await page.getByLabel('Device', { exact: true }).selectOption('default/drive-1')
     await page.getByRole('button', { name: 'Read once' }).click()
     await page.getByText(/Answered in/).waitFor({ timeout: 20_000 })

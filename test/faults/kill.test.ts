@@ -6,6 +6,7 @@ import type { LinkDevice, SeqRange } from '../../api/link/messages.ts'
 import { addRange, contains, missing } from '../../api/link/ranges.ts'
 import type { StreamEvent } from '../../api/views.ts'
 import { twinOf } from '../harness/devices.ts'
+import type { Served } from '../harness/far-side.ts'
 import { counterModel } from '../harness/fleet.ts'
 import type { SeenFrame } from '../harness/link-proxy.ts'
 import type { Part } from '../harness/part.ts'
@@ -135,7 +136,11 @@ async function killAround(stack: Stack, random: () => number): Promise<AgentKill
     if (random() < 0.15 && done + 1 < KILLS) victims.push((first + 1) % parts.length)
     const fromMs = performance.now()
     await Promise.all(victims.map((index) => parts[index]!.kill()))
-    if (victims.includes(2)) agentKills.push({ fromMs, toMs: performance.now() })
+    if (victims.includes(2)) {
+      // What the agent had asked for when it died is on the wire, and served a moment later.
+      await stack.far.quiet()
+      agentKills.push({ fromMs, toMs: performance.now() })
+    }
     done += victims.length
     // The cloud core cannot begin without its API.
     for (const index of victims.toSorted()) await parts[index]!.start()
@@ -210,7 +215,13 @@ describe(`${KILLS} random kills of API, cloud core and agent`, { timeout: 120_00
         ({ toMs }) =>
           atMs <= toMs && served.every((read) => read.atMs < atMs || read.atMs > toMs || !seen.has(read.value)),
       )
-    expect(lost.filter((read) => !isTail(read))).toEqual([])
+    const about = (read: Served) => ({
+      ...read,
+      lastSeenBefore: served.findLast((each) => each.value < read.value && seen.has(each.value)),
+      nextSeen: served.find((each) => each.value > read.value && seen.has(each.value)),
+      kill: agentKills.findLast(({ fromMs }) => fromMs <= read.atMs + 1_000),
+    })
+    expect(lost.filter((read) => !isTail(read)).map(about)).toEqual([])
     expect(lost.length).toBeLessThanOrEqual(agentKills.length * UNCOMMITTED_VALUES)
 
     // Writes: one end for every version, no end for what was never handed out.

@@ -1,6 +1,7 @@
 import { type AddressInfo, createServer } from 'node:net'
 import { type IServiceVector, ServerTCP } from 'modbus-serial'
 import { type TcpProxy, tcpProxy } from './tcp-proxy.ts'
+import { eventually } from './until.ts'
 
 /** What a unit of the far side gave out, oldest first: value n is `served[n - 1]`. */
 export interface Served {
@@ -29,6 +30,8 @@ export interface FarSide extends AsyncDisposable {
   readonly port: number
   readonly wire: TcpProxy
   unit(id: number): Unit
+  /** Resolves when nobody is connected any more and what they had asked for is served. */
+  quiet(): Promise<void>
   /** Resolves after that many more values were served. */
   afterReads(id: number, count: number): Promise<void>
 }
@@ -69,6 +72,11 @@ export async function farSide(): Promise<FarSide> {
     port: wire.port,
     wire,
     unit: unitOf,
+    async quiet() {
+      await eventually(() => wire.open === 0, 'nobody is connected to the far side')
+      // What the proxy passed on last is read in the next round of the event loop.
+      for (let round = 0; round < 2; round++) await new Promise<void>((resolve) => setImmediate(resolve))
+    },
     afterReads(id, count) {
       const unit = unitOf(id)
       const from = unit.served.length + count

@@ -1,5 +1,5 @@
 import type { RefObject } from 'preact'
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { complete, type SchemaWords, type Suggestion } from '../complete.ts'
 import { call } from '../http.ts'
 import { t } from '../words.ts'
@@ -31,18 +31,15 @@ export function YamlField({ area, text, setText, marked }: YamlFieldProps) {
   const suggestions = found?.suggestions ?? []
   const open = suggestions.length > 0
   const lines = text.split('\n')
-  useEffect(() => setChosen(0), [text, caret])
+  useLayoutEffect(() => setChosen(0), [text, caret])
   const take = ({ insert }: Suggestion) => {
     const field = area.current
     if (field === null || caret === undefined || found === undefined) return
-    const start = caret - found.replaces
-    setText(text.slice(0, start) + insert + text.slice(caret))
-    const next = start + insert.length
+    // In the field itself and at once: whoever types on meanwhile types behind it.
+    field.focus()
+    field.setRangeText(insert, caret - found.replaces, caret, 'end')
+    setText(field.value)
     setCaret(undefined)
-    requestAnimationFrame(() => {
-      field.focus()
-      field.setSelectionRange(next, next)
-    })
   }
   const onKey = (event: KeyboardEvent & { readonly currentTarget: HTMLTextAreaElement }) => {
     if (event.key === ' ' && event.ctrlKey) {

@@ -31,7 +31,7 @@ const CHECK_AFTER_MS = 300
 
 /** A model's text: checked while it is typed, completed from the schema, tried on a device, applied. */
 export function Editor({ session, text, setText, onApplied }: EditorProps) {
-  const [check, setCheck] = useState<Check | undefined>(undefined)
+  const [check, setCheck] = useState<(Check & { readonly of: string }) | undefined>(undefined)
   const [error, setError] = useState<unknown>(undefined)
   const [made, setMade] = useState<readonly string[]>([])
   const area = useRef<HTMLTextAreaElement>(null)
@@ -40,7 +40,7 @@ export function Editor({ session, text, setText, onApplied }: EditorProps) {
     const timer = setTimeout(() => {
       call<Check>('/v1/check', { method: 'POST', body: { text }, signal: over.signal }).then(
         (found) => {
-          setCheck(found)
+          setCheck({ ...found, of: text })
           setError(undefined)
         },
         (thrown: unknown) => over.signal.aborted || setError(thrown),
@@ -61,7 +61,9 @@ export function Editor({ session, text, setText, onApplied }: EditorProps) {
     }
   }
   const findings = check?.findings ?? []
-  const sound = check !== undefined && !findings.some(({ severity }) => severity === 'error')
+  // What was found of an earlier text stays in sight until the next answer, and allows nothing.
+  const current = check?.of === text
+  const sound = current && !findings.some(({ severity }) => severity === 'error')
   const goTo = ({ line, column }: ModelFinding) => {
     const lines = text.split('\n').slice(0, line - 1)
     const at = lines.reduce((sum, each) => sum + each.length + 1, 0) + column - 1
@@ -85,7 +87,7 @@ export function Editor({ session, text, setText, onApplied }: EditorProps) {
           </li>
         ))}
         {check !== undefined && findings.length === 0 ? (
-          <li class="sound">✓ {t('sound', { names: check.models.join(', ') })}</li>
+          <li class={current ? 'sound' : 'muted'}>✓ {t('sound', { names: check.models.join(', ') })}</li>
         ) : null}
       </ul>
       <Failure error={error} />

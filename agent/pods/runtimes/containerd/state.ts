@@ -103,7 +103,8 @@ export class States {
               code: status.exitCode,
               reason: status.reason === '' ? (status.exitCode === 0 ? 'Completed' : 'Error') : status.reason,
               ...(status.message === '' ? {} : { message: status.message.slice(0, 1024) }),
-              finishedMs: Math.floor(status.finishedAtNs / NS_PER_MS),
+              // The start is noted after the shim's answer: a short program has ended before.
+              finishedMs: Math.floor(Math.max(status.finishedAtNs, status.startedAtNs) / NS_PER_MS),
             },
           }
         : {}),
