@@ -77,18 +77,38 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   return [...figures, ...(await idle(quick))]
 }
 
-const IDLE_BUDGET_MIB = 70
+interface IdleSet {
+  readonly label: string
+  readonly protocols: readonly (typeof PROTOCOLS)[number][]
+  /** `--pods`: what runs pods, were there any. */
+  readonly pods: 'off' | 'process'
+  readonly budgetMiB?: number
+  readonly peer?: { readonly name: string; readonly miB: number }
+}
+
+const idleSet = (protocols: IdleSet['protocols']): IdleSet => ({
+  ...{ label: protocols.length === 0 ? 'no protocol' : protocols.join(', '), protocols, pods: 'off' },
+  ...(protocols.length === PROTOCOLS.length ? { budgetMiB: 70 } : {}),
+})
+
+/** EdgeCore with its pods, measured: it cannot be without them. */
+const WITH_PODS: IdleSet = {
+  ...{ label: 'pods enabled, no protocol', protocols: [], pods: 'process', budgetMiB: 80 },
+  peer: { name: 'KubeEdge EdgeCore, measured elsewhere', miB: 84 },
+}
 
 /**
- * The agent as it is packed, joined, with one device of each protocol that is quiet: all four against none. What is
- * loaded for a protocol is what its first device costs; one that no device uses is not loaded at all.
+ * The agent as it is packed, joined, with one device of each protocol that is quiet: all four against none, and as a node
+ * that could run pods. What is loaded for a protocol is what its first device costs; one that no device uses is not
+ * loaded at all.
  */
 async function idle(quick: boolean): Promise<readonly Figure[]> {
   const folder = await mkdtemp(join(tmpdir(), 'sluice-bench-'))
   const root = fileURLToPath(new URL('..', import.meta.url))
-  const sets: readonly (readonly (typeof PROTOCOLS)[number][])[] = quick
-    ? [[], PROTOCOLS]
-    : [[], ...PROTOCOLS.map((name) => [name] as const), PROTOCOLS]
+  const sets = [
+    ...[idleSet([]), ...(quick ? [] : PROTOCOLS.map((name) => idleSet([name])))],
+    ...[idleSet(PROTOCOLS), WITH_PODS],
+  ]
   try {
     await using server = await constantServer()
     await using radio = await startFarSide(new URL('../hil/radio/radio-main.ts', import.meta.url), [
@@ -99,8 +119,8 @@ async function idle(quick: boolean): Promise<readonly Figure[]> {
     // What is not bundled, the bundle finds beside it, as in an installation.
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
     await writeFile(join(folder, 'package.json'), '{"type":"module"}')
-    const measured: { readonly names: string; readonly rss: number; readonly pss: number; readonly cpu: number }[] = []
-    for (const [index, names] of sets.entries()) {
+    const figures: Figure[] = []
+    for (const [index, { label, protocols: names, pods, budgetMiB, peer }] of sets.entries()) {
       await using hub = await AckingHub.open(join(folder, `pki-${index}`))
       const dataDir = join(folder, `data-${index}`)
       await mkdir(dataDir)
@@ -110,7 +130,7 @@ async function idle(quick: boolean): Promise<readonly Figure[]> {
       await writeFile(objects, JSON.stringify(oneDeviceEach(names, wires)))
       const ports = names.includes('mqtt') ? ['--mqtt-port', '0'] : []
       await using agent = await AgentProcess.start(join(folder, 'dist', 'agent.js'), [
-        ...['--data', dataDir, '--objects', objects, '--log-level', 'warn', ...ports],
+        ...['--data', dataDir, '--objects', objects, '--log-level', 'warn', '--pods', pods, ...ports],
       ])
       await linksUp(String(agent.ready['socket']), names, wires.loraPort)
       // Starting leaves garbage, which the engine collects once, 8 to 12 s later; idle is what comes after that.
@@ -122,28 +142,21 @@ async function idle(quick: boolean): Promise<readonly Figure[]> {
         sample.push(await residentMiB(agent.pid))
       }
       const cpu = ((await cpuSeconds(agent.pid)) - cpuBefore) / sample.length
-      const label = names.length === 0 ? 'no protocol' : names.join(', ')
-      measured.push({ names: label, rss: percentile(sample, 0.9), pss: await proportionalMiB(agent.pid), cpu })
+      const rss = percentile(sample, 0.9)
+      const row = (value: number, what: string, unit: string): Figure => ({
+        ...{ bench: 'agent-memory', figure: `${what}, idle with ${label}`, value, unit, ok: true },
+      })
+      figures.push(
+        {
+          ...row(rss, 'resident memory', 'MiB'),
+          ...(peer === undefined ? {} : { peer: peer.name, ratio: rss / peer.miB }),
+          ...(budgetMiB === undefined ? {} : { budget: `<= ${budgetMiB} MiB`, ok: rss <= budgetMiB }),
+        },
+        row(await proportionalMiB(agent.pid), 'proportional memory', 'MiB'),
+        row(cpu * 100, 'processor', '% of a core'),
+      )
     }
-    return measured.flatMap(({ names, rss, pss, cpu }): Figure[] => {
-      const all = names === PROTOCOLS.join(', ')
-      const budget = all ? { budget: `<= ${IDLE_BUDGET_MIB} MiB` } : {}
-      return [
-        {
-          ...{ bench: 'agent-memory', figure: `resident memory, idle with ${names}`, value: rss, unit: 'MiB' },
-          ...budget,
-          ok: !all || rss <= IDLE_BUDGET_MIB,
-        },
-        { bench: 'agent-memory', figure: `proportional memory, idle with ${names}`, value: pss, unit: 'MiB', ok: true },
-        {
-          bench: 'agent-memory',
-          figure: `processor, idle with ${names}`,
-          value: cpu * 100,
-          unit: '% of a core',
-          ok: true,
-        },
-      ]
-    })
+    return figures
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
