@@ -45,6 +45,34 @@ function print(figure: Figure): void {
   process.stdout.write(`${JSON.stringify(line)}\n`)
 }
 
+/** With what is inside of it: the causes, and what went wrong first when closing went wrong after it. */
+function whole(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const own = error.stack ?? error.message
+  const inside: [string, unknown][] = []
+  if (error instanceof SuppressedError) inside.push(['first', error.suppressed], ['while closing', error.error])
+  if (error instanceof AggregateError) for (const each of error.errors) inside.push(['one of them', each])
+  if (error.cause !== undefined) inside.push(['because', error.cause])
+  return [own, ...inside.map(([how, each]) => `${how}: ${whole(each)}`)].join('\n')
+}
+
+/**
+ * The browser's driver takes these signals for itself and goes on: the benchmark would then fail for want of its
+ * processes, which the signal ended (`timeout` sends it to the whole group), and be run once more.
+ */
+function endBySignal(): void {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
+    process.once(signal, () => {
+      process.stderr.write(`ended by ${signal} before it was through\n`)
+      process.exit(code)
+    })
+  }
+}
+
 /** A machine that stood still may break a measurement; it is taken once more. Undefined when that breaks too. */
 async function measured(name: string, run: Bench, quick: boolean): Promise<readonly Figure[] | undefined> {
   for (const last of [false, true]) {
@@ -52,7 +80,7 @@ async function measured(name: string, run: Bench, quick: boolean): Promise<reado
       return await run({ quick })
     } catch (error) {
       const what = last ? 'failed again' : 'failed, and is run once more'
-      process.stderr.write(`${name} ${what}: ${error instanceof Error ? error.stack : String(error)}\n`)
+      process.stderr.write(`${name} ${what}: ${whole(error)}\n`)
     }
   }
   return undefined
@@ -89,4 +117,5 @@ async function main(): Promise<number> {
   return broken > 0 || (missed > 0 && !flags['no-budgets']) ? 1 : 0
 }
 
+endBySignal()
 process.exit(await main())

@@ -44,7 +44,7 @@ export async function startFarSide(file: string | URL, args: readonly string[] =
       })
     },
     async [Symbol.asyncDispose]() {
-      if (child.exitCode !== null) return
+      if (child.exitCode !== null || child.signalCode !== null) return
       const gone = once(child, 'exit')
       child.disconnect()
       await gone
