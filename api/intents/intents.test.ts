@@ -16,6 +16,11 @@ describe('intents', () => {
     expect(intent('throughput', '5')).toMatchObject({ minBps: 5e6 })
     expect(intent('throughput', '250kbit/s')).toMatchObject({ minBps: 250_000 })
     expect(intent('bandwidth-against', '<= 20ms POINT')).toMatchObject({ compare: '<=', ms: 20, point: 'POINT' })
+    expect(intent('bandwidth-against', '= 20ms POINT')).toMatchObject({ compare: '=' })
+    expect(problem({ 'fluidos-intent-bandwidth-against': '== 20ms POINT' })?.code).toBe('SLUICE_INTENT_VALUE')
+    expect(intent('cyber-deception', 'True')).toMatchObject({ anyOf: ['cyber-deception', 'cyber_deception'] })
+    expect(intent('magi', 'v2')).toMatchObject({ anyOf: ['v2'] })
+    expect(one('magi', 'false')).toEqual({ meaning: expect.objectContaining({ intents: [] }), problems: [] })
     expect(intent('robot-status', 'idle, Charging')).toMatchObject({ anyOf: ['idle', 'charging'] })
     expect(intent('energy', 'low')).toMatchObject({ hard: false })
     expect(intent('energy', '<= 15W')).toMatchObject({ maxWatts: 15, hard: true })
@@ -96,7 +101,15 @@ describe('intents', () => {
     fc.assert(
       fc.property(name, fc.string(), (key, value) => {
         const { meaning, problems } = one(key, value)
-        const silent = ['service', 'mspl', 'max-delay', 'robot-preferred', 'tee-readiness'].includes(key)
+        const silent = [
+          'service',
+          'mspl',
+          'max-delay',
+          'robot-preferred',
+          'tee-readiness',
+          'cyber-deception',
+          'magi',
+        ].includes(key)
         expect(silent || meaning.intents.length + problems.length === 1).toBe(true)
         for (const each of problems) expect(each.hint).toBeDefined()
       }),

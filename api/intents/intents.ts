@@ -50,7 +50,7 @@ export type Policy = (typeof POLICIES)[number]
 /** What each policy wants of a place, for whoever reads an explanation. */
 export type Weights = Readonly<Partial<Record<Policy, number>>>
 
-export type Comparison = '<' | '<=' | '>' | '>='
+export type Comparison = '<' | '<=' | '>' | '>=' | '='
 
 interface Common {
   /** Hard: a place that does not keep it is no place. */

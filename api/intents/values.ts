@@ -1,6 +1,13 @@
 import { didYouMean, shown } from '../suggest.ts'
 import { durationMs } from '../twin/duration.ts'
-import { INTENT_NAMES, type Intent, OUTSIDE_INTENTS, WORD_INTENTS, type WordIntent } from './intents.ts'
+import {
+  type Comparison,
+  INTENT_NAMES,
+  type Intent,
+  OUTSIDE_INTENTS,
+  WORD_INTENTS,
+  type WordIntent,
+} from './intents.ts'
 import { parseQuantity } from './quantity.ts'
 
 /** A value that could not be read: what is wrong, and what to write instead. */
@@ -11,6 +18,8 @@ export interface ValueProblem {
 
 const PREFER = /^prefer\s+/i
 const MAX_CHARS = 256
+const YES = /^(true|yes)$/i
+const NO = /^(false|no)$/i
 
 const problem = (what: string, remedy: string): ValueProblem => ({ problem: what, remedy })
 
@@ -26,6 +35,10 @@ export function readIntent(name: string, given: string, soft = false): Intent | 
   const value = text.replace(PREFER, '').trim()
   const common = { hard, text }
   if (isWord(name)) {
+    if (name === 'cyber-deception' || name === 'magi') {
+      if (NO.test(value)) return undefined
+      if (YES.test(value)) return { name, anyOf: [name, name.replace('-', '_')], ...common }
+    }
     const anyOf = value.split(',').map((each) => each.trim().toLowerCase())
     return anyOf.includes('')
       ? problem('a word is missing', 'Write one word, or several with commas.')
@@ -98,11 +111,14 @@ function carbon(value: string, common: Common): Intent | ValueProblem {
     : { name: 'carbon-aware', maxGPerKWh: Number(grams[1]), ...common }
 }
 
+const COMPARISONS: readonly Comparison[] = ['<', '<=', '>', '>=', '=']
+
 function against(value: string, common: Common): Intent | ValueProblem {
-  const match = /^(<=?|>=?)\s*(\d+(?:\.\d+)?)\s*(ms|s)\s+([A-Za-z0-9][\w.-]{0,62})$/.exec(value)
+  const match = /^(<=?|>=?|=)\s*(\d+(?:\.\d+)?)\s*(ms|s)\s+([A-Za-z0-9][\w.-]{0,62})$/.exec(value)
   if (match === null) return bad(value, '<= 20ms hub')
-  const [, compare = '<=', number, unit, point = ''] = match
-  if (compare !== '<' && compare !== '<=' && compare !== '>' && compare !== '>=') return bad(value, '<= 20ms hub')
+  const [, sign, number, unit, point = ''] = match
+  const compare = COMPARISONS.find((each) => each === sign)
+  if (compare === undefined) return bad(value, '<= 20ms hub')
   return { name: 'bandwidth-against', compare, point, ms: Number(number) * (unit === 's' ? 1000 : 1), ...common }
 }
 
@@ -111,8 +127,8 @@ function truth(
   value: string,
   common: Common,
 ): Intent | ValueProblem | undefined {
-  if (/^(false|no)$/i.test(value)) return undefined
-  if (!/^(true|yes)$/i.test(value)) return bad(value, 'true')
+  if (NO.test(value)) return undefined
+  if (!YES.test(value)) return bad(value, 'true')
   return { name, ...common, hard: common.hard && name === 'tee-readiness' }
 }
 

@@ -1,4 +1,4 @@
-import type { Intent } from '../../api/intents/intents.ts'
+import type { Comparison, Intent } from '../../api/intents/intents.ts'
 import type { NodeView, Place } from './cluster.ts'
 
 /** Whether a place keeps an intent, how well (0 to 1), and why, in words. */
@@ -174,6 +174,15 @@ export function breachInS(intent: Intent, place: Place): number | undefined {
   return Math.max(0, (leftS * (percent - (intent.minPercent ?? 0))) / percent)
 }
 
+/** FLUIDOS compares whole milliseconds. */
+const HOLDS: Readonly<Record<Comparison, (measured: number, wanted: number) => boolean>> = {
+  '<': (measured, wanted) => measured < wanted,
+  '<=': (measured, wanted) => measured <= wanted,
+  '>': (measured, wanted) => measured > wanted,
+  '>=': (measured, wanted) => measured >= wanted,
+  '=': (measured, wanted) => Math.round(measured) === Math.round(wanted),
+}
+
 function against(intent: Intent & { name: 'bandwidth-against' }, { gateway, node }: Place): Verdict {
   const { point, compare, ms } = intent
   const told = node.annotations[`sluice.dev/latency-to-${point}`]
@@ -185,14 +194,7 @@ function against(intent: Intent & { name: 'bandwidth-against' }, { gateway, node
         ? undefined
         : Number(match[1]) * (match[2] === 's' ? 1000 : 1)
   if (measured === undefined) return nothingKnown(`how far ${point} is`, !intent.hard)
-  const holds =
-    compare === '<'
-      ? measured < ms
-      : compare === '<='
-        ? measured <= ms
-        : compare === '>'
-          ? measured > ms
-          : measured >= ms
+  const holds = HOLDS[compare](measured, ms)
   return verdict(
     holds,
     holds ? 1 : 0,
