@@ -7,11 +7,12 @@ export default defineConfig({
       '{api,mappers,agent,cloudcore,cli,hil,firmware,node-red,console,demo,bench,scripts}/**/*.test.ts',
       'test/**/*.test.ts',
     ],
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // Only to end what hangs: longer than the longest wait inside of a test that names no time of its own.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     pool: 'forks',
     // A browser on a busy machine takes longer than a second to show what it knows.
-    expect: { poll: { timeout: 10_000 } },
+    expect: { poll: { timeout: 20_000 } },
     setupFiles: ['test/harness/fuzz.setup.ts'],
   },
 })

@@ -179,6 +179,11 @@ describe('any text', () => {
     fc.assert(fc.property(fc.oneof(yamlish, fc.string()), holds), { numRuns: 500 })
   })
 
+  test('has one zero, as JSON has', () => {
+    holds('-0')
+    holds('a: [-0, -0.0]')
+  })
+
   test('so are random changes of a sound file', () => {
     const at = fc.integer({ min: 0, max: plant.length })
     fc.assert(

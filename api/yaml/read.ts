@@ -178,7 +178,9 @@ function readDocument(file: string, document: Document.Parsed, lines: LineCounte
   const odd = oddities(document).map(({ offset, ...finding }) => ({ ...finding, file, ...lineColumn(lines, offset) }))
   if (odd.some(({ severity }) => severity === 'error')) return { documents: [], findings: odd }
   try {
-    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
+    // JSON has one zero.
+    const reviver = (_: unknown, value: unknown) => (value === 0 ? 0 : value)
+    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES, reviver })
     return { documents: [new ParsedDocument(file, document, value, lines)], findings: odd }
   } catch (thrown) {
     const at = lineColumn(lines, sourceStart(contents) ?? 0)

@@ -6,7 +6,7 @@ export function until<T>(
   subscribe: (push: (event: T) => void) => () => void,
   accept: (event: T) => boolean,
   what: string,
-  timeoutMs = 15_000,
+  timeoutMs = 30_000,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const end = (settle: () => void) => {
@@ -28,7 +28,7 @@ export function until<T>(
 export async function eventually<T>(
   look: () => Promise<T | undefined | false> | T | undefined | false,
   what: string,
-  timeoutMs = 20_000,
+  timeoutMs = 40_000,
 ): Promise<T> {
   const deadlineMs = performance.now() + timeoutMs
   let trouble: unknown
