@@ -34,7 +34,7 @@ export function spanOf(
 }
 
 /** SunSpec's `sunssf`: -10 to 10. */
-const MAX_EXPONENT = 10
+export const MAX_EXPONENT = 10
 const NOT_IMPLEMENTED_SCALE = -0x8000
 
 /** The power of ten in a register, read from an answer whose span starts at byte `at`. */

@@ -39,6 +39,29 @@ describe('writing', () => {
     expect(b.line.unit(1).memory.holding.get(10)).toBe(4250)
   })
 
+  it('writes what only fits with the power of ten of the device, and refuses what fits with none before the wire', async () => {
+    const power: Property = {
+      ...{ name: 'power', type: 'float', unit: 'W', access: 'readwrite', min: -1e5 },
+      modbus: { holding: 10, as: 'int16', scaleRegister: 14 },
+    }
+    const b = await start([power])
+    b.line.unit(1).memory.holding.set(14, 1)
+    const result = write(b, 'power', -40_000)
+    await b.clock.advance(500)
+    expect(result.outcome).toMatchObject({ state: 'applied', readBack: -40_000 })
+    expect(b.line.unit(1).memory.holding.get(10)).toBe(0x10000 - 4000)
+    b.line.unit(1).memory.holding.set(14, 0)
+    const tooLarge = write(b, 'power', 40_000)
+    await b.clock.advance(500)
+    expect(tooLarge.outcome).toMatchObject({ state: 'rejected', code: 'SLUICE_VALUE_RANGE' })
+    b.line.log.length = 0
+    const [beyond, below] = [write(b, 'power', 1e30), write(b, 'power', -2e5)]
+    await b.clock.advance(0)
+    for (const { outcome } of [beyond, below])
+      expect(outcome).toMatchObject({ state: 'rejected', code: 'SLUICE_VALUE_RANGE' })
+    expect(b.line.log).toHaveLength(0)
+  })
+
   it('refuses what is out of limits before the wire', async () => {
     const b = await start()
     for (const [value, code] of [

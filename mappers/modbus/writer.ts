@@ -10,6 +10,7 @@ import type { Exchanged } from './exchange.ts'
 import type { Failure } from './failure.ts'
 import type { Encoded, Point, WriteTarget } from './point.ts'
 import type { UnitPoller } from './poller.ts'
+import { MAX_EXPONENT } from './scale-register.ts'
 import type { ServedLink } from './served-link.ts'
 import { writeEncoded } from './write-requests.ts'
 
@@ -39,8 +40,9 @@ export class UnitWriter {
   }
 
   write(point: Point, command: WriteCommand, signal: AbortSignal): Promise<WriteOutcome> {
-    // A power of ten that the device itself knows is not needed to find out whether the value may be written at all.
-    const encoded = point.encode(command.value)
+    // The device itself knows its power of ten. What does not fit with the largest one does not fit at all, and what is
+    // outside the limits of the property needs none: neither goes to the wire.
+    const encoded = point.encode(command.value, point.exponent === undefined ? undefined : MAX_EXPONENT)
     if ('code' in encoded) return Promise.resolve(rejected(this.#host, encoded.code, encoded.reason))
     const { write } = point
     if (write === undefined) {
