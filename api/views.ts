@@ -13,6 +13,7 @@ import type { DeviceBattery, DeviceLink } from './twin/signal.ts'
  *     PUT  /v1/devices/{namespace}/{name}/desired/{property}   {value, by?}  -> DesiredAnswer; ?wait=10s waits for the end
  *     GET  /v1/models                                   {items: ModelView[]}: those that devices use
  *     GET  /v1/gateways                                 {items: GatewayView[]}; a gateway answers with itself
+ *     GET  /v1/gateways/{gateway}                       GatewayView (cloud core only)
  *     GET  /v1/plan/{namespace}/{name}                  PlanExplanation (gateway only)
  *     GET  /v1/notices                                 {items: NoticeView[]}, the newest first, at most 200 (gateway only)
  *     GET  /v1/links                                    {items: LinkStats[]} (gateway only)

@@ -313,6 +313,8 @@ async function assemble(
       return count
     },
     gateways: () => [...gateways.watch.cache.keys()].map((name) => gateways.view(name)),
+    gatewayNames: () => [...gateways.watch.cache.keys()],
+    gateway: (name) => (gateways.watch.cache.has(name) ? gateways.view(name) : undefined),
     ask: (gateway, question) => questions.ask(gateway, question),
     ...{ gate, fleetRoutes },
   })

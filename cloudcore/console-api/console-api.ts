@@ -6,7 +6,7 @@ import { sortable } from '../../api/natural-order.ts'
 import { type Json, splitKey } from '../../api/resources.ts'
 import { durationMs } from '../../api/twin/duration.ts'
 import { compareDesired, writeState } from '../../api/twin/twin.ts'
-import type { DesiredAnswer, StreamEvent } from '../../api/views.ts'
+import type { DesiredAnswer, GatewayView, StreamEvent } from '../../api/views.ts'
 import type { HubStore } from '../hub/store.ts'
 import type { StreamFilter, StreamHub } from '../hub/stream.ts'
 import type { TokenView } from '../join/registry.ts'
@@ -19,6 +19,7 @@ import { serveEventStream } from './event-stream.ts'
 import type { FleetRoutes } from './fleet-routes.ts'
 import { readJson, sendError, sendJson } from './http.ts'
 import { answeredMetrics, type MetricsRoutesOptions } from './metrics-routes.ts'
+import { sendList } from './send-list.ts'
 import { deviceView } from './views.ts'
 
 export interface ConsoleApiOptions extends MetricsRoutesOptions {
@@ -37,6 +38,8 @@ export interface ConsoleApiOptions extends MetricsRoutesOptions {
   readonly tokens: () => readonly TokenView[]
   readonly revokeTokens: (idOrGateway: string) => number
   readonly revoke: (gateway: string) => number
+  readonly gatewayNames: () => readonly string[]
+  readonly gateway: (name: string) => GatewayView | undefined
   readonly gate: ConsoleGate
   readonly fleetRoutes: FleetRoutes
 }
@@ -107,7 +110,13 @@ export class ConsoleApi {
     }
     if (second === 'gateways' && path.length === 2) {
       this.#only(method, 'GET')
-      return sendJson(response, 200, { items: this.#options.gateways() })
+      return sendList(response, this.#options.gatewayNames(), this.#options.gateway)
+    }
+    if (second === 'gateways' && path.length === 3) {
+      this.#only(method, 'GET')
+      const gateway = this.#options.gateway(third!)
+      if (gateway === undefined) throw noGateway(third!)
+      return sendJson(response, 200, gateway)
     }
     if (second === 'gateways' && path.length === 4 && fourth === 'revoke') {
       this.#only(method, 'POST')
@@ -125,7 +134,7 @@ export class ConsoleApi {
     throw notFound(url.pathname)
   }
 
-  #devices(url: URL, response: ServerResponse): void {
+  #devices(url: URL, response: ServerResponse): Promise<void> {
     const namespace = url.searchParams.get('namespace')
     const gateway = url.searchParams.get('gateway')
     const records = [...this.#options.fleet.devices.values()]
@@ -133,10 +142,8 @@ export class ConsoleApi {
       .filter((record) => gateway === null || record.gateway === gateway)
     const most = Number(url.searchParams.get('twins') ?? Number.POSITIVE_INFINITY)
     const limit = Number(url.searchParams.get('limit') ?? Number.POSITIVE_INFINITY)
-    const items = inOrder(records)
-      .slice(0, limit)
-      .map((record) => deviceView(record, this.#options.twins.context(record), most))
-    sendJson(response, 200, { items, total: records.length })
+    const view = (record: DeviceRecord) => deviceView(record, this.#options.twins.context(record), most)
+    return sendList(response, inOrder(records).slice(0, limit), view, { total: records.length })
   }
 
   /** Models that devices use: what nobody uses is read from the Kubernetes API. */
@@ -281,5 +288,8 @@ function decode(part: string): string {
     throw new SluiceError('SLUICE_API_BAD_REQUEST', 'the path is not readable', { cause })
   }
 }
+
+const noGateway = (name: string) =>
+  new SluiceError('SLUICE_API_NOT_FOUND', `there is no gateway ${name}`, { hint: 'List them: kubectl get gateways' })
 
 const notFound = (path: string) => new SluiceError('SLUICE_API_NOT_FOUND', `there is nothing at ${path}`)

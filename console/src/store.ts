@@ -26,7 +26,6 @@ const FIRST_ROWS = 60
 
 /** What is known of the fleet, kept live; views are told at most once a frame. */
 class Store {
-  devices: ReadonlyMap<string, DeviceView> = new Map()
   gateways: ReadonlyMap<string, GatewayView> = new Map()
   models: ReadonlyMap<string, ModelView> = new Map()
   connection: Connection = { state: 'opening' }
@@ -37,15 +36,24 @@ class Store {
   #scope: Scope = { kind: 'none' }
   #reading: AbortController | undefined
   #isGateway = false
+  /** Whether all gateways are known, not only those that were looked at or heard of. */
+  #allGateways = false
   readonly #watchers = new Set<() => void>()
   readonly #listeners = new Set<Listener>()
   #dirty = false
-  /** Copied once a frame at most, whatever number of events came. */
-  #devicesOpen = false
+  #devices = new Map<string, DeviceView>()
+  /** What was shown of them last; another map once something in it is another. */
+  #shown: ReadonlyMap<string, DeviceView> | undefined
   /** What happened while the state was being read: it may be newer than what was read, and is taken after it. */
   #early: StreamEvent[] | undefined
   #loads = 0
   readonly #stirred = new Set<string>()
+
+  /** Copied when it is looked at, which for a long table is far more seldom than something changes. */
+  get devices(): ReadonlyMap<string, DeviceView> {
+    this.#shown ??= new Map(this.#devices)
+    return this.#shown
+  }
 
   start(isGateway: boolean): void {
     this.#isGateway = isGateway
@@ -54,8 +62,9 @@ class Store {
   stop(): void {
     this.#reading?.abort()
     this.#scope = { kind: 'none' }
-    this.devices = new Map()
+    this.#know(new Map())
     this.gateways = new Map()
+    this.#allGateways = false
     this.loaded = false
   }
 
@@ -100,9 +109,11 @@ class Store {
   }
 
   #holds(scope: Scope): boolean {
-    if (scope.kind === 'fleet') return this.gateways.size > 0
-    if (scope.kind === 'device') return this.devices.has(scope.key) && this.models.size > 0
-    return scope.kind === 'gateway' && this.gateways.has(scope.name) && this.devices.size > 0
+    if (scope.kind === 'fleet') return this.#allGateways
+    if (scope.kind === 'device') return this.#devices.has(scope.key) && this.models.size > 0
+    if (scope.kind !== 'gateway' || !this.gateways.has(scope.name)) return false
+    // Of the devices that are known, none may be of this one.
+    return this.#isGateway || [...this.#devices.values()].some(({ gateway }) => gateway === scope.name)
   }
 
   #queryOf(scope: Scope): string {
@@ -118,7 +129,8 @@ class Store {
     let read = false
     try {
       const wanted: Promise<void>[] = []
-      if (scope.kind === 'fleet' || scope.kind === 'gateway' || this.#isGateway) wanted.push(this.#loadGateways(signal))
+      if (scope.kind === 'gateway' && !this.#isGateway) wanted.push(this.#loadGateway(scope.name, signal))
+      else if (scope.kind === 'fleet' || this.#isGateway) wanted.push(this.#loadGateways(signal))
       if (scope.kind === 'device') wanted.push(this.#loadDevice(scope.key, signal))
       if (scope.kind === 'devices') {
         if (!this.loaded && !this.#isGateway) {
@@ -157,6 +169,19 @@ class Store {
   async #loadGateways(signal: AbortSignal): Promise<void> {
     const { items } = await call<{ items: GatewayView[] }>('/v1/gateways', { signal })
     this.gateways = new Map(items.map((gateway) => [gateway.name, gateway]))
+    this.#allGateways = true
+  }
+
+  async #loadGateway(name: string, signal: AbortSignal): Promise<void> {
+    const known = new Map(this.gateways)
+    try {
+      known.set(name, await call<GatewayView>(`/v1/gateways/${encodeURIComponent(name)}`, { signal }))
+    } catch (thrown) {
+      // The view says that there is none of this name.
+      if (!(thrown instanceof ApiError && thrown.status === 404)) throw thrown
+      known.delete(name)
+    }
+    this.gateways = known
   }
 
   #follow(signal: AbortSignal): void {
@@ -179,8 +204,7 @@ class Store {
   async #loadDevices(query: string, signal: AbortSignal): Promise<void> {
     const { items, total } = await call<{ items: DeviceView[]; total?: number }>(`/v1/devices${query}`, { signal })
     this.total = total === items.length ? undefined : total
-    this.devices = new Map(items.map((device) => [objectKey(device.namespace, device.name), device]))
-    this.#devicesOpen = false
+    this.#know(new Map(items.map((device) => [objectKey(device.namespace, device.name), device])))
   }
 
   async #loadDevice(key: string, signal: AbortSignal): Promise<void> {
@@ -189,11 +213,13 @@ class Store {
   }
 
   #put(key: string, device: DeviceView): void {
-    if (!this.#devicesOpen) {
-      this.devices = new Map(this.devices)
-      this.#devicesOpen = true
-    }
-    ;(this.devices as Map<string, DeviceView>).set(key, device)
+    this.#devices.set(key, device)
+    this.#shown = undefined
+  }
+
+  #know(devices: Map<string, DeviceView>): void {
+    this.#devices = devices
+    this.#shown = undefined
   }
 
   #take(events: readonly StreamEvent[]): void {
@@ -205,7 +231,7 @@ class Store {
       for (const listener of this.#listeners) listener(event)
       if (event.kind === 'gateway') this.#gatewayChanged(event.gateway)
       else {
-        const before = this.devices.get(event.device)
+        const before = this.#devices.get(event.device)
         if (before === undefined) continue
         const after = foldEvent(before, event)
         if (after !== before) this.#put(event.device, after)
@@ -234,7 +260,6 @@ class Store {
     this.#dirty = true
     const tell = () => {
       this.#dirty = false
-      this.#devicesOpen = false
       for (const watcher of this.#watchers) watcher()
     }
     // A page in the background draws no frames, and must not gather a backlog either.

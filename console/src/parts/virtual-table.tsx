@@ -12,7 +12,7 @@ export interface Column<T> {
   readonly numeric?: boolean
 }
 
-export interface VirtualTableProps<T> {
+export interface VirtualTableProps<T extends object> {
   readonly label: string
   readonly rows: readonly T[]
   readonly columns: readonly Column<T>[]
@@ -31,7 +31,7 @@ const TALL_ROW_PX = 68
 const SPARE_ROWS = 6
 
 /** A table of any length: only the rows in sight are in the page. Filtered by words, sorted by a column. */
-export function VirtualTable<T>(props: VirtualTableProps<T>) {
+export function VirtualTable<T extends object>(props: VirtualTableProps<T>) {
   const { rows, columns, keyOf, hrefOf, text, label } = props
   const [filter, setFilter] = useState('')
   const [order, setOrder] = useState<{ readonly id: string; readonly down: boolean }>({
@@ -121,8 +121,18 @@ export function VirtualTable<T>(props: VirtualTableProps<T>) {
 
 const keyOf = (key: string | number): string | number => (typeof key === 'number' ? key : sortable(key))
 
-function byColumn<T>(rows: readonly T[], sort: (row: T) => string | number, down: boolean): T[] {
-  const keyed = rows.map((row) => ({ key: keyOf(sort(row)), row }))
+type Keys = WeakMap<object, string | number>
+/** Of each column, by row. A row that changed is another object, and all others keep their keys: most of sorting is making them. */
+const keysOf = new WeakMap<object, Keys>()
+
+function byColumn<T extends object>(rows: readonly T[], sort: (row: T) => string | number, down: boolean): T[] {
+  const known: Keys = keysOf.get(sort) ?? new WeakMap()
+  keysOf.set(sort, known)
+  const keyed = rows.map((row) => {
+    let key = known.get(row)
+    if (key === undefined) known.set(row, (key = keyOf(sort(row))))
+    return { key, row }
+  })
   const sign = down ? -1 : 1
   keyed.sort((a, b) => (a.key < b.key ? -sign : a.key > b.key ? sign : 0))
   return keyed.map(({ row }) => row)
