@@ -9,6 +9,8 @@ import {
   LineCounter,
   type Node,
   parseAllDocuments,
+  type Scalar,
+  visit,
 } from 'yaml'
 import type { Finding } from './findings.ts'
 import { oddities } from './oddities.ts'
@@ -178,9 +180,8 @@ function readDocument(file: string, document: Document.Parsed, lines: LineCounte
   const odd = oddities(document).map(({ offset, ...finding }) => ({ ...finding, file, ...lineColumn(lines, offset) }))
   if (odd.some(({ severity }) => severity === 'error')) return { documents: [], findings: odd }
   try {
-    // JSON has one zero.
-    const reviver = (_: unknown, value: unknown) => (value === 0 ? 0 : value)
-    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES, reviver })
+    visit(document, { Scalar: oneZero })
+    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
     return { documents: [new ParsedDocument(file, document, value, lines)], findings: odd }
   } catch (thrown) {
     const at = lineColumn(lines, sourceStart(contents) ?? 0)
@@ -189,6 +190,11 @@ function readDocument(file: string, document: Document.Parsed, lines: LineCounte
     const message = 'the aliases of this document unfold into too much or into themselves'
     return { documents: [], findings: [problem(file, at, 'SLUICE_YAML_ALIASES', message, hint)] }
   }
+}
+
+/** JSON has no -0. */
+function oneZero(_: unknown, scalar: Scalar): void {
+  if (scalar.value === 0) scalar.value = 0
 }
 
 const tooDeep = (file: string, at: LineColumn): LocatedFinding =>
