@@ -32,11 +32,33 @@ void sl_boot_choose(const sl_layout *layout, const sl_boot_trust *trust, sl_boot
   }
 }
 
+/* What only reading the whole image tells: shape and place are looked at anew in every boot and for every list. */
+static bool of_content(uint8_t why) {
+  return why >= SL_IMAGE_DIGEST && why <= SL_IMAGE_SIGNATURE;
+}
+
+void sl_boot_tell(const sl_boot_choice *choice, sl_smp *smp) {
+  for (unsigned slot = 0; slot < SL_SLOTS; slot++) {
+    if ((int)slot == choice->slot) smp->content[slot] = SL_IMAGE_OK;
+    else if (of_content(choice->why[slot])) smp->content[slot] = choice->why[slot];
+  }
+}
+
+void sl_boot_look(const sl_layout *layout, const sl_boot_trust *trust, sl_smp *smp) {
+  for (unsigned slot = 0; slot < SL_SLOTS; slot++) {
+    sl_slot_view view;
+    if (smp->content[slot] != SL_SMP_UNSEEN) continue;
+    sl_slot_look(layout, slot, &view);
+    if (view.status == SL_IMAGE_OK) smp->content[slot] = (uint8_t)content(&view.image, trust);
+    sl_hal_watchdog_feed();
+  }
+}
+
 bool sl_boot_commit(const sl_layout *layout, const sl_boot_choice *choice) {
   for (unsigned slot = 0; slot < SL_SLOTS; slot++) {
-    /* Shape and place are looked at anew in every boot; only what took a second to find out is worth a note. */
+    /* Only what took a second to find out is worth a note. */
     uint8_t why = choice->why[slot];
-    if (why >= SL_IMAGE_DIGEST && why <= SL_IMAGE_SIGNATURE) sl_slot_refuse(layout, slot, (sl_image_status)why);
+    if (of_content(why)) sl_slot_refuse(layout, slot, (sl_image_status)why);
   }
   if (choice->slot < 0) return false;
   if (choice->mark == SL_MARK_PENDING) return sl_slot_count_attempt(layout, (unsigned)choice->slot);

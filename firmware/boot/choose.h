@@ -2,7 +2,7 @@
 #ifndef SL_CHOOSE_H
 #define SL_CHOOSE_H
 
-#include "../core/slots.h"
+#include "../core/smp.h"
 
 typedef struct {
   const sl_image_key *keys;
@@ -22,6 +22,15 @@ typedef struct {
  * Goes through the slots in their order, checks content and signature, and takes the first that passes. Nothing is written: sl_boot_commit does that, right before the jump.
  */
 void sl_boot_choose(const sl_layout *layout, const sl_boot_trust *trust, sl_boot_choice *choice);
+
+/** Tells the SMP server of recovery what the choice found out about the content of the slots. */
+void sl_boot_tell(const sl_boot_choice *choice, sl_smp *smp);
+
+/**
+ * Checks digest and signature of what nobody has looked at since it changed: a slot behind the chosen one, a new upload.
+ * That takes a slow board seconds, so it is done once, when somebody asks what is in the slots.
+ */
+void sl_boot_look(const sl_layout *layout, const sl_boot_trust *trust, sl_smp *smp);
 
 /**
  * Writes down what this boot decided: refusals, one attempt of a pending image, the security counter of a confirmed one

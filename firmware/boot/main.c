@@ -48,7 +48,7 @@ int main(void) {
   if (choice.slot < 0) wait = true;
   /* The last resort ended in the bootloader before; somebody may want to help. */
   if (choice.slot >= 0 && choice.why[choice.slot] == SL_IMAGE_EXHAUSTED) wait = true;
-  sl_boot_recover(&choice, wait ? RECOVERY_MS : LISTEN_MS);
+  sl_boot_recover(&choice, &TRUST, wait ? RECOVERY_MS : LISTEN_MS);
 
   note[SL_NOTE_STARTED] = (uint32_t)choice.slot | (uint32_t)choice.mark << 8 | (uint32_t)choice.attempts << 16;
   note[SL_NOTE_WHY] = choice.why[0] | (uint32_t)choice.why[1] << 8;

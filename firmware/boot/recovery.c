@@ -20,13 +20,14 @@ static sl_smp smp;
 static sl_smp_console console;
 
 /* Everything that came in is served; true when a packet was among it. */
-static bool serve(void) {
+static bool serve(const sl_boot_trust *trust) {
   bool served = false;
   int32_t entry;
   while ((entry = sl_uart_read(0)) >= 0) {
     if (((uint32_t)entry & SL_UART_DAMAGED) != 0) sl_smp_console_start(&console, request, sizeof request);
     size_t size = sl_smp_console_push(&console, (uint8_t)entry);
     if (size == 0) continue;
+    if (sl_smp_lists(request + 2, size)) sl_boot_look(&sl_board_layout, trust, &smp);
     size_t length = sl_smp_serve(&smp, request + 2, size, answer, sizeof answer);
     if (length == 0) continue;
     served = true;
@@ -39,7 +40,7 @@ static bool serve(void) {
   return served;
 }
 
-void sl_boot_recover(const sl_boot_choice *choice, uint32_t patience_ms) {
+void sl_boot_recover(const sl_boot_choice *choice, const sl_boot_trust *trust, uint32_t patience_ms) {
   const sl_uart_line line = {SL_BOOT_BAUD, SL_PARITY_NONE, 1};
   uint32_t since = sl_hal_now_us();
   uint32_t patience_us = patience_ms * 1000u;
@@ -47,9 +48,10 @@ void sl_boot_recover(const sl_boot_choice *choice, uint32_t patience_ms) {
   sl_smp_console_start(&console, request, sizeof request);
   /* What would be started is what an upload leaves alone. */
   sl_smp_start(&smp, &sl_board_layout, choice->slot, true);
+  sl_boot_tell(choice, &smp);
   while (choice->slot < 0 || sl_hal_now_us() - since < patience_us) {
     sl_hal_watchdog_feed();
-    if (serve()) {
+    if (serve(trust)) {
       since = sl_hal_now_us();
       patience_us = SILENCE_MS * 1000u;
     }

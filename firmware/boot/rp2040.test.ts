@@ -109,17 +109,18 @@ describe.skipIf(lacks('arm-none-eabi-gcc'))('the bootloader on an RP2040', () =>
     expect(lab.running()).toMatchObject({ minor: 1, slot: 0, attempts: 1 })
   }, 120_000)
 
-  it('leaves another key, a changed byte and a wrong slot alone, and waits for help', () => {
+  it('leaves a changed byte and a wrong slot alone, waits for help, and says why', async () => {
     const damaged = Uint8Array.from(first)
     damaged[900] = (damaged[900] ?? 0) ^ 1
-    for (const [slot, image] of [
-      [0, damaged],
-      [0, second],
+    for (const [image, refusal] of [
+      [damaged, 'digest'],
+      [second, 'slot'],
     ] as const) {
       lab.restore(empty)
-      lab.put(slot, image)
+      lab.put(0, image)
       lab.powerOn()
       expect(lab.running(600_000)).toBeUndefined()
+      expect((await lab.console().images())[0]).toMatchObject({ refusal, bootable: false })
     }
   }, 120_000)
 })

@@ -38,12 +38,18 @@ static void put_flag(sl_cbor_out *out, const char *name, bool value) {
   sl_cbor_bool(out, value);
 }
 
+/* Why a slot would not be started, or 0: as much of it as is known without reading the whole image. */
+static uint8_t why_not(const sl_smp *smp, unsigned slot, const sl_slot_view *view) {
+  if (view->status != SL_IMAGE_OK) return (uint8_t)view->status;
+  uint8_t content = smp->content[slot];
+  if (content != SL_SMP_UNSEEN && content != SL_IMAGE_OK) return content;
+  if (view->refusal != 0) return view->refusal;
+  return view->mark == SL_MARK_EXHAUSTED ? (uint8_t)SL_IMAGE_EXHAUSTED : 0u;
+}
+
 static void put_slot(const sl_smp *smp, sl_cbor_out *out, unsigned slot, const sl_slot_view *view) {
   bool active = (int)slot == smp->running && !smp->recovery;
-  uint8_t why = view->status != SL_IMAGE_OK        ? (uint8_t)view->status
-                : view->refusal != 0               ? view->refusal
-                : view->mark == SL_MARK_EXHAUSTED ? (uint8_t)SL_IMAGE_EXHAUSTED
-                                                  : 0u;
+  uint8_t why = why_not(smp, slot, view);
   sl_cbor_map(out, why != 0 ? 10 : 9);
   sl_cbor_text(out, "slot");
   sl_cbor_uint(out, slot);
@@ -146,6 +152,7 @@ void sl_smp_image_erase(sl_smp *smp, sl_smp_call *call) {
   }
   if (call->rc != SL_SMP_OK) return;
   smp->uploading = false;
+  smp->content[slot] = SL_SMP_UNSEEN;
   if (!sl_slot_writable(smp->layout, slot, smp->running)) call->rc = SL_SMP_BAD_STATE;
   else if (!sl_slot_clear(smp->layout, slot)) refuse(call, SL_IMAGE_FLASH);
 }
@@ -185,6 +192,7 @@ static void begin(sl_smp *smp, sl_smp_call *call, uint32_t total, const uint8_t 
 /* Writes what is at the offset; takes whole words, except at the end of the file. */
 static bool take(sl_smp *smp, const uint8_t *data, uint32_t size) {
   uint32_t page = smp->layout->page;
+  smp->content[smp->slot] = SL_SMP_UNSEEN;
   while (size > 0) {
     _Alignas(4) uint8_t piece[64]; /* flash wants words */
     uint32_t in_page = smp->offset & (page - 1u);

@@ -14,6 +14,11 @@ void sl_smp_start(sl_smp *smp, const sl_layout *layout, int running, bool recove
   smp->running = running;
   smp->recovery = recovery;
   smp->buffer = SL_SMP_MAX;
+  memset(smp->content, SL_SMP_UNSEEN, sizeof smp->content);
+}
+
+bool sl_smp_lists(const uint8_t *request, size_t size) {
+  return size >= SL_SMP_HEADER && sl_get_be16(request + 4) == GROUP_IMAGE && request[7] == IMAGE_STATE;
 }
 
 bool sl_smp_field(sl_smp_call *call, sl_cbor_item *name, sl_cbor_item *value) {

@@ -25,6 +25,8 @@
 /** Group of our own: command 0 reads what the board is, command 1 writes {"trial": seconds}. */
 #define SL_SMP_GROUP 64u
 #define SL_SMP_TRIAL_MAX_S 86400u
+/** Nobody has looked at the content of a slot. An application leaves it at that: it takes a slow board seconds. */
+#define SL_SMP_UNSEEN 0xFFu
 
 typedef struct {
   const sl_layout *layout;
@@ -33,6 +35,7 @@ typedef struct {
   bool recovery;             /* this is the bootloader */
   uint16_t buffer;           /* longest packet that the line carries; at most SL_SMP_MAX */
   /* Kept by the server. */
+  uint8_t content[SL_SLOTS]; /* sl_image_status of digest and signature, by the bootloader; SL_SMP_UNSEEN after a change */
   bool uploading;
   bool reset_wanted; /* the caller resets once the answer has left */
   bool confirmed;    /* a confirmation came through here since the start */
@@ -42,8 +45,11 @@ typedef struct {
   uint32_t offset;
 } sl_smp;
 
-/** `line_room` is the longest packet the line carries in one piece. */
+/** Begins with nothing under way. */
 void sl_smp_start(sl_smp *smp, const sl_layout *layout, int running, bool recovery);
+
+/** Whether the answer to this packet says what is in the slots: a bootloader looks at their content before. */
+bool sl_smp_lists(const uint8_t *request, size_t size);
 
 /**
  * Serves one packet. Returns the length of the answer in `answer`, which may be the buffer of the request only when they

@@ -33,13 +33,15 @@ static void keep(void) {
   if (rename(draft, path) != 0) exit(2);
 }
 
+static const sl_boot_trust trust = {&key, 1, true};
+
 static void boot(sl_smp *smp, bool stay) {
-  const sl_boot_trust trust = {&key, 1, true};
   sl_boot_choice choice;
   sl_boot_choose(&LAYOUT, &trust, &choice);
   if (!stay && !sl_boot_commit(&LAYOUT, &choice)) exit(3);
   keep();
   sl_smp_start(smp, &LAYOUT, choice.slot, stay);
+  if (stay) sl_boot_tell(&choice, smp);
   /* Every application that this program plays is made of the same model. */
   if (!stay) smp->model_hash = MODEL_HASH;
 }
@@ -67,6 +69,7 @@ static void console_loop(sl_smp *smp, bool stay) {
   while (read(0, &byte, 1) == 1) {
     size_t size = sl_smp_console_push(&console, byte);
     if (size == 0) continue;
+    if (stay && sl_smp_lists(buffer + 2, size)) sl_boot_look(&LAYOUT, &trust, smp);
     size_t length = sl_smp_serve(smp, buffer + 2, size, answer, sizeof answer);
     if (length == 0) continue;
     keep();

@@ -15,6 +15,8 @@ import {
 const KNOCKS = 330
 const KNOCK_MS = 60
 const ANSWER_MS = 600
+/** Times that for a list: 1.2 s for the digest of a full slot and 1.5 s for its signature on a 16 MHz Cortex-M0. */
+const LIST_PATIENCE = 10
 /** From a reset to an application that answers: a signature takes 1.5 s on the slowest board, the bootloader listens 0.1 s. */
 const COME_UP_MS = 20_000
 const LOOK_MS = 250
@@ -59,7 +61,7 @@ export function smpRunner(line: OpenLine, clock: Clock = systemClock): SmpRunner
 
   const look = async (signal: AbortSignal): Promise<SmpFindings> => {
     await meet(signal)
-    return { plate: await client.plate(signal), slots: await client.images(signal) }
+    return { plate: await client.plate(signal), slots: await client.images(signal, LIST_PATIENCE) }
   }
 
   /** Waits on this line for the application with this digest and confirms it. */

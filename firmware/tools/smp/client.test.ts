@@ -234,6 +234,46 @@ describe.skipIf(!hasCompiler())('the SMP client against the server of the firmwa
     ).toBe(6)
   })
 
+  it('says in the bootloader of each slot whether its content would be started, and of a new upload once more', async () => {
+    const stranger = generateKeyPairSync('ed25519').privateKey
+    const [a, b] = [await devices.image(), await good()]
+    const damaged = (image: Uint8Array) => image.map((byte, at) => (at === 700 ? byte ^ 0x10 : byte))
+    const looks = async (name: string, slots: ReadonlyMap<number, Uint8Array>) =>
+      (await overConsole(await devices.flash(`looks-${name}`, slots), true).images()).map(
+        ({ bootable, refusal }) => refusal ?? bootable,
+      )
+    // The bootloader tried these before it had to wait for help ...
+    expect(await looks('alone', new Map([[A, damaged(a)]]))).toEqual(['digest'])
+    const foreign = await devices.image({ key: stranger })
+    expect(await looks('foreign', new Map([[A, foreign]]))).toEqual(['key'])
+    // ... and here it had found what it would start before it came to the other.
+    const cases = [b, damaged(b), await good({ key: stranger })].entries()
+    const seen: unknown[] = []
+    for (const [at, image] of cases) {
+      const slots = new Map([
+        [A, a],
+        [B, image],
+      ])
+      seen.push(await looks(`both-${at}`, slots))
+    }
+    expect(seen).toEqual([
+      [true, true],
+      [true, 'digest'],
+      [true, 'key'],
+    ])
+
+    const client = overConsole(await factory('looks-again'), true)
+    const second = async () => (await client.images())[1]
+    await client.upload(damaged(b))
+    expect(await second()).toMatchObject({ bootable: false, refusal: 'digest' })
+    await client.upload(b)
+    expect(await second()).toMatchObject({ bootable: true, refusal: undefined })
+    await client.upload(await good({ key: stranger }))
+    expect(await second()).toMatchObject({ bootable: false, refusal: 'key' })
+    await client.upload(b)
+    expect((await client.test(parseImage(b).digest))[1]).toMatchObject({ bootable: true, pending: true })
+  })
+
   it('waits between chunks when it may not use the whole line', async () => {
     const client = overConsole(await factory('slow'))
     const rates: number[] = []

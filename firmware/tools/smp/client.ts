@@ -174,10 +174,10 @@ export class SmpClient {
     }
   }
 
-  async images(signal?: AbortSignal): Promise<readonly SlotState[]> {
-    return slotsOf(
-      await this.request({ operation: 'read', group: IMAGE, command: 0, body: {} }, 'list its images', signal),
-    )
+  /** What is in the slots. A bootloader reads whole images before it says so: it may take `patient` times as long. */
+  async images(signal?: AbortSignal, patient = 1): Promise<readonly SlotState[]> {
+    const request: SmpRequest = { operation: 'read', group: IMAGE, command: 0, body: {} }
+    return slotsOf(await this.request(request, 'list its images', signal, this.#timeoutMs * patient))
   }
 
   /** Marks the image with this hash (its digest) to be tried at the next boot. */
