@@ -175,6 +175,12 @@ export const CRI = {
     new Message({ id: text(1), command: texts(2), tty: flag(3), stdin: flag(4), stdout: flag(5), stderr: flag(6) }),
     url,
   ),
+  /** Without a stream: what a command costs the engine by itself. */
+  execSync: runtime(
+    'ExecSync',
+    new Message({ id: text(1), command: texts(2), timeoutS: int(3) }),
+    new Message({ stdout: bytes(1), stderr: bytes(2), exitCode: int(3) }),
+  ),
   attach: runtime(
     'Attach',
     new Message({ id: text(1), stdin: flag(2), tty: flag(3), stdout: flag(4), stderr: flag(5) }),
