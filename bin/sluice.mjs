@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The `sluice` command. Runs on any Node from 20 on and without a dependency: it finds a Node that Sluice can run on
 // (24 or newer; a prebuilt one comes with the package) and hands over to it.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
@@ -43,10 +43,21 @@ function findNode() {
   )
 }
 
+/** Whether a child can be started that gets SIGTERM when this process ends: by setpriv of util-linux, on any Debian. */
+function tiedToParent() {
+  if (process.platform !== 'linux') return false
+  const { stdout } = spawnSync('setpriv', ['--help'], { encoding: 'utf8' })
+  return stdout?.includes('--pdeathsig') ?? false
+}
+
 function handOver(node, file) {
   // Sources are compiled once and not at every command; where the folder cannot be written Node goes on without it.
   const env = { NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled'), ...process.env }
-  const child = spawn(node, [file, ...args], { stdio: 'inherit', env })
+  // One process is less to keep, and what kills this one kills the program.
+  if (process.platform !== 'win32') process.execve?.(node, [node, file, ...args], env)
+  // An old Node cannot. Killed outright it tells its child nothing; the kernel does, through every program it becomes.
+  const [command, ...before] = tiedToParent() ? ['setpriv', '--pdeathsig', 'TERM', '--', node] : [node]
+  const child = spawn(command, [...before, file, ...args], { stdio: 'inherit', env })
   // A terminal sends its signals to the whole group, so the child has them already; a second one would mean "at once".
   const terminal = Boolean(process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY)
   const forward = (signal) => child.kill(signal)

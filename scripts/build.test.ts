@@ -105,7 +105,10 @@ exports.big = Readable === require('node:stream').Readable ? 'bundled' : ''
 
 describe('bin/sluice.mjs', () => {
   /** Makes the launcher believe that it runs on Node 20. */
-  const old = ['--import', 'data:text/javascript,Object.defineProperty(process,"versions",{value:{node:"20.1.0"}})']
+  const old = [
+    '--import',
+    'data:text/javascript,Object.defineProperty(process,"versions",{value:{node:"20.1.0"}});delete process.execve',
+  ]
   const platformPackage = `node_modules/node-${process.platform}-${process.arch}`
 
   const install = async (folder: string) => {
@@ -163,6 +166,29 @@ console.log('ready')
     const [, signal] = await once(child, 'close')
     expect(said.join('')).toBe('ready\nasked\n')
     expect(signal).toBe('SIGKILL')
+  })
+
+  // On Linux by the kernel (setpriv of util-linux); elsewhere an old Node can do nothing about it.
+  test.runIf(process.platform === 'linux').each([
+    ['an old Node', old],
+    ['a new one', []],
+  ])('leaves nothing behind when it is killed outright on %s', async (_, flags) => {
+    const bin = await install('.')
+    // As the sources are, and become another program, as the agent does.
+    const next = `console.log('ready', process.pid);setInterval(() => {}, 1000)`
+    await write({
+      'cli/main.ts': `process.execve(process.execPath, [process.execPath, '-e', ${JSON.stringify(next)}], process.env)\n`,
+      'package.json': '{"type": "module"}',
+    })
+    await bringNode()
+    const child = spawn(process.execPath, [...flags, bin], { stdio: ['ignore', 'pipe', 'ignore'] })
+    child.stdout.setEncoding('utf8')
+    const [said] = (await once(child.stdout, 'data')) as [string]
+    const pid = Number(/^ready (\d+)$/m.exec(said)?.[1])
+    expect(pid === child.pid).toBe(flags.length === 0)
+    child.kill('SIGKILL')
+    // Its output ends when nobody is left who could write to it: a program that stays makes this wait for ever.
+    await once(child, 'close')
   })
 
   test('prefers sources in a checkout, but never below node_modules', async () => {
