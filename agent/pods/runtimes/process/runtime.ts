@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../../api/clock.ts'
-import { SluiceError } from '../../../../api/errors.ts'
+import { SluiceError, toSluiceError } from '../../../../api/errors.ts'
 import { inside, makeMountPoint } from '../../images/inside.ts'
 import { type Fetch, FolderImages } from '../../images/store.ts'
 import type {
@@ -201,13 +201,20 @@ export class ProcessRuntime implements PodRuntime {
       oomScoreAdj: spec.oomScoreAdj,
     }
     records.saveContainer(sandboxId, record)
-    this.images.used(image.id)
     sandbox.containers.set(id, new Container(this.#around, sandbox, record, { spec, image, kind: this.#kind }))
     return id
   }
 
-  startContainer(id: string, signal: AbortSignal): Promise<void> {
-    return this.#container(id).start(signal)
+  async startContainer(id: string, signal: AbortSignal): Promise<void> {
+    const container = this.#container(id)
+    const started = container.start(signal)
+    // Written while the box is being made; until then what keeps the image is that a container is of it.
+    try {
+      this.images.used(container.record.imageId)
+    } catch (error) {
+      this.#around.onTrouble(toSluiceError(error))
+    }
+    await started
   }
 
   async stopContainer(id: string, graceMs: number, signal: AbortSignal): Promise<void> {

@@ -147,12 +147,17 @@ export async function openSandbox(
     })
     child.unref()
     child.once('exit', () => around.onChange())
-    const [pid] = await Promise.all([started(child, signal), firstWord(child, signal)])
-    // What is wanted is a container in it.
-    groups.expectChange()
+    const ready = firstWord(child, signal)
+    // Where it has no number it is not ready either, and that is told first.
+    ready.catch(() => undefined)
+    const pid = await started(child, signal)
     const holder = markOf(pid) ?? { pid: 0, startTicks: 0, boot: '' }
     const record: SandboxRecord = { id, spec, createdMs: clock.now(), hostUser, holder }
+    // While it makes its namespaces: an agent that takes over now finds it alive and soon ready, or ended.
     records.saveSandbox(record)
+    await ready
+    // What is wanted is a container in it.
+    groups.expectChange()
     return new Sandbox(around, record)
   } catch (error) {
     await clearUnfinished(around, { id, group }, known())
