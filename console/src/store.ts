@@ -80,6 +80,8 @@ class Store {
     const { signal } = reading
     // A gateway does not tell of its own figures as they move.
     if (this.#isGateway && scope.kind === 'gateway') this.#follow(signal)
+    // What is small is asked for without waiting for the stream, and once more when it is open: it does not tell of before.
+    if (!this.loaded && (scope.kind === 'gateway' || scope.kind === 'device')) void this.#load(scope, signal)
     void readEvents({
       query: this.#queryOf(scope),
       signal,
