@@ -42,6 +42,20 @@ describe('sluice help', () => {
     }
   })
 
+  it('shows the members of a group within a group', async () => {
+    for (const words of [
+      ['fw', 'key'],
+      ['fw', 'key', '--help'],
+      ['help', 'fw', 'key'],
+    ]) {
+      const { code, stdout } = await run(...words)
+      expect(code).toBe(EXIT.ok)
+      expect(stdout).toContain('fw key rotate')
+      expect(stdout).not.toContain('fw sign')
+    }
+    expect(await run('fw', 'key', 'nw')).toMatchObject({ code: EXIT.usage, stdout: '' })
+  })
+
   it('shows the members of a group', async () => {
     const { stdout, code } = await run('device')
     expect(code).toBe(EXIT.ok)

@@ -55,7 +55,7 @@ async function dispatch(argv: readonly string[], out: Output, around: Surroundin
     return showHelp(words, out)
   }
   const { entry, rest } = findVerb(argv)
-  if (entry === undefined) return showHelp([first], out)
+  if (entry === undefined) return showHelp(rest, out)
   const verb = await entry.load()
   const { options, globals, args } = readArguments(verb, rest)
   if (globals.help) {
@@ -75,16 +75,26 @@ function longestVerb(words: readonly string[]): VerbEntry | undefined {
   return undefined
 }
 
-/** `device ls` and the like are several words, also where the first is a verb of its own; a group alone (`device`, `device --help`) has no entry. */
+/**
+ * `device ls` and the like are several words, also where the first is a verb of its own; a group alone (`device`,
+ * `fw key --help`) has no entry, and its words are the rest.
+ */
 function findVerb(argv: readonly string[]): { entry: VerbEntry | undefined; rest: readonly string[] } {
-  const [first = '', second] = argv
+  const [first = '', second, third] = argv
   const entry = longestVerb(argv)
   if (entry !== undefined) return { entry, rest: argv.slice(entry.name.split(' ').length) }
-  const group = ALL_VERBS.filter((verb) => verb.name.startsWith(`${first} `))
-  if (group.length === 0) throw unknownVerb(first)
-  if (second === undefined || second === '--help' || second === '-h') return { entry: undefined, rest: [] }
-  throw unknownVerb(`${first} ${second}`)
+  if (membersOf([first]).length === 0) throw unknownVerb(first)
+  if (nothingOrHelp(second)) return { entry: undefined, rest: [first] }
+  if (membersOf([first, second]).length === 0) throw unknownVerb(`${first} ${second}`)
+  if (nothingOrHelp(third)) return { entry: undefined, rest: [first, second] }
+  throw unknownVerb(`${first} ${second} ${third}`)
 }
+
+const nothingOrHelp = (word: string | undefined): word is undefined | '--help' | '-h' =>
+  word === undefined || word === '--help' || word === '-h'
+
+const membersOf = (group: readonly string[]): readonly VerbEntry[] =>
+  ALL_VERBS.filter((verb) => verb.name.startsWith(`${group.join(' ')} `))
 
 function unknownVerb(word: string): SluiceError {
   const names = ALL_VERBS.map((verb) => verb.name)
@@ -114,9 +124,9 @@ async function showHelp(words: readonly string[], out: Output): Promise<ExitCode
     out.line(verbHelp(await entry.load(), out.style, width))
     return EXIT.ok
   }
-  const members = ALL_VERBS.filter((verb) => verb.name.startsWith(`${words[0]} `))
-  if (members.length === 0 || words.length > 1) throw unknownVerb(name)
-  out.line(overview([{ title: `sluice ${words[0]}`, verbs: members }], out.style, width))
+  const members = membersOf(words)
+  if (members.length === 0) throw unknownVerb(name)
+  out.line(overview([{ title: `sluice ${words.join(' ')}`, verbs: members }], out.style, width))
   return EXIT.ok
 }
 
