@@ -1,5 +1,5 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { lacks } from '../../hil/boards/test-boards.test-helper.ts'
@@ -50,6 +50,18 @@ const filesOf = ({ own, name }: (typeof BOARDS)[number]): string[] => [
   ...(name === BOARDS[0]?.name ? shared : []),
 ]
 
+/** Looks at file after file with as many processes as there are processors; the first finding ends it. */
+async function onEveryProcessor(
+  files: readonly string[],
+  look: (file: string, index: number) => Promise<unknown>,
+): Promise<void> {
+  const left = files.entries()
+  const work = async () => {
+    for (const [index, file] of left) await look(file, index)
+  }
+  await Promise.all(Array.from({ length: availableParallelism() }, work))
+}
+
 describe.skipIf(lacks('cppcheck', 'clang-tidy', 'arm-none-eabi-gcc'))(
   'static analysis finds nothing',
   { timeout: 300_000 },
@@ -57,8 +69,10 @@ describe.skipIf(lacks('cppcheck', 'clang-tidy', 'arm-none-eabi-gcc'))(
     it.each(BOARDS)('by the compiler, $name', async (one) => {
       const flags = ['-std=c11', '-O1', '-fanalyzer', '-Wall', '-Wextra', '-Werror', '-ffreestanding']
       const target = [`-mcpu=${one.board.soc.cpu}`, '-mthumb', ...one.includes]
-      for (const source of filesOf(one))
-        await runTool('arm-none-eabi-gcc', [...flags, ...target, '-c', source, '-o', join(one.include, 'analysed.o')])
+      await onEveryProcessor(filesOf(one), (source, index) => {
+        const object = join(one.include, `analysed-${index}.o`)
+        return runTool('arm-none-eabi-gcc', [...flags, ...target, '-c', source, '-o', object])
+      })
     })
 
     it.each(BOARDS)('by cppcheck, $name', async (one) => {
@@ -84,17 +98,10 @@ describe.skipIf(lacks('cppcheck', 'clang-tidy', 'arm-none-eabi-gcc'))(
       ]
       const unsafe = 'clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
       const checks = `-*,bugprone-*,cert-*,clang-analyzer-*,${[...off, unsafe].map((each) => `-${each}`).join(',')}`
-      await runTool('clang-tidy', [
-        '--quiet',
-        `--checks=${checks}`,
-        '--warnings-as-errors=*',
-        ...filesOf(one),
-        '--',
-        '-std=c11',
-        '-ffreestanding',
-        '--target=thumbv7m-none-eabi',
-        ...one.includes,
-      ])
+      const target = ['-std=c11', '-ffreestanding', '--target=thumbv7m-none-eabi', ...one.includes]
+      await onEveryProcessor(filesOf(one), (source) =>
+        runTool('clang-tidy', ['--quiet', `--checks=${checks}`, '--warnings-as-errors=*', source, '--', ...target]),
+      )
     })
   },
 )
