@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { systemClock, type Timer } from '../../api/clock.ts'
 import { openSerial } from '../../cli/fw/board-line.ts'
 import { runCommand } from '../../cli/main.ts'
 import { EXIT } from '../../cli/verb.ts'
@@ -25,6 +26,9 @@ const project = join(folder, 'greenhouse')
 const keys = join(folder, 'keys')
 const other = join(folder, 'other')
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Longer than a board that was met takes to say what it holds, and a part of how long the command waits. */
+const RESET_AGAIN_MS = 6000
 
 interface Ran {
   readonly code: number
@@ -70,12 +74,31 @@ describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('a board at a ser
     const file = join(project, 'sluice-fw.yaml')
     writeFileSync(file, readFileSync(file, 'utf8').replace(/^version: .*$/m, `version: ${text}`))
   }
-  /** The board is reset when the command says that it waits, as a person would do it. */
-  const withReset = (argv: readonly string[], onStdout?: (text: string, stop: AbortController) => void) =>
-    run([...argv, '--port', port, '--json'], {
-      onStderr: (text) => text.startsWith('waiting for') && !text.includes('new image') && void rig.reset(),
-      ...(onStdout === undefined ? {} : { onStdout }),
-    })
+  /**
+   * The board is reset when the command says that it waits, as a person would do it, and again when nothing comes of it: a
+   * bootloader listens for a tenth of a second, which a busy machine may sleep through.
+   */
+  const withReset = async (
+    argv: readonly string[],
+    onStdout: (text: string, stop: AbortController) => void = () => {},
+  ): Promise<Ran> => {
+    let again: Timer | undefined
+    const reset = () => {
+      again = systemClock.after(RESET_AGAIN_MS, reset)
+      void rig.reset()
+    }
+    try {
+      return await run([...argv, '--port', port, '--json'], {
+        onStderr: (text) => text.startsWith('waiting for') && !text.includes('new image') && reset(),
+        onStdout: (text, stop) => {
+          if (text.includes('"event":"target"')) again?.cancel()
+          onStdout(text, stop)
+        },
+      })
+    } finally {
+      again?.cancel()
+    }
+  }
   const answers = () =>
     eventually(
       async () => (await run(['fw', 'monitor', project, '--port', port, '--for', '1s', '--json'])).code === EXIT.ok,
