@@ -6,8 +6,11 @@ import { EventRing, type NumberedEvent } from './event-ring.ts'
 
 /** A reader that leaves more than this unread is sent `reset` and closed: it can come back and read the state anew. */
 const MAX_UNREAD_BYTES = 1024 * 1024
+/** A reader that is sent away has this long to read why. */
+const LAST_WORDS_MS = 15_000
 const MAX_SUBSCRIBERS = 64
-const KEEP_ALIVE_MS = 15_000
+/** Readers find out by it that the other side froze: the console takes 8 s of silence for that, other clients 20 s. */
+const KEEP_ALIVE_MS = 3_000
 /** Events are kept this long after the last subscriber left, for it to resume. */
 const LINGER_MS = 60_000
 
@@ -96,7 +99,7 @@ export class EventStream {
     this.#subscribers.delete(subscriber)
     response.end('event: reset\ndata: {}\n\n')
     // A reader that reads nothing at all would keep the megabyte for ever.
-    this.#clock.after(KEEP_ALIVE_MS, () => response.destroy(), true)
+    this.#clock.after(LAST_WORDS_MS, () => response.destroy(), true)
   }
 
   #leave(subscriber: Subscriber): void {

@@ -23,11 +23,13 @@ export interface HttpCall {
   readonly bytes?: Uint8Array
   readonly headers?: Readonly<Record<string, string>>
   readonly signal: AbortSignal
-  /** Silence on the connection for this long is an error; 0 waits for ever (event streams). Default 15 000. */
+  /** Silence on the connection for this long is an error; 0 waits for ever. Default 15 000. */
   readonly idleTimeoutMs?: number
 }
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+/** Event streams say something every few seconds (15 s at most, of any version): after this the other side is gone. */
+const SILENCE_MS = 20_000
 const GONE = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTFOUND'])
 
 /** Sends one request; resolves when the headers of the answer are there. Errors say which endpoint and what to do. */
@@ -55,16 +57,15 @@ export async function openRequest(endpoint: Endpoint, call: HttpCall): Promise<I
             resolve,
           )
     request.on('error', (error: NodeJS.ErrnoException) => reject(explain(error, endpoint, call.signal)))
-    request.setTimeout(call.idleTimeoutMs ?? 15_000, () => {
-      request.destroy(
-        new SluiceError('SLUICE_CLIENT_TIMEOUT', `No answer from ${endpointName(endpoint)}`, {
-          hint: "'sluice doctor' says whether it is up and how busy this machine is.",
-        }),
-      )
-    })
+    request.setTimeout(call.idleTimeoutMs ?? 15_000, () => request.destroy(noAnswer(endpoint)))
     request.end(payload)
   })
 }
+
+const noAnswer = (endpoint: Endpoint): SluiceError =>
+  new SluiceError('SLUICE_CLIENT_TIMEOUT', `No answer from ${endpointName(endpoint)}`, {
+    hint: "'sluice doctor' says whether it is up and how busy this machine is.",
+  })
 
 function explain(error: NodeJS.ErrnoException, endpoint: Endpoint, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason
@@ -153,8 +154,9 @@ export interface ServerEvent<T> {
 }
 
 /**
- * The events of a `text/event-stream`, data parsed as JSON. Ends when the server or the signal ends it. `opened` is called
- * when the server has begun to send: whatever happens from then on will be told.
+ * The events of a `text/event-stream`, data parsed as JSON. Ends when the server or the signal ends it; throws
+ * SLUICE_CLIENT_TIMEOUT when the server says nothing at all for 20 s. `opened` is called when the server has begun to send:
+ * whatever happens from then on will be told.
  */
 export async function* requestEvents<T>(
   endpoint: Endpoint,
@@ -164,14 +166,14 @@ export async function* requestEvents<T>(
   const answer = await openRequest(endpoint, {
     ...call,
     headers: { ...call.headers, accept: 'text/event-stream' },
-    idleTimeoutMs: 0,
   })
   if ((answer.statusCode ?? 0) >= 300) throw answeredError(answer.statusCode ?? 0, await readBody(answer), endpoint)
+  answer.setTimeout(0)
   opened()
   answer.setEncoding('utf8')
   let rest = ''
   try {
-    for await (const chunk of answer as AsyncIterable<string>) {
+    for await (const chunk of heard(answer, endpoint)) {
       rest += chunk
       let end = rest.indexOf('\n\n')
       while (end >= 0) {
@@ -187,6 +189,20 @@ export async function* requestEvents<T>(
     throw error instanceof SluiceError ? error : explain(error as NodeJS.ErrnoException, endpoint, call.signal)
   } finally {
     answer.destroy()
+  }
+}
+
+/**
+ * What comes, until nothing came for too long: a machine that froze, or a router that forgot the connection, ends nothing.
+ * Counted only while somebody waits for more: whoever takes their time is not the silence of the other side.
+ */
+async function* heard(answer: IncomingMessage, endpoint: Endpoint): AsyncGenerator<string> {
+  const chunks = (answer as AsyncIterable<string>)[Symbol.asyncIterator]()
+  for (;;) {
+    const silence = setTimeout(() => answer.destroy(noAnswer(endpoint)), SILENCE_MS)
+    const next = await chunks.next().finally(() => clearTimeout(silence))
+    if (next.done === true) return
+    yield next.value
   }
 }
 

@@ -11,8 +11,8 @@ export interface EventReaderOptions {
   readonly signal: AbortSignal
 }
 
-/** The server says something every 15 s; after this it counts as gone. */
-const SILENCE_MS = 35_000
+/** The server says something every 3 s; after this it counts as gone, though nothing has closed the connection. */
+const SILENCE_MS = 8_000
 const RETRY_MS = [250, 500, 1_000, 2_000, 4_000]
 
 /** Reads the event stream for as long as the signal lets it, and resumes after each cut where it was. */
