@@ -234,7 +234,8 @@ export class Container {
       return
     }
     if (first !== undefined && isAlive(first)) return
-    if (first === undefined && !this.#monitorEnded) return
+    // Its monitor says how it ended some moments after it did; whoever is its parent hears when that is over.
+    if (!this.#monitorEnded && (first === undefined || this.#making !== undefined)) return
     // The monitor says nothing when the program could not be executed, and when it was killed itself.
     this.#closePump()
     const words = this.#words
