@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { busyboxImage, type MadeImage } from '../images/busybox.test-helper.ts'
-import { firstOf, linesOf, outcome, whenChanged, whenLogged, words } from './contract.test-helper.ts'
+import { firstOf, linesOf, lyingImage, outcome, whenChanged, whenLogged, words } from './contract.test-helper.ts'
 import { HOUSES, type House } from './houses.test-helper.ts'
 import type { ContainerSpec, PodRuntime, SandboxSpec } from './runtime.ts'
 import { plainContainer, plainSandbox } from './specs.test-helper.ts'
@@ -270,12 +270,7 @@ describe.each(HOUSES)(
     )
 
     it('takes no image whose parts are not what it says', async () => {
-      using lying = busyboxImage({ name: 'test/lying:1', env: ['LYING=1'] })
-      const manifest = JSON.parse(blob(lying, lying.manifestDigest).toString()) as { layers: { digest: string }[] }
-      const { digest } = manifest.layers[0]!
-      const bytes = blob(lying, digest)
-      bytes[bytes.length >> 1]! ^= 0xff
-      writeFileSync(join(lying.folder, 'blobs/sha256', digest.slice(7)), bytes)
+      using lying = lyingImage('test/lying:1')
       await expect(runtime.images.import(lying.folder, undefined, signal)).rejects.toMatchObject({
         code: 'SLUICE_POD_IMAGE_DIGEST',
       })
@@ -403,5 +398,3 @@ describe.each(HOUSES)(
     })
   },
 )
-
-const blob = (image: MadeImage, digest: string) => readFileSync(join(image.folder, 'blobs/sha256', digest.slice(7)))

@@ -1,7 +1,9 @@
-import { readFileSync, watch } from 'node:fs'
-import { dirname } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import { readFileSync, watch, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { CriLines } from '../../streams/cri-lines.ts'
+import { busyboxImage, type MadeImage } from '../images/busybox.test-helper.ts'
 import type { ExecSession, PodRuntime } from './runtime.ts'
 
 /** Resolves when the runtime itself has told of a change after which this is so. */
@@ -49,4 +51,17 @@ export async function outcome(session: ExecSession, input?: string) {
 export async function firstOf(stream: AsyncIterable<Buffer>): Promise<string> {
   for await (const chunk of stream) return chunk.toString('utf8')
   return ''
+}
+
+/** An image with one byte of its last layer changed: it is not what its digest says. */
+export function lyingImage(name: string): MadeImage {
+  // A layer that no other image has: of one that is there by its digest nobody reads the bytes again.
+  const image = busyboxImage({ name, layers: [{ own: randomUUID() }] })
+  const placeOf = (digest: string) => join(image.folder, 'blobs/sha256', digest.slice(7))
+  const manifest: { layers: { digest: string }[] } = JSON.parse(readFileSync(placeOf(image.manifestDigest), 'utf8'))
+  const layer = placeOf(manifest.layers.at(-1)!.digest)
+  const bytes = readFileSync(layer)
+  bytes[bytes.length >> 1]! ^= 0xff
+  writeFileSync(layer, bytes)
+  return image
 }
