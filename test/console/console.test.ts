@@ -81,6 +81,49 @@ describe('the console of a gateway', { timeout: 60_000 }, () => {
     expect(await ramp.getByRole('spinbutton').inputValue()).toBe('7')
   })
 
+  it('says so too when it was set in another window of the same person', async () => {
+    const { page, context } = local
+    const other = await context.newPage()
+    await other.goto(page.url())
+    const there = widget(other, 'ramp').getByRole('spinbutton')
+    await there.fill('6')
+    await there.press('Enter')
+    await expect
+      .poll(() => widget(page, 'ramp').locator('.meanwhile').textContent(), { timeout: 10_000 })
+      .toMatch(/set 6\ss while you/)
+    await other.close()
+  })
+
+  it('keeps what is typed on while the value before it is being written', async () => {
+    const { page } = local
+    const speed = widget(page, 'speed')
+    const field = speed.getByRole('spinbutton')
+    const held = Promise.withResolvers<void>()
+    const asked = Promise.withResolvers<void>()
+    const path = '**/desired/speed?*'
+    await page.route(path, async (route) => {
+      asked.resolve()
+      await held.promise
+      await route.continue()
+    })
+    await field.fill('1100')
+    await field.press('Enter')
+    await asked.promise
+    await field.fill('1200')
+    held.resolve()
+    await speed.locator('form[aria-busy=false]').waitFor()
+    expect(await field.inputValue()).toBe('1200')
+    await expect
+      .poll(() => speed.locator('.standing').textContent(), { timeout: 10_000 })
+      .toMatch(/1100\s1\/min\s*✓\s*in sync/)
+    expect(await speed.locator('.meanwhile').count()).toBe(0)
+    await page.unroute(path)
+    await field.press('Enter')
+    await expect
+      .poll(() => speed.locator('.standing').textContent(), { timeout: 10_000 })
+      .toMatch(/1200\s1\/min\s*✓\s*in sync/)
+  })
+
   it('does not go back to a state that was read before something happened', async () => {
     const page = await local.page.context().newPage()
     const held = Promise.withResolvers<void>()
@@ -123,7 +166,7 @@ describe('the console of a gateway', { timeout: 60_000 }, () => {
   it('has every write in the audit log: who, what, why, and how it ended', async () => {
     const { page } = local
     await page.getByRole('link', { name: 'Audit' }).click()
-    const row = page.getByRole('row').filter({ hasText: 'devices/default/drive-1/desired/speed' })
+    const row = page.getByRole('row').filter({ hasText: 'devices/default/drive-1/desired/speed = 1230' })
     await row.first().waitFor()
     expect(await row.first().textContent()).toMatch(/= 1230[\s\S]*morning shift[\s\S]*(applied|synced)/)
   })
@@ -207,6 +250,21 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
     await page.getByRole('status').filter({ hasText: 'default/my-meter' }).waitFor()
     await page.locator('nav button', { hasText: '<img src=x' }).waitFor()
     expect(await page.locator('nav img').count()).toBe(0)
+  })
+
+  it('takes a suggestion only where it was made', async () => {
+    const { page } = fleet
+    const text = page.getByRole('textbox', { name: 'Model as YAML' })
+    const before = await text.inputValue()
+    await text.press('Control+End')
+    await page.keyboard.type('    - {name: extra, ty')
+    const list = page.getByRole('listbox', { name: 'Suggestions' })
+    await list.waitFor()
+    await page.keyboard.press('Home')
+    await page.keyboard.press('Enter')
+    await list.waitFor({ state: 'detached' })
+    expect(await text.inputValue()).toBe(`${before}\n    - {name: extra, ty`)
+    await text.fill(before)
   })
 
   it('makes a token to join with, as text and as a QR code', async () => {

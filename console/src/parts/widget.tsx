@@ -119,7 +119,8 @@ function Writer(props: WidgetProps & { readonly property: ModelProperty; readonl
   const [draft, setDraft] = useState<Draft>(undefined)
   const [error, setError] = useState<unknown>(undefined)
   const [asked, setAsked] = useState<AbortController | undefined>(undefined)
-  const meanwhile = useMeanwhile(twin, me, draft !== undefined)
+  const sent = useRef<Json | undefined>(undefined)
+  const meanwhile = useMeanwhile(twin, draft !== undefined, sent)
   const standing = twin.desired?.value ?? twin.value
   const value = draft === undefined ? undefined : typedAs(draft, property)
   const refusal = draft === undefined || draft === '' ? undefined : checkValue(property, value)
@@ -128,10 +129,12 @@ function Writer(props: WidgetProps & { readonly property: ModelProperty; readonl
     const flight = new AbortController()
     setAsked(flight)
     setError(undefined)
+    sent.current = wanted
     try {
       const path = `/v1/devices/${encodeURIComponent(device.namespace)}/${encodeURIComponent(device.name)}/desired/${encodeURIComponent(twin.name)}?wait=30s`
       await call<DesiredAnswer>(path, { method: 'PUT', body: { value: wanted, by: me }, why, signal: flight.signal })
-      if (!flight.signal.aborted) setDraft(undefined)
+      // What was typed on meanwhile is not written yet.
+      if (!flight.signal.aborted) setDraft((now) => (now === draft ? undefined : now))
     } catch (thrown) {
       if (!flight.signal.aborted) setError(thrown)
     } finally {
@@ -185,21 +188,30 @@ function Standing({ twin, property }: { readonly twin: TwinView; readonly proper
 
 const shortName = (by: string): string => by.replace(/^sluice-console-/, '')
 
-/** Says when somebody else set the value while this person was editing it. */
-function useMeanwhile(twin: TwinView, me: string, editing: boolean): { by: string; value: Json } | undefined {
-  const began = useRef(twin.desired?.version)
-  const [seen, setSeen] = useState<{ by: string; value: Json } | undefined>(undefined)
-  const { desired } = twin
+/** What this window wrote last. */
+type Sent = { readonly current: Json | undefined }
+
+interface Setting {
+  readonly by: string
+  readonly value: Json
+}
+
+/**
+ * Says when another value was set while this person was editing it, by anybody or in another window of theirs. Told by the
+ * value: two values set at a gateway may share a version, and the cloud core gives a value it hears of a version of its own.
+ */
+function useMeanwhile(twin: TwinView, editing: boolean, sent: Sent): Setting | undefined {
+  const value = JSON.stringify(twin.desired?.value)
+  const known = useRef(value)
+  const [seen, setSeen] = useState<Setting | undefined>(undefined)
   useEffect(() => {
-    if (!editing) {
-      began.current = desired?.version
-      setSeen(undefined)
-    } else if (desired !== undefined && desired.version !== began.current) {
-      began.current = desired.version
-      const by = shortName(desired.by ?? '?')
-      if (by !== me) setSeen({ by, value: desired.value })
+    const { desired } = twin
+    if (!editing) setSeen(undefined)
+    else if (desired !== undefined && value !== known.current && value !== JSON.stringify(sent.current)) {
+      setSeen({ by: shortName(desired.by ?? '?'), value: desired.value })
     }
-  }, [editing, desired?.version])
+    known.current = value
+  }, [editing, value])
   return seen
 }
 
@@ -239,7 +251,8 @@ function Control({ property, draft, setDraft, standing, label, disabled, writeNo
     )
   }
   if (property.enum !== undefined) {
-    const chosen = typeof draft === 'string' ? draft : JSON.stringify(standing)
+    const known = property.enum.some((each) => JSON.stringify(each) === JSON.stringify(standing))
+    const chosen = typeof draft === 'string' ? draft : known ? JSON.stringify(standing) : ''
     return (
       <div class="field">
         <select
@@ -248,6 +261,7 @@ function Control({ property, draft, setDraft, standing, label, disabled, writeNo
           value={chosen}
           onChange={(event) => setDraft(event.currentTarget.value)}
         >
+          {known ? null : <option value="">–</option>}
           {property.enum.map((each) => (
             <option key={JSON.stringify(each)} value={JSON.stringify(each)}>
               {withUnit(plain(each as Json), unit)}

@@ -15,6 +15,8 @@ export interface YamlFieldProps {
 const LINE_PX = 19.5
 const LETTER_PX = 7.83
 const LIST = 'suggestions'
+/** Keys that move the caret and type nothing. */
+const CARET_KEYS = new Set(['ArrowLeft', 'ArrowRight', 'Home', 'End', 'PageUp', 'PageDown'])
 
 /** A text field with line numbers, and suggestions from the schema as one types. */
 export function YamlField({ area, text, setText, marked }: YamlFieldProps) {
@@ -48,6 +50,11 @@ export function YamlField({ area, text, setText, marked }: YamlFieldProps) {
       return
     }
     if (!open) return
+    if (event.currentTarget.selectionStart !== caret || CARET_KEYS.has(event.key)) {
+      // The list belongs to the place where it was opened.
+      setCaret(undefined)
+      return
+    }
     const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0
     if (step !== 0) setChosen((chosen + step + suggestions.length) % suggestions.length)
     else if (event.key === 'Enter' || event.key === 'Tab') take(suggestions[chosen] ?? suggestions[0]!)
@@ -76,6 +83,7 @@ export function YamlField({ area, text, setText, marked }: YamlFieldProps) {
         value={text}
         onKeyDown={onKey}
         onBlur={() => setCaret(undefined)}
+        onClick={(event) => event.currentTarget.selectionStart === caret || setCaret(undefined)}
         onInput={(event) => {
           const { value, selectionStart } = event.currentTarget
           setText(value)
