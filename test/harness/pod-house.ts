@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { onTestFailed } from 'vitest'
 import { busyboxImage, missingForPods } from '../../agent/pods/images/busybox.test-helper.ts'
+import { ContainerdHouse, missingForContainerd } from '../../agent/pods/runtimes/containerd/house.test-helper.ts'
 import { ConsoleApi } from '../../cli/console-api.ts'
 import { cloudEndpoint } from '../../cli/device-api.ts'
 import { KubeClient } from '../../cloudcore/kube/client.ts'
@@ -20,6 +21,7 @@ const program = (path: string) => fileURLToPath(new URL(`../../${path}`, import.
 
 /** What it takes to run pods here, or undefined: a machine without it may skip such a suite, a CI run may not. */
 export const missingForHouse = missingForPods()
+export const missingForEngine = missingForContainerd()
 export const skipHouse = missingForHouse !== undefined && process.env['CI'] === undefined
 
 export interface PodHouseOptions {
@@ -28,6 +30,8 @@ export interface PodHouseOptions {
   readonly apart?: boolean
   /** Each gateway in a network namespace of its own; needs root. */
   readonly namespaces?: boolean
+  /** Gateways that run their pods with a containerd of their own instead of as processes. */
+  readonly withContainerd?: readonly string[]
   /** Of what the relays lose. */
   readonly seed?: number
   readonly agentFlags?: readonly string[]
@@ -55,7 +59,11 @@ export interface HouseGateway {
   readonly agent: Part
   readonly relay: LossyRelay
   readonly data: string
+  readonly engine: Engine | undefined
 }
+
+/** What tests kill and start again: a program of ours, or an engine. */
+export type Mortal = Pick<Part, 'name' | 'running' | 'kill'> & { start(): Promise<unknown> }
 
 const IMAGE = 'test/busybox:1'
 
@@ -149,15 +157,17 @@ export class PodHouse implements AsyncDisposable {
     )
     const tokenFile = join(this.folder, `${name}.token`)
     writeFileSync(tokenFile, token, { mode: 0o600 })
+    const engine = this.#options.withContainerd?.includes(name) ? this.#stack.use(await Engine.start(name)) : undefined
+    const runtime = engine === undefined ? 'process' : `containerd=${engine.socket}`
     const argv = () => [
       ...['--data', data, '--token-file', tokenFile, '--hub', `wss://${host}:${relay.port}`],
-      ...['--pods', 'process', '--pods-dir', pods, ...(this.#options.agentFlags ?? [])],
+      ...['--pods', runtime, '--pods-dir', pods, ...(this.#options.agentFlags ?? [])],
     ]
     const agent = this.#stack.use(
       new Part(name, program('agent/main.ts'), argv, wrapper === undefined ? {} : { wrapper }),
     )
     await agent.start()
-    this.gateways.set(name, { name, agent, relay, data })
+    this.gateways.set(name, { name, agent, relay, data, engine })
   }
 
   get kube(): KubeClient {
@@ -177,7 +187,7 @@ export class PodHouse implements AsyncDisposable {
   }
 
   logs(): string {
-    const parts = [this.api, this.cloud, ...[...this.gateways.values()].map(({ agent }) => agent)]
+    const parts = [this.api, this.cloud, ...[...this.gateways.values()].flatMap(({ agent, engine }) => [agent, engine])]
     const told = parts.filter((part) => part !== undefined).map((part) => `== ${part.name}\n${part.log().slice(-6000)}`)
     return [...told, '== journal', readFileSync(this.#journalFile, 'utf8').slice(-4000)].join('\n')
   }
@@ -280,9 +290,10 @@ export class PodHouse implements AsyncDisposable {
   }
 
   async #endPods(): Promise<void> {
-    for (const { agent, relay } of this.gateways.values()) {
+    for (const { agent, relay, engine } of this.gateways.values()) {
       relay.loss = 0
       relay.unplugged = false
+      if (engine?.running === false) await engine.start()
       if (!agent.running) await agent.start()
     }
     if (this.api?.running === false) await this.api.start()
@@ -295,6 +306,44 @@ export class PodHouse implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync()
+  }
+}
+
+/** A containerd that tests kill and start again; its shims, and what they hold, go on. */
+class Engine implements Mortal, AsyncDisposable {
+  readonly name: string
+  readonly #house: ContainerdHouse
+  running = true
+
+  private constructor(name: string, house: ContainerdHouse) {
+    this.name = name
+    this.#house = house
+  }
+
+  static async start(gateway: string): Promise<Engine> {
+    return new Engine(`containerd of ${gateway}`, await ContainerdHouse.start())
+  }
+
+  get socket(): string {
+    return this.#house.socket
+  }
+
+  log(): string {
+    return this.#house.log
+  }
+
+  async kill(): Promise<void> {
+    this.running = false
+    await this.#house.kill()
+  }
+
+  async start(): Promise<void> {
+    await this.#house.up()
+    this.running = true
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#house[Symbol.asyncDispose]()
   }
 }
 
