@@ -210,8 +210,17 @@ class Store {
   }
 
   async #loadDevice(key: string, signal: AbortSignal): Promise<void> {
-    const device = await call<DeviceView>(`/v1/devices/${key.split('/').map(encodeURIComponent).join('/')}`, { signal })
-    this.#put(key, device)
+    try {
+      const path = key.split('/').map(encodeURIComponent).join('/')
+      this.#put(key, await call<DeviceView>(`/v1/devices/${path}`, { signal }))
+    } catch (thrown) {
+      if (!(thrown instanceof ApiError && thrown.status === 404)) throw thrown
+      // The view says that there is none of this name, until there is: nobody tells of a device that comes.
+      const left = new Map(this.#devices)
+      left.delete(key)
+      this.#know(left)
+      setTimeout(() => !signal.aborted && void this.#load({ kind: 'device', key }, signal), AGAIN_MS)
+    }
   }
 
   #put(key: string, device: DeviceView): void {

@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { API_VERSION, type Device } from '../../api/resources.ts'
+import { KubeClient } from '../../cloudcore/kube/client.ts'
+import { loadKubeconfig } from '../../cloudcore/kube/config.ts'
+import { collectionPath, DEVICES, objectPath } from '../../cloudcore/kube/paths.ts'
 import { runSluice } from '../cli/run-sluice.ts'
 import { violations } from './axe.ts'
 import { type House, startHouse } from './house.ts'
@@ -211,6 +216,22 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
       .poll(() => speed.locator('.standing').textContent(), { timeout: 15_000 })
       .toMatch(/1111\s1\/min\s*✓\s*in sync/)
     await page.locator('.plot canvas').waitFor()
+  })
+
+  it('says that there is no such device, and shows it once there is', async () => {
+    const { page } = fleet
+    await page.goto(new URL('#/device/default/drive-9', page.url()).href)
+    await page.getByText('There is no default/drive-9.').waitFor()
+    await using kube = new KubeClient(loadKubeconfig(join(house.data, 'kubeconfig')))
+    const { spec } = await kube.get<Device>(objectPath(DEVICES, 'drive-1', 'default'))
+    await kube.create(collectionPath(DEVICES, 'default'), {
+      ...{ apiVersion: API_VERSION, kind: 'Device', metadata: { name: 'drive-9' } },
+      spec: { ...spec, desired: {} },
+    })
+    await page.getByRole('heading', { name: 'drive-9', level: 1 }).waitFor()
+    await kube.delete(objectPath(DEVICES, 'drive-9', 'default'))
+    await page.goto(new URL('#/device/default/drive-1', page.url()).href)
+    await page.getByRole('heading', { name: 'drive-1', level: 1 }).waitFor()
   })
 
   it('takes the console token, and says no to any other', async () => {
