@@ -39,17 +39,17 @@ static bool of_content(uint8_t why) {
 
 void sl_boot_tell(const sl_boot_choice *choice, sl_smp *smp) {
   for (unsigned slot = 0; slot < SL_SLOTS; slot++) {
-    if ((int)slot == choice->slot) smp->content[slot] = SL_IMAGE_OK;
-    else if (of_content(choice->why[slot])) smp->content[slot] = choice->why[slot];
+    if ((int)slot == choice->slot) smp->content[slot] = SL_SMP_SEEN | SL_IMAGE_OK;
+    else if (of_content(choice->why[slot])) smp->content[slot] = SL_SMP_SEEN | choice->why[slot];
   }
 }
 
 void sl_boot_look(const sl_layout *layout, const sl_boot_trust *trust, sl_smp *smp) {
   for (unsigned slot = 0; slot < SL_SLOTS; slot++) {
     sl_slot_view view;
-    if (smp->content[slot] != SL_SMP_UNSEEN) continue;
+    if ((smp->content[slot] & SL_SMP_SEEN) != 0) continue;
     sl_slot_look(layout, slot, &view);
-    if (view.status == SL_IMAGE_OK) smp->content[slot] = (uint8_t)content(&view.image, trust);
+    if (view.status == SL_IMAGE_OK) smp->content[slot] = (uint8_t)(SL_SMP_SEEN | content(&view.image, trust));
     sl_hal_watchdog_feed();
   }
 }

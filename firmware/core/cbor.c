@@ -69,6 +69,16 @@ void sl_cbor_bool(sl_cbor_out *out, bool value) {
   head(out, MAJOR_OTHER, value ? 21u : 20u);
 }
 
+void sl_cbor_named_uint(sl_cbor_out *out, const char *name, uint32_t value) {
+  sl_cbor_text(out, name);
+  sl_cbor_uint(out, value);
+}
+
+void sl_cbor_named_bool(sl_cbor_out *out, const char *name, bool value) {
+  sl_cbor_text(out, name);
+  sl_cbor_bool(out, value);
+}
+
 void sl_cbor_null(sl_cbor_out *out) {
   head(out, MAJOR_OTHER, 22u);
 }

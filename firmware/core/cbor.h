@@ -24,6 +24,9 @@ void sl_cbor_text(sl_cbor_out *out, const char *text);
 void sl_cbor_array(sl_cbor_out *out, uint32_t count);
 void sl_cbor_map(sl_cbor_out *out, uint32_t count);
 void sl_cbor_bool(sl_cbor_out *out, bool value);
+/** An entry of a map: a name, and a number or a truth. */
+void sl_cbor_named_uint(sl_cbor_out *out, const char *name, uint32_t value);
+void sl_cbor_named_bool(sl_cbor_out *out, const char *name, bool value);
 void sl_cbor_null(sl_cbor_out *out);
 /** `bits` are those of an IEEE 754 single. */
 void sl_cbor_float(sl_cbor_out *out, uint32_t bits);

@@ -9,40 +9,32 @@ static void refuse(sl_smp_call *call, sl_image_status why) {
   call->rc = why == SL_IMAGE_DIGEST || why == SL_IMAGE_FLASH ? SL_SMP_CORRUPT : SL_SMP_BAD_STATE;
 }
 
-static char *digits(char *at, uint32_t value) {
+/* A point and a number behind it. */
+static char *part(char *at, uint32_t value) {
   char reversed[10];
   unsigned count = 0;
   do reversed[count++] = (char)('0' + value % 10u);
   while ((value /= 10u) != 0);
+  *at++ = '.';
   while (count > 0) *at++ = reversed[--count];
   return at;
 }
 
 static void put_version(sl_cbor_out *out, const sl_version *version) {
-  char text[26];
-  char *at = digits(text, version->major);
-  *at++ = '.';
-  at = digits(at, version->minor);
-  *at++ = '.';
-  at = digits(at, version->revision);
-  if (version->build != 0) {
-    *at++ = '.';
-    at = digits(at, version->build);
-  }
+  char text[27];
+  char *at = part(text, version->major);
+  at = part(at, version->minor);
+  at = part(at, version->revision);
+  if (version->build != 0) at = part(at, version->build);
   *at = '\0';
-  sl_cbor_text(out, text);
-}
-
-static void put_flag(sl_cbor_out *out, const char *name, bool value) {
-  sl_cbor_text(out, name);
-  sl_cbor_bool(out, value);
+  sl_cbor_text(out, text + 1);
 }
 
 /* Why a slot would not be started, or 0: as much of it as is known without reading the whole image. */
 static uint8_t why_not(const sl_smp *smp, unsigned slot, const sl_slot_view *view) {
   if (view->status != SL_IMAGE_OK) return (uint8_t)view->status;
-  uint8_t content = smp->content[slot];
-  if (content != SL_SMP_UNSEEN && content != SL_IMAGE_OK) return content;
+  uint8_t content = smp->content[slot] & (uint8_t)~SL_SMP_SEEN;
+  if (content != SL_IMAGE_OK) return content;
   if (view->refusal != 0) return view->refusal;
   return view->mark == SL_MARK_EXHAUSTED ? (uint8_t)SL_IMAGE_EXHAUSTED : 0u;
 }
@@ -51,22 +43,19 @@ static void put_slot(const sl_smp *smp, sl_cbor_out *out, unsigned slot, const s
   bool active = (int)slot == smp->running && !smp->recovery;
   uint8_t why = why_not(smp, slot, view);
   sl_cbor_map(out, why != 0 ? 10 : 9);
-  sl_cbor_text(out, "slot");
-  sl_cbor_uint(out, slot);
+  sl_cbor_named_uint(out, "slot", slot);
   sl_cbor_text(out, "version");
   put_version(out, &view->image.version);
   sl_cbor_text(out, "hash");
   sl_cbor_bytes(out, view->image.digest, sizeof view->image.digest);
-  put_flag(out, "bootable", why == 0 || (why == SL_IMAGE_EXHAUSTED && active));
-  put_flag(out, "pending", view->mark == SL_MARK_PENDING && !active);
-  put_flag(out, "confirmed", view->mark == SL_MARK_CONFIRMED);
-  put_flag(out, "active", active);
-  put_flag(out, "permanent", false);
-  sl_cbor_text(out, "attempts");
-  sl_cbor_uint(out, view->attempts);
+  sl_cbor_named_bool(out, "bootable", why == 0 || (why == SL_IMAGE_EXHAUSTED && active));
+  sl_cbor_named_bool(out, "pending", view->mark == SL_MARK_PENDING && !active);
+  sl_cbor_named_bool(out, "confirmed", view->mark == SL_MARK_CONFIRMED);
+  sl_cbor_named_bool(out, "active", active);
+  sl_cbor_named_bool(out, "permanent", false);
+  sl_cbor_named_uint(out, "attempts", view->attempts);
   if (why != 0) {
-    sl_cbor_text(out, "why");
-    sl_cbor_uint(out, why);
+    sl_cbor_named_uint(out, "why", why);
   }
 }
 
@@ -84,8 +73,7 @@ static void list(const sl_smp *smp, sl_smp_call *call) {
   for (unsigned slot = 0; slot < SL_SLOTS; slot++) {
     if (view[slot].image.header_size != 0) put_slot(smp, &call->out, slot, &view[slot]);
   }
-  sl_cbor_text(&call->out, "splitStatus");
-  sl_cbor_uint(&call->out, 0);
+  sl_cbor_named_uint(&call->out, "splitStatus", 0);
 }
 
 void sl_smp_image_list(sl_smp *smp, sl_smp_call *call) {
@@ -152,7 +140,7 @@ void sl_smp_image_erase(sl_smp *smp, sl_smp_call *call) {
   }
   if (call->rc != SL_SMP_OK) return;
   smp->uploading = false;
-  smp->content[slot] = SL_SMP_UNSEEN;
+  smp->content[slot] = 0;
   if (!sl_slot_writable(smp->layout, slot, smp->running)) call->rc = SL_SMP_BAD_STATE;
   else if (!sl_slot_clear(smp->layout, slot)) refuse(call, SL_IMAGE_FLASH);
 }
@@ -192,7 +180,7 @@ static void begin(sl_smp *smp, sl_smp_call *call, uint32_t total, const uint8_t 
 /* Writes what is at the offset; takes whole words, except at the end of the file. */
 static bool take(sl_smp *smp, const uint8_t *data, uint32_t size) {
   uint32_t page = smp->layout->page;
-  smp->content[smp->slot] = SL_SMP_UNSEEN;
+  smp->content[smp->slot] = 0;
   while (size > 0) {
     _Alignas(4) uint8_t piece[64]; /* flash wants words */
     uint32_t in_page = smp->offset & (page - 1u);
@@ -260,8 +248,6 @@ void sl_smp_image_upload(sl_smp *smp, sl_smp_call *call) {
     }
   }
   sl_cbor_map(&call->out, 2);
-  sl_cbor_text(&call->out, "rc");
-  sl_cbor_uint(&call->out, 0);
-  sl_cbor_text(&call->out, "off");
-  sl_cbor_uint(&call->out, smp->offset);
+  sl_cbor_named_uint(&call->out, "rc", 0);
+  sl_cbor_named_uint(&call->out, "off", smp->offset);
 }

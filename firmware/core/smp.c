@@ -14,7 +14,6 @@ void sl_smp_start(sl_smp *smp, const sl_layout *layout, int running, bool recove
   smp->running = running;
   smp->recovery = recovery;
   smp->buffer = SL_SMP_MAX;
-  memset(smp->content, SL_SMP_UNSEEN, sizeof smp->content);
 }
 
 bool sl_smp_lists(const uint8_t *request, size_t size) {
@@ -63,10 +62,8 @@ static void echo(sl_smp_call *call) {
 
 static void parameters(const sl_smp *smp, sl_smp_call *call) {
   sl_cbor_map(&call->out, 2);
-  sl_cbor_text(&call->out, "buf_size");
-  sl_cbor_uint(&call->out, smp->buffer);
-  sl_cbor_text(&call->out, "buf_count");
-  sl_cbor_uint(&call->out, 1);
+  sl_cbor_named_uint(&call->out, "buf_size", smp->buffer);
+  sl_cbor_named_uint(&call->out, "buf_count", 1);
 }
 
 /* What stands on the type plate: enough for a gateway to choose the image of the right slot, or none. */
@@ -82,21 +79,16 @@ static void plate(const sl_smp *smp, sl_smp_call *call) {
     sl_cbor_text(&call->out, "model");
     sl_cbor_bytes(&call->out, smp->model_hash, SL_IMAGE_MODEL_HASH_SIZE);
   }
-  sl_cbor_text(&call->out, "recovery");
-  sl_cbor_bool(&call->out, smp->recovery);
+  sl_cbor_named_bool(&call->out, "recovery", smp->recovery);
   sl_cbor_text(&call->out, "running");
   sl_cbor_int(&call->out, smp->running);
   sl_cbor_text(&call->out, "slots");
   sl_cbor_array(&call->out, SL_SLOTS);
   for (unsigned slot = 0; slot < SL_SLOTS; slot++) sl_cbor_uint(&call->out, smp->layout->slot[slot]);
-  sl_cbor_text(&call->out, "room");
-  sl_cbor_uint(&call->out, sl_slot_room(smp->layout));
-  sl_cbor_text(&call->out, "page");
-  sl_cbor_uint(&call->out, smp->layout->page);
-  sl_cbor_text(&call->out, "counter");
-  sl_cbor_uint(&call->out, sl_counter_read(smp->layout));
-  sl_cbor_text(&call->out, "reset");
-  sl_cbor_uint(&call->out, (uint32_t)sl_hal_reset_reason());
+  sl_cbor_named_uint(&call->out, "room", sl_slot_room(smp->layout));
+  sl_cbor_named_uint(&call->out, "page", smp->layout->page);
+  sl_cbor_named_uint(&call->out, "counter", sl_counter_read(smp->layout));
+  sl_cbor_named_uint(&call->out, "reset", (uint32_t)sl_hal_reset_reason());
 }
 
 static void trial(sl_smp *smp, sl_smp_call *call) {
@@ -131,21 +123,15 @@ static void error(sl_smp_call *call, unsigned version, unsigned group) {
   bool image = call->why != 0;
   if (version == 0 || call->rc == SL_SMP_NOT_SUPPORTED || call->rc == SL_SMP_INVALID) {
     sl_cbor_map(&call->out, image ? 2 : 1);
-    sl_cbor_text(&call->out, "rc");
-    sl_cbor_uint(&call->out, call->rc);
+    sl_cbor_named_uint(&call->out, "rc", call->rc);
   } else {
     sl_cbor_map(&call->out, image ? 2 : 1);
     sl_cbor_text(&call->out, "err");
     sl_cbor_map(&call->out, 2);
-    sl_cbor_text(&call->out, "group");
-    sl_cbor_uint(&call->out, group);
-    sl_cbor_text(&call->out, "rc");
-    sl_cbor_uint(&call->out, call->rc);
+    sl_cbor_named_uint(&call->out, "group", group);
+    sl_cbor_named_uint(&call->out, "rc", call->rc);
   }
-  if (image) {
-    sl_cbor_text(&call->out, "why");
-    sl_cbor_uint(&call->out, call->why);
-  }
+  if (image) sl_cbor_named_uint(&call->out, "why", call->why);
 }
 
 size_t sl_smp_serve(sl_smp *smp, const uint8_t *request, size_t size, uint8_t *answer, size_t room) {

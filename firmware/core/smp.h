@@ -25,8 +25,8 @@
 /** Group of our own: command 0 reads what the board is, command 1 writes {"trial": seconds}. */
 #define SL_SMP_GROUP 64u
 #define SL_SMP_TRIAL_MAX_S 86400u
-/** Nobody has looked at the content of a slot. An application leaves it at that: it takes a slow board seconds. */
-#define SL_SMP_UNSEEN 0xFFu
+/** Somebody has looked at the content of a slot, with what came of it. An application does not: it takes seconds. */
+#define SL_SMP_SEEN 0x80u
 
 typedef struct {
   const sl_layout *layout;
@@ -35,7 +35,7 @@ typedef struct {
   bool recovery;             /* this is the bootloader */
   uint16_t buffer;           /* longest packet that the line carries; at most SL_SMP_MAX */
   /* Kept by the server. */
-  uint8_t content[SL_SLOTS]; /* sl_image_status of digest and signature, by the bootloader; SL_SMP_UNSEEN after a change */
+  uint8_t content[SL_SLOTS]; /* SL_SMP_SEEN | sl_image_status of digest and signature, by the bootloader; 0 after a change */
   bool uploading;
   bool reset_wanted; /* the caller resets once the answer has left */
   bool confirmed;    /* a confirmation came through here since the start */
