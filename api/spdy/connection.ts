@@ -16,6 +16,9 @@ export interface SpdyConnectionOptions {
 /** Pieces of data become frames of at most this, so that streams take turns. */
 const MAX_FRAME_DATA_BYTES = 64 * 1024
 
+/** Held while headers are unpacked, before the other side has to wait. */
+const MAX_QUEUED_BYTES = 128 * 1024
+
 /**
  * SPDY/3.1 as Kubernetes speaks it: no flow control of its own. A stream nobody reads therefore holds up the
  * connection, once its buffer is full; nothing is thrown away and nothing grows without bound.
@@ -33,6 +36,9 @@ export class SpdyConnection {
   readonly #waiting: (() => void)[] = []
   /** Frames behind one whose headers are being unpacked. */
   #queue: SpdyFrame[] | undefined
+  #queuedBytes = 0
+  /** The connection has ended, and what came before is still being unpacked. */
+  #ended: SluiceError | undefined
   #nextStream: number
   #lastStream = 0
   #away = false
@@ -46,9 +52,9 @@ export class SpdyConnection {
     this.closed = this.#end.promise
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
     socket.on('drain', () => this.#drained())
-    socket.on('error', (error) => this.#finish(toSluiceError(error, 'SLUICE_SPDY_LOST')))
-    socket.on('end', () => this.#finish(lost()))
-    socket.on('close', () => this.#finish(lost()))
+    socket.on('error', (error) => this.#lost(toSluiceError(error, 'SLUICE_SPDY_LOST')))
+    socket.on('end', () => this.#lost(lost()))
+    socket.on('close', () => this.#lost(lost()))
   }
 
   get over(): boolean {
@@ -93,6 +99,8 @@ export class SpdyConnection {
         else this.#take(frame)
         if (this.#over) return
       }
+      if (this.#queue !== undefined) this.#queuedBytes += chunk.length
+      this.#flow()
     } catch (thrown) {
       this.#break(toSluiceError(thrown))
     }
@@ -129,7 +137,6 @@ export class SpdyConnection {
 
   #unpack(frame: Extract<SpdyFrame, { block: Uint8Array }>): void {
     this.#queue = []
-    this.#flow()
     this.#unpacker.unpack(frame.block).then(
       (headers) => this.#unpacked(frame, headers),
       (thrown: unknown) => this.#break(toSluiceError(thrown)),
@@ -154,6 +161,8 @@ export class SpdyConnection {
       this.#break(toSluiceError(thrown))
       return
     }
+    this.#queuedBytes = 0
+    if (this.#ended !== undefined) this.#finish(this.#ended)
     this.#flow()
   }
 
@@ -227,7 +236,8 @@ export class SpdyConnection {
 
   #flow(): void {
     if (this.#over) return
-    if (this.#full.size > 0 || this.#queue !== undefined) this.#socket.pause()
+    // A queue is short-lived: bytes left in the socket would go with it, should the connection break meanwhile.
+    if (this.#full.size > 0 || this.#queuedBytes > MAX_QUEUED_BYTES) this.#socket.pause()
     else this.#socket.resume()
   }
 
@@ -245,6 +255,12 @@ export class SpdyConnection {
     this.#goAway(RST_STATUS.protocolError)
     this.#finish(error)
     this.#socket.end(() => this.#socket.destroy())
+  }
+
+  /** A short command says all it has in one piece and closes behind it: that is read to its end. */
+  #lost(error: SluiceError): void {
+    if (this.#queue === undefined) this.#finish(error)
+    else this.#ended ??= error
   }
 
   #finish(error: SluiceError): void {

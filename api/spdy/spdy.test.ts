@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { duplexPair } from 'node:stream'
+import { Duplex, duplexPair } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { createDeflate, constants as zlib } from 'node:zlib'
 import fc from 'fast-check'
@@ -228,6 +228,32 @@ describe('a SPDY connection', () => {
     await client.closed
     expect(await text(stream)).toBe('the last words')
   })
+
+  it.each([
+    ['ended', (far: Duplex) => far.push(null)],
+    ['broke', (far: Duplex) => far.destroy(new Error('connection reset'))],
+  ])(
+    'what came in one piece with the answer to a stream is read, though the connection %s behind it',
+    async (_, end) => {
+      const far = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done(), autoDestroy: false })
+      const connection = new SpdyConnection(far, { role: 'client' })
+      const stream = connection.open(new Map([['streamtype', 'error']]))
+      const read: Buffer[] = []
+      stream.on('data', (part: Buffer) => read.push(part))
+      const packer = new HeaderPacker()
+      const frames: readonly Exclude<SpdyFrame, { t: 'ignored' }>[] = [
+        { t: 'synReply', stream: 1, block: packer.pack(new Map()), fin: false },
+        { t: 'data', stream: 1, data: Buffer.from('{"status":"Success"}'), fin: false },
+        { t: 'rst', stream: 1, status: 5 },
+      ]
+      await new Promise((resolve) => setImmediate(resolve))
+      far.once('data', () => end(far))
+      far.push(Buffer.concat(frames.map(encodeFrame)))
+      await connection.closed
+      expect(Buffer.concat(read).toString()).toBe('{"status":"Success"}')
+      await stream.accepted
+    },
+  )
 
   it('refuses streams beyond its limit, one by one', async () => {
     const { client } = connected((stream) => stream.accept(), 2)
