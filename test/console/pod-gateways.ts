@@ -1,10 +1,11 @@
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { busyboxImage } from '../../agent/pods/images/busybox.test-helper.ts'
 import { KubeClient } from '../../cloudcore/kube/client.ts'
 import { loadKubeconfig } from '../../cloudcore/kube/config.ts'
 import { collectionPath, PODS } from '../../cloudcore/kube/paths.ts'
 import { runSluice, startSluice } from '../cli/run-sluice.ts'
+import { boxesGone } from '../harness/boxes-gone.ts'
 import { temporaryFolder } from '../harness/folder.ts'
 import { eventually } from '../harness/until.ts'
 import type { House } from './house.ts'
@@ -69,6 +70,8 @@ export class PodGateways implements AsyncDisposable {
       const { items } = await this.kube.list<Pod>(collectionPath(PODS, 'default'))
       return items.length === 0
     }, 'all pods are gone')
+    const folders = readdirSync(this.folder).filter((name) => name.endsWith('-pods'))
+    for (const name of folders) await boxesGone(join(this.folder, name))
     await this.#stack.disposeAsync()
   }
 

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { busyboxImage, type MadeImage, missingForPods } from '../../agent/pods/images/busybox.test-helper.ts'
 import { compileWasm, missingForWasm, wasmArtifact } from '../../agent/pods/images/wasm.test-helper.ts'
 import { hostProgram } from '../../agent/pods/life/host-programs.test-helper.ts'
+import { boxesGone } from '../harness/boxes-gone.ts'
 import { temporaryFolder } from '../harness/folder.ts'
 import { Stack } from '../harness/stack.ts'
 import { eventually } from '../harness/until.ts'
@@ -40,6 +41,7 @@ describe.skipIf(skipped)(`what pods of a gateway ask for ${missing ?? ''}`, () =
 
   afterAll(async () => {
     await kubectl('delete', 'pods', '--all', '--wait', '--timeout=40s')
+    await boxesGone(folder.path)
     await stack[Symbol.asyncDispose]()
     folder[Symbol.dispose]()
     image[Symbol.dispose]()

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { busyboxImage, type MadeImage, missingForPods } from '../../agent/pods/images/busybox.test-helper.ts'
 import { objectPath, PODS } from '../../cloudcore/kube/paths.ts'
+import { boxesGone } from '../harness/boxes-gone.ts'
 import { temporaryFolder } from '../harness/folder.ts'
 import { Stack } from '../harness/stack.ts'
 import { eventually } from '../harness/until.ts'
@@ -57,6 +58,7 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
   afterAll(async () => {
     // What a gateway runs goes on without its agent: it has to be ended as a person would.
     await kubectl('delete', 'deployments,pods', '--all', '--wait', '--timeout=40s')
+    await boxesGone(folder.path)
     await stack[Symbol.asyncDispose]()
     folder[Symbol.dispose]()
     image[Symbol.dispose]()

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { busyboxImage, type MadeImage, missingForPods } from '../../agent/pods/images/busybox.test-helper.ts'
+import { boxesGone } from '../harness/boxes-gone.ts'
 import { temporaryFolder } from '../harness/folder.ts'
 import { Stack } from '../harness/stack.ts'
 import { eventually } from '../harness/until.ts'
@@ -34,6 +35,7 @@ describe.skipIf(skipped)(`a stage of the policy and pods ${missing ?? ''}`, { ti
   }, 60_000)
   afterAll(async () => {
     await stack.kubectl('delete', 'pods', '--all', '--wait', '--timeout=40s')
+    await boxesGone(folder.path)
     await stack[Symbol.asyncDispose]()
     folder[Symbol.dispose]()
     image[Symbol.dispose]()

@@ -9,6 +9,7 @@ import { busyboxImage } from '../../agent/pods/images/busybox.test-helper.ts'
 import { openUplink, type Uplink } from '../../cli/uplink/uplink.ts'
 import { collectionPath, NODES, objectPath, PODS } from '../../cloudcore/kube/paths.ts'
 import { Assembly } from '../harness/assembly.ts'
+import { boxesGone } from '../harness/boxes-gone.ts'
 import { missingForHouse, skipHouse } from '../harness/pod-house.ts'
 import { eventually } from '../harness/until.ts'
 
@@ -117,6 +118,7 @@ describe.skipIf(skipHouse)(`a pod two supernodes below ${missingForHouse ?? ''}`
       async () => (await bottom.kube.list(collectionPath(PODS, top.namespace))).items.length === 0,
       'nothing runs any more',
     )
+    await boxesGone(join(bottom.folder, 'gw-pods'))
   }
 
   /** As a person at the highest supernode, who knows nothing of those beneath. */
