@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { drained } from '../apiserver/http/exchange.ts'
 import { sendJson } from './http.ts'
 
 /** About two milliseconds of work: whoever asks for little, and the gateways, wait no longer than that. */
@@ -28,23 +29,9 @@ export async function sendList<T>(
     const takesMore = part === '' || response.write(before + part)
     if (part !== '') before = ','
     if (takesMore) await nextTurn()
-    else await drained(response, gone.signal)
+    else await drained(response)
   }
   if (gone.signal.aborted) return
   const end = JSON.stringify(rest).slice(1, -1)
   response.end(`${before === ',' ? '' : before}]${end === '' ? '' : `,${end}`}}\n`)
-}
-
-/** Resolves also when the reader has gone. */
-function drained(response: ServerResponse, gone: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const over = () => {
-      response.off('drain', over)
-      gone.removeEventListener('abort', over)
-      resolve()
-    }
-    if (gone.aborted) return resolve()
-    response.once('drain', over)
-    gone.addEventListener('abort', over)
-  })
 }
