@@ -240,9 +240,8 @@ describe.each(HOUSES)(
       expect((await ended(second)).exit).toMatchObject({ code: 8 })
     })
 
-    it.runIf(hasDaemon)(
-      'keeps everything when its daemon is killed, and knows afterwards what ended meanwhile',
-      async () => {
+    if (hasDaemon)
+      it('keeps everything when its daemon is killed, and knows afterwards what ended meanwhile', async () => {
         const box = (await sandbox()).id
         const lasting = await container(box, 'i=0; while true; do echo "line $i"; i=$((i+1)); sleep 0.02; done')
         const short = await container(
@@ -266,8 +265,7 @@ describe.each(HOUSES)(
         expect((await exec(short, ['touch', '/tmp/end'])).code).toBe(0)
         expect((await ended(short)).exit).toMatchObject({ code: 11 })
         expect((await ended(other)).exit).toMatchObject({ code: 12 })
-      },
-    )
+      })
 
     it('takes no image whose parts are not what it says', async () => {
       using lying = lyingImage('test/lying:1')
