@@ -68,11 +68,37 @@ async function heapOf(session: CDPSession) {
   return { heapMiB: of('JSHeapUsedSize') / 1024 / 1024, nodes: of('Nodes'), listeners: of('JSEventListeners') }
 }
 
-/** Chromium keeps a spare one, too; the page is in the one that has worked. */
-async function busiestRenderer(browser: Browser): Promise<number> {
+/** What the page takes for a moment, to be known by it among the browser's processes. */
+const MARK_MIB = 64
+
+/**
+ * The process the page is in. Chromium keeps a spare one, too, and none of the protocol's answers ties a page to a process:
+ * so the page takes memory, and the process that grew by it is the one.
+ */
+async function rendererOf(browser: Browser, page: Page, session: CDPSession): Promise<number> {
   const { processInfo } = await (await browser.newBrowserCDPSession()).send('SystemInfo.getProcessInfo')
-  const renderers = processInfo.filter(({ type }) => type === 'renderer')
-  return renderers.reduce((busiest, each) => (each.cpuTime > busiest.cpuTime ? each : busiest)).id
+  const renderers = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id)
+  const residents = () => Promise.all(renderers.map((id) => residentMiB(id)))
+  await heapOf(session)
+  const before = await residents()
+  await page.evaluate(`window.benchMark = new Uint8Array(${MARK_MIB} * 1024 * 1024).fill(1), 0`)
+  const held = await residents()
+  await page.evaluate('delete window.benchMark')
+  await heapOf(session)
+  const after = await residents()
+  const moved = renderers.map((id, index) => ({
+    ...{ id, grewMiB: held[index]! - before[index]!, fellMiB: held[index]! - after[index]! },
+  }))
+  say({
+    renderers: moved.map((each) => ({
+      ...each,
+      grewMiB: significant(each.grewMiB),
+      fellMiB: significant(each.fellMiB),
+    })),
+  })
+  const marked = moved.filter(({ grewMiB, fellMiB }) => grewMiB > MARK_MIB / 2 && fellMiB > MARK_MIB / 2)
+  if (marked.length !== 1) throw new Error(`${marked.length} processes hold the page, by the ${MARK_MIB} MiB it took`)
+  return marked[0]!.id
 }
 
 await buildConsole(fileURLToPath(new URL('../../console/dist', import.meta.url)))
@@ -91,7 +117,7 @@ try {
   await page.goto(await invitation(cloud))
   await page.locator('.rows .row').first().waitFor()
   await walk(page)
-  const renderer = await busiestRenderer(browser)
+  const renderer = await rendererOf(browser, page, session)
   const samples: Sample[] = []
   let usedBefore: readonly [number, number] = [await processorSeconds(renderer), await processorSeconds(cloud.pid)]
   let atMs = performance.now()
