@@ -1,4 +1,5 @@
 import { OFFLOAD_ANNOTATION } from '../../api/intents/intents.ts'
+import { at, isObject } from '../apiserver/objects.ts'
 import { selects } from '../apiserver/registry/kinds/pod-template.ts'
 import type { Cluster, Place } from './cluster.ts'
 import { breachInS, checkIntent, span } from './intent-check.ts'
@@ -62,9 +63,10 @@ export function ask(
 
 export function spotsOf(term: PodTerm, pod: PodView, cluster: Cluster): Spots {
   const counts = new Map<string, number>()
+  const chosen = matcher(term.selector)
   for (const other of cluster.pods.values()) {
-    if (other.node === undefined || other.uid === pod.uid || other.leaving) continue
-    if (!term.namespaces.includes(other.namespace) || !selects(term.selector, other.labels)) continue
+    if (!chosen(other.labels) || other.node === undefined || other.uid === pod.uid || other.leaving) continue
+    if (!term.namespaces.includes(other.namespace)) continue
     const value = cluster.places.get(other.node)?.node.labels[term.topologyKey]
     if (value !== undefined) counts.set(value, (counts.get(value) ?? 0) + 1)
   }
@@ -72,18 +74,29 @@ export function spotsOf(term: PodTerm, pod: PodView, cluster: Cluster): Spots {
   return { topologyKey: term.topologyKey, counts, selfMatches }
 }
 
+/** A selector that is asked of every pod: most of them differ in its first label, and are seen to at once. */
+function matcher(selector: unknown): (labels: PodView['labels']) => boolean {
+  const equal = at(selector, 'matchLabels')
+  const [first] = isObject(equal) ? Object.entries(equal) : []
+  if (first === undefined) return (labels) => selects(selector, labels)
+  const [key, value] = first
+  return (labels) => labels[key] === value && selects(selector, labels)
+}
+
 function repelled(pod: PodView, cluster: Cluster): Spots[] {
-  const found: Spots[] = []
+  // One for each topology: a thousand replicas that keep away from each other are one thing to look up.
+  const found = new Map<string, Map<string, number>>()
   for (const other of cluster.loners.values()) {
     if (other.uid === pod.uid || other.node === undefined) continue
     const { labels } = cluster.places.get(other.node)?.node ?? {}
     for (const { selector, topologyKey, namespaces } of other.apart) {
       const value = labels?.[topologyKey]
       if (value === undefined || !namespaces.includes(pod.namespace) || !selects(selector, pod.labels)) continue
-      found.push({ topologyKey, counts: new Map([[value, 1]]), selfMatches: false })
+      const counts = found.get(topologyKey) ?? new Map<string, number>()
+      found.set(topologyKey, counts.set(value, 1))
     }
   }
-  return found
+  return [...found].map(([topologyKey, counts]) => ({ topologyKey, counts, selfMatches: false }))
 }
 
 const RESOURCE_WORDS: Readonly<Record<string, string>> = { pods: 'Too many pods' }

@@ -25,6 +25,8 @@ interface MoverOptions {
 /** A successor that did not come within this time will not come. */
 const FORGET_AFTER_MS = 3_600_000
 const TRY_AGAIN_MS = 30_000
+/** So long places are searched for in one piece for pods that have to leave. */
+const SEARCH_MS = 50
 
 /**
  * Carries out moves: first the book, then the eviction, then the successor. Whoever made the pod makes its successor; for
@@ -49,18 +51,22 @@ export class Mover {
     }
   }
 
-  /** Looks for pods that have to move, by intents and by hand. */
-  lookOver(): void {
+  /** Looks for pods that have to move, by intents and by hand. True when some are left for the next look. */
+  lookOver(): boolean {
     const { cluster, clock, isOurs } = this.#options
     const nowMs = clock.now()
     this.#forgetOld(nowMs)
-    const { moves, stuck } = planMoves(cluster, this.#troubles, nowMs)
+    // Counted from the first search on: finding who is in trouble is not what takes long.
+    let startMs: number | undefined
+    const mayGoOn = () => clock.monotonic() - (startMs ??= clock.monotonic()) < SEARCH_MS
+    const { moves, stuck, more } = planMoves(cluster, this.#troubles, nowMs, mayGoOn)
     for (const move of moves) if (isOurs(move.pod)) this.#begin(move)
     for (const { pod, why } of stuck) if (isOurs(pod)) this.#tell(pod, 'Warning', 'NoBetterPlace', why)
     for (const pod of cluster.pods.values()) {
       if (pod.offloadTo === undefined || pod.node === undefined || pod.node === pod.offloadTo || pod.leaving) continue
       if (isOurs(pod)) this.#byHand(pod, pod.offloadTo)
     }
+    return more
   }
 
   /** The successor of a moved pod goes where it was meant to, if that still is a place for it. */

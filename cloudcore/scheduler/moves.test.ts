@@ -71,6 +71,30 @@ describe('moving before it fails', () => {
     expect(look(on, troubles, NOW + 31_000).stuck[0]?.why).toContain('the battery of a is empty')
   })
 
+  it('stops searching when it is told to, goes on with the others next time, and asks nobody twice in a row', () => {
+    const dirty = { ...onMains, carbonGPerKWh: 400 }
+    const on = cluster({ a: dirty, b: dirty })
+    const names = Array.from({ length: 40 }, (_, index) => `p${String(index).padStart(2, '0')}`)
+    for (const name of names) {
+      on.setPod({ ...pod(name, { 'fluidos-intent-carbon-aware': '<= 200' }), node: 'a', phase: 'Running' })
+    }
+    const troubles: Troubles = new Map()
+    look(on, troubles, NOW)
+    const tried: string[] = []
+    const turn = (nowMs: number) => {
+      let left = 9
+      const { stuck, more } = planMoves(on, troubles, nowMs, () => left-- > 0)
+      tried.push(...stuck.map((each) => each.pod.name))
+      return more
+    }
+    const more = [31, 32, 33, 34, 35].map((seconds) => turn(NOW + seconds * 1000))
+    expect(more).toEqual([true, true, true, false, false])
+    expect(tried).toEqual(names)
+    // Half a minute later they are asked again, who waited longest first.
+    turn(NOW + 61_500)
+    expect(tried.slice(40)).toEqual(names.slice(0, 10))
+  })
+
   it('takes a quarter of a workload at a time for a breach, and all of it from a dying gateway', () => {
     const owned = (name: string) =>
       pod(

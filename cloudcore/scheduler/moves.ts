@@ -18,8 +18,15 @@ export interface Stuck {
   readonly why: string
 }
 
-/** Since when something is wrong with a pod where it runs, by uid. */
-export type Troubles = Map<string, { readonly sinceMs: number; readonly why: string }>
+/** Since when something is wrong with a pod where it runs, and when it was last found to have nowhere to go; by uid. */
+export type Troubles = Map<string, { readonly sinceMs: number; readonly why: string; readonly stuckMs?: number }>
+
+export interface PlannedMoves {
+  readonly moves: Move[]
+  readonly stuck: Stuck[]
+  /** Not all were looked at that have to leave: the next look goes on with them. */
+  readonly more: boolean
+}
 
 /** A breach that is over sooner is none. */
 const HOLD_MS = 30_000
@@ -31,6 +38,9 @@ const FOLLOW_HOLD_MS = 500
 const FOLLOW_RESIDENCE_MS = 5_000
 /** Moves begun in one pass at most; the rest comes in the next. */
 const MOST_AT_ONCE = 50
+/** A pod with nowhere to go is not asked for a place again before this: where one is stuck, thousands may be. */
+const STUCK_MS = 30_000
+const URGENT_STUCK_MS = 10_000
 /** Of one workload at a time, unless the gateway dies: a quarter, one at least. */
 const SHARE = 0.25
 
@@ -38,8 +48,16 @@ const SHARE = 0.25
  * Which pods have to leave where they run: because a hard intent is broken there, because it will be within twenty
  * minutes at this pace, or because the gateway's battery is empty then. Each goes only where it may stay: a place that
  * keeps its intents with something to spare. Pure but for `troubles`, which it keeps.
+ *
+ * `mayGoOn` is asked before each search for a place: when the power of a whole site turns dirty, every pod of a large
+ * cluster is in trouble at once, and whoever calls has other things to do as well. One search is made in any case.
  */
-export function planMoves(cluster: Cluster, troubles: Troubles, nowMs: number): { moves: Move[]; stuck: Stuck[] } {
+export function planMoves(
+  cluster: Cluster,
+  troubles: Troubles,
+  nowMs: number,
+  mayGoOn: () => boolean = () => true,
+): PlannedMoves {
   const moves: Move[] = []
   const stuck: Stuck[] = []
   const seen = new Set<string>()
@@ -47,8 +65,10 @@ export function planMoves(cluster: Cluster, troubles: Troubles, nowMs: number): 
   const assumed: PodView[] = []
   const wanting = findTroubles(cluster, troubles, seen, nowMs)
   for (const uid of troubles.keys()) if (!seen.has(uid)) troubles.delete(uid)
+  let more = false
   for (const { pod, place, why, urgent } of wanting) {
-    if (moves.length >= MOST_AT_ONCE) break
+    more = moves.length >= MOST_AT_ONCE || (moves.length + stuck.length > 0 && !mayGoOn())
+    if (more) break
     const workload = pod.owner?.uid ?? pod.uid
     const group = away.get(workload) ?? { all: 1, away: 0 }
     // A gateway that dies takes all of them with it: there is nothing to wait for.
@@ -56,6 +76,8 @@ export function planMoves(cluster: Cluster, troubles: Troubles, nowMs: number): 
     const decision = choose(pod, cluster, { nowMs, avoid: new Map([[place.node.name, why]]), onlyStrict: true })
     if (decision.node === undefined) {
       stuck.push({ pod, why: `${why}; ${decision.why}` })
+      const held = troubles.get(pod.uid)
+      if (held !== undefined) troubles.set(pod.uid, { ...held, stuckMs: nowMs })
       continue
     }
     moves.push({ pod, from: place.node.name, to: decision.node, why })
@@ -65,7 +87,7 @@ export function planMoves(cluster: Cluster, troubles: Troubles, nowMs: number): 
     assumed.push(pod)
   }
   for (const pod of assumed) cluster.setPod(pod)
-  return { moves, stuck }
+  return { moves, stuck, more }
 }
 
 interface Wanting {
@@ -73,6 +95,8 @@ interface Wanting {
   readonly place: Place
   readonly why: string
   readonly urgent: boolean
+  /** When it was last found to have nowhere to go. */
+  readonly stuckMs: number
 }
 
 function findTroubles(cluster: Cluster, troubles: Troubles, seen: Set<string>, nowMs: number): Wanting[] {
@@ -95,12 +119,18 @@ function findTroubles(cluster: Cluster, troubles: Troubles, seen: Set<string>, n
       const residence = follows ? FOLLOW_RESIDENCE_MS : urgent ? URGENT_RESIDENCE_MS : RESIDENCE_MS
       const hold = follows ? FOLLOW_HOLD_MS : HOLD_MS
       if (nowMs - held.sinceMs < hold || nowMs - pod.createdMs < residence) continue
-      found.push({ pod, place, why, urgent })
+      const { stuckMs = Number.NEGATIVE_INFINITY } = held
+      if (nowMs - stuckMs < (urgent ? URGENT_STUCK_MS : STUCK_MS)) continue
+      found.push({ pod, place, why, urgent, stuckMs })
     }
   }
   return found.sort(
     (a, b) =>
-      b.pod.priority - a.pod.priority || Number(b.urgent) - Number(a.urgent) || a.pod.key.localeCompare(b.pod.key),
+      b.pod.priority - a.pod.priority ||
+      Number(b.urgent) - Number(a.urgent) ||
+      // Who has waited longest since nobody took it: so that everybody's turn comes.
+      (a.stuckMs === b.stuckMs ? 0 : a.stuckMs - b.stuckMs) ||
+      (a.pod.key < b.pod.key ? -1 : 1),
   )
 }
 

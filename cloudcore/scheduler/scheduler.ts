@@ -14,6 +14,7 @@ import type { MoveBook } from './move-book.ts'
 import { Mover } from './mover.ts'
 import { hasEnded, isGivenBack, type PodView, readPod, subjectOf } from './pod-view.ts'
 import { preempt } from './preempt.ts'
+import { NEVER, type Waiting, WaitingPods } from './waiting.ts'
 
 export const SCHEDULER_NAME = 'sluice'
 /** Pods that ask for nobody in particular are ours where there is no other scheduler. */
@@ -35,26 +36,16 @@ export interface SchedulerOptions {
 }
 
 const TICK_MS = 1_000
-/** Pods that could not be placed are tried again when something changed, and after this long in any case. */
-const RETRY_MS = 30_000
 /** Gateways and pods are looked over for breaches this often. */
 const LOOK_OVER_MS = 5_000
 /** After a device changed hands, with every tick for this long. */
 const HURRY_MS = 10_000
 
-interface Waiting {
-  readonly pod: PodView
-  triedMs: number
-  why: string
-  /** Where others go for it: it counts there already, so that nobody less important takes the room. */
-  nominated?: string
-}
-
 /** Places pods on nodes by what they mean, and moves them when that no longer holds. */
 export class Scheduler {
   readonly cluster = new Cluster()
   readonly #options: SchedulerOptions
-  readonly #waiting = new Map<string, Waiting>()
+  readonly #waiting: WaitingPods
   readonly #binding = new Set<string>()
   readonly #mover: Mover
   readonly #lifecycle: NodeLifecycle | undefined
@@ -62,12 +53,15 @@ export class Scheduler {
   #changed = true
   #ready = false
   #kicked = false
+  /** Of pods that have to leave, not all were looked at. */
+  #more = false
   #lookedOverMs = Number.NEGATIVE_INFINITY
   #hurryUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(options: SchedulerOptions) {
     this.#options = options
     const { client, clock, signal, onTrouble } = options
+    this.#waiting = new WaitingPods(clock)
     this.#mover = new Mover({ ...options, cluster: this.cluster, isOurs: (pod) => this.#isOurs(pod) })
     this.#lifecycle = options.embedded ? new NodeLifecycle({ ...options, cluster: this.cluster }) : undefined
     const nodes = watchResource<{ metadata: { name: string } }, string>(
@@ -139,8 +133,8 @@ export class Scheduler {
     if (pending && !this.#binding.has(pod.uid)) {
       const held = this.#waiting.get(pod.uid)
       const nominated = held?.nominated
-      this.#waiting.set(pod.uid, {
-        ...{ pod, triedMs: held?.triedMs ?? Number.NEGATIVE_INFINITY, why: held?.why ?? '' },
+      this.#waiting.set({
+        ...{ pod, triedMs: held?.triedMs ?? NEVER, why: held?.why ?? '' },
         ...(nominated === undefined ? {} : { nominated }),
       })
       if (nominated !== undefined) this.cluster.setPod({ ...pod, node: nominated })
@@ -163,7 +157,12 @@ export class Scheduler {
   /** Places what waits in the next turn of the event loop: what arrives together is decided together. */
   #kick(): void {
     this.#changed = true
-    if (this.#kicked || !this.#ready) return
+    if (this.#ready) this.#goOn()
+  }
+
+  /** What is left of those that came just now goes on when everybody else had a turn. */
+  #goOn(): void {
+    if (this.#kicked) return
     this.#kicked = true
     setImmediate(() => {
       this.#kicked = false
@@ -186,41 +185,37 @@ export class Scheduler {
   #tick(): void {
     const { clock } = this.#options
     const nowMs = clock.monotonic()
+    this.#waiting.refill()
     if (nowMs - this.#lookedOverMs >= LOOK_OVER_MS || nowMs < this.#hurryUntilMs) {
       this.#lookedOverMs = nowMs
       for (const name of this.cluster.places.keys()) this.#refresh(name)
-      this.#lookAtDevices()
-      this.#mover.lookOver()
+      this.#lookAtDevices(this.cluster.pods.values())
+      this.#more = this.#mover.lookOver()
       this.#lifecycle?.lookOver()
-    }
+    } else if (this.#more) this.#more = this.#mover.lookOver()
     this.#placeWaiting()
   }
 
   /** Devices count only for pods that ask for some: a fleet of a hundred thousand is not copied for nothing. */
-  #lookAtDevices(): void {
-    const asks = (pod: PodView) =>
-      pod.devices.length + pod.nearDevices.length > 0 ||
-      pod.meaning.intents.some(({ name }) => name === 'sensor' || name === 'robot-status' || name === 'robot-preferred')
-    if (![...this.cluster.pods.values()].some(asks)) return
-    this.cluster.setDevices(this.#options.devices())
+  #lookAtDevices(pods: Iterable<PodView>): void {
+    for (const pod of pods) {
+      if (!asksDevices(pod)) continue
+      this.cluster.setDevices(this.#options.devices())
+      return
+    }
   }
 
   #placeWaiting(): void {
-    const nowMs = this.#options.clock.monotonic()
     const changed = this.#changed
     this.#changed = false
-    const due = [...this.#waiting.values()].filter(
-      ({ triedMs }) =>
-        triedMs === Number.NEGATIVE_INFINITY || (changed && nowMs - triedMs >= TICK_MS) || nowMs - triedMs >= RETRY_MS,
-    )
-    if (due.some(({ pod, triedMs }) => triedMs === Number.NEGATIVE_INFINITY && asksDevices(pod))) this.#lookAtDevices()
-    due.sort((a, b) => b.pod.priority - a.pod.priority || a.pod.createdMs - b.pod.createdMs)
-    for (const waiting of due) this.#place(waiting, nowMs)
+    this.#lookAtDevices(this.#waiting.fresh())
+    const { soon, later } = this.#waiting.run(changed, (waiting) => this.#place(waiting))
+    if (soon || later) this.#changed ||= changed
+    if (soon) this.#goOn()
   }
 
-  #place(waiting: Waiting, nowMs: number): void {
+  #place(waiting: Waiting): void {
     const { pod } = waiting
-    waiting.triedMs = nowMs
     if (pod.gated) return
     const [problem] = pod.problems
     if (problem !== undefined) {
@@ -285,7 +280,7 @@ export class Scheduler {
       if (held !== undefined && held.phase === 'Pending' && !held.leaving) {
         this.cluster.setPod({ ...held, node: undefined })
         if (error.code !== 'SLUICE_KUBE_NOT_FOUND')
-          this.#waiting.set(uid, { pod, triedMs: this.#options.clock.monotonic(), why: '' })
+          this.#waiting.set({ pod, triedMs: this.#options.clock.monotonic(), why: '' })
       }
     } finally {
       this.#binding.delete(uid)
@@ -325,4 +320,7 @@ export class Scheduler {
   }
 }
 
-const asksDevices = (pod: PodView) => pod.devices.length + pod.nearDevices.length + pod.meaning.intents.length > 0
+const ASKS: ReadonlySet<string> = new Set(['sensor', 'robot-status', 'robot-preferred'])
+
+const asksDevices = ({ devices, nearDevices, meaning }: PodView): boolean =>
+  devices.length + nearDevices.length > 0 || meaning.intents.some(({ name }) => ASKS.has(name))
