@@ -17,13 +17,42 @@ export interface Clock {
 
 const MAX_TIMEOUT_MS = 2_147_483_647
 
+/** More than timers are late on a busy machine; then the process stood still: asleep, stopped, or at one long computation. */
+const STOOD_STILL_MS = 20
+/** Late timers that still let the sockets be read. */
+let late = 0
+
+/**
+ * Timers of the event loop come before what can be read. After a standstill, time-outs would so give up whoever answered
+ * in time: a late timer lets everything that lies there be read first, and those after it keep their place behind it.
+ */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after(delayMs, fn, unref = false) {
-    const handle = setTimeout(fn, Math.min(Math.max(delayMs, 0), MAX_TIMEOUT_MS))
+    const waitMs = Math.min(Math.max(delayMs, 0), MAX_TIMEOUT_MS)
+    const lateMs = performance.now() + waitMs + STOOD_STILL_MS
+    let yielding: NodeJS.Immediate | undefined
+    const fire = () => {
+      late--
+      yielding = undefined
+      fn()
+    }
+    const handle = setTimeout(() => {
+      if (late === 0 && performance.now() < lateMs) return fn()
+      late++
+      yielding = setImmediate(fire)
+    }, waitMs)
     if (unref) handle.unref()
-    return { cancel: () => clearTimeout(handle) }
+    return {
+      cancel() {
+        clearTimeout(handle)
+        if (yielding === undefined) return
+        clearImmediate(yielding)
+        yielding = undefined
+        late--
+      },
+    }
   },
 }
 
