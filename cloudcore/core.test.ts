@@ -107,16 +107,25 @@ describe('a cloud core with its embedded API', () => {
   it('takes over a value set at the gateway, unless the cloud has a newer one', async () => {
     const { agent, key } = await house.connected('gw-d', 'meter-d', { baud: 9600 })
     const { version } = (agent.objects.get(`Device ${key}`)!.object as LinkDevice).desired['baud']!
-    const offer = (id: string, value: number, based: number) => {
+    const offer = (id: string, value: number, local: number) => {
       const answer = agent.next((frame) => frame.t === 'desireResult' && frame.id === id)
-      const base = { t: 'desire' as const, device: key, property: 'baud', local: 1, atMs: Date.now() }
-      agent.send({ ...base, id, value, version: based })
+      const base = { t: 'desire' as const, device: key, property: 'baud', atMs: Date.now() }
+      agent.send({ ...base, id, value, version, local })
       return answer
     }
-    expect(await offer('1', 2400, version)).toMatchObject({ ok: true })
-    expect((await house.getDevice('meter-d')).spec.desired).toEqual({ baud: 2400 })
-    expect(await offer('2', 2400, version)).toMatchObject({ ok: true })
-    expect(await offer('3', 4800, version)).toMatchObject({ ok: false, code: 'SLUICE_DESIRE_SUPERSEDED' })
+    const desired = async () => (await house.getDevice('meter-d')).spec.desired
+    expect(await offer('1', 2400, 1)).toMatchObject({ ok: true })
+    expect(await desired()).toEqual({ baud: 2400 })
+    expect(await offer('2', 2400, 1)).toMatchObject({ ok: true })
+    // Set again at the gateway before it heard that the first was taken: its own value before is no newer one.
+    expect(await offer('3', 4800, 2)).toMatchObject({ ok: true })
+    expect(await desired()).toEqual({ baud: 4800 })
+    const quick = [1200, 2400, 4800, 9600].map((value, n) => offer(`quick ${n}`, value, 3 + n))
+    for (const answer of await Promise.all(quick)) expect(answer).toMatchObject({ ok: true })
+    expect(await desired()).toEqual({ baud: 9600 })
+    await house.kube.patch(objectPath(DEVICES, 'meter-d', NS), 'merge', { spec: { desired: { baud: 19200 } } })
+    expect(await offer('4', 4800, 7)).toMatchObject({ ok: false, code: 'SLUICE_DESIRE_SUPERSEDED' })
+    expect(await desired()).toEqual({ baud: 19200 })
     agent.cut()
   })
 

@@ -10,11 +10,19 @@ import type { Fleet } from './fleet.ts'
 
 const MAX_TRIES = 5
 
+interface Taken {
+  readonly ok: boolean
+  readonly code?: string
+  readonly message?: string
+}
+
 /** Changes `spec.desired` through the Kubernetes API, so that there is one truth and one way to it. */
 export class DesireWriter {
   readonly #client: KubeClient
   readonly #fleet: Fleet
   readonly #clock: Clock
+  /** The last offer for a property of a device that is under way. */
+  readonly #offers = new Map<string, Promise<Taken>>()
 
   constructor(options: { readonly client: KubeClient; readonly fleet: Fleet; readonly clock: Clock }) {
     this.#client = options.client
@@ -34,22 +42,38 @@ export class DesireWriter {
   }
 
   /**
-   * Takes over a value that was set at the gateway, unless the cloud has a newer one by now. An offer that was taken
-   * over before (its answer got lost) is accepted again.
+   * Takes over a value that was set at the gateway, unless somebody else has set a newer one by now. An offer that was
+   * taken over before (its answer got lost) is accepted again, and so is one that follows it: a gateway may not know yet
+   * that what it offered before is the newest. Offers for one property are taken one after the other, as they came.
    */
-  async offer(gateway: string, frame: DesireFrame): Promise<{ ok: boolean; code?: string; message?: string }> {
+  async offer(gateway: string, frame: DesireFrame): Promise<Taken> {
+    const key = `${frame.device} ${frame.property}`
+    const before = this.#offers.get(key)
+    const taking = (async () => {
+      await before?.catch(() => {})
+      return this.#take(gateway, frame)
+    })()
+    this.#offers.set(key, taking)
+    try {
+      return await taking
+    } finally {
+      if (this.#offers.get(key) === taking) this.#offers.delete(key)
+    }
+  }
+
+  async #take(gateway: string, frame: DesireFrame): Promise<Taken> {
     const record = this.#fleet.devices.get(frame.device)
     if (record === undefined || record.gateway !== gateway) {
       throw new SluiceError('SLUICE_DESIRE_NOT_OWNED', `device ${frame.device} is not served by gateway '${gateway}'`)
     }
     const held = record.properties.get(frame.property)?.twin
     const version = Math.max(held?.desired?.version ?? 0, held?.removedVersion ?? 0)
+    const manager = `sluice-gateway-${gateway}`
     if (version > frame.version) {
       if (sameValue(held?.desired?.value, frame.value)) return { ok: true }
-      throw superseded(frame)
+      if (held?.desired?.by !== manager) throw superseded(frame)
     }
     const path = objectPath(DEVICES, record.name, record.namespace)
-    const manager = `sluice-gateway-${gateway}`
     let resourceVersion = record.resourceVersion
     for (let attempt = 1; ; attempt++) {
       try {
