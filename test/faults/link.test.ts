@@ -69,16 +69,19 @@ describe('a link that is cut', { timeout: 120_000 }, () => {
       await house.patchDevice('cut', { spec: { desired: { speed: 1000 + number } } })
       {
         await using agent = await agentOf()
-        if (agent.core.engine.devices.size > 0)
-          agent.core.desire(`${house.namespace}/cut`, 'ramp', 2000 + number, 'test')
+        const knowsDevice = agent.core.engine.devices.size > 0
+        if (knowsDevice) agent.core.desire(`${house.namespace}/cut`, 'ramp', 2000 + number, 'test')
         if (cutAfter < Number.POSITIVE_INFINITY) await cut.promise
         else {
           // The status may still speak of the value before: what it calls desired has to be the new one.
-          const isInForce = (device: Device) => {
-            const speed = twinOf(device, 'speed')
-            return speed?.desired?.value === 1000 + number && speed.state === 'synced'
+          const isInForce = (device: Device, name: string, value: number) => {
+            const twin = twinOf(device, name)
+            return twin?.desired?.value === value && twin.state === 'synced'
           }
-          await house.devices.until('cut', isInForce, 'speed is synced')
+          await house.devices.until('cut', (d) => isInForce(d, 'speed', 1000 + number), 'speed is synced')
+          if (knowsDevice)
+            await house.devices.until('cut', (d) => isInForce(d, 'ramp', 2000 + number), 'and so is ramp')
+          await eventually(() => seen.includes('hub pong'), 'a heartbeat')
           await eventually(() => agent.link?.caughtUp && agent.core.store.totals.batches < 3, 'the backlog is drained')
         }
       }

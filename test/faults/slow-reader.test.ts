@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openRequest } from '../../api/client/http.ts'
+import type { StreamEvent } from '../../api/views.ts'
 import { ScriptedAgent } from '../../cloudcore/testing/scripted-agent.ts'
 import { Assembly } from '../harness/assembly.ts'
 import { twinOf } from '../harness/devices.ts'
@@ -62,7 +63,10 @@ describe('a subscriber that reads slowly', { timeout: 60_000 }, () => {
       for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
         const data = /^data: (\[.*)$/m.exec(text.slice(0, end))?.[1]
         text = text.slice(end + 2)
-        for (const event of data === undefined ? [] : JSON.parse(data)) values.push(event.value)
+        // After a standstill of the machine there is more to tell than values.
+        for (const event of data === undefined ? [] : (JSON.parse(data) as StreamEvent[])) {
+          if (isReported(event)) values.push(Number(event.value))
+        }
         if (values.at(-1) === last) slow.destroy()
       }
     })

@@ -170,7 +170,7 @@ describe('what the hub writes for a gateway, by its word', { timeout: 30_000 }, 
   })
 
   it('brings it the Secrets that its own pods name, and no others', async () => {
-    expect([...owner.objects.keys()]).toContain(`Secret ${house.namespace}/key`)
+    await owner.object('Secret', `${house.namespace}/key`)
     expect([...thief.objects.keys()].filter((key) => !key.startsWith('Gateway '))).toEqual([])
   })
 
@@ -197,7 +197,11 @@ describe('what the hub writes for a gateway, by its word', { timeout: 30_000 }, 
     )
     expect(node.status.conditions.map(({ type }) => type)).toEqual(['Ready'])
     expect(node.status.allocatable).toMatchObject({ cpu: '4000m', pods: '20' })
-    const { status } = await house.kube.get<Gateway>(objectPath(GATEWAYS, 'gw-thief'))
+    // The Gateway is written by somebody else than the Node, before or after it.
+    const status = await eventually(async () => {
+      const found = await house.kube.get<Gateway>(objectPath(GATEWAYS, 'gw-thief'))
+      return found.status?.power !== undefined && found.status
+    }, 'what the Gateway is told')
     expect(status?.tether).toEqual({ state: 'autonomous' })
     expect(status?.conditions?.filter(({ message }) => message === 'lie' && message !== undefined)).toHaveLength(2)
     expect(status?.conditions?.find(({ type }) => type === 'Connected')?.reason).toBe('LinkUp')
