@@ -48,7 +48,13 @@ describe('intents', () => {
 
   it('takes none of our own annotations for a typo of another, and no stranger for one of ours', () => {
     for (const name of POD_ANNOTATIONS) {
-      if (name !== 'sluice.dev/intent') expect([name, readMeaning({ [name]: 'x' }).problems]).toEqual([name, []])
+      const value = {
+        'sluice.dev/on-silence': 'move',
+        'sluice.dev/hand-back': 'never',
+        'sluice.dev/importance': 'critical',
+      }
+      const given = Object.entries(value).find(([key]) => key === name)?.[1] ?? 'x'
+      if (name !== 'sluice.dev/intent') expect([name, readMeaning({ [name]: given }).problems]).toEqual([name, []])
     }
     for (const name of ['sluice.dev/gateway', 'example.com/intent', 'near', 'sluice.dev/x']) {
       expect([name, readMeaning({ [name]: 'x' }).problems]).toEqual([name, []])
@@ -57,6 +63,43 @@ describe('intents', () => {
     expect(problem({ 'sluice.dev/on-silense': 'move' })).toMatchObject({
       hint: "Did you mean 'sluice.dev/on-silence'?",
     })
+  })
+
+  it('takes no misspelt prefix, and no word that an annotation of ours does not have, for nothing said', () => {
+    const hints: Readonly<Record<string, string>> = {
+      fluidos_intent_battery: "Did you mean 'fluidos-intent-battery'?",
+      'fluidis-intent-battery': "Did you mean 'fluidos-intent-battery'?",
+      'fluidos.eu/intent-battery': "Did you mean 'fluidos-intent-battery'?",
+      'fluidos-intent-max-latency': "Did you mean 'fluidos-intent-latency'?",
+      'Fluidos-Intent-Batery': "Did you mean 'Fluidos-Intent-battery'?",
+    }
+    for (const [name, hint] of Object.entries(hints))
+      expect([name, problem({ [name]: '40' })]).toMatchObject([name, { code: 'SLUICE_INTENT_UNKNOWN', hint }])
+    expect(readMeaning({ 'Fluidos-Intent-Battery': '40' }).meaning.intents).toMatchObject([{ minPercent: 40 }])
+    expect(problem({ 'Fluidos-Intent-Battery': '40', 'fluidos-intent-battery': '50' })?.code).toBe(
+      'SLUICE_INTENT_TWICE',
+    )
+    for (const name of ['fluentd.io/parser', 'flux-intent', 'node.fluidos.eu/x', 'example.com/fluidos-intent-battery'])
+      expect([name, readMeaning({ [name]: 'x' }).problems]).toEqual([name, []])
+    expect(problem({ 'sluice.dev/on-silence': 'mvoe' })).toMatchObject({
+      code: 'SLUICE_INTENT_VALUE',
+      hint: "Did you mean 'move'?",
+    })
+    expect(problem({ 'sluice.dev/hand-back': 'nevr' })).toMatchObject({ hint: "Did you mean 'never'?" })
+    expect(problem({ 'sluice.dev/importance': 'urgent' })?.hint).toBe('There are deferrable, normal, critical.')
+  })
+
+  it('refuses what can be read and cannot be meant', () => {
+    expect(problem({ 'fluidos-intent-latency': '0ms' })?.message).toContain('no way takes 0 ms')
+    expect(problem({ 'fluidos-intent-memory': '512m' })).toMatchObject({ hint: 'Write for example: 512Mi.' })
+    expect(problem({ 'sluice.dev/intent': 'require: {location: }' })?.message).toContain(
+      'require.location: null is no value',
+    )
+    expect(problem({ 'sluice.dev/intent': 'require: {location: {a: b}}' })?.message).toContain('a map is no value')
+    expect(problem({ 'sluice.dev/intent': 'require: {location: [a, [b]]}' })?.code).toBe('SLUICE_INTENT_BLOCK')
+    expect(problem({ 'sluice.dev/intent': 'maxDelay: 3h', 'fluidos-intent-max-delay': '2' })?.code).toBe(
+      'SLUICE_INTENT_TWICE',
+    )
   })
 
   it('has one remedy for each of FLUIDOS names that lost or gained a letter', () => {

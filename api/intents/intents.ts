@@ -12,11 +12,11 @@ export const DEVICE_ANNOTATION = 'sluice.dev/device'
 export const NEAR_ANNOTATION = 'sluice.dev/near'
 /** Where a person wants a pod to be; set by `sluice offload`. */
 export const OFFLOAD_ANNOTATION = 'sluice.dev/offload-to'
-/** `move`: the pod begins elsewhere when its gateway is silent, also where that one would keep it running. */
+/** `move`: the pod begins elsewhere when its gateway is silent, also where that one would keep it running. `stay`: as without. */
 export const SILENCE_ANNOTATION = 'sluice.dev/on-silence'
 /** Why the scheduler chose the node, in one line. */
 export const PLACED_ANNOTATION = 'sluice.dev/placed-because'
-/** `never`: the pod stays at a gateway whose policy hands its work back. */
+/** `never`: the pod stays at a gateway whose policy hands its work back. `allow`: as without. */
 export const HAND_BACK_ANNOTATION = 'sluice.dev/hand-back'
 /** `deferrable`, `normal` or `critical`: whether a stage of the gateway's policy may have the pod stand still. */
 export const IMPORTANCE_ANNOTATION = 'sluice.dev/importance'

@@ -53,7 +53,10 @@ export function readIntent(name: string, given: string, soft = false): Intent | 
       return carbon(value, common)
     case 'latency': {
       const maxMs = milliseconds(value.replace(/^<=?\s*/, ''))
-      return maxMs === undefined ? bad(value, '20ms, or a number of milliseconds') : { name, maxMs, ...common }
+      if (maxMs === undefined) return bad(value, '20ms, or a number of milliseconds')
+      return maxMs > 0
+        ? { name, maxMs, ...common }
+        : problem('no way takes 0 ms', 'Write what it may take, as in 20ms.')
     }
     case 'throughput': {
       const minBps = bitsPerSecond(value.replace(/^>=?\s*/, ''))
@@ -136,7 +139,10 @@ function amount(name: 'cpu' | 'memory' | 'gpu', value: string, common: Common): 
   const found = parseQuantity(value.replace(/^>=?\s*/, ''))
   if (found === undefined || found < 0) return bad(value, name === 'memory' ? '512Mi' : name === 'cpu' ? '500m' : '1')
   if (name === 'cpu') return { name, minMillis: found * 1000, ...common }
-  return name === 'memory' ? { name, minBytes: found, ...common } : { name, min: found, ...common }
+  if (name === 'gpu') return { name, min: found, ...common }
+  // `512m` is half a byte in Kubernetes, and nobody means that.
+  if (found > 0 && found < 1) return problem(`${shown(value)} is less than a byte`, 'Write for example: 512Mi.')
+  return { name, minBytes: found, ...common }
 }
 
 function milliseconds(value: string): number | undefined {

@@ -1,12 +1,55 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { choose } from './choose.ts'
+import { choose, gistOf } from './choose.ts'
 import { Cluster } from './cluster.ts'
 import { ask, obstacles } from './filter.ts'
 import { checkIntent } from './intent-check.ts'
 import { cluster, NOW, node, onBattery, onMains, pod, where } from './world.test-helper.ts'
 
 describe('where a pod goes', () => {
+  it('tells once what differs in figures only, with their range, and calls it no news when they move', () => {
+    const why = (...charges: readonly number[]) => {
+      const on = cluster(Object.fromEntries(charges.map((each, index) => [`gw-${index}`, onBattery(each)])))
+      return choose(pod('p', { 'fluidos-intent-battery': '90' }), on, { nowMs: NOW }).why
+    }
+    expect(why(12, 38.5, 20)).toBe(
+      '0/3 nodes are available: 3 intent battery: battery 12 to 38.5 %, discharging, needs 90 %',
+    )
+    expect(gistOf(why(12, 38.5, 20))).toBe(gistOf(why(13, 13, 13)))
+    expect(gistOf(why(12))).not.toBe(gistOf(why(12, 13)))
+    expect(gistOf('behind gw-7')).toBe('behind gw-7')
+  })
+
+  it('says that a name is nobody, and where a person says what nobody told', () => {
+    const on = cluster({ 'gw-a': { online: true, mode: 'autonomous', supply: 'unknown' } })
+    const why = (annotations: object) => choose(pod('p', annotations), on, { nowMs: NOW }).why
+    expect(why({ 'sluice.dev/offload-to': 'gw-9' })).toContain('there is no such node; see: kubectl get nodes')
+    expect(why({ 'fluidos-intent-bandwidth-against': '= 20ms AZURE' })).toContain('sluice.dev/latency-to-AZURE')
+    expect(why({ 'fluidos-intent-location': 'hall' })).toContain('(sluice.dev/location of the Node)')
+    expect(why({ 'fluidos-intent-battery': '40' })).toContain('sluice.dev/supply=mains')
+    on.setNode(node('gw-a', { labels: { 'sluice.dev/supply': 'mains' } }))
+    expect(where(pod('p', { 'fluidos-intent-battery': '40' }), on)).toBe('gw-a')
+  })
+
+  it('compares a distance as FLUIDOS does: below, at most, above, at least, and equal to the millisecond', () => {
+    const on = cluster({ at: onMains }, [node('at', { annotations: { 'sluice.dev/latency-to-AZURE': '20.4ms' } })])
+    const holds = (value: string) =>
+      where(pod('p', { 'fluidos-intent-bandwidth-against': `${value} AZURE` }), on) === 'at'
+    const all = [
+      '= 20ms',
+      '= 21ms',
+      '< 20ms',
+      '< 21ms',
+      '<= 20ms',
+      '<= 20.4ms',
+      '> 20ms',
+      '> 20.4ms',
+      '>= 20.4ms',
+      '>= 21ms',
+    ]
+    expect(all.filter(holds)).toEqual(['= 20ms', '< 21ms', '<= 20.4ms', '> 20ms', '>= 20.4ms'])
+  })
+
   it('keeps hard intents, prefers soft ones, and says why', () => {
     const on = cluster({ 'gw-a': onBattery(35), 'gw-b': onBattery(80, 80_000), 'gw-c': onMains })
     expect(

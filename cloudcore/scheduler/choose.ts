@@ -1,3 +1,4 @@
+import { OFFLOAD_ANNOTATION } from '../../api/intents/intents.ts'
 import type { Cluster, Place } from './cluster.ts'
 import { ask, isBlocked, obstacles, type Question, spotsOf } from './filter.ts'
 import type { PodTerm, PodView } from './pod-view.ts'
@@ -60,7 +61,7 @@ function decide(question: Question, { nowMs, detailed = false }: ChooseOptions):
   }
   // Nobody took it: what speaks against each place has to be said.
   if (best === undefined && !detailed) return decide(question, { nowMs, detailed: true })
-  if (best === undefined) return { node: undefined, candidates, why: nowhere(candidates) }
+  if (best === undefined) return { node: undefined, candidates, why: missing(pod, cluster) ?? nowhere(candidates) }
   const wait = cleanerLater(pod, cluster.places.get(best.node), free, nowMs)
   if (wait !== undefined) return { node: undefined, candidates, why: wait.why, waitUntilMs: wait.untilMs }
   return { node: best.node, candidates, why: reasons(best) }
@@ -150,13 +151,48 @@ function reasons({ parts, score }: Candidate): string {
   return `${Math.round(score)} points: ${told.map(({ of, why }) => `${of} (${why()})`).join(', ')}`
 }
 
-/** `0/3 nodes are available: 1 Insufficient cpu, 2 ...`, as kube-scheduler says it. */
+/** A name that nobody has says more than what every node has against it. */
+function missing({ offloadTo }: PodView, { places }: Cluster): string | undefined {
+  if (offloadTo === undefined || places.has(offloadTo)) return undefined
+  return `${OFFLOAD_ANNOTATION} names ${offloadTo}, and there is no such node; see: kubectl get nodes`
+}
+
+/** `0/3 nodes are available: 1 Insufficient cpu, 2 ...`, as kube-scheduler says it. What differs in figures only is told once. */
 export function nowhere(candidates: readonly Candidate[]): string {
   if (candidates.length === 0) return '0/0 nodes are available: there are no nodes'
-  const counts = new Map<string, number>()
+  const groups = new Map<string, { count: number; readonly first: string; readonly figures: number[][] }>()
   for (const { obstacles: against } of candidates) {
-    for (const reason of new Set(against)) counts.set(reason, (counts.get(reason) ?? 0) + 1)
+    for (const reason of new Set(against)) {
+      const key = gistOf(reason)
+      const group = groups.get(key) ?? { count: 0, first: reason, figures: [] }
+      groups.set(key, group)
+      group.count++
+      for (const [index, [figure]] of [...reason.matchAll(FIGURE)].entries())
+        (group.figures[index] ??= []).push(Number(figure))
+    }
   }
-  const words = [...counts].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).slice(0, 12)
-  return `0/${candidates.length} nodes are available: ${words.map(([reason, count]) => `${count} ${reason}`).join(', ')}`
+  const words = [...groups.values()]
+    .sort((a, b) => b.count - a.count || (a.first < b.first ? -1 : 1))
+    .slice(0, 12)
+    .map(({ count, first, figures }) => `${count} ${ranged(first, figures)}`)
+  return `0/${candidates.length} nodes are available: ${words.join(', ')}`
+}
+
+/** Figures stand alone; digits of a name are none. */
+const FIGURE = /(?<![\w./-])\d+(?:\.\d+)?(?![\w./-]*[\w/])/g
+
+/** What is said, whatever the figures are: they move all the time, and are no news. */
+export const gistOf = (text: string): string => text.replace(FIGURE, '#').replaceAll('# to #', '#')
+
+/** `battery 12 to 38 %` in place of one of them. */
+function ranged(text: string, figures: readonly (readonly number[])[]): string {
+  let index = 0
+  return text.replace(FIGURE, (figure) => {
+    const all = figures[index++] ?? []
+    const [least, most] = all.reduce(
+      ([low, high], each) => [Math.min(low, each), Math.max(high, each)],
+      [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+    )
+    return least < most ? `${least} to ${most}` : figure
+  })
 }

@@ -37,7 +37,10 @@ export function checkIntent(intent: Intent, place: Place, strict: boolean): Verd
     case 'carbon-aware': {
       const grams = gateway?.carbonGPerKWh
       if (grams === undefined)
-        return nothingKnown('the carbon of its power', intent.maxGPerKWh === undefined || !intent.hard)
+        return nothingKnown(
+          'the carbon of its power (energy.carbon of the Gateway)',
+          intent.maxGPerKWh === undefined || !intent.hard,
+        )
       const bound = intent.maxGPerKWh
       const why = () => `power of ${round(grams)} g CO2 a kWh`
       if (bound === undefined) return { keeps: true, fit: Math.max(0, 1 - grams / 800), why }
@@ -117,7 +120,9 @@ export function checkIntent(intent: Intent, place: Place, strict: boolean): Verd
       const words = wordsFor(intent.name, place)
       const found = intent.anyOf.find((word) => words.includes(word))
       const has = () =>
-        words.length === 0 ? `says nothing of its ${intent.name}` : `${intent.name} ${words.slice(0, 6).join(', ')}`
+        words.length === 0
+          ? `says nothing of its ${intent.name}${remedyOf(intent.name)}`
+          : `${intent.name} ${words.slice(0, 6).join(', ')}`
       return verdict(
         found !== undefined,
         found === undefined ? 0 : 1,
@@ -128,10 +133,19 @@ export function checkIntent(intent: Intent, place: Place, strict: boolean): Verd
   }
 }
 
-function battery(intent: Intent & { name: 'battery' }, { gateway }: Place, strict: boolean): Verdict {
+/** A machine in a rack tells of no battery, and often of no mains either: then a person says so. */
+export const runsOnMains = ({ gateway, node }: Place): boolean =>
+  gateway === undefined || gateway.supply === 'mains' || node.labels['sluice.dev/supply'] === 'mains'
+
+function battery(intent: Intent & { name: 'battery' }, place: Place, strict: boolean): Verdict {
+  const { gateway } = place
   const held = gateway?.battery
   if (held === undefined) {
-    if (gateway !== undefined && gateway.supply !== 'mains') return nothingKnown('its battery', !intent.hard)
+    if (!runsOnMains(place))
+      return nothingKnown(
+        'its battery (one that runs on mains: label sluice.dev/supply=mains of the Node)',
+        !intent.hard,
+      )
     return { keeps: true, fit: 1, why: () => 'runs on mains' }
   }
   const { minLeftMs } = intent
@@ -185,15 +199,19 @@ const HOLDS: Readonly<Record<Comparison, (measured: number, wanted: number) => b
 
 function against(intent: Intent & { name: 'bandwidth-against' }, { gateway, node }: Place): Verdict {
   const { point, compare, ms } = intent
-  const told = node.annotations[`sluice.dev/latency-to-${point}`]
+  const key = `sluice.dev/latency-to-${point}`
+  const told = node.annotations[key]
+  const isHub = point.toLowerCase() === 'hub'
   const match = told === undefined ? null : /^(\d+(?:\.\d+)?)\s*(ms|s)?$/.exec(told.trim())
-  const measured =
-    point.toLowerCase() === 'hub'
-      ? gateway?.roundTripMs
-      : match === null
-        ? undefined
-        : Number(match[1]) * (match[2] === 's' ? 1000 : 1)
-  if (measured === undefined) return nothingKnown(`how far ${point} is`, !intent.hard)
+  const measured = isHub
+    ? gateway?.roundTripMs
+    : match === null
+      ? undefined
+      : Number(match[1]) * (match[2] === 's' ? 1000 : 1)
+  if (measured === undefined) {
+    const remedy = told === undefined ? `annotation ${key} of the Node` : `${key} is no time: ${told.slice(0, 32)}`
+    return nothingKnown(`how far ${point} is${isHub ? '' : ` (${remedy})`}`, !intent.hard)
+  }
   const holds = HOLDS[compare](measured, ms)
   return verdict(
     holds,
@@ -233,11 +251,17 @@ function wordsSaid(node: NodeView, name: string): readonly string[] {
     .filter(Boolean)
 }
 
+/** Where a person writes the word. */
+const remedyOf = (name: string) =>
+  name === 'architecture'
+    ? ''
+    : ` (sluice.dev/${name === 'magi' || name === 'cyber-deception' ? 'security-features' : name} of the Node)`
+
 function wordsFor(name: string, place: Place): readonly string[] {
   const { labels } = place.node
   switch (name) {
     case 'architecture':
-      return [place.node.architecture, labels['kubernetes.io/arch'] ?? '']
+      return [...new Set([place.node.architecture, labels['kubernetes.io/arch'] ?? ''])]
         .filter(Boolean)
         .map((each) => each.toLowerCase())
     case 'location': {

@@ -4,7 +4,7 @@ import { OFFLOAD_ANNOTATION, PLACED_ANNOTATION, SUCCESSOR_ANNOTATION } from '../
 import type { EventNote } from '../gateways/event-recorder.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { collectionPath, objectPath, PODS } from '../kube/paths.ts'
-import { choose, type Decision } from './choose.ts'
+import { choose, type Decision, gistOf } from './choose.ts'
 import type { Cluster } from './cluster.ts'
 import { ask, obstacles } from './filter.ts'
 import type { BookedMove, MoveBook } from './move-book.ts'
@@ -263,7 +263,7 @@ export class Mover {
 
   #tell(pod: PodView, type: 'Normal' | 'Warning', reason: string, message: string): void {
     // Figures move all the time; the same trouble is told once.
-    const gist = `${reason} ${message.replace(/[\d.]+/g, '#')}`
+    const gist = `${reason} ${gistOf(message)}`
     if (this.#told.get(pod.uid) === gist) return
     this.#told.set(pod.uid, gist)
     this.#options.record({ subject: subjectOf(pod), type, reason, message })

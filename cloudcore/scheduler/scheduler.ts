@@ -5,7 +5,7 @@ import type { EventNote } from '../gateways/event-recorder.ts'
 import type { KubeClient } from '../kube/client.ts'
 import { collectionPath, NODES, objectPath, PODS } from '../kube/paths.ts'
 import { watchResource } from '../kube/watch.ts'
-import { choose } from './choose.ts'
+import { choose, gistOf } from './choose.ts'
 import { Cluster, readNode } from './cluster.ts'
 import type { DeviceFacts, GatewayFacts } from './gateway-facts.ts'
 import { NodeLifecycle } from './keep-nodes.ts'
@@ -134,7 +134,7 @@ export class Scheduler {
       const held = this.#waiting.get(pod.uid)
       const nominated = held?.nominated
       this.#waiting.set({
-        ...{ pod, triedMs: held?.triedMs ?? NEVER, why: held?.why ?? '' },
+        ...{ pod, triedMs: held?.triedMs ?? NEVER, told: held?.told ?? '' },
         ...(nominated === undefined ? {} : { nominated }),
       })
       if (nominated !== undefined) this.cluster.setPod({ ...pod, node: nominated })
@@ -280,7 +280,7 @@ export class Scheduler {
       if (held !== undefined && held.phase === 'Pending' && !held.leaving) {
         this.cluster.setPod({ ...held, node: undefined })
         if (error.code !== 'SLUICE_KUBE_NOT_FOUND')
-          this.#waiting.set({ pod, triedMs: this.#options.clock.monotonic(), why: '' })
+          this.#waiting.set({ pod, triedMs: this.#options.clock.monotonic(), told: '' })
       }
     } finally {
       this.#binding.delete(uid)
@@ -289,8 +289,10 @@ export class Scheduler {
 
   /** Says once why a pod waits: an Event and its condition. */
   #unplaced(waiting: Waiting, reason: string, why: string, nominatedNodeName?: string): void {
-    if (waiting.why === why) return
-    waiting.why = why
+    // Figures move all the time: what differs in nothing else is no news.
+    const gist = `${reason} ${nominatedNodeName ?? ''} ${gistOf(why)}`
+    if (waiting.told === gist) return
+    waiting.told = gist
     const { pod } = waiting
     const { client, clock, signal, record } = this.#options
     const type = reason === 'FailedScheduling' || reason === 'IntentInvalid' ? 'Warning' : 'Normal'

@@ -1,7 +1,7 @@
 import { POLICIES, type Policy, type Weights } from '../../api/intents/intents.ts'
 import type { Place } from './cluster.ts'
 import type { Question } from './filter.ts'
-import { checkIntent, span } from './intent-check.ts'
+import { checkIntent, runsOnMains, span } from './intent-check.ts'
 import { preferenceWeight, tolerates } from './node-match.ts'
 
 /** One part of a score: points out of 100, what they weigh, and why. */
@@ -91,10 +91,10 @@ const POLICY: Readonly<Record<Policy, Judge>> = {
     if (grams === undefined) return { points: 50, why: () => 'nobody told the carbon of its power' }
     return { points: Math.max(0, 100 * (1 - grams / 800)), why: () => `${Math.round(grams)} g CO2 a kWh` }
   },
-  battery: (_question, { gateway }) => {
-    const held = gateway?.battery
+  battery: (_question, place) => {
+    const held = place.gateway?.battery
     if (held === undefined) {
-      return gateway?.supply === 'mains' || gateway === undefined
+      return runsOnMains(place)
         ? { points: 100, why: () => 'runs on mains' }
         : { points: 50, why: () => 'nobody told its battery' }
     }

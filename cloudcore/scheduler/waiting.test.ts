@@ -22,7 +22,7 @@ function crowd(count: number, more: (index: number) => { priority?: number; trie
   const placed: string[] = []
   for (let index = 0; index < count; index++) {
     const { priority = 0, triedMs = NEVER } = more(index)
-    waiting.set({ pod: { ...pod(`p${index}`), priority }, triedMs, why: '' })
+    waiting.set({ pod: { ...pod(`p${index}`), priority }, triedMs, told: '' })
   }
   /** Each search for a place takes a while. */
   const run = (taken = false) =>
@@ -58,7 +58,7 @@ describe('pods that wait for a place', () => {
     }
     for (const name of placed) seen.add(name)
     expect(seen.size).toBe(100)
-    waiting.set({ pod: pod('new'), triedMs: NEVER, why: '' })
+    waiting.set({ pod: pod('new'), triedMs: NEVER, told: '' })
     expect(waiting.run(true, ({ pod: each }) => void placed.push(each.name)).later).toBe(true)
     expect(placed.at(-1)).toBe('new')
   })

@@ -6,7 +6,8 @@ export interface Waiting {
   pod: PodView
   /** When a place was last looked for, monotonic ms; minus infinity for one that came just now. */
   triedMs: number
-  why: string
+  /** Why it waits, as it was told last, without the figures. */
+  told: string
   /** Where others go for it: it counts there already, so that nobody less important takes the room. */
   nominated?: string
 }
