@@ -2,6 +2,7 @@ import type { Page } from 'playwright-core'
 import { httpsCall } from '../../cloudcore/testing/scripted-agent.ts'
 import { inParallel, startGateways } from '../hub-fleet.ts'
 import { createDevice, createModel, createToken, type RunningCloud, startCloud } from '../twin-path.ts'
+import { step } from './step.ts'
 
 /** Devices a gateway. */
 export const DEVICES = 10
@@ -53,16 +54,29 @@ export async function invitation({ hubUrl, caPem, token }: RunningCloud): Promis
   return (JSON.parse(answer.body) as { url: string }).url
 }
 
+/** How long a view may take before something must have gone wrong. */
+const OPEN_MS = 20_000
+
 /** Opens a view by its address and waits until its content is drawn: milliseconds as the page itself counts them. */
-export const openView = (page: Page, path: string, selector: string): Promise<number> =>
-  page.evaluate<number>(`(async () => {
-    const startMs = performance.now()
-    location.hash = ${JSON.stringify(path)}
-    const frame = () => new Promise((resolve) => requestAnimationFrame(resolve))
-    while (document.querySelector(${JSON.stringify(selector)}) === null) await frame()
-    await frame()
-    return performance.now() - startMs
-  })()`)
+export const openView = (page: Pick<Page, 'evaluate'>, path: string, selector: string): Promise<number> =>
+  step(
+    `opening ${path}`,
+    OPEN_MS,
+    page.evaluate<number>(`(async () => {
+      const startMs = performance.now()
+      location.hash = ${JSON.stringify(path)}
+      const frame = () => new Promise((resolve) => requestAnimationFrame(resolve))
+      while (document.querySelector(${JSON.stringify(selector)}) === null) {
+        if (performance.now() - startMs > ${OPEN_MS}) return Number.NaN
+        await frame()
+      }
+      await frame()
+      return performance.now() - startMs
+    })()`),
+  ).then((tookMs) => {
+    if (Number.isNaN(tookMs)) throw new Error(`opening ${path}: nothing that fits '${selector}' within ${OPEN_MS} ms`)
+    return tookMs
+  })
 
 /** The views a person goes through, and what shows that each is there. */
 export const VIEWS = {

@@ -1,9 +1,8 @@
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import type { Browser, CDPSession, Page } from 'playwright-core'
 import { buildConsole } from '../../console/build.ts'
-import { startBrowser } from '../../test/harness/browser.ts'
 import { processorSeconds, residentMiB, significant } from '../harness.ts'
+import { type BarePage, startBarePage } from './bare-page.ts'
 import { invitation, openView, startFleet, VIEWS } from './fleet.ts'
 
 /**
@@ -46,7 +45,17 @@ function slopePerHour(samples: readonly Sample[], of: (sample: Sample) => number
   return (60 * over) / samples.reduce((sum, { minute }) => sum + (minute - meanX) ** 2, 0)
 }
 
-async function walk(page: Page): Promise<void> {
+const SIGN_IN_MS = 60_000
+
+async function signedIn(page: BarePage): Promise<void> {
+  const startMs = performance.now()
+  while (!(await page.evaluate<boolean>(`document.querySelector('.rows .row') !== null`))) {
+    if (performance.now() - startMs > SIGN_IN_MS) throw new Error('the fleet is not there a minute after signing in')
+    await pause(200)
+  }
+}
+
+async function walk(page: BarePage): Promise<void> {
   for (const [path, selector] of Object.values(VIEWS)) await openView(page, path, selector)
   await openView(page, ...VIEWS['devices of all'])
   await page.evaluate(`(async () => {
@@ -59,11 +68,11 @@ async function walk(page: Page): Promise<void> {
   })()`)
 }
 
-async function heapOf(session: CDPSession) {
+async function heapOf(page: BarePage) {
   // Twice: what a finalizer lets go of is collected by the second.
-  await session.send('HeapProfiler.collectGarbage')
-  await session.send('HeapProfiler.collectGarbage')
-  const { metrics } = await session.send('Performance.getMetrics')
+  await page.send('HeapProfiler.collectGarbage')
+  await page.send('HeapProfiler.collectGarbage')
+  const { metrics } = await page.send<{ metrics: { name: string; value: number }[] }>('Performance.getMetrics')
   const of = (name: string) => metrics.find((each) => each.name === name)?.value ?? Number.NaN
   return { heapMiB: of('JSHeapUsedSize') / 1024 / 1024, nodes: of('Nodes'), listeners: of('JSEventListeners') }
 }
@@ -75,16 +84,15 @@ const MARK_MIB = 64
  * The process the page is in. Chromium keeps a spare one, too, and none of the protocol's answers ties a page to a process:
  * so the page takes memory, and the process that grew by it is the one.
  */
-async function rendererOf(browser: Browser, page: Page, session: CDPSession): Promise<number> {
-  const { processInfo } = await (await browser.newBrowserCDPSession()).send('SystemInfo.getProcessInfo')
-  const renderers = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id)
+async function rendererOf(page: BarePage): Promise<number> {
+  const renderers = await page.renderers()
   const residents = () => Promise.all(renderers.map((id) => residentMiB(id)))
-  await heapOf(session)
+  await heapOf(page)
   const before = await residents()
   await page.evaluate(`window.benchMark = new Uint8Array(${MARK_MIB} * 1024 * 1024).fill(1), 0`)
   const held = await residents()
   await page.evaluate('delete window.benchMark')
-  await heapOf(session)
+  await heapOf(page)
   const after = await residents()
   const moved = renderers.map((id, index) => ({
     ...{ id, grewMiB: held[index]! - before[index]!, fellMiB: held[index]! - after[index]! },
@@ -102,55 +110,47 @@ async function rendererOf(browser: Browser, page: Page, session: CDPSession): Pr
 }
 
 await buildConsole(fileURLToPath(new URL('../../console/dist', import.meta.url)))
-const browser = await startBrowser()
-try {
-  await using fleet = await startFleet({
-    gateways,
-    ...CHANGES,
-    seconds: minutes * 60 + 600,
-  })
-  const { cloud } = fleet
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 860 } })
-  const page = await context.newPage()
-  const session = await context.newCDPSession(page)
-  await session.send('Performance.enable')
-  await page.goto(await invitation(cloud))
-  await page.locator('.rows .row').first().waitFor()
+await using fleet = await startFleet({
+  gateways,
+  ...CHANGES,
+  seconds: minutes * 60 + 600,
+})
+const { cloud } = fleet
+await using page = await startBarePage(await invitation(cloud), 1280, 860)
+await page.send('Performance.enable')
+await signedIn(page)
+await walk(page)
+const renderer = await rendererOf(page)
+const samples: Sample[] = []
+let usedBefore: readonly [number, number] = [await processorSeconds(renderer), await processorSeconds(cloud.pid)]
+let atMs = performance.now()
+const startMs = atMs
+for (let minute = 0; minute <= minutes; minute++) {
+  await pause(Math.max(0, startMs + minute * 60_000 - performance.now()))
   await walk(page)
-  const renderer = await rendererOf(browser, page, session)
-  const samples: Sample[] = []
-  let usedBefore: readonly [number, number] = [await processorSeconds(renderer), await processorSeconds(cloud.pid)]
-  let atMs = performance.now()
-  const startMs = atMs
-  for (let minute = 0; minute <= minutes; minute++) {
-    await pause(Math.max(0, startMs + minute * 60_000 - performance.now()))
-    await walk(page)
-    await pause(2_000)
-    const heap = await heapOf(session)
-    const used = [await processorSeconds(renderer), await processorSeconds(cloud.pid)] as const
-    const nowMs = performance.now()
-    const share = (index: 0 | 1) => (100_000 * (used[index] - usedBefore[index])) / (nowMs - atMs)
-    const sample: Sample = {
-      minute: (nowMs - startMs) / 60_000,
-      ...heap,
-      rendererMiB: await residentMiB(renderer),
-      rendererCpu: share(0),
-      serverCpu: share(1),
-      serverMiB: await residentMiB(cloud.pid),
-    }
-    usedBefore = used
-    atMs = nowMs
-    samples.push(sample)
-    say(Object.fromEntries(Object.entries(sample).map(([name, value]) => [name, significant(value)])))
+  await pause(2_000)
+  const heap = await heapOf(page)
+  const used = [await processorSeconds(renderer), await processorSeconds(cloud.pid)] as const
+  const nowMs = performance.now()
+  const share = (index: 0 | 1) => (100_000 * (used[index] - usedBefore[index])) / (nowMs - atMs)
+  const sample: Sample = {
+    minute: (nowMs - startMs) / 60_000,
+    ...heap,
+    rendererMiB: await residentMiB(renderer),
+    rendererCpu: share(0),
+    serverCpu: share(1),
+    serverMiB: await residentMiB(cloud.pid),
   }
-  const steady = samples.filter(({ minute }) => minute >= Math.min(WARM_UP_MINUTES, minutes / 4))
-  say({
-    figure: `page memory, growth an hour over ${minutes} minutes of ${gateways} gateways x 10`,
-    heapMiB: significant(slopePerHour(steady, ({ heapMiB }) => heapMiB)),
-    rendererMiB: significant(slopePerHour(steady, ({ rendererMiB }) => rendererMiB)),
-    nodes: significant(slopePerHour(steady, ({ nodes }) => nodes)),
-    listeners: significant(slopePerHour(steady, ({ listeners }) => listeners)),
-  })
-} finally {
-  await browser.close()
+  usedBefore = used
+  atMs = nowMs
+  samples.push(sample)
+  say(Object.fromEntries(Object.entries(sample).map(([name, value]) => [name, significant(value)])))
 }
+const steady = samples.filter(({ minute }) => minute >= Math.min(WARM_UP_MINUTES, minutes / 4))
+say({
+  figure: `page memory, growth an hour over ${minutes} minutes of ${gateways} gateways x 10`,
+  heapMiB: significant(slopePerHour(steady, ({ heapMiB }) => heapMiB)),
+  rendererMiB: significant(slopePerHour(steady, ({ rendererMiB }) => rendererMiB)),
+  nodes: significant(slopePerHour(steady, ({ nodes }) => nodes)),
+  listeners: significant(slopePerHour(steady, ({ listeners }) => listeners)),
+})
