@@ -72,6 +72,7 @@ export type HistoryPoint = readonly [atMs: number, value: number | null, backfil
 export interface HistoryView {
   readonly device: ObjectKey
   readonly property: string
+  /** In order of time; the first may be the newest from before the time in question, which stood when it began. */
   readonly points: readonly HistoryPoint[]
   /** How far back this reaches: before it nothing is kept, or there was too much to read. */
   readonly since: string

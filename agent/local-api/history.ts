@@ -44,12 +44,17 @@ export class History {
   view(device: string, property: string, fromMs: number): HistoryView {
     const ring = this.#rings.get(`${device} ${property}`)
     const points: HistoryPoint[] = []
+    // A value is reported when it changes: the newest before the time in question stood when it began.
+    let before: HistoryPoint | undefined
     for (let index = 0; ring !== undefined && index < ring.count; index++) {
       const at = (ring.next - ring.count + index + ring.at.length) % ring.at.length
       const atMs = ring.at[at]!
       const value = ring.value[at]!
-      if (atMs >= fromMs) points.push([atMs, Number.isNaN(value) ? null : value])
+      const point: HistoryPoint = [atMs, Number.isNaN(value) ? null : value]
+      if (atMs >= fromMs) points.push(point)
+      else before = point
     }
+    if (before !== undefined) points.unshift(before)
     const full = ring !== undefined && ring.count === MAX_POINTS
     const oldest = full ? ring.at[ring.next % ring.at.length]! : this.#sinceMs
     return { device, property, points, since: new Date(Math.max(oldest, fromMs)).toISOString() }

@@ -2,6 +2,7 @@ import type { ComponentType } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { mayActAs } from '../../api/console/roles.ts'
 import { call, type Door, setCsrf, whenSignedOut } from './http.ts'
+import { isHeld, leave } from './leave.ts'
 import { Failure, Loading, useTick } from './parts/bits.tsx'
 import { linkTo, type Page, type Route, routeOf, type Signed } from './route.ts'
 import { type Scope, store, useStore } from './store.ts'
@@ -73,7 +74,7 @@ function House({
     // On a phone the views are more than fit: the one that is open is to be seen.
     document.querySelector('.top nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
   }, [at.page, at.id])
-  const leave = async () => {
+  const signOut = async () => {
     await call('/v1/session', { method: 'DELETE' }).catch(() => {})
     store.stop()
     location.hash = '#/'
@@ -107,7 +108,7 @@ function House({
           <button type="button" class="quiet" lang={t('language') === 'Deutsch' ? 'de' : 'en'} onClick={switchLanguage}>
             {t('language')}
           </button>
-          <button type="button" class="quiet" onClick={() => void leave()}>
+          <button type="button" class="quiet" onClick={() => leave(() => void signOut())}>
             {t('signOut')}
           </button>
         </div>
@@ -197,7 +198,20 @@ function scopeOf({ page, id }: Route): Scope {
 function useRoute(): Route {
   const [route, setRoute] = useState(() => routeOf(location.hash))
   useEffect(() => {
-    const changed = () => setRoute(routeOf(location.hash))
+    let shown = location.hash
+    const changed = () => {
+      const wanted = location.hash
+      if (wanted !== shown && isHeld()) {
+        // It stays until whoever is asked agrees.
+        history.replaceState(null, '', shown === '' ? '#/' : shown)
+        leave(() => {
+          location.hash = wanted
+        })
+        return
+      }
+      shown = wanted
+      setRoute(routeOf(wanted))
+    }
     addEventListener('hashchange', changed)
     return () => removeEventListener('hashchange', changed)
   }, [])

@@ -132,6 +132,7 @@ export const TEXTS = {
   times: ['{n} times', '{n}-mal'],
   registers: ['Registers read', 'Gelesene Register'],
   request: ['Request', 'Anfrage'],
+  requests: ['Requests', 'Anfragen'],
   every: ['every', 'alle'],
   busTime: ['Bus time', 'Buszeit'],
   planned: ['Planned', 'Geplant'],
@@ -239,7 +240,7 @@ export const TEXTS = {
   Unknown: ['unknown', 'unbekannt'],
   ending: ['ending', 'endet'],
   closed: ['closed', 'gesperrt'],
-  podsOn: ['{n} pods on {all} nodes', '{n} Pods auf {all} Knoten'],
+  podsOn: ['{pods} on {nodes}', '{pods} auf {nodes}'],
   offloadHint: [
     'Drag a pod to a gateway, or choose the pod and then its gateway.',
     'Einen Pod auf ein Gateway ziehen, oder den Pod wählen und dann sein Gateway.',
@@ -251,7 +252,6 @@ export const TEXTS = {
   ofRoom: ['{used} of {all}', '{used} von {all}'],
   processor: ['Processor', 'Prozessor'],
   memory: ['Memory', 'Speicher'],
-  cores: ['cores', 'Kerne'],
   movingTo: ['{pod} moves to {to}.', '{pod} zieht um auf {to}.'],
   whyThere: ['Why {pod} is there', 'Warum {pod} dort ist'],
   whyNowhere: ['Why {pod} has no place', 'Warum {pod} keinen Platz hat'],
@@ -352,7 +352,51 @@ export const TEXTS = {
   tookTime: ['Answered in {time}', 'Beantwortet in {time}'],
   notAnswered: ['no answer', 'keine Antwort'],
   suggestions: ['Suggestions', 'Vorschläge'],
+  unsavedTitle: ['Unsaved changes', 'Nicht gespeicherte Änderungen'],
+  unsaved: [
+    'The model was changed and not applied. If you go on, the changes are gone.',
+    'Das Modell wurde geändert und nicht angewandt. Wenn Sie fortfahren, sind die Änderungen weg.',
+  ],
+  keepEditing: ['Keep editing', 'Weiter bearbeiten'],
+  discard: ['Discard', 'Verwerfen'],
+  nameHint: [
+    'Small letters, digits, dots and hyphens; a letter or digit first and last.',
+    'Kleinbuchstaben, Ziffern, Punkte und Bindestriche; vorn und hinten ein Buchstabe oder eine Ziffer.',
+  ],
   completionHint: ['Ctrl+Space suggests words.', 'Strg+Leertaste schlägt Wörter vor.'],
 } as const satisfies Readonly<Record<string, readonly [string, string]>>
 
 export type TextKey = keyof typeof TEXTS
+
+/** What is counted: one of it, and any other number, in English and in German. */
+export const COUNTED = {
+  pods: [
+    ['{n} pod', '{n} pods'],
+    ['{n} Pod', '{n} Pods'],
+  ],
+  nodes: [
+    ['{n} node', '{n} nodes'],
+    ['{n} Knoten', '{n} Knoten'],
+  ],
+  devices: [
+    ['{n} device', '{n} devices'],
+    ['{n} Gerät', '{n} Geräte'],
+  ],
+  properties: [
+    ['{n} property', '{n} properties'],
+    ['{n} Eigenschaft', '{n} Eigenschaften'],
+  ],
+  cores: [
+    ['{n}\u202fcore', '{n}\u202fcores'],
+    ['{n}\u202fKern', '{n}\u202fKerne'],
+  ],
+  /** Behind “of”, “von”. */
+  ofCores: [
+    ['{n}\u202fcore', '{n}\u202fcores'],
+    ['{n}\u202fKern', '{n}\u202fKernen'],
+  ],
+} as const satisfies Readonly<
+  Record<string, readonly [readonly [one: string, other: string], readonly [one: string, other: string]]>
+>
+
+export type CountedKey = keyof typeof COUNTED

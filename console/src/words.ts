@@ -1,5 +1,5 @@
 import type { Json } from '../../api/resources.ts'
-import { TEXTS, type TextKey } from './texts.ts'
+import { COUNTED, type CountedKey, TEXTS, type TextKey } from './texts.ts'
 
 export type Language = 'en' | 'de'
 
@@ -18,6 +18,14 @@ export function switchLanguage(): void {
 export function t(key: TextKey, parts: Readonly<Record<string, string | number>> = {}): string {
   const text: string = TEXTS[key][language === 'de' ? 1 : 0]
   return text.replace(/\{(\w+)\}/g, (whole, name: string) => String(parts[name] ?? whole))
+}
+
+const pluralRules = new Intl.PluralRules(locale)
+
+/** So many of something, in words. */
+export function count(key: CountedKey, n: number): string {
+  const [one, other]: readonly [string, string] = COUNTED[key][language === 'de' ? 1 : 0]
+  return (pluralRules.select(n) === 'one' ? one : other).replace('{n}', formatted(n, { maximumFractionDigits: 2 }))
 }
 
 /** The text of a word the API uses, or the word itself when there is none. */
@@ -93,8 +101,8 @@ export function bytes(value: number | undefined): string {
 }
 
 /** Thousandths of a processor core, as people say them. */
-export const cores = (milli: number): string =>
-  `${formatted(milli / 1000, { maximumFractionDigits: 2 })}\u202f${t('cores')}`
+export const cores = (milli: number): string => count('cores', milli / 1000)
+export const ofCores = (milli: number): string => count('ofCores', milli / 1000)
 
 export function span(ms: number): string {
   const s = Math.max(0, ms / 1000)

@@ -147,7 +147,9 @@ async function album({ kind, views, sizes, german = false }: Album): Promise<str
     for (const [name, path] of Object.entries(views)) {
       // What the view before has open is closed, also where both have the same address.
       if (page.url().endsWith(`#/${path}`)) await page.goto(new URL('#/audit', page.url()).href)
+      const typing = page.url().endsWith('#/models')
       await page.goto(new URL(`#/${path}`, page.url()).href)
+      if (typing) await page.getByRole('button', { name: say('discard') }).click()
       await page.locator('main h1').waitFor()
       await page.locator('main', { hasText: say('loading') }).waitFor({ state: 'detached' })
       await PREPARE[name]?.(page, say)

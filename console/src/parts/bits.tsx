@@ -159,6 +159,20 @@ export function Bar({
   )
 }
 
+/** Why somebody does what they are about to do: it stands in the audit log beside it. */
+export function WhyField({ why, onInput }: { readonly why: string; readonly onInput: (why: string) => void }) {
+  return (
+    <input
+      class="why"
+      aria-label={t('why')}
+      placeholder={t('why')}
+      maxLength={200}
+      value={why}
+      onInput={(event) => onInput(event.currentTarget.value)}
+    />
+  )
+}
+
 export function Failure({ error }: { readonly error: unknown }) {
   if (error === undefined) return null
   const { message, hint, status } = error as { message?: string; hint?: string; status?: number }

@@ -1,4 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
+import type { Json } from '../../../api/resources.ts'
+import type { Quality } from '../../../api/twin/quality.ts'
 import type { HistoryPoint, HistoryView, StreamEvent } from '../../../api/views.ts'
 import { call } from '../http.ts'
 import { store } from '../store.ts'
@@ -11,17 +13,21 @@ export interface ChartProps {
   readonly property: string
   readonly unit: string | undefined
   readonly steps: boolean
+  /** What it is now: a value that has not changed for longer than is kept was reported in no history. */
+  readonly standing: HistoryPoint | undefined
 }
 
 const SPANS_MS = [5 * 60_000, 60 * 60_000, 24 * 3_600_000] as const
 
 /** What a property reported, and goes on reporting. */
-export function Chart({ device, property, unit, steps }: ChartProps) {
+export function Chart({ device, property, unit, steps, standing }: ChartProps) {
   const box = useRef<HTMLDivElement>(null)
   const [spanMs, setSpanMs] = useState<number>(SPANS_MS[0])
   const [history, setHistory] = useState<HistoryView | undefined>(undefined)
   const [error, setError] = useState<unknown>(undefined)
   const [latest, setLatest] = useState<HistoryPoint | undefined>(undefined)
+  const [late, setLate] = useState(false)
+  const [fromMs, setFromMs] = useState(0)
   useEffect(() => {
     const over = new AbortController()
     const { signal } = over
@@ -30,7 +36,8 @@ export function Chart({ device, property, unit, steps }: ChartProps) {
     const unlisten = store.listen((event) => {
       const point = pointOf(event, device, property)
       if (point === undefined) return
-      setLatest(point)
+      if (point[2] === 1) setLate(true)
+      else setLatest(point)
       if (plot === undefined) early.push(point)
       else plot.add(point)
     })
@@ -45,7 +52,11 @@ export function Chart({ device, property, unit, steps }: ChartProps) {
         if (signal.aborted || box.current === null) return
         setHistory(found)
         setError(undefined)
-        plot = openPlot(box.current, found.points, { spanMs, unit: unitOf(unit), steps, label: property })
+        setFromMs(from)
+        setLate((before) => before || found.points.some(([at, , backfill]) => backfill === 1 && at >= from))
+        const known = standing === undefined || found.points.some(([at]) => at >= standing[0])
+        const points = known ? found.points : [...found.points, standing]
+        plot = openPlot(box.current, points, { spanMs, unit: unitOf(unit), steps, label: property })
         for (const point of early) plot.add(point)
       } catch (thrown) {
         if (!signal.aborted) setError(thrown)
@@ -57,7 +68,8 @@ export function Chart({ device, property, unit, steps }: ChartProps) {
       plot?.close()
     }
   }, [device, property, spanMs])
-  const last = latest ?? history?.points.at(-1)
+  const last = latest ?? history?.points.at(-1) ?? standing
+  const since = history === undefined ? 0 : Date.parse(history.since)
   const words =
     last === undefined || last[1] === null ? '' : `${number(last[1])} ${unitOf(unit)}, ${clockTime(last[0])}`
   return (
@@ -78,14 +90,12 @@ export function Chart({ device, property, unit, steps }: ChartProps) {
       <Failure error={error} />
       {history === undefined ? null : (
         <p class="muted small foot">
-          {history.points.some((point) => point[2] === 1) ? (
+          {late ? (
             <span>
-              <span class="swatch backfill" aria-hidden="true" /> {t('backfilled')} ·{' '}
+              <span class="swatch backfill" aria-hidden="true" /> {t('backfilled')}{' '}
             </span>
           ) : null}
-          {history.points.length === 0 && latest === undefined
-            ? t('noHistory')
-            : t('keptSince', { at: clockTime(history.since) })}
+          {last === undefined ? t('noHistory') : since > fromMs + 1_000 ? t('keptSince', { at: clockTime(since) }) : ''}
         </p>
       )}
     </section>
@@ -94,9 +104,21 @@ export function Chart({ device, property, unit, steps }: ChartProps) {
 
 function pointOf(event: StreamEvent, device: string, property: string): HistoryPoint | undefined {
   if (event.kind !== 'reported' || event.device !== device || event.property !== property) return undefined
-  const { value, quality } = event
-  const good = quality === 'good' || quality === 'uncertain'
+  const point = pointAt(event)
+  return event.backfill === true ? [...point, 1] : point
+}
+
+/** A value as a chart draws it: nothing where nothing good was read. */
+export function pointAt({
+  at,
+  value,
+  quality,
+}: {
+  readonly at: string
+  readonly value?: Json
+  readonly quality?: Quality
+}): [number, number | null] {
+  const good = quality === undefined || quality === 'good' || quality === 'uncertain'
   const figure = !good ? null : typeof value === 'boolean' ? Number(value) : typeof value === 'number' ? value : null
-  const at = Date.parse(event.at)
-  return event.backfill === true ? [at, figure, 1] : [at, figure]
+  return [Date.parse(at), figure]
 }

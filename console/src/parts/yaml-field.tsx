@@ -39,7 +39,10 @@ export function YamlField({ area, text, setText, marked }: YamlFieldProps) {
     if (field === null || caret === undefined || found === undefined) return
     // In the field itself and at once: whoever types on meanwhile types behind it.
     field.focus()
-    field.setRangeText(insert, caret - found.replaces, caret, 'end')
+    field.setSelectionRange(caret - found.replaces, caret)
+    // As if it were typed: only that can be undone by the browser. Where a browser does not know it any more, without undo.
+    if (!document.execCommand('insertText', false, insert))
+      field.setRangeText(insert, field.selectionStart, caret, 'end')
     setText(field.value)
     setCaret(undefined)
   }

@@ -2,9 +2,9 @@ import type { ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
 import { mayActAs } from '../../../api/console/roles.ts'
 import type { ModelProperty } from '../../../api/resources.ts'
-import type { DeviceView, TwinView } from '../../../api/views.ts'
-import { Age, Badge, Facts, Loading, Panel } from '../parts/bits.tsx'
-import { Chart } from '../parts/chart.tsx'
+import type { DeviceView, HistoryPoint, TwinView } from '../../../api/views.ts'
+import { Age, Badge, Facts, Loading, Panel, WhyField } from '../parts/bits.tsx'
+import { Chart, pointAt } from '../parts/chart.tsx'
 import { Widget } from '../parts/widget.tsx'
 import { linkTo, type Signed } from '../route.ts'
 import { useStore } from '../store.ts'
@@ -56,25 +56,13 @@ export function DevicePage({ session, id }: { readonly session: Signed; readonly
           property={charted.name}
           unit={charted.unit}
           steps={properties.get(charted.name)?.type === 'bool'}
+          standing={standingOf(charted)}
         />
       )}
       {writable.length === 0 ? null : (
         <Panel
           title={t('settings')}
-          aside={
-            mayWrite ? (
-              <input
-                class="why"
-                aria-label={t('why')}
-                placeholder={t('why')}
-                maxLength={200}
-                value={why}
-                onInput={(event) => setWhy(event.currentTarget.value)}
-              />
-            ) : (
-              <span class="muted small">{t('noWrites')}</span>
-            )
-          }
+          aside={mayWrite ? <WhyField why={why} onInput={setWhy} /> : <span class="muted small">{t('noWrites')}</span>}
         >
           <div class="widgets">{writable.map(widget)}</div>
         </Panel>
@@ -111,6 +99,11 @@ function DeviceFacts({
   if (link?.quality !== undefined) items.push([t('quality'), figure(link.quality, '', 1)])
   if (battery?.percent !== undefined) items.push([t('battery'), figure(battery.percent, '%', 0)])
   return <Facts items={items} />
+}
+
+function standingOf({ at, value, quality }: TwinView): HistoryPoint | undefined {
+  const point = at === undefined ? undefined : pointAt({ at, value, quality })
+  return point?.[1] === null ? undefined : point
 }
 
 function drawable(twin: TwinView, properties: ReadonlyMap<string, ModelProperty>): boolean {

@@ -145,12 +145,13 @@ function Approval({
 }) {
   const [model, setModel] = useState(found.candidates[0]?.model ?? '')
   const [name, setName] = useState('')
+  const [why, setWhy] = useState('')
   const [error, setError] = useState<unknown>(undefined)
   const { value } = useAnswer<{ items: { namespace: string; name: string }[] }>('/v1/catalogue')
   const send = async (body: object) => {
     setError(undefined)
     try {
-      await call(path, { method: 'POST', body })
+      await call(path, { method: 'POST', body, why })
       onDone()
     } catch (thrown) {
       setError(thrown)
@@ -172,6 +173,7 @@ function Approval({
             value={name}
             spellcheck={false}
             pattern="[a-z0-9]([a-z0-9.\-]*[a-z0-9])?"
+            title={t('nameHint')}
             onInput={(event) => setName(event.currentTarget.value)}
           />
         </label>
@@ -190,6 +192,7 @@ function Approval({
             ))}
           </datalist>
         </label>
+        <WhyField why={why} onInput={setWhy} />
         <div class="field">
           <button type="submit" class="primary">
             {t('approve')}

@@ -4,7 +4,7 @@ import type { FirmwareView } from '../../../api/console/work.ts'
 import type { RolloutDevice } from '../../../api/resources.ts'
 import type { PageProps } from '../app.tsx'
 import { call } from '../http.ts'
-import { Age, Badge, Bar, Failure, Loading, Panel } from '../parts/bits.tsx'
+import { Age, Badge, Bar, Failure, Loading, Panel, WhyField } from '../parts/bits.tsx'
 import { keyPath } from '../paths.ts'
 import { linkTo } from '../route.ts'
 import { useStore } from '../store.ts'
@@ -18,6 +18,7 @@ type Rollout = FirmwareView['rollouts'][number]
 /** Releases, how their rollouts go wave by wave and device by device, and what each board runs. */
 export function FirmwarePage({ session }: PageProps) {
   const { value, error, again } = useAnswer<FirmwareView>('/v1/firmware', 2_000)
+  const [why, setWhy] = useState('')
   const [failure, setFailure] = useState<unknown>(undefined)
   const { devices } = useStore(1_000)
   if (value === undefined) return error === undefined ? <Loading /> : <Failure error={error} />
@@ -25,7 +26,7 @@ export function FirmwarePage({ session }: PageProps) {
   const act = async (rollout: Rollout, body: object) => {
     setFailure(undefined)
     try {
-      await call(`/v1/rollouts/${keyPath(`${rollout.namespace}/${rollout.name}`)}`, { method: 'POST', body })
+      await call(`/v1/rollouts/${keyPath(`${rollout.namespace}/${rollout.name}`)}`, { method: 'POST', body, why })
     } catch (thrown) {
       setFailure(thrown)
     }
@@ -37,6 +38,8 @@ export function FirmwarePage({ session }: PageProps) {
     <>
       <div class="title">
         <h1>{t('firmware')}</h1>
+        <span class="grow" />
+        {mayHold && rollouts.length > 0 ? <WhyField why={why} onInput={setWhy} /> : null}
       </div>
       <Failure error={failure ?? error} />
       {rollouts.length === 0 ? (

@@ -6,7 +6,7 @@ import { gatewayPath } from '../paths.ts'
 import { linkTo, type Signed } from '../route.ts'
 import { useStore } from '../store.ts'
 import { useAnswer } from '../use-answer.ts'
-import { bytes, energy, figure, number, percent, span, t, watts, word } from '../words.ts'
+import { bytes, count, energy, figure, number, percent, span, t, watts, word } from '../words.ts'
 import { EnergyPanels } from './energy.tsx'
 import { alarmsOf, DeviceTable } from './fleet.tsx'
 import { Pods } from './pods.tsx'
@@ -182,7 +182,7 @@ function Buses({ session, gateway }: Asked) {
                 <td>
                   <span class="path">{link.link}</span>{' '}
                   <span class="muted small">
-                    {link.protocol} · {t('devices')} {link.devices}
+                    {link.protocol} · {count('devices', link.devices)}
                   </span>
                   {link.state === 'down' ? <p class="reason">{link.reason}</p> : null}
                 </td>

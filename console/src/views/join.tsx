@@ -2,7 +2,7 @@ import { correction, generate } from 'lean-qr/nano'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { PageProps } from '../app.tsx'
 import { call } from '../http.ts'
-import { Badge, Failure, Panel } from '../parts/bits.tsx'
+import { Badge, Failure, Panel, WhyField } from '../parts/bits.tsx'
 import { useAnswer } from '../use-answer.ts'
 import { moment, t } from '../words.ts'
 
@@ -22,6 +22,7 @@ interface Listed {
 /** A token with which one gateway joins: to type, to scan, to put on a card. */
 export function JoinPage(_: PageProps) {
   const [gateway, setGateway] = useState('')
+  const [why, setWhy] = useState('')
   const [made, setMade] = useState<Made | undefined>(undefined)
   const [error, setError] = useState<unknown>(undefined)
   const { value, again } = useAnswer<{ items: Listed[] }>('/v1/tokens', 5_000)
@@ -36,11 +37,11 @@ export function JoinPage(_: PageProps) {
   }
   const submit = (event: Event) => {
     event.preventDefault()
-    void act(async () => setMade(await call<Made>('/v1/tokens', { method: 'POST', body: { gateway } })))
+    void act(async () => setMade(await call<Made>('/v1/tokens', { method: 'POST', body: { gateway }, why })))
   }
   const revoke = (id: string) =>
     act(async () => {
-      await call(`/v1/tokens/${encodeURIComponent(id)}`, { method: 'DELETE' })
+      await call(`/v1/tokens/${encodeURIComponent(id)}`, { method: 'DELETE', why })
     })
   return (
     <>
@@ -56,8 +57,10 @@ export function JoinPage(_: PageProps) {
           value={gateway}
           spellcheck={false}
           pattern="[a-z0-9]([a-z0-9.\-]*[a-z0-9])?"
+          title={t('nameHint')}
           onInput={(event) => setGateway(event.currentTarget.value)}
         />
+        <WhyField why={why} onInput={setWhy} />
         <button type="submit" class="primary" disabled={gateway === ''}>
           {t('makeToken')}
         </button>

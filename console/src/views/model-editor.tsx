@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { mayActAs } from '../../../api/console/roles.ts'
 import { call } from '../http.ts'
-import { Failure } from '../parts/bits.tsx'
+import { Failure, WhyField } from '../parts/bits.tsx'
 import { YamlField } from '../parts/yaml-field.tsx'
 import type { Signed } from '../route.ts'
 import { t } from '../words.ts'
@@ -24,7 +24,7 @@ export interface EditorProps {
   readonly session: Signed
   readonly text: string
   readonly setText: (text: string) => void
-  readonly onApplied: () => void
+  readonly onApplied: (text: string) => void
 }
 
 const CHECK_AFTER_MS = 300
@@ -33,6 +33,7 @@ const CHECK_AFTER_MS = 300
 export function Editor({ session, text, setText, onApplied }: EditorProps) {
   const [check, setCheck] = useState<(Check & { readonly of: string }) | undefined>(undefined)
   const [error, setError] = useState<unknown>(undefined)
+  const [why, setWhy] = useState('')
   const [made, setMade] = useState<readonly string[]>([])
   const area = useRef<HTMLTextAreaElement>(null)
   useEffect(() => {
@@ -54,8 +55,8 @@ export function Editor({ session, text, setText, onApplied }: EditorProps) {
   }, [text])
   const apply = async () => {
     try {
-      setMade((await call<{ made: string[] }>('/v1/models', { method: 'POST', body: { text } })).made)
-      onApplied()
+      setMade((await call<{ made: string[] }>('/v1/models', { method: 'POST', body: { text }, why })).made)
+      onApplied(text)
     } catch (thrown) {
       setError(thrown)
     }
@@ -93,6 +94,7 @@ export function Editor({ session, text, setText, onApplied }: EditorProps) {
       <Failure error={error} />
       {mayActAs(session.role, 'admin') ? (
         <div class="field">
+          <WhyField why={why} onInput={setWhy} />
           <button type="button" class="primary" disabled={!sound} onClick={() => void apply()}>
             {t('apply')}
           </button>

@@ -1,10 +1,13 @@
 import { useState } from 'preact/hooks'
 import type { DeviceModelSpec } from '../../../api/resources.ts'
 import type { PageProps } from '../app.tsx'
+import { useDraft } from '../draft.ts'
 import { call } from '../http.ts'
+import { leave } from '../leave.ts'
 import { Failure, Panel } from '../parts/bits.tsx'
+import { Unsaved } from '../parts/unsaved.tsx'
 import { useAnswer } from '../use-answer.ts'
-import { plain, t, withUnit } from '../words.ts'
+import { count, plain, t, withUnit } from '../words.ts'
 import { writeYaml } from '../yaml.ts'
 import { Editor } from './model-editor.tsx'
 
@@ -26,13 +29,16 @@ spec:
 /** Models as YAML, checked while typing as \`sluice model lint\` checks them. */
 export function ModelsPage({ session }: PageProps) {
   const { value, error, again } = useAnswer<{ items: Model[] }>('/v1/catalogue')
-  const [text, setText] = useState('')
+  const draft = useDraft(session.name)
   const [shown, setShown] = useState<Model | undefined>(undefined)
   const models = (value?.items ?? []).toSorted((a, b) => a.name.localeCompare(b.name))
-  const open = (model: Model) => {
-    setShown(model)
-    setText(yamlOf(model))
-  }
+  const open = (model: Model) =>
+    leave(() => {
+      setShown(model)
+      draft.open(yamlOf(model))
+    })
+  // As it is now: it may have been applied since.
+  const current = shown === undefined ? undefined : (models.find((each) => keyOf(each) === keyOf(shown)) ?? shown)
   return (
     <>
       <div class="title">
@@ -40,10 +46,12 @@ export function ModelsPage({ session }: PageProps) {
         <span class="grow" />
         <button
           type="button"
-          onClick={() => {
-            setShown(undefined)
-            setText(SKELETON)
-          }}
+          onClick={() =>
+            leave(() => {
+              setShown(undefined)
+              draft.open(SKELETON)
+            })
+          }
         >
           {t('newModel')}
         </button>
@@ -53,11 +61,11 @@ export function ModelsPage({ session }: PageProps) {
         <nav class="panel" aria-label={t('models')}>
           <ul>
             {models.map((model) => (
-              <li key={`${model.namespace}/${model.name}`}>
-                <button type="button" class="plain" aria-pressed={shown === model} onClick={() => open(model)}>
+              <li key={keyOf(model)}>
+                <button type="button" class="plain" aria-pressed={current === model} onClick={() => open(model)}>
                   {model.name}
                   <span class="muted small">
-                    {model.spec.vendor ?? model.namespace} · {model.spec.properties.length} {t('properties')}
+                    {model.spec.vendor ?? model.namespace} · {count('properties', model.spec.properties.length)}
                   </span>
                 </button>
               </li>
@@ -65,9 +73,20 @@ export function ModelsPage({ session }: PageProps) {
           </ul>
           <Shelf onChosen={open} />
         </nav>
-        {text === '' ? <span /> : <Editor {...{ text, setText, session }} onApplied={again} />}
+        {draft.text === '' && !draft.unsaved ? (
+          <span />
+        ) : (
+          <Editor
+            {...{ text: draft.text, setText: draft.setText, session }}
+            onApplied={(text) => {
+              draft.setSaved(text)
+              again()
+            }}
+          />
+        )}
       </div>
-      {shown === undefined ? null : <Properties model={shown} />}
+      {current === undefined ? null : <Properties model={current} />}
+      {draft.unsaved ? <Unsaved onDiscard={draft.discard} /> : null}
     </>
   )
 }
@@ -142,6 +161,8 @@ function Properties({ model }: { readonly model: Model }) {
     </Panel>
   )
 }
+
+const keyOf = ({ namespace, name }: Model): string => `${namespace}/${name}`
 
 const yamlOf = ({ namespace, name, spec }: Model): string =>
   writeYaml({ apiVersion: 'sluice.dev/v1alpha1', kind: 'DeviceModel', metadata: { name, namespace }, spec })

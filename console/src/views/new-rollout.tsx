@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import type { FirmwareView } from '../../../api/console/work.ts'
 import type { DeviceView } from '../../../api/views.ts'
 import { call } from '../http.ts'
-import { Failure, Panel } from '../parts/bits.tsx'
+import { Failure, Panel, WhyField } from '../parts/bits.tsx'
 import { t } from '../words.ts'
 
 interface NewRolloutProps {
@@ -20,6 +20,7 @@ export function NewRollout({ releases, devices, onMade }: NewRolloutProps) {
   const [left, setLeft] = useState<ReadonlySet<string>>(new Set())
   const [canary, setCanary] = useState(1)
   const [halfway, setHalfway] = useState(false)
+  const [why, setWhy] = useState('')
   const [error, setError] = useState<unknown>(undefined)
   const release = ready.find((each) => keyOf(each) === chosen) ?? ready[0]!
   const fitting = devices.filter(
@@ -32,6 +33,7 @@ export function NewRollout({ releases, devices, onMade }: NewRolloutProps) {
     try {
       await call('/v1/rollouts', {
         method: 'POST',
+        why,
         body: {
           ...{ namespace: release.namespace, name: nameOf(release.name), release: release.name, canary },
           devices: names.slice(0, MOST_DEVICES),
@@ -89,6 +91,7 @@ export function NewRollout({ releases, devices, onMade }: NewRolloutProps) {
           <input type="checkbox" checked={halfway} onChange={(event) => setHalfway(event.currentTarget.checked)} />
           {t('halfway')}
         </label>
+        <WhyField why={why} onInput={setWhy} />
         <div class="field">
           <button type="submit" class="primary" disabled={names.length === 0}>
             {t('begin')}

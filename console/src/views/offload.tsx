@@ -3,12 +3,12 @@ import { mayActAs } from '../../../api/console/roles.ts'
 import type { ExplanationView, PlaceCard, PodCard, WorkView } from '../../../api/console/work.ts'
 import type { PageProps } from '../app.tsx'
 import { call } from '../http.ts'
-import { Age, Badge, Bar, Facts, Failure, Loading, Panel } from '../parts/bits.tsx'
+import { Age, Badge, Bar, Facts, Failure, Loading, Panel, WhyField } from '../parts/bits.tsx'
 import { Candidates, verdict } from '../parts/explanation.tsx'
 import { keyPath } from '../paths.ts'
 import { linkTo } from '../route.ts'
 import { useAnswer } from '../use-answer.ts'
-import { bytes, cores, figure, number, percent, t, watts, word } from '../words.ts'
+import { bytes, cores, count, figure, ofCores, percent, t, watts, word } from '../words.ts'
 
 const keyOf = ({ namespace, name }: PodCard): string => `${namespace}/${name}`
 const shortKey = (pod: PodCard): string => (pod.namespace === 'default' ? pod.name : keyOf(pod))
@@ -61,7 +61,9 @@ export function OffloadPage({ session, id }: PageProps) {
     <>
       <div class="title">
         <h1>{t('offload')}</h1>
-        <span class="muted">{t('podsOn', { n: pods.length - waiting.length, all: places.length })}</span>
+        <span class="muted">
+          {t('podsOn', { pods: count('pods', pods.length - waiting.length), nodes: count('nodes', places.length) })}
+        </span>
       </div>
       <p class="muted">{mayMove ? t('offloadHint') : t('offloadLook')}</p>
       <Failure error={error} />
@@ -167,7 +169,7 @@ function PlaceFacts({ place }: { readonly place: PlaceCard }) {
     takes === undefined ? undefined : `${wattsSource === 'estimated' ? '~' : ''}${watts(takes)}`,
     batteryPercent === undefined ? undefined : `${t('battery')} ${figure(batteryPercent, '%', 0)}`,
     roundTripMs === undefined ? undefined : figure(roundTripMs, 'ms'),
-    devices === 0 ? undefined : `${t('devices')} ${number(devices)}`,
+    devices === 0 ? undefined : count('devices', devices),
     location,
   ].filter((each) => each !== undefined)
   const room = (title: string, { requested, allocatable }: PlaceCard['cpuMilli'], write: (value: number) => string) => (
@@ -187,7 +189,7 @@ function PlaceFacts({ place }: { readonly place: PlaceCard }) {
         <p class="muted small">{t('devicesOnly')}</p>
       ) : (
         <div class="rooms small">
-          {room(t('processor'), cpuMilli, cores)}
+          {room(t('processor'), cpuMilli, ofCores)}
           {room(t('memory'), memoryBytes, bytes)}
         </div>
       )}
@@ -332,14 +334,7 @@ function Mover({
           ))}
         </select>
       </label>
-      <input
-        class="why"
-        aria-label={t('why')}
-        placeholder={t('why')}
-        maxLength={200}
-        value={why}
-        onInput={(event) => setWhy(event.currentTarget.value)}
-      />
+      <WhyField why={why} onInput={setWhy} />
       <button type="submit" class="primary" disabled={wanted === ''}>
         {t('move')}
       </button>

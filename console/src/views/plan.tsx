@@ -3,7 +3,7 @@ import { mayActAs } from '../../../api/console/roles.ts'
 import type { PlanExplanation } from '../../../api/views.ts'
 import type { PageProps } from '../app.tsx'
 import { call } from '../http.ts'
-import { Badge, Bar, Failure, Loading, Panel } from '../parts/bits.tsx'
+import { Badge, Bar, Failure, Loading, Panel, WhyField } from '../parts/bits.tsx'
 import { useNarrow } from '../parts/virtual-table.tsx'
 import { keyPath } from '../paths.ts'
 import { type Cell, ROW_CELLS, registerMap, type TableMap } from '../register-map.ts'
@@ -77,6 +77,8 @@ const queryOf = ({ every, property }: Wanted): string =>
 
 const PERIODS = ['100ms', '250ms', '500ms', '1s', '2s', '5s', '10s', '30s', '1m', '5m', '15m', '1h'] as const
 
+const spaced = (period: string): string => period.replace(/(\d)([a-z])/, '$1\u202f$2')
+
 /** Another period, tried at once on the plan; for the whole device it can be kept. */
 function Periods({
   session,
@@ -92,6 +94,7 @@ function Periods({
   readonly onWant: (wanted: Wanted | undefined) => void
 }) {
   const [property, setProperty] = useState('')
+  const [why, setWhy] = useState('')
   const [done, setDone] = useState('')
   const [error, setError] = useState<unknown>(undefined)
   const mayKeep = session.kind === 'cloud' && mayActAs(session.role, 'operator')
@@ -103,9 +106,9 @@ function Periods({
   const keep = async () => {
     if (wanted === undefined) return
     try {
-      await call(`/v1/devices/${keyPath(id)}/poll`, { method: 'POST', body: { every: wanted.every } })
+      await call(`/v1/devices/${keyPath(id)}/poll`, { method: 'POST', body: { every: wanted.every }, why })
       onWant(undefined)
-      setDone(t('periodKept', { every: wanted.every }))
+      setDone(t('periodKept', { every: spaced(wanted.every) }))
     } catch (thrown) {
       setError(thrown)
     }
@@ -119,7 +122,7 @@ function Periods({
             <option value="">{t('asItIs')}</option>
             {PERIODS.map((each) => (
               <option key={each} value={each}>
-                {each.replace(/(\d)([a-z])/, '$1\u202f$2')}
+                {spaced(each)}
               </option>
             ))}
           </select>
@@ -140,9 +143,12 @@ function Periods({
           </select>
         </label>
         {mayKeep && wanted !== undefined && wanted.property === undefined ? (
-          <button type="button" class="primary" onClick={() => void keep()}>
-            {t('keep')}
-          </button>
+          <>
+            <WhyField why={why} onInput={setWhy} />
+            <button type="button" class="primary" onClick={() => void keep()}>
+              {t('keep')}
+            </button>
+          </>
         ) : null}
         <span class="muted small" role="status">
           {done !== ''
@@ -225,8 +231,8 @@ const hex = (address: number): string => `0x${address.toString(16).toUpperCase()
 
 function Requests({ plan }: { readonly plan: PlanExplanation }) {
   return (
-    <Panel title={t('request')}>
-      <div class="scroll-x" tabIndex={0} role="group" aria-label={t('request')}>
+    <Panel title={t('requests')}>
+      <div class="scroll-x" tabIndex={0} role="group" aria-label={t('requests')}>
         <table>
           <thead>
             <tr>

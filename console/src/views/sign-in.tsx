@@ -19,8 +19,9 @@ export function SignIn({
     setError(undefined)
     try {
       const signed = await call<Door>('/v1/session', { method: 'POST', body })
-      // The code is spent: it has no business in the history of the browser.
-      history.replaceState(null, '', '#/')
+      // A code of the address is spent: it has no business in the history of the browser. Whoever had been signed in goes on
+      // where they were.
+      if (/^#\/(sign-in|refused)\b/.test(location.hash)) history.replaceState(null, '', '#/')
       dispatchEvent(new HashChangeEvent('hashchange'))
       onSigned(signed)
     } catch (thrown) {
