@@ -108,7 +108,7 @@ export class DesiredObjects {
       for (const stored of twins.get(object.object.uid) ?? []) {
         engine.restore(device, stored)
       }
-      engine.takeRole(device, object.object.roaming, true)
+      engine.roles.take(device, object.object.roaming, true)
       engine.takeDesired(device, object.object)
     }
     this.#options.batcher.flush()
@@ -153,7 +153,7 @@ export class DesiredObjects {
       this.#objects.set(idOf(object.kind, object.key), object)
     }
     for (const { kind, key, object } of accepted) {
-      if (kind === 'Device') await this.#options.engine.release(key, object.uid, object.roaming)
+      if (kind === 'Device') await this.#options.engine.roles.release(key, object.uid, object.roaming)
     }
     const bindingsChanged = this.#resolveTouched(accepted, deletes, touched)
     try {
@@ -197,7 +197,7 @@ export class DesiredObjects {
     for (const [key, link] of devices) {
       const before = this.#bindings.get(key)
       const device = this.#resolve(key, link)
-      engine.takeRole(device, link.roaming)
+      engine.roles.take(device, link.roaming)
       engine.takeDesired(device, link)
       touched.add(device)
       changed ||= this.#bindings.get(key) !== before

@@ -121,8 +121,8 @@ export class LinkClient implements CoreListener, Disposable {
     const held = this.mayWriteRoaming
     this.#leaseUntilMs = Math.max(this.#leaseUntilMs, untilMs)
     this.#leaseTimer?.cancel()
-    this.#leaseTimer = clock.after(this.#leaseUntilMs - clock.monotonic(), () => core.engine.withdrawRoaming(), true)
-    if (!held) core.engine.readmitRoaming()
+    this.#leaseTimer = clock.after(this.#leaseUntilMs - clock.monotonic(), () => core.engine.roles.withdraw(), true)
+    if (!held) core.engine.roles.readmit()
   }
 
   #closed(session: Session | undefined, reason: string): void {

@@ -7,7 +7,6 @@ import {
   type HubFrame,
   LINK_VERSION,
   MAX_FRAME_BYTES,
-  type ObjectsAckFrame,
   type WelcomeFrame,
 } from '../../api/link/messages.ts'
 import { type DialFrame, type DialRefusedFrame, STREAM_VERSION } from '../../api/link/streams.ts'
@@ -18,6 +17,7 @@ import { snapshotParts } from '../twin/snapshot.ts'
 import { Announcements } from './announcements.ts'
 import { parseHubFrame, unexpected } from './frames.ts'
 import { Lanes } from './lanes.ts'
+import { ObjectAcks } from './object-acks.ts'
 import { Pings } from './pings.ts'
 import type { LinkStatus } from './status.ts'
 import type { Transport } from './transport.ts'
@@ -60,8 +60,7 @@ export class Session {
   #heartbeatMs = DEFAULT_HEARTBEAT_S * 1000
   #heardMs: number
   readonly #pings: Pings
-  /** Acknowledgements that wait until everything that was told before them is on its way. */
-  #acksToCome: { readonly items: ObjectsAckFrame['items']; readonly behindSeq: number }[] = []
+  readonly #acks: ObjectAcks
   #heartbeat: Timer | undefined
   #leaseTimer: Timer | undefined
   #deleteTimer: Timer | undefined
@@ -85,6 +84,7 @@ export class Session {
         options.status.clockOffsetMs = offsetMs
       },
     })
+    this.#acks = new ObjectAcks(options.core, () => this.#sendAcks())
     this.#announcements = new Announcements({
       ...{ clock: options.clock, sightings, notices, heard, pods, updates, statics: () => objects.statics },
       send: (frame) => this.#send(frame),
@@ -221,9 +221,7 @@ export class Session {
         this.#options.core.objects.apply(frame).then(
           (items) => {
             if (this.#phase === 'closed') return
-            const roams = frame.upserts.some((each) => each.kind === 'Device' && each.object.roaming !== undefined)
-            this.#acksToCome.push({ items, behindSeq: roams ? this.#options.core.store.lastSeq : 0 })
-            this.#sendAcks()
+            this.#acks.add(frame, items)
             this.statusChanged()
           },
           (thrown: unknown) => this.#fail(toSluiceError(thrown)),
@@ -301,17 +299,10 @@ export class Session {
     }
   }
 
-  /**
-   * The acknowledgement of a roaming device's object says that what was done under the one before is over. What was told under it must
-   * arrive first, which holds as soon as it is sent: the hub takes frames in order.
-   */
   #sendAcks(): void {
-    while (this.#acksToCome.length > 0) {
-      const { items, behindSeq } = this.#acksToCome[0]!
-      if (behindSeq > 0 && !(this.#phase === 'streaming' && this.#lanes!.sentThrough(behindSeq))) return
-      this.#acksToCome.shift()
-      this.#send({ t: 'objectsAck', items })
-    }
+    if (this.#phase === 'closed') return
+    const sentThrough = (seq: number) => this.#phase === 'streaming' && this.#lanes!.sentThrough(seq)
+    for (const items of this.#acks.ready(sentThrough)) this.#send({ t: 'objectsAck', items })
   }
 
   #armHeartbeat(): void {

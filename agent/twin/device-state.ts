@@ -5,6 +5,7 @@ import { type CompiledReportPolicy, compileReportPolicy, type LastReport } from 
 import { type Desired, emptyTwin, type Twin, type WriteEnd } from '../../api/twin/twin.ts'
 import type { DeviceReachability, Reading } from '../../mappers/sdk/mapper.ts'
 import { type Stretch, stretchedMs, stretchedReports } from '../policy/stretch.ts'
+import type { CatchUp } from '../roaming/catch-up.ts'
 import type { Understudy } from '../roaming/understudy.ts'
 import { LEAST_SILENCE_MS, Rhythm } from './rhythm.ts'
 import type { WriteJob } from './writes.ts'
@@ -72,6 +73,8 @@ export class DeviceState {
   roaming: RoamingRole | undefined = undefined
   /** What is overheard while another gateway serves the device. */
   understudy: Understudy | undefined = undefined
+  /** While the understudy goes on although this gateway serves the device. */
+  catchUp: CatchUp | undefined = undefined
   /** On the way from serving it to standing by. */
   releasing = false
   /** How the device was heard meanwhile. */

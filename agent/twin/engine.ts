@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock, Timer } from '../../api/clock.ts'
-import type { DesireFrame, LinkDevice, RoamingRole } from '../../api/link/messages.ts'
+import type { DesireFrame, LinkDevice } from '../../api/link/messages.ts'
 import type { DeviceModelSpec, Json, ObjectKey } from '../../api/resources.ts'
 import { figuresMoved, SIGNAL_EVERY_MS } from '../../api/twin/signal.ts'
 import {
@@ -16,13 +16,12 @@ import {
 import type { StreamEvent } from '../../api/views.ts'
 import type { DeviceReachability, Reading, WriteNews } from '../../mappers/sdk/mapper.ts'
 import type { StoredTwin } from '../store/store.ts'
-import { bounded } from './bounded-reading.ts'
 import { DeviceState, type Listens, type PropertyState, type StoredTwinState } from './device-state.ts'
 import { desiredEvent, reachEvent, writeEvent } from './events.ts'
 import { knownTwin } from './kept-values.ts'
 import type { ReportBatcher } from './report-batcher.ts'
 import { Reporter } from './reporter.ts'
-import { beginActive, beginStandby } from './roles.ts'
+import { Roles } from './roles.ts'
 import { isExpected, silence } from './staleness.ts'
 import { type StretchOf, stretchDevices } from './stretching.ts'
 import { writableProperty } from './writable-property.ts'
@@ -69,6 +68,7 @@ export class TwinEngine {
     unknownReadings: 0,
     ends: { applied: 0, rejected: 0, timedOut: 0 },
   }
+  readonly roles: Roles
   readonly #options: EngineOptions
   readonly #reporter: Reporter
   readonly #waiters = new Map<PropertyState, Set<() => void>>()
@@ -78,6 +78,11 @@ export class TwinEngine {
   constructor(options: EngineOptions) {
     this.#options = options
     this.#reporter = new Reporter(options, this.counters)
+    this.roles = new Roles({
+      ...{ clock: options.clock, devices: this.devices, reporter: this.#reporter, writes: options.writes },
+      reachability: (news) => this.reachability(news),
+      hubOffsetMs: options.hubOffsetMs ?? (() => 0),
+    })
     this.#armSweep()
   }
 
@@ -136,60 +141,6 @@ export class TwinEngine {
     }
   }
 
-  /**
-   * Ends this gateway's service of a device that another one takes over. Resolves when nothing that was begun here can
-   * reach the device any more; everything that is to be told of it is with the batcher then.
-   */
-  async release(key: ObjectKey, uid: string, role: RoamingRole | undefined): Promise<void> {
-    const device = this.devices.get(key)
-    if (device === undefined || device.uid !== uid || device.standby || role?.role !== 'standby') return
-    device.releasing = true
-    // What is on the wire may still end as applied: that counts under the term that ends here.
-    await this.#options.writes.withdraw(device)
-    device.releasing = false
-    if (this.devices.get(key) !== device) return
-    this.#reporter.flush(device)
-    beginStandby(device, role)
-  }
-
-  /** Takes what this gateway is to a device, before its desired values; `release` comes first where it served it. */
-  takeRole(device: DeviceState, role: RoamingRole | undefined, restarted = false): void {
-    const before = device.roaming
-    if (role === undefined || (before?.role === role.role && before.term === role.term)) return
-    if (role.role === 'standby') {
-      if (before?.role === 'standby') device.roaming = role
-      else beginStandby(device, role)
-      return
-    }
-    const { clock, writes, hubOffsetMs } = this.#options
-    const times = { hubOffsetMs: hubOffsetMs?.() ?? 0, monotonicMs: clock.monotonic(), restarted }
-    this.#reporter.nextOrder()
-    for (const reading of beginActive(device, role, times)) {
-      const property = device.properties.get(reading.property)
-      if (property?.definition !== undefined) this.#reporter.take(device, property, reading)
-    }
-    const { overheard } = device
-    device.overheard = undefined
-    if (overheard !== undefined) this.reachability([overheard])
-    if (restarted) return
-    writes.readmit(device)
-    if (role.writeAfterMs !== undefined) clock.after(role.writeAfterMs, () => this.pump(device))
-  }
-
-  /** The hub's word that this gateway serves roaming devices is too old: another one may write to them by now. */
-  withdrawRoaming(): void {
-    for (const device of this.devices.values()) if (device.roams) void this.#options.writes.withdraw(device)
-  }
-
-  /** The hub has given its word again. */
-  readmitRoaming(): void {
-    for (const device of this.devices.values()) {
-      if (!device.roams || device.standby) continue
-      this.#options.writes.readmit(device)
-      this.pump(device)
-    }
-  }
-
   /** Starts what waits, after it was stored. */
   pump(device: DeviceState): void {
     this.#options.writes.pump(device)
@@ -234,7 +185,7 @@ export class TwinEngine {
         continue
       }
       if (device.understudy === undefined) this.#reporter.take(device, property, reading)
-      else device.understudy.take(bounded(reading), this.#options.clock.now())
+      else this.roles.overhear(device, device.understudy, reading)
     }
     this.counters.readings += batch.length
   }

@@ -170,7 +170,10 @@ export class VirtualGateway {
   readonly #directory: string
   readonly #clock: Clock
   latencyMs = 5
+  /** What its radio stack needs to hand an advertisement on. */
+  lagMs = 0
   linked = true
+  #heardMs = 0
   #cut: (() => void) | undefined
 
   constructor(name: string, hub: VirtualHub, skewMs = 0) {
@@ -216,8 +219,16 @@ export class VirtualGateway {
     return this.#clock.now()
   }
 
-  /** The device was heard here. */
+  /** The device is heard here, by a radio stack that tells in order. */
   hear(value: number, rssiDbm: number): void {
+    const { clock } = this.#hub
+    this.#heardMs = Math.max(this.#heardMs, clock.monotonic() + this.lagMs)
+    const delayMs = this.#heardMs - clock.monotonic()
+    if (delayMs === 0) this.#handOn(value, rssiDbm)
+    else clock.after(delayMs, () => this.#handOn(value, rssiDbm))
+  }
+
+  #handOn(value: number, rssiDbm: number): void {
     if (!this.fake.bindings.some(({ key }) => key === TAG)) return
     const atMs = this.now
     this.fake.host!.reachability([{ device: TAG, online: true, atMs, rssiDbm }])

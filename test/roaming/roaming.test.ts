@@ -230,6 +230,29 @@ describe('a device of a protocol that nobody can overhear', () => {
   })
 })
 
+describe('gateways whose radio stacks hold back what they hear', () => {
+  it.each([
+    [0, 130],
+    [0, 270],
+    [0, 450],
+    [270, 0],
+    [450, 130],
+  ])('tell each value once, %i ms behind the air and %i ms', async (lagA, lagB) => {
+    const { clock, hub, gateways, walk, stop, sent } = await hall(['gw-a', 'gw-b'], { roaming: { hold: '500ms' } })
+    gateways[0]!.lagMs = lagA
+    gateways[1]!.lagMs = lagB
+    for (let round = 0; round < 3; round++) {
+      await walk(4000, -50, -80)
+      expect(hub.record.gateway).toBe('gw-a')
+      await walk(4000, -80, -50)
+      expect(hub.record.gateway).toBe('gw-b')
+    }
+    await clock.advance(1000)
+    expect(sorted(hub.values())).toEqual(exactlyOnce(sent()))
+    await stop()
+  })
+})
+
 describe('a device that is moved by nodeName at any time', () => {
   it('loses no value that both gateways could hear, and tells none twice, however often it is moved', async () => {
     const move = fc.record({ to: fc.nat(2), forMs: fc.integer({ min: 1, max: 20 }).map((tenths) => tenths * 100) })
