@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { randomBytes, randomInt } from 'node:crypto'
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { onTestFailed } from 'vitest'
@@ -11,6 +11,7 @@ import { cloudEndpoint } from '../../cli/device-api.ts'
 import { KubeClient } from '../../cloudcore/kube/client.ts'
 import { loadKubeconfig } from '../../cloudcore/kube/config.ts'
 import { collectionPath, GATEWAYS, NAMESPACES, objectPath, PODS } from '../../cloudcore/kube/paths.ts'
+import { type Bridge, openBridge } from './bridge.ts'
 import { temporaryFolder } from './folder.ts'
 import { LossyRelay } from './lossy-relay.ts'
 import { Part } from './part.ts'
@@ -50,7 +51,11 @@ export interface HousePod {
     readonly phase: string
     readonly reason?: string
     readonly message?: string
-    readonly containerStatuses?: readonly { readonly restartCount: number; readonly ready: boolean }[]
+    readonly containerStatuses?: readonly {
+      readonly restartCount: number
+      readonly ready: boolean
+      readonly lastState?: { readonly terminated?: { readonly reason?: string } }
+    }[]
   }
 }
 
@@ -79,6 +84,7 @@ export class PodHouse implements AsyncDisposable {
   readonly api: Part | undefined
   readonly cloud: Part
   readonly #shared: string
+  readonly #bridge: Bridge | undefined
   readonly #stack: AsyncDisposableStack
   readonly #options: PodHouseOptions
   readonly #ports: { api?: number; hub?: number } = {}
@@ -104,7 +110,9 @@ export class PodHouse implements AsyncDisposable {
       this.api = stack.use(new Part('api', program('test/harness/api-main.ts'), argv))
     }
     const cluster = () => (apart ? ['--kubeconfig', this.kubeconfig] : ['--api-port', String(this.#ports.api ?? 0)])
-    const host = options.namespaces === true ? ['--host', '0.0.0.0', '--advertise', BRIDGE_ADDRESS] : []
+    const bridge = options.namespaces === true ? stack.use(openBridge()) : undefined
+    this.#bridge = bridge
+    const host = bridge === undefined ? [] : ['--host', '0.0.0.0', '--advertise', bridge.address]
     this.cloud = stack.use(
       new Part('cloud', program('cloudcore/main.ts'), () => [
         ...['--data', this.cloudData, '--hub-port', String(this.#ports.hub ?? 0), ...cluster(), ...host],
@@ -126,9 +134,8 @@ export class PodHouse implements AsyncDisposable {
   }
 
   async #open(): Promise<void> {
-    const { namespaces, gateways } = this.#options
+    const { gateways } = this.#options
     if (this.api !== undefined) this.#ports.api = Number((await this.api.start())['port'])
-    const bridge = namespaces === true ? this.#stack.use(openBridge()) : undefined
     const ready = await this.cloud.start()
     this.#ports.hub = Number(ready['hubPort'])
     if (this.api === undefined) this.#ports.api = Number(ready['apiPort'])
@@ -136,12 +143,12 @@ export class PodHouse implements AsyncDisposable {
     const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: this.namespace } }
     await this.kube.create(collectionPath(NAMESPACES), namespace)
     using image = busyboxImage({ name: IMAGE })
-    for (const [index, name] of gateways.entries()) await this.#addGateway(name, index, image.archive, bridge)
+    for (const [index, name] of gateways.entries()) await this.#addGateway(name, index, image.archive)
     // What a gateway runs goes on without its agent: it has to be ended as a person would.
     this.#stack.defer(() => this.#endPods())
   }
 
-  async #addGateway(name: string, index: number, archive: string, bridge: Bridge | undefined): Promise<void> {
+  async #addGateway(name: string, index: number, archive: string): Promise<void> {
     const data = join(this.folder, name)
     const pods = `${data}-pods`
     mkdirSync(data)
@@ -149,9 +156,9 @@ export class PodHouse implements AsyncDisposable {
     chmodSync(pods, 0o711)
     chmodSync(join(pods, 'import'), 0o700)
     copyFileSync(archive, join(pods, 'import', 'busybox.tar'))
-    const host = bridge === undefined ? '127.0.0.1' : BRIDGE_ADDRESS
+    const host = this.#bridge?.address ?? '127.0.0.1'
     const relay = this.#stack.use(await LossyRelay.open(this.#ports.hub!, host, (this.#options.seed ?? 1) + index))
-    const wrapper = bridge?.namespace(index)
+    const wrapper = this.#bridge?.namespace(index)
     const { token } = await new ConsoleApi(cloudEndpoint(this.cloudData)).createToken(
       ...([name, 600_000, AbortSignal.timeout(15_000)] as const),
     )
@@ -344,43 +351,5 @@ class Engine implements Mortal, AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#house[Symbol.asyncDispose]()
-  }
-}
-
-const BRIDGE_ADDRESS = '10.231.77.1'
-
-interface Bridge extends Disposable {
-  /** The command line that runs something inside of the `index`th namespace. */
-  namespace(index: number): readonly string[]
-}
-
-/** One bridge with this machine at one end, and a namespace at each of the others. */
-function openBridge(): Bridge {
-  const ip = (...args: readonly string[]) => execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] })
-  const run = randomBytes(2).toString('hex')
-  const bridge = `slb-${run}`
-  const names: string[] = []
-  ip('link', 'add', bridge, 'type', 'bridge')
-  ip('addr', 'add', `${BRIDGE_ADDRESS}/24`, 'dev', bridge)
-  ip('link', 'set', bridge, 'up')
-  return {
-    namespace(index) {
-      const name = `sl-${run}-${index}`
-      const [outside, inside] = [`slo-${run}-${index}`, `sli-${run}-${index}`]
-      names.push(name)
-      ip('netns', 'add', name)
-      ip('link', 'add', outside, 'type', 'veth', 'peer', 'name', inside)
-      ip('link', 'set', outside, 'master', bridge, 'up')
-      ip('link', 'set', inside, 'netns', name)
-      ip('-n', name, 'addr', 'add', `10.231.77.${index + 10}/24`, 'dev', inside)
-      ip('-n', name, 'link', 'set', inside, 'up')
-      ip('-n', name, 'link', 'set', 'lo', 'up')
-      // `ip netns exec` would hide the control groups.
-      return ['nsenter', `--net=/run/netns/${name}`]
-    },
-    [Symbol.dispose]() {
-      for (const name of names) if (existsSync(`/run/netns/${name}`)) ip('netns', 'delete', name)
-      ip('link', 'delete', bridge)
-    },
   }
 }

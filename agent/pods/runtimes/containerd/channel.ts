@@ -152,9 +152,14 @@ export class Channel implements Disposable {
   }
 
   #refusal(error: ServiceError | null): Refusal {
-    const message = (error?.details ?? '').replaceAll(/[\r\n]+/g, ' ').slice(0, 1024)
-    return new Refusal(STATUSES[error?.code ?? 2] ?? 'failed', message === '' ? 'no reason was given' : message, error)
+    return refusal(error?.code ?? 2, error?.details ?? '', error)
   }
+}
+
+/** What gRPC's status and its words say. */
+export function refusal(code: number, words: string, cause: unknown): Refusal {
+  const message = words.replaceAll(/[\r\n]+/g, ' ').slice(0, 1024)
+  return new Refusal(STATUSES[code] ?? 'failed', message === '' ? 'no reason was given' : message, cause)
 }
 
 /** Numbers of gRPC's statuses that are told apart here. */

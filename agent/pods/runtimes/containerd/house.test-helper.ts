@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '../../../../api/clock.ts'
 import { missingForPods } from '../../images/busybox.test-helper.ts'
@@ -30,7 +30,8 @@ export class ContainerdHouse implements AsyncDisposable {
     this.#disposal = disposal
   }
 
-  static async start(): Promise<ContainerdHouse> {
+  /** With `held`, what runc does can be held up: `hold`. */
+  static async start({ held = false }: { readonly held?: boolean } = {}): Promise<ContainerdHouse> {
     await using disposal = new AsyncDisposableStack()
     const machine = disposal.use(await OwnMachine.start())
     const { folder } = machine
@@ -53,7 +54,7 @@ bin_dir = "/usr/lib/cni"
 conf_dir = "${folder}/cni"
 [plugins."io.containerd.grpc.v1.cri".registry]
 config_path = "${folder}/certs.d"
-`,
+${held ? heldRunc(folder) : ''}`,
     )
     const house = new ContainerdHouse(machine, disposal.move())
     await house.up()
@@ -86,6 +87,21 @@ config_path = "${folder}/certs.d"
     await ended
   }
 
+  /** From now on runc waits there, until it is released. */
+  hold(
+    point: 'before-start' | 'after-start',
+    signal: AbortSignal,
+  ): { readonly reached: Promise<void>; release(): void } {
+    const folder = join(this.machine.folder, 'runc')
+    const [hold, at] = ['hold', 'at'].map((word) => join(folder, `${word}-${point}`)) as [string, string]
+    rmSync(at, { force: true })
+    writeFileSync(hold, '')
+    const { promise: reached, resolve, reject } = Promise.withResolvers<void>()
+    const watcher = watch(folder, () => existsSync(at) && resolve())
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    return { reached: reached.finally(() => watcher.close()), release: () => rmSync(hold, { force: true }) }
+  }
+
   open(owner = 'gw-1'): Promise<ContainerdRuntime> {
     const { folder, cgroupBase, dial } = this.machine
     return ContainerdRuntime.open(
@@ -106,4 +122,29 @@ config_path = "${folder}/certs.d"
       return false
     }
   }
+}
+
+/** A runc in front of the real one, and what containerd's configuration says of it. */
+function heldRunc(folder: string): string {
+  const own = join(folder, 'runc')
+  mkdirSync(own)
+  const script = `#!/bin/sh
+for word; do case $word in create | start | kill | delete) verb=$word; break ;; esac; done
+hold() {
+  [ -e ${own}/hold-$1 ] || return
+  : > ${own}/at-$1
+  while [ -e ${own}/hold-$1 ]; do sleep 0.02; done
+}
+hold before-$verb
+/usr/sbin/runc "$@"
+code=$?
+hold after-$verb
+exit $code
+`
+  writeFileSync(join(own, 'runc'), script, { mode: 0o755 })
+  return `[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+BinaryName = "${own}/runc"
+`
 }

@@ -24,6 +24,7 @@ import { Daemon, type DaemonFacts } from './daemon.ts'
 import { type TaskTold, taskWords } from './events.ts'
 import { ContainerdImages } from './images.ts'
 import { containerConfig, LABEL_OWNER, linuxResources, sandboxConfig } from './specs.ts'
+import { Starts } from './starts.ts'
 import { States } from './state.ts'
 import { type Dial, dialTcp } from './stream-client.ts'
 import type { Fields, Given, Taken } from './wire.ts'
@@ -60,6 +61,7 @@ export class ContainerdRuntime implements PodRuntime {
   readonly #options: ContainerdOptions
   readonly #channel: Channel
   readonly #daemon: Daemon
+  readonly #starts: Starts
   readonly #states: States
   readonly #facts: DaemonFacts
   readonly #groups: ControlGroups | undefined
@@ -81,7 +83,9 @@ export class ContainerdRuntime implements PodRuntime {
     this.#daemon = daemon
     this.#facts = facts
     this.version = `containerd://${version}`
-    this.#states = new States(channel, options.owner)
+    const { clock, owner } = options
+    this.#starts = new Starts({ socket: channel.socket, folder: join(options.folder, 'starts'), clock })
+    this.#states = new States(channel, owner, this.#starts)
     this.images = new ContainerdImages(
       channel,
       options.folder,
@@ -202,7 +206,9 @@ export class ContainerdRuntime implements PodRuntime {
   }
 
   async startContainer(id: string, signal: AbortSignal): Promise<void> {
-    await this.#do(CRI.startContainer, { id }, { signal }, 'the container cannot be started', 'SLUICE_POD_START')
+    await this.#starts.start(id, signal).catch((error: unknown) => {
+      throw this.#trouble(error, 'the container cannot be started', 'SLUICE_POD_START')
+    })
     this.#events.changed()
   }
 

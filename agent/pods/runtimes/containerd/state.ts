@@ -2,6 +2,7 @@ import type { ContainerView, SandboxSpec, SandboxState } from '../runtime.ts'
 import { type Channel, isGone } from './channel.ts'
 import { CONTAINER, CRI, SANDBOX_READY } from './cri.ts'
 import { LABEL_OWNER, specOf, theirLabels } from './specs.ts'
+import type { Starts } from './starts.ts'
 
 const NS_PER_MS = 1e6
 
@@ -16,18 +17,22 @@ type Detail = Pick<ContainerView, 'state' | 'startedMs' | 'exit' | 'logPath' | '
 export class States {
   readonly #channel: Channel
   readonly #owner: string
+  readonly #starts: Starts
   #details = new Map<string, { readonly state: number; readonly detail: Detail }>()
   /** How each sandbox was made: whoever makes a container in it has to repeat that. */
   readonly #specs = new Map<string, SandboxSpec>()
   #addresses = new Map<string, readonly string[]>()
 
-  constructor(channel: Channel, owner: string) {
+  constructor(channel: Channel, owner: string, starts: Starts) {
     this.#channel = channel
     this.#owner = owner
+    this.#starts = starts
   }
 
   async list(signal: AbortSignal): Promise<SandboxState[]> {
     const filter = { filter: { labels: { [LABEL_OWNER]: this.#owner } } }
+    // Of one that is begun meanwhile the list does not know yet.
+    const { doubts } = this.#starts
     const [{ items }, { containers }] = await Promise.all([
       this.#channel.call(CRI.listSandboxes, filter, { signal }),
       this.#channel.call(CRI.listContainers, filter, { signal }),
@@ -59,7 +64,9 @@ export class States {
         }
       }),
     )
-    this.#forget(new Set(containers.map(({ id }) => id)), new Set(items.map(({ id }) => id)))
+    const states = new Map(containers.map(({ id, state }) => [id, state]))
+    for (const id of doubts) if (CONTAINER[states.get(id) ?? -1] !== 'created') this.#starts.forget(id)
+    this.#forget(new Set(states.keys()), new Set(items.map(({ id }) => id)))
     return sandboxes
   }
 
@@ -85,17 +92,18 @@ export class States {
     return all
   }
 
-  async #detail(id: string, state: number, signal: AbortSignal): Promise<Detail | undefined> {
+  async #detail(id: string, listed: number, signal: AbortSignal): Promise<Detail | undefined> {
     const held = this.#details.get(id)
-    if (held?.state === state) return held.detail
+    const doubtful = this.#starts.inDoubt(id)
+    if (held?.state === listed && !doubtful) return held.detail
+    const cutAtMs = doubtful && CONTAINER[listed] === 'created' ? await this.#starts.cutAtMs(id, signal) : undefined
     const { status } = await orGone(this.#channel.call(CRI.containerStatus, { id }, { signal }), { status: undefined })
     // It was removed after it was listed.
     if (status === undefined) return undefined
+    // As it is now, which may be later than the list.
+    const state = CONTAINER[status.state] ?? 'unknown'
     const detail: Detail = {
-      // As it is now, which may be later than the list.
-      state: CONTAINER[status.state] ?? 'unknown',
-      logPath: status.logPath,
-      imageName: status.image?.image ?? '',
+      ...{ state, logPath: status.logPath, imageName: status.image?.image ?? '' },
       ...(status.startedAtNs > 0 ? { startedMs: Math.floor(status.startedAtNs / NS_PER_MS) } : {}),
       ...(status.finishedAtNs > 0
         ? {
@@ -109,7 +117,8 @@ export class States {
           }
         : {}),
     }
-    if (status.state === state) this.#details.set(id, { state, detail })
+    if (state === 'created' && cutAtMs !== undefined) return { ...detail, ...cutShort(cutAtMs) }
+    if (status.state === listed) this.#details.set(id, { state: listed, detail })
     return detail
   }
 
@@ -119,6 +128,15 @@ export class States {
     for (const id of this.#specs.keys()) if (!sandboxes.has(id)) this.#specs.delete(id)
   }
 }
+
+/** Nobody knows whether it had begun; that it does not run any more is certain. */
+const cutShort = (askedMs: number): Partial<Detail> => ({
+  state: 'exited',
+  exit: {
+    ...{ code: 137, reason: 'ContainerStatusUnknown', finishedMs: askedMs },
+    message: 'containerd was ended while it started this container, and has ended what there was of it',
+  },
+})
 
 async function orGone<T, Otherwise>(call: Promise<T>, otherwise: Otherwise): Promise<T | Otherwise> {
   try {
