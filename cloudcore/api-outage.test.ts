@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { systemClock } from '../api/clock.ts'
 import type { LinkDevice } from '../api/link/messages.ts'
 import type { Device } from '../api/resources.ts'
+import { keptPort } from '../hil/kept-port.ts'
 import { kubeconfigFor } from './apiserver/kubeconfig.ts'
 import { type ApiServer, startApiServer } from './apiserver/server.ts'
 import { type CloudCore, runCloudCore } from './core.ts'
@@ -31,7 +32,7 @@ beforeAll(async () => {
   const server = await authority.issueServer('api', { dns: ['localhost'], ips: ['127.0.0.1'] }, 1)
   const admin = await authority.issueClient({ commonName: 'admin', organization: 'system:masters' }, 1)
   tls = { key: server.keyPem, cert: server.certPem, ca: authority.caPem }
-  api = await startApi(0)
+  api = await startApi(await keptPort())
   const { certPem, keyPem } = admin
   writeFileSync(kubeconfig, kubeconfigFor({ url: api.url, caPem: authority.caPem, certPem, keyPem }))
   core = await runCloudCore({ dataDir: join(directory, 'data'), hubPort: 0, kubeconfig })

@@ -8,6 +8,7 @@ import { afterAll, expect, it } from 'vitest'
 import { systemClock } from '../api/clock.ts'
 import { contains } from '../api/link/ranges.ts'
 import type { Device } from '../api/resources.ts'
+import { keptPort } from '../hil/kept-port.ts'
 import { HubStore } from './hub/store.ts'
 import { KubeClient } from './kube/client.ts'
 import { loadKubeconfig } from './kube/config.ts'
@@ -16,6 +17,8 @@ import { httpsCall, joinAs, ScriptedAgent } from './testing/scripted-agent.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'sluice-kill-'))
 let child: ChildProcess | undefined
+const hubPort = await keptPort()
+const apiPort = await keptPort()
 
 afterAll(() => {
   child?.kill('SIGKILL')
@@ -24,15 +27,13 @@ afterAll(() => {
 
 interface Info {
   readonly hubUrl: string
-  readonly hubPort: number
-  readonly apiPort: number
   readonly kubeconfig: string
 }
 
-/** The ports of the first start are kept: gateways know no others. */
-async function startCloud(before?: Info): Promise<Info> {
+/** The ports are always the same: gateways know no others. */
+async function startCloud(): Promise<Info> {
   const main = fileURLToPath(new URL('./main.ts', import.meta.url))
-  const ports = ['--hub-port', `${before?.hubPort ?? 0}`, '--api-port', `${before?.apiPort ?? 0}`]
+  const ports = ['--hub-port', `${hubPort}`, '--api-port', `${apiPort}`]
   const started = spawn(process.execPath, [main, '--data', directory, ...ports], { stdio: ['pipe', 'pipe', 'ignore'] })
   child = started
   return new Promise((resolve, reject) => {
@@ -100,7 +101,7 @@ it('loses nothing it acknowledged and doubles nothing when it is killed while va
     await killCloud()
     agent.cut()
     outbox = outbox.filter((seq) => !acknowledged.has(seq))
-    info = await startCloud(info)
+    info = await startCloud()
   }
   const last = await ScriptedAgent.open({ ...identity, hubUrl: info.hubUrl.replace('https', 'wss') })
   const welcome = await last.hello({ lastSeq: written, firstSeq: outbox[0] ?? written + 1 })

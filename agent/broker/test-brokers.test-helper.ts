@@ -1,10 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { systemClock } from '../../api/clock.ts'
+import { keptPort } from '../../hil/kept-port.ts'
 import { silentLog } from '../log.ts'
 import { temporaryDirectory } from '../test-helpers/plant.ts'
 import { setPassword } from './access.ts'
@@ -19,17 +19,6 @@ export const mosquittoPath = [...(process.env['PATH'] ?? '').split(delimiter), '
 export const embedded = (options: EmbeddedBrokerOptions = {}): Promise<GatewayBroker> =>
   openEmbeddedBroker({ port: 0, ...options }, { clock: systemClock, log: silentLog })
 
-/** Any free port: asked of the system and given back. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (typeof address !== 'object' || address === null) throw new Error('no port')
-  return address.port
-}
-
 export interface Mosquitto extends AsyncDisposable {
   readonly port: number
   readonly process: ChildProcess
@@ -38,7 +27,7 @@ export interface Mosquitto extends AsyncDisposable {
 /** Debian's mosquitto in a process of its own. */
 export async function startMosquitto(lines: readonly string[] = []): Promise<Mosquitto> {
   const directory = temporaryDirectory()
-  const port = await freePort()
+  const port = await keptPort()
   const configuration = join(directory.path, 'mosquitto.conf')
   const user = process.getuid?.() === 0 ? ['user root'] : []
   const defaults = ['allow_anonymous true', 'persistence false'].filter(

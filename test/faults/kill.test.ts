@@ -221,7 +221,9 @@ describe(`${KILLS} random kills of API, cloud core and agent`, { timeout: 120_00
       nextSeen: served.find((each) => each.value > read.value && seen.has(each.value)),
       kill: agentKills.findLast(({ fromMs }) => fromMs <= read.atMs + 1_000),
     })
-    expect(lost.filter((read) => !isTail(read)).map(about)).toEqual([])
+    // The slow poll begins with a read at once, and gives up the one on the wire: that may be the last but one.
+    const isGivenUp = ({ value }: { value: number }) => value === total - 1
+    expect(lost.filter((read) => !isTail(read) && !isGivenUp(read)).map(about)).toEqual([])
     expect(lost.length).toBeLessThanOrEqual(agentKills.length * UNCOMMITTED_VALUES)
 
     // Writes: one end for every version, no end for what was never handed out.

@@ -13,6 +13,7 @@ import { loadKubeconfig } from '../../cloudcore/kube/config.ts'
 import { collectionPath, NAMESPACES } from '../../cloudcore/kube/paths.ts'
 import type { CloudCoreOptions } from '../../cloudcore/options.ts'
 import { type AgentIdentity, joinAs } from '../../cloudcore/testing/scripted-agent.ts'
+import { keptPort } from '../../hil/kept-port.ts'
 import { type DeviceWatch, watchDevices } from './devices.ts'
 import { type FarSide, farSide } from './far-side.ts'
 import { FleetOfTest } from './fleet.ts'
@@ -80,7 +81,7 @@ export class Assembly extends FleetOfTest implements AsyncDisposable {
   async startCloud(): Promise<void> {
     const { cloud, cloudClock } = this.#options
     // Later starts take the ports of the first one by themselves.
-    const ports = this.#core === undefined ? { hubPort: 0, apiPort: 0 } : {}
+    const ports = this.#core === undefined ? { hubPort: await keptPort(), apiPort: await keptPort() } : {}
     this.#core = await runCloudCore(
       { dataDir: this.cloudData, ...ports, ...cloud },
       {

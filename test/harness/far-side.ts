@@ -1,5 +1,5 @@
-import { type AddressInfo, createServer } from 'node:net'
 import { type IServiceVector, ServerTCP } from 'modbus-serial'
+import { keptPort } from '../../hil/kept-port.ts'
 import { type TcpProxy, tcpProxy } from './tcp-proxy.ts'
 import { eventually } from './until.ts'
 
@@ -102,7 +102,7 @@ export async function farSide(): Promise<FarSide> {
 
 /** The library takes port 0 for its default, so a free one is looked for beforehand; another taker means once more. */
 async function listening(vector: IServiceVector, attempt = 1): Promise<{ server: ServerTCP; port: number }> {
-  const port = await freePort()
+  const port = await keptPort()
   const server = new ServerTCP(vector, { host: '127.0.0.1', port, unitID: 255 })
   server.on('socketError', () => {})
   server.on('error', () => {})
@@ -113,15 +113,4 @@ async function listening(vector: IServiceVector, attempt = 1): Promise<{ server:
   if (error === undefined || error === null) return { server, port }
   if (attempt >= 5) throw error
   return listening(vector, attempt + 1)
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.on('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo
-      probe.close(() => resolve(port))
-    })
-  })
 }

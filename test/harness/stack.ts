@@ -11,6 +11,7 @@ import { cloudEndpoint } from '../../cli/device-api.ts'
 import { KubeClient } from '../../cloudcore/kube/client.ts'
 import { loadKubeconfig } from '../../cloudcore/kube/config.ts'
 import { collectionPath, GATEWAYS, NAMESPACES, NODES, objectPath } from '../../cloudcore/kube/paths.ts'
+import { keptPort } from '../../hil/kept-port.ts'
 import { type DeviceWatch, watchDevices } from './devices.ts'
 import { type FarSide, farSide } from './far-side.ts'
 import { FleetOfTest } from './fleet.ts'
@@ -57,7 +58,7 @@ export class Stack extends FleetOfTest implements AsyncDisposable {
   #bytes: TcpProxy | undefined
   #apiWire: TcpProxy | undefined
   #frames: LinkProxy | undefined
-  #ports: { api?: number; hub?: number } = {}
+  #ports = { api: 0, hub: 0 }
 
   private constructor(options: StackOptions, far: FarSide, stack: AsyncDisposableStack) {
     super()
@@ -73,15 +74,16 @@ export class Stack extends FleetOfTest implements AsyncDisposable {
     const apiData = join(this.folder, 'kube')
     const keep = options.keepRevisions === undefined ? [] : ['--keep', String(options.keepRevisions)]
     if (options.apart === true) {
-      const argv = () => ['--data', apiData, '--port', String(this.#ports.api ?? 0), ...keep]
+      const argv = () => ['--data', apiData, '--port', String(this.#ports.api), ...keep]
       this.api = stack.use(new Part('api', program('test/harness/api-main.ts'), argv))
     }
     const kubeconfig = options.apart === true ? join(this.folder, 'kubeconfig') : FOREIGN_CLUSTER
-    const cluster = kubeconfig === undefined ? ['--api-port', '0'] : ['--kubeconfig', kubeconfig]
+    const cluster = () =>
+      kubeconfig === undefined ? ['--api-port', String(this.#ports.api)] : ['--kubeconfig', kubeconfig]
     this.cloud = stack.use(
       new Part('cloud', program('cloudcore/main.ts'), () => [
-        ...['--data', this.cloudData, '--hub-port', String(this.#ports.hub ?? 0)],
-        ...(this.#ports.api === undefined || kubeconfig !== undefined ? cluster : ['--api-port', `${this.#ports.api}`]),
+        ...['--data', this.cloudData, '--hub-port', String(this.#ports.hub)],
+        ...cluster(),
       ]),
     )
     const flags = options.agentFlags ?? []
@@ -109,15 +111,14 @@ export class Stack extends FleetOfTest implements AsyncDisposable {
   }
 
   async #open(options: StackOptions): Promise<void> {
+    this.#ports = { api: await keptPort(), hub: await keptPort() }
     if (this.api !== undefined) {
-      this.#ports.api = Number((await this.api.start())['port'])
+      await this.api.start()
       const wire = (this.#apiWire = this.#stack.use(await tcpProxy(this.#ports.api)))
       const own = readFileSync(join(this.folder, 'kube', 'kubeconfig'), 'utf8')
       writeFileSync(join(this.folder, 'kubeconfig'), own.replace(`:${this.#ports.api}`, `:${wire.port}`))
     }
-    const ready = await this.cloud.start()
-    this.#ports.hub = Number(ready['hubPort'])
-    if (this.api === undefined && ready['apiPort'] !== undefined) this.#ports.api = Number(ready['apiPort'])
+    await this.cloud.start()
     const kube = this.#stack.use(new KubeClient(loadKubeconfig(this.kubeconfig)))
     this.#kube = kube
     const made = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: this.namespace } }

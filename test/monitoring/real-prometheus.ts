@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { keptPort } from '../../hil/kept-port.ts'
 import { temporaryFolder } from '../harness/folder.ts'
 import { eventually } from '../harness/until.ts'
 import { prometheus } from './prometheus.ts'
@@ -28,7 +28,8 @@ export class RealPrometheus implements AsyncDisposable {
     const folder = stack.use(temporaryFolder('prometheus')).path
     const file = join(folder, 'prometheus.yml')
     writeFileSync(file, JSON.stringify(config))
-    const port = await freePort()
+    // Prometheus takes no port 0.
+    const port = await keptPort()
     const child = spawn(
       prometheus!,
       [
@@ -70,14 +71,4 @@ export class RealPrometheus implements AsyncDisposable {
   #ask(path: string): Promise<Response> {
     return fetch(`${this.#url}${path}`, { signal: AbortSignal.timeout(5_000) })
   }
-}
-
-/** Prometheus takes no port 0. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return address !== null && typeof address === 'object' ? address.port : 0
 }

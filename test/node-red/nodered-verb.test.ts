@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync } from 'node
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { keptPort } from '../../hil/kept-port.ts'
 import { buildNodeRed } from '../../node-red/build.ts'
-import { freePort } from '../harness/far-side.ts'
 import { type Folder, temporaryFolder } from '../harness/folder.ts'
 import { type Plant, startPlant } from './plant.ts'
 
@@ -41,7 +41,7 @@ beforeAll(async () => {
   for (const path of [data, programs]) mkdirSync(path)
   plant = await startPlant(data)
   symlinkSync(join(root, 'node_modules/node-red/red.js'), join(programs, 'node-red'))
-  port = await freePort()
+  port = await keptPort()
   child = sluice(['nodered', '--data', data, '--port', String(port)], programs)
   const up = new Promise<void>((resolve) => {
     child.stdout!.on('data', () => /Started flows/.test(said) && resolve())

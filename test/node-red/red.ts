@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { freePort } from '../harness/far-side.ts'
+import { keptPort } from '../../hil/kept-port.ts'
 import { until } from '../harness/until.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -57,7 +57,7 @@ export class RedProcess implements AsyncDisposable {
 
   /** Starts on a folder that has been used before. */
   static async again(folder: string, version = 'node-red'): Promise<RedProcess> {
-    const port = await freePort()
+    const port = await keptPort()
     const argv = [join(root, 'node_modules', version, 'red.js'), '-u', folder, '-s', join(folder, 'settings.cjs')]
     const child = spawn(process.execPath, argv, {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

@@ -1,13 +1,14 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { busyboxImage } from '../../agent/pods/images/busybox.test-helper.ts'
 import { openUplink, type Uplink } from '../../cli/uplink/uplink.ts'
 import { collectionPath, NODES, objectPath, PODS } from '../../cloudcore/kube/paths.ts'
+import { keptPort } from '../../hil/kept-port.ts'
 import { Assembly } from '../harness/assembly.ts'
 import { boxesGone } from '../harness/boxes-gone.ts'
 import { missingForHouse, skipHouse } from '../harness/pod-house.ts'
@@ -40,7 +41,7 @@ describe.skipIf(skipHouse)(`a pod two supernodes below ${missingForHouse ?? ''}`
     const made = await Promise.all([Assembly.start(), Assembly.start(), Assembly.start()])
     for (const each of made) stack.use(each)
     ;[top, middle, bottom] = made
-    port = await freePort()
+    port = await keptPort()
     await startGateway()
     bottomUplink = await showAbove(bottom, middle, 'bottom')
     middleUplink = await showAbove(middle, top, 'middle')
@@ -224,12 +225,3 @@ describe.skipIf(skipHouse)(`a pod two supernodes below ${missingForHouse ?? ''}`
     expect([code, stderr]).toEqual([1, expect.stringContaining("gateway 'middle' is not connected")])
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
