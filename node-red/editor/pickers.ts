@@ -109,12 +109,14 @@ function fill(node: EditedNode, options: PickerOptions, answer: Answer): void {
   }
   if (options.property !== undefined) {
     const properties = commonProperties(candidates, options.property)
-    offer(
-      node,
-      'property',
-      chosen === undefined && options.anyKey === 'picker.fromMessage' ? options.anyKey : 'picker.anyProperty',
-      properties.map((property) => [property.name, propertyLabel(property)]),
-    )
+    // What answers messages is told the property by them, unless it is set here.
+    const asked = options.anyKey === 'picker.fromMessage'
+    const all: [string, string][] =
+      asked && options.property !== 'writable' ? [['*', node._('picker.anyProperty')]] : []
+    offer(node, 'property', asked ? options.anyKey : 'picker.anyProperty', [
+      ...all,
+      ...properties.map((property): [string, string] => [property.name, propertyLabel(property)]),
+    ])
     hint(properties.find(({ name }) => name === selectOrNone('property')?.value))
   }
   if (options.method) {
@@ -135,8 +137,21 @@ function fill(node: EditedNode, options: PickerOptions, answer: Answer): void {
   }
   const state = document.getElementById('sluice-picker-state')
   if (state === null) return
-  state.textContent = answer.state === 'connected' ? '' : node._(`picker.${answer.state}`)
-  state.hidden = answer.state === 'connected'
+  const lacks = lackOf(options, live, candidates)
+  const tip = answer.state === 'connected' ? lacks : answer.state
+  state.textContent = tip === undefined ? '' : node._(`picker.${tip}`)
+  state.hidden = tip === undefined
+}
+
+/** Why a picker that has to be filled has nothing to offer. */
+function lackOf(
+  options: PickerOptions,
+  live: Catalogue,
+  candidates: readonly CatalogueDevice[],
+): 'noPods' | 'noMethods' | undefined {
+  if (options.pod && live.pods === undefined) return 'noPods'
+  if (options.method && candidates.every(({ methods }) => methods.length === 0)) return 'noMethods'
+  return undefined
 }
 
 /** Properties that every candidate device has, by name. */

@@ -35,6 +35,7 @@ export interface CatalogueProperty {
 }
 
 export async function catalogue(connection: GatewayConnection): Promise<Catalogue> {
+  await connection.refresh()
   const { state } = connection
   const pods = state.is === 'connected' ? await connection.pods() : undefined
   const devices = [...connection.devices.values()].map((view): CatalogueDevice => {

@@ -31,6 +31,8 @@ const LONGEST_DELAY_MS = 30_000
 /** Several devices that nobody knew yet are asked for in one go. */
 const REFRESH_DELAY_MS = 250
 const ASK_MS = 15_000
+/** An agent's stream does not tell of the gateway itself: it is asked. */
+const PULSE_MS = 10_000
 
 /** Heard by every subscriber that was there, and kept a while for one that is being deployed anew. */
 type Heard = { readonly event: StreamEvent; readonly change?: TwinChange }
@@ -48,13 +50,17 @@ export class GatewayConnection {
   readonly #stop = new AbortController()
   readonly #gateways = new Map<string, GatewayView>()
   readonly #touched = new Set<string>()
+  /** Nodes that came while nobody answered: they hear how things stand once somebody does. */
+  readonly #fresh = new Set<string>()
   readonly #finds: Finds
+  readonly #pulseMs: number
   #told = false
   #state: ConnectionState = { is: 'connecting' }
   #refresh: NodeJS.Timeout | undefined
 
-  constructor(endpoint: Endpoint, cursor: CursorKeeper) {
+  constructor(endpoint: Endpoint, cursor: CursorKeeper, { pulseMs = PULSE_MS }: { readonly pulseMs?: number } = {}) {
     this.api = new DeviceApi(endpoint)
+    this.#pulseMs = pulseMs
     this.#cursor = cursor
     this.#finds = new Finds({
       ask: (signal) => this.api.discovered(signal),
@@ -91,6 +97,9 @@ export class GatewayConnection {
     setImmediate(() => {
       void this.#run()
       this.#finds.start(this.#stop.signal)
+      if (this.api.endpoint.kind === 'https') return
+      const timer = setInterval(() => void this.#pulse(), this.#pulseMs)
+      this.#stop.signal.addEventListener('abort', () => clearInterval(timer), { once: true })
     })
   }
 
@@ -131,15 +140,47 @@ export class GatewayConnection {
     this.#cursor.save()
   }
 
-  /** A node that was deployed anew first hears what came while it was away. Call the result to leave. */
+  /** Reads devices and models again, for a dialog that is open. What cannot be read now stays as it was. */
+  async refresh(): Promise<void> {
+    if (this.#state.is !== 'connected') return
+    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ASK_MS)])
+    await this.#readState('new', signal).catch(() => {})
+  }
+
+  /**
+   * A node that was deployed anew first hears what came while it was away, then how things stand. It hears nothing before
+   * the other nodes of its flow are there to take what it sends. Call the result to leave.
+   */
   subscribe(nodeId: string, subscriber: Subscriber): () => void {
-    this.#subscribers.set(nodeId, subscriber)
     subscriber.state?.(this.#state)
-    for (const heard of this.#replay.missedBy(nodeId)) tell(subscriber, heard, this.#mirror)
+    const entering = setImmediate(() => this.#enter(nodeId, subscriber))
     return () => {
-      if (this.#subscribers.get(nodeId) === subscriber) this.#subscribers.delete(nodeId)
+      clearImmediate(entering)
+      if (this.#subscribers.get(nodeId) !== subscriber) return
+      this.#subscribers.delete(nodeId)
+      this.#fresh.delete(nodeId)
       this.#replay.left(nodeId)
     }
+  }
+
+  #enter(nodeId: string, subscriber: Subscriber): void {
+    if (this.#stop.signal.aborted) return
+    this.#subscribers.set(nodeId, subscriber)
+    subscriber.state?.(this.#state)
+    const missed = this.#replay.missedBy(nodeId)
+    for (const heard of missed) tell(subscriber, heard, this.#mirror)
+    // Before the first connection everything is told to everybody.
+    if (!this.#told) return
+    if (this.#state.is !== 'connected') this.#fresh.add(nodeId)
+    else this.#tellHow(subscriber, new Set(missed.flatMap(({ event }) => twinKeyOf(event) ?? [])))
+  }
+
+  /** How twins and gateways are right now, to one node; without the twins it has just heard of. */
+  #tellHow(subscriber: Subscriber, heard: ReadonlySet<string>): void {
+    for (const change of this.#mirror.current()) {
+      if (!heard.has(twinKeyOf(change.event) ?? '')) subscriber.twin?.(change)
+    }
+    for (const view of this.#gateways.values()) subscriber.gateway?.(view)
   }
 
   async #run(): Promise<void> {
@@ -184,14 +225,21 @@ export class GatewayConnection {
         }
         await reading
         if (failure !== undefined) break
-        const touched = untold ? this.#touched : undefined
+        const touched = untold || this.#fresh.size > 0 ? this.#touched : undefined
         for (const event of events) {
           this.#take(event)
-          if ('property' in event) touched?.add(`${event.device}/${event.property}`)
+          const key = twinKeyOf(event)
+          if (key !== undefined) touched?.add(key)
         }
         if (id !== undefined) this.#cursor.value = id
         if (live !== true) continue
         if (untold) this.#tellCurrent()
+        for (const id of this.#fresh) {
+          const subscriber = this.#subscribers.get(id)
+          if (subscriber !== undefined) this.#tellHow(subscriber, this.#touched)
+        }
+        this.#fresh.clear()
+        this.#touched.clear()
         untold = false
         this.#told = true
         connected()
@@ -207,9 +255,8 @@ export class GatewayConnection {
   /** The backlog has told its twins; the others are told as they are. */
   #tellCurrent(): void {
     for (const change of this.#mirror.current()) {
-      if (!this.#touched.has(`${change.event.device}/${change.twin.name}`)) this.#hear({ event: change.event, change })
+      if (!this.#touched.has(twinKeyOf(change.event) ?? '')) this.#hear({ event: change.event, change })
     }
-    this.#touched.clear()
   }
 
   /** `all`: whatever differs from what was known is told. `new`: only of devices nobody knew. */
@@ -227,6 +274,18 @@ export class GatewayConnection {
       }
     }
     for (const gateway of gateways) this.#takeGateway(gateway)
+    // A device may have come or gone: the nodes that name it say so.
+    if (this.#state.is === 'connected') this.#tellState()
+  }
+
+  async #pulse(): Promise<void> {
+    if (this.#state.is !== 'connected') return
+    try {
+      const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ASK_MS)])
+      for (const view of await this.api.gateways(signal)) this.#takeGateway(view)
+    } catch {
+      // The stream tells that nobody answers any more.
+    }
   }
 
   #take(event: StreamEvent): void {
@@ -241,7 +300,10 @@ export class GatewayConnection {
   }
 
   #takeGateway(view: GatewayView): void {
+    const before = this.#gateways.get(view.name)
     this.#gateways.set(view.name, view)
+    // Nothing else tells that a device was taken away, or that one came which says nothing.
+    if (before !== undefined && before.status.devices?.total !== view.status.devices?.total) this.#refreshSoon()
     for (const subscriber of this.#subscribers.values()) subscriber.gateway?.(view)
   }
 
@@ -262,9 +324,17 @@ export class GatewayConnection {
   #become(state: ConnectionState): void {
     if (this.#stop.signal.aborted) return
     this.#state = state
-    for (const subscriber of this.#subscribers.values()) subscriber.state?.(state)
+    this.#tellState()
+  }
+
+  #tellState(): void {
+    for (const subscriber of this.#subscribers.values()) subscriber.state?.(this.#state)
   }
 }
+
+/** The twin an event is about. */
+const twinKeyOf = (event: StreamEvent): string | undefined =>
+  'property' in event ? `${event.device}/${event.property}` : undefined
 
 function tell(subscriber: Subscriber, { event, change }: Heard, mirror: TwinMirror): void {
   if (change !== undefined) subscriber.twin?.(change)

@@ -1,6 +1,6 @@
 import { connectionFor, connectionStatus, short } from './gateways.ts'
 import { topicOf } from './message.ts'
-import type { NodeConfig, Red, RedNode } from './red.ts'
+import type { NodeConfig, NodeStatus, Red, RedNode } from './red.ts'
 import { isAbout, twinFilter } from './twin-filter.ts'
 
 /** Sends a message when a device goes online or offline, or tells of its link and battery; or when something new is discovered. */
@@ -12,13 +12,15 @@ export function register(RED: Red): void {
     const filter = twinFilter(config)
     const every = config['every'] === true
     const known = new Map<string, boolean>()
-    const state = () => this.status(connectionStatus(connection))
+    let shown: NodeStatus | undefined
+    const state = () => this.status(connectionStatus(connection, shown, config['kind'] === 'discovered' ? {} : config))
     if (config['kind'] === 'discovered') {
       const leave = connection.subscribe(this.id, {
         state,
         discovered: (found) => {
           this.send({ payload: found.model, topic: found.id, discovered: found })
-          this.status(connectionStatus(connection, { fill: 'blue', shape: 'dot', text: short(found.id) }))
+          shown = { fill: 'blue', shape: 'dot', text: short(found.id) }
+          state()
         },
       })
       this.on('close', (_removed, done) => {
@@ -37,9 +39,8 @@ export function register(RED: Red): void {
         const { kind: _, device: __, ...rest } = event
         const payload = event.online ? 'online' : 'offline'
         this.send({ payload, topic: topicOf(device), event: { ...rest, changed }, device })
-        this.status(
-          connectionStatus(connection, { fill: event.online ? 'green' : 'red', shape: 'dot', text: device.name }),
-        )
+        shown = { fill: event.online ? 'green' : 'red', shape: 'dot', text: short(device.name) }
+        state()
       },
     })
     this.on('close', (_removed, done) => {

@@ -1,6 +1,8 @@
+import { SluiceError } from '../../api/errors.ts'
 import type { GatewayView } from '../../api/views.ts'
 import { connectionFor, connectionStatus, short } from './gateways.ts'
-import type { Message, NodeConfig, Red, RedNode } from './red.ts'
+import type { Message, NodeConfig, NodeStatus, Red, RedNode } from './red.ts'
+import { connectedOrThrow } from './target.ts'
 
 const messageOf = (view: GatewayView): Message => ({
   topic: view.name,
@@ -16,19 +18,33 @@ export function register(RED: Red): void {
     const wanted = typeof config['of'] === 'string' ? config['of'].trim() : ''
     const isWanted = ({ name }: GatewayView) => wanted === '' || wanted === name
     const sent = new Map<string, string>()
+    let shown: NodeStatus | undefined
+    const show = () => this.status(connectionStatus(connection, shown))
     const leave = connection.subscribe(this.id, {
-      state: () => this.status(connectionStatus(connection)),
+      state: show,
       gateway: (view) => {
         const text = JSON.stringify(view)
         if (!isWanted(view) || sent.get(view.name) === text) return
         sent.set(view.name, text)
-        this.status(connectionStatus(connection, { fill: 'green', shape: 'dot', text: short(statusText(view)) }))
+        shown = { fill: 'green', shape: 'dot', text: short(statusText(view)) }
+        show()
         this.send(messageOf(view))
       },
     })
     this.on('input', (message, send, done) => {
-      for (const view of connection.gateways) if (isWanted(view)) send({ ...message, ...messageOf(view) })
-      done()
+      try {
+        connectedOrThrow(connection)
+        const views = [...connection.gateways].filter(isWanted)
+        if (views.length === 0) {
+          throw new SluiceError('SLUICE_NODERED_NO_GATEWAY', `there is no gateway ${wanted}`, {
+            hint: 'Pick one in the node, or leave it open.',
+          })
+        }
+        for (const view of views) send({ ...message, ...messageOf(view) })
+        done()
+      } catch (thrown) {
+        done(thrown as Error)
+      }
     })
     this.on('close', (_removed, done) => {
       leave()

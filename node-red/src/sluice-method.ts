@@ -33,7 +33,7 @@ export function register(RED: Red): void {
     const connection = connectionFor(RED, this, config)
     if (connection === undefined) return
     let last: NodeStatus | undefined
-    const show = () => this.status(connectionStatus(connection, last))
+    const show = () => this.status(connectionStatus(connection, last, { device: config['device'] }))
     const leave = connection.subscribe(this.id, { state: show })
     this.on('input', (message, send, done) => {
       void (async () => {

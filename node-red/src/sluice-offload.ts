@@ -34,7 +34,9 @@ export function register(RED: Red): void {
     const connection = connectionFor(RED, this, config)
     if (connection === undefined) return
     let last: NodeStatus | undefined
-    const show = () => this.status(connectionStatus(connection, last))
+    const idle: NodeStatus | undefined =
+      connection.api.endpoint.kind === 'https' ? undefined : { fill: 'yellow', shape: 'dot', text: 'status.noCloud' }
+    const show = () => this.status(connectionStatus(connection, last ?? idle))
     const leave = connection.subscribe(this.id, { state: show })
     this.on('input', (message, send, done) => {
       void (async () => {

@@ -9,7 +9,9 @@ export function register(RED: Red): void {
     RED.nodes.createNode(this, config)
     const connection = connectionFor(RED, this, config)
     if (connection === undefined) return
-    const leave = connection.subscribe(this.id, { state: () => this.status(connectionStatus(connection)) })
+    const leave = connection.subscribe(this.id, {
+      state: () => this.status(connectionStatus(connection, undefined, config)),
+    })
     this.on('input', (message, send, done) => {
       try {
         const target = targetOf(config, message)

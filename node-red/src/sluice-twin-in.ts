@@ -21,7 +21,7 @@ export function register(RED: Red): void {
       pending = undefined
       shownMs = Date.now()
       const idle = shown === '' ? undefined : ({ fill: 'green', shape: 'dot', text: shown } as const)
-      this.status(connectionStatus(connection, idle))
+      this.status(connectionStatus(connection, idle, config))
     }
     const leave = connection.subscribe(this.id, {
       state: show,

@@ -15,7 +15,7 @@ export function register(RED: Red): void {
     let writing = 0
     const show = () => {
       const busy = { fill: 'blue', shape: 'dot', text: 'status.writing' } as const
-      this.status(connectionStatus(connection, writing > 0 ? busy : last))
+      this.status(connectionStatus(connection, writing > 0 ? busy : last, config))
     }
     const leave = connection.subscribe(this.id, { state: show })
     this.on('input', (message, send, done) => {

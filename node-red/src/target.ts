@@ -33,14 +33,18 @@ export function targetOf(config: NodeConfig, message: Message): Target {
   }
 }
 
+/** Throws SLUICE_NODERED_NOT_CONNECTED and says why. */
+export function connectedOrThrow({ state }: GatewayConnection): void {
+  if (state.is === 'connected') return
+  const why = state.is === 'lost' ? `: ${state.reason}` : ''
+  throw new SluiceError('SLUICE_NODERED_NOT_CONNECTED', `the gateway is not connected${why}`, {
+    hint: 'The message can be sent again when the node shows a filled dot.',
+  })
+}
+
 /** Throws SLUICE_NODERED_NO_DEVICE with what to do. */
 export function deviceOf(connection: GatewayConnection, { device }: Pick<Target, 'device'>): DeviceView {
-  if (connection.state.is !== 'connected') {
-    const why = connection.state.is === 'lost' ? `: ${connection.state.reason}` : ''
-    throw new SluiceError('SLUICE_NODERED_NOT_CONNECTED', `the gateway is not connected${why}`, {
-      hint: 'The message can be sent again when the node shows a filled dot.',
-    })
-  }
+  connectedOrThrow(connection)
   const view = connection.devices.get(device)
   if (view !== undefined) return view
   throw new SluiceError(
