@@ -11,6 +11,7 @@ const bench = 'scheduler'
 const GATEWAYS = 1000
 const PODS = 10_000
 const DYING = 'gw-0007'
+const SEEDS = [7, 21, 77]
 
 /**
  * How long a decision takes in a large cluster, how long it takes to find new places for all pods of a dying gateway,
@@ -22,11 +23,21 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
   const ours = timed(asked, (each) => choose(each, cluster, { nowMs: NOW }).node)
   const peers = timed(asked, (each) => chooseByDefault(each, cluster))
   const p99 = percentile(ours, 0.99)
+  const near = timed(
+    asked.slice(0, quick ? 300 : 1000).map(keptApart),
+    (each) => choose(each, cluster, { nowMs: NOW }).node,
+  )
+  const nearP99 = percentile(near, 0.99)
   const evacuation = evacuate(cluster)
   const left = await evacuateForReal(20)
   const days = quick ? 1 : 7
-  const sluice = robotsFor('sluice', 50, 100, days)
-  const byDefault = robotsFor('default', 50, 100, days)
+  // Robots drive at random: the worst of several weeks is told, each beside the default scheduler in the same week.
+  const weeks = (quick ? SEEDS.slice(0, 1) : SEEDS).map((seed) => ({
+    sluice: robotsFor('sluice', 50, 100, days, seed),
+    byDefault: robotsFor('default', 50, 100, days, seed),
+  }))
+  const { sluice, byDefault } = weeks.reduce((worst, each) => (each.sluice.kept < worst.sluice.kept ? each : worst))
+  const shortestStayS = Math.min(...weeks.map((each) => each.sluice.shortestStayS))
   const span = days === 7 ? 'a week' : 'a day'
   const rules = "kube-scheduler's LeastAllocated and BalancedAllocation, written down in bench/peers"
   return [
@@ -37,6 +48,13 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
       },
       ...{ value: p99, unit: 'ms', peer: `${rules}, p99`, ratio: p99 / percentile(peers, 0.99) },
       ...{ budget: '<= 5 ms', ok: p99 <= 5 },
+    },
+    {
+      ...{
+        bench,
+        figure: `the same for pods that keep apart and spread over zones (p50 ${percentile(near, 0.5).toFixed(2)} ms)`,
+      },
+      ...{ value: nearP99, unit: 'ms', budget: '<= 5 ms', ok: nearP99 <= 5 },
     },
     {
       ...{
@@ -61,15 +79,15 @@ export async function run({ quick }: BenchOptions): Promise<readonly Figure[]> {
     {
       ...{
         bench,
-        figure: `battery intents kept over ${span}, 50 robots, 100 pods, ${sluice.moves} moves, ${sluice.deaths} robots ran empty`,
+        figure: `battery intents kept over ${span}, the worst of ${weeks.length}, 50 robots, 100 pods, ${sluice.moves} moves, ${sluice.deaths} robots ran empty`,
       },
       ...{ value: sluice.kept * 100, unit: '%', ratio: sluice.kept / byDefault.kept },
       peer: `${rules}: ${(byDefault.kept * 100).toFixed(1)} %, ${byDefault.deaths} ran empty`,
       ...{ budget: '>= 99 %', ok: sluice.kept >= 0.99 },
     },
     {
-      ...{ bench, figure: 'shortest stay of a pod between two moves', value: sluice.shortestStayS, unit: 's' },
-      ...{ budget: '>= 60 s', ok: sluice.shortestStayS >= 60 },
+      ...{ bench, figure: 'shortest stay of a pod between two moves', value: shortestStayS, unit: 's' },
+      ...{ budget: '>= 60 s', ok: shortestStayS >= 60 },
     },
   ]
 }
@@ -110,11 +128,37 @@ function pod(name: string, index: number, more: object = {}): PodView {
   })
 }
 
+/** What Deployments commonly ask for besides: no two of theirs on one gateway, as many in each zone. */
+function keptApart(given: PodView, index: number): PodView {
+  const terms = readPod({
+    metadata: { namespace: given.namespace },
+    spec: {
+      affinity: {
+        podAntiAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: [
+            { labelSelector: { matchLabels: { app: `app-${index % 200}` } }, topologyKey: 'kubernetes.io/hostname' },
+          ],
+        },
+      },
+      topologySpreadConstraints: [
+        {
+          ...{ maxSkew: 5, topologyKey: 'topology.kubernetes.io/zone', whenUnsatisfiable: 'DoNotSchedule' },
+          labelSelector: { matchLabels: { app: `app-${index % 200}` } },
+        },
+      ],
+    },
+  })
+  return { ...given, apart: terms.apart, spread: terms.spread }
+}
+
 function largeCluster(): Cluster {
   const cluster = new Cluster()
   for (let index = 0; index < GATEWAYS; index++) {
     const name = `gw-${String(index).padStart(4, '0')}`
-    const labels = { 'kubernetes.io/hostname': name, 'sluice.dev/location': `hall-${index % 10}` }
+    const labels = {
+      ...{ 'kubernetes.io/hostname': name, 'topology.kubernetes.io/zone': `zone-${index % 10}` },
+      'sluice.dev/location': `hall-${index % 10}`,
+    }
     const status = {
       allocatable: { cpu: '4', memory: '4Gi', pods: '110' },
       conditions: [{ type: 'Ready', status: 'True' }],
@@ -140,7 +184,7 @@ function largeCluster(): Cluster {
   }
   for (let index = 0; index < PODS; index++) {
     const node = `gw-${String(index % GATEWAYS).padStart(4, '0')}`
-    cluster.setPod({ ...pod(`pod-${index}`, 0), node, phase: 'Running' })
+    cluster.setPod({ ...pod(`pod-${index}`, 4 * index), node, phase: 'Running' })
   }
   return cluster
 }

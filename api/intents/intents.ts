@@ -35,6 +35,16 @@ export const POD_ANNOTATIONS = [
   SUCCESSOR_ANNOTATION,
 ] as const
 
+/** Those that a Deployment, or whatever else makes pods, may have in place of its template. */
+export const ANNOTATIONS_OF_A_WORKLOAD = [
+  INTENT_BLOCK,
+  DEVICE_ANNOTATION,
+  NEAR_ANNOTATION,
+  SILENCE_ANNOTATION,
+  HAND_BACK_ANNOTATION,
+  IMPORTANCE_ANNOTATION,
+] as const
+
 export const POLICIES = [
   'workload-balance',
   'cpu-balance',

@@ -22,8 +22,12 @@ const MOVE_COST_S = 10
 const EVICTED_AFTER_S = 340
 const KEEP = 40
 
+/** A gauge is off by so much of the whole at most, each robot's always by the same: what is told is not what is. */
+const GAUGE_OFF = 0.03
+
 interface Robot {
   readonly name: string
+  readonly gaugeOff: number
   charge: number
   docked: boolean
   deadS: number
@@ -51,13 +55,20 @@ function dice(seed: number): () => number {
   }
 }
 
-/** Lets robots drive, charge and carry pods for a while, with one of the two schedulers. Robots drive alike in both. */
-export function robotsFor(scheduler: 'sluice' | 'default', robots: number, pods: number, days: number): WeekResult {
-  const random = dice(7)
+/** Lets robots drive, charge and carry pods for a while, with one of the two schedulers. With one seed robots drive alike in both. */
+export function robotsFor(
+  scheduler: 'sluice' | 'default',
+  robots: number,
+  pods: number,
+  days: number,
+  seed: number,
+): WeekResult {
+  const random = dice(seed)
   const cluster = new Cluster()
   const fleet: Robot[] = Array.from({ length: robots }, (_, index) => ({
     ...{ name: `robot-${String(index).padStart(2, '0')}`, docked: false, deadS: 0, watts: REST_W },
     charge: 0.3 + 0.6 * random(),
+    gaugeOff: GAUGE_OFF * (2 * random() - 1),
   }))
   for (const { name } of fleet) cluster.setNode(nodeOf(name, true))
   let moves = 0
@@ -97,9 +108,10 @@ export function robotsFor(scheduler: 'sluice' | 'default', robots: number, pods:
       } else if (robot.deadS > 0) robot.deadS = 0
       const dead = robot.charge <= 0
       cluster.setNode(nodeOf(robot.name, !dead))
-      const { leftS, leftLowS } = forecast(robot)
+      const told = Math.min(1, Math.max(0, robot.charge + robot.gaugeOff))
+      const { leftS, leftLowS } = forecast(told, robot.watts)
       const state = robot.docked ? 'charging' : 'discharging'
-      const battery = { percent: robot.charge * 100, state, ...(robot.docked ? {} : { leftS, leftLowS }) }
+      const battery = { percent: Math.round(told * 100), state, ...(robot.docked ? {} : { leftS, leftLowS }) }
       cluster.setGateway(robot.name, {
         online: !dead,
         mode: 'autonomous',
@@ -138,7 +150,7 @@ export function robotsFor(scheduler: 'sluice' | 'default', robots: number, pods:
 }
 
 /** What an energy forecast makes of it: the average draw, and a quarter more to be sure. */
-function forecast({ charge, watts }: Robot): { leftS: number; leftLowS: number } {
+function forecast(charge: number, watts: number): { leftS: number; leftLowS: number } {
   const leftS = (charge * CAPACITY_J) / Math.max(1, watts)
   return { leftS, leftLowS: leftS / 1.25 }
 }

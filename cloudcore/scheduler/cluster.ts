@@ -51,6 +51,8 @@ export class Cluster {
   /** Pods that want others kept away from them. */
   readonly loners = new Map<string, PodView>()
   readonly #devices = new Map<string, DeviceFacts>()
+  /** Pods by `key=value` of each label: what an affinity term selects is found, and not searched for. */
+  readonly #labelled = new Map<string, Map<string, PodView>>()
 
   setNode(node: NodeView): void {
     const held = this.places.get(node.name)
@@ -71,6 +73,12 @@ export class Cluster {
   setPod(pod: PodView): void {
     this.removePod(pod.uid)
     this.pods.set(pod.uid, pod)
+    for (const [key, value] of Object.entries(pod.labels)) {
+      const label = `${key}=${value}`
+      const held = this.#labelled.get(label)
+      if (held === undefined) this.#labelled.set(label, new Map([[pod.uid, pod]]))
+      else held.set(pod.uid, pod)
+    }
     if (pod.node === undefined || !counts(pod)) return
     const place = this.places.get(pod.node)
     if (place !== undefined) addTo(place, pod)
@@ -82,10 +90,20 @@ export class Cluster {
     if (held === undefined) return
     this.pods.delete(uid)
     this.loners.delete(uid)
+    for (const [key, value] of Object.entries(held.labels)) {
+      const label = `${key}=${value}`
+      const others = this.#labelled.get(label)
+      if (others?.delete(uid) === true && others.size === 0) this.#labelled.delete(label)
+    }
     const place = held.node === undefined ? undefined : this.places.get(held.node)
     if (place === undefined || !place.pods.delete(uid)) return
     for (const [name, amount] of Object.entries(held.requests))
       place.requested[name] = (place.requested[name] ?? 0) - amount
+  }
+
+  /** Pods with this label, in whatever namespace. */
+  labelled(key: string, value: unknown): Iterable<PodView> {
+    return this.#labelled.get(`${key}=${String(value)}`)?.values() ?? []
   }
 
   setGateway(name: string, facts: GatewayFacts | undefined): void {

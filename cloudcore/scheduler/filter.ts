@@ -63,10 +63,9 @@ export function ask(
 
 export function spotsOf(term: PodTerm, pod: PodView, cluster: Cluster): Spots {
   const counts = new Map<string, number>()
-  const chosen = matcher(term.selector)
-  for (const other of cluster.pods.values()) {
-    if (!chosen(other.labels) || other.node === undefined || other.uid === pod.uid || other.leaving) continue
-    if (!term.namespaces.includes(other.namespace)) continue
+  for (const other of mayBeSelected(term.selector, cluster)) {
+    if (other.node === undefined || other.uid === pod.uid || other.leaving) continue
+    if (!term.namespaces.includes(other.namespace) || !selects(term.selector, other.labels)) continue
     const value = cluster.places.get(other.node)?.node.labels[term.topologyKey]
     if (value !== undefined) counts.set(value, (counts.get(value) ?? 0) + 1)
   }
@@ -74,13 +73,11 @@ export function spotsOf(term: PodTerm, pod: PodView, cluster: Cluster): Spots {
   return { topologyKey: term.topologyKey, counts, selfMatches }
 }
 
-/** A selector that is asked of every pod: most of them differ in its first label, and are seen to at once. */
-function matcher(selector: unknown): (labels: PodView['labels']) => boolean {
+/** Pods that have the first label of a selector: most have not, and need not be asked. */
+function mayBeSelected(selector: unknown, cluster: Cluster): Iterable<PodView> {
   const equal = at(selector, 'matchLabels')
   const [first] = isObject(equal) ? Object.entries(equal) : []
-  if (first === undefined) return (labels) => selects(selector, labels)
-  const [key, value] = first
-  return (labels) => labels[key] === value && selects(selector, labels)
+  return first === undefined ? cluster.pods.values() : cluster.labelled(...first)
 }
 
 function repelled(pod: PodView, cluster: Cluster): Spots[] {

@@ -25,7 +25,7 @@ interface MoverOptions {
 /** A successor that did not come within this time will not come. */
 const FORGET_AFTER_MS = 3_600_000
 const TRY_AGAIN_MS = 30_000
-/** So long places are searched for in one piece for pods that have to leave. */
+/** So long places are searched for in vain, in one piece, for pods that have to leave. */
 const SEARCH_MS = 50
 
 /**
@@ -56,7 +56,7 @@ export class Mover {
     const { cluster, clock, isOurs } = this.#options
     const nowMs = clock.now()
     this.#forgetOld(nowMs)
-    // Counted from the first search on: finding who is in trouble is not what takes long.
+    // Counted from the first search that was in vain: what can be saved is saved at once.
     let startMs: number | undefined
     const mayGoOn = () => clock.monotonic() - (startMs ??= clock.monotonic()) < SEARCH_MS
     const { moves, stuck, more } = planMoves(cluster, this.#troubles, nowMs, mayGoOn)

@@ -49,8 +49,8 @@ const SHARE = 0.25
  * minutes at this pace, or because the gateway's battery is empty then. Each goes only where it may stay: a place that
  * keeps its intents with something to spare. Pure but for `troubles`, which it keeps.
  *
- * `mayGoOn` is asked before each search for a place: when the power of a whole site turns dirty, every pod of a large
- * cluster is in trouble at once, and whoever calls has other things to do as well. One search is made in any case.
+ * `mayGoOn` is asked before each search for a place once one was in vain: when the power of a whole site turns dirty,
+ * every pod of a large cluster is in trouble at once, and whoever calls has other things to do as well.
  */
 export function planMoves(
   cluster: Cluster,
@@ -67,7 +67,7 @@ export function planMoves(
   for (const uid of troubles.keys()) if (!seen.has(uid)) troubles.delete(uid)
   let more = false
   for (const { pod, place, why, urgent } of wanting) {
-    more = moves.length >= MOST_AT_ONCE || (moves.length + stuck.length > 0 && !mayGoOn())
+    more = moves.length >= MOST_AT_ONCE || (stuck.length > 0 && !mayGoOn())
     if (more) break
     const workload = pod.owner?.uid ?? pod.uid
     const group = away.get(workload) ?? { all: 1, away: 0 }

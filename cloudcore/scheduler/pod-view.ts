@@ -73,6 +73,8 @@ export interface PodView {
   /** A scheduler of ours chose its node, and nobody else. */
   readonly placed: boolean
   readonly movesOnSilence: boolean
+  /** Annotations that its workload has for it: they become its own when it is placed. */
+  readonly inherited?: Readonly<Record<string, string>>
 }
 
 /** Reads a Pod of the API. What is missing or odd counts as not said. */

@@ -8,6 +8,7 @@ import { watchResource } from '../kube/watch.ts'
 import { choose, gistOf } from './choose.ts'
 import { Cluster, readNode } from './cluster.ts'
 import type { DeviceFacts, GatewayFacts } from './gateway-facts.ts'
+import { lackedBy, WorkloadIntents, withIntents } from './inherited.ts'
 import { NodeLifecycle } from './keep-nodes.ts'
 import type { MayMoveFrom } from './lifecycle.ts'
 import type { MoveBook } from './move-book.ts'
@@ -46,6 +47,9 @@ export class Scheduler {
   readonly cluster = new Cluster()
   readonly #options: SchedulerOptions
   readonly #waiting: WaitingPods
+  readonly #workloads: WorkloadIntents
+  /** Pods whose workload is being asked, as they were told last. */
+  readonly #reading = new Map<string, object>()
   readonly #binding = new Set<string>()
   readonly #mover: Mover
   readonly #lifecycle: NodeLifecycle | undefined
@@ -62,6 +66,7 @@ export class Scheduler {
     this.#options = options
     const { client, clock, signal, onTrouble } = options
     this.#waiting = new WaitingPods(clock)
+    this.#workloads = new WorkloadIntents(client, clock, signal)
     this.#mover = new Mover({ ...options, cluster: this.cluster, isOurs: (pod) => this.#isOurs(pod) })
     this.#lifecycle = options.embedded ? new NodeLifecycle({ ...options, cluster: this.cluster }) : undefined
     const nodes = watchResource<{ metadata: { name: string } }, string>(
@@ -82,7 +87,7 @@ export class Scheduler {
       client,
       collectionPath(PODS),
       {
-        upsert: (pod, held) => this.#seen(readPod(pod), held),
+        upsert: (pod, held) => this.#read(pod, held),
         remove: (_key, uid) => this.#gone(uid),
         trouble: (error) => onTrouble('watch of pods', error),
       },
@@ -123,14 +128,37 @@ export class Scheduler {
     return pod.scheduler === SCHEDULER_NAME || (this.#options.embedded && pod.scheduler === DEFAULT_NAME)
   }
 
+  /** A pod that waits for a place is read with what its workload means by it; until that is known it waits. */
+  #read(raw: object, heldUid: string | undefined): void {
+    const own = readPod(raw)
+    this.#reading.delete(own.uid)
+    if (!this.#waits(own)) {
+      this.#seen(own, heldUid)
+      return
+    }
+    const told = this.#workloads.of(raw, () => {
+      // Only as long as nothing newer was told of it.
+      if (this.#reading.get(own.uid) === raw) this.#read(raw, undefined)
+    })
+    if (told !== undefined) {
+      const inherited = lackedBy(raw, told)
+      this.#seen({ ...readPod(withIntents(raw, inherited)), inherited }, heldUid)
+      return
+    }
+    this.#reading.set(own.uid, raw)
+    if (heldUid !== undefined && heldUid !== own.uid) this.#gone(heldUid)
+    if (!this.cluster.pods.has(own.uid)) this.cluster.setPod(own)
+  }
+
+  #waits = (pod: PodView): boolean => pod.node === undefined && !pod.leaving && !hasEnded(pod) && this.#isOurs(pod)
+
   #seen(pod: PodView, heldUid: string | undefined): void {
     if (heldUid !== undefined && heldUid !== pod.uid) this.#gone(heldUid)
     const before = this.cluster.pods.get(pod.uid)
     // What was bound a moment ago is bound, also when an older picture of the pod arrives.
     const assumed = pod.node === undefined && this.#binding.has(pod.uid) ? before?.node : undefined
     this.cluster.setPod(assumed === undefined ? pod : { ...pod, node: assumed })
-    const pending = pod.node === undefined && !pod.leaving && !hasEnded(pod) && this.#isOurs(pod)
-    if (pending && !this.#binding.has(pod.uid)) {
+    if (this.#waits(pod) && !this.#binding.has(pod.uid)) {
       const held = this.#waiting.get(pod.uid)
       const nominated = held?.nominated
       this.#waiting.set({
@@ -149,6 +177,7 @@ export class Scheduler {
     const pod = this.cluster.pods.get(uid)
     this.cluster.removePod(uid)
     this.#waiting.delete(uid)
+    this.#reading.delete(uid)
     this.#binding.delete(uid)
     this.#changed = true
     if (pod !== undefined) this.#mover.gone(pod)
@@ -259,7 +288,7 @@ export class Scheduler {
   async #bind(pod: PodView, node: string, why: string): Promise<void> {
     const { client, signal, onTrouble, record } = this.#options
     const { name, namespace, uid } = pod
-    const metadata = { name, namespace, uid, annotations: { [PLACED_ANNOTATION]: why.slice(0, 512) } }
+    const metadata = { name, namespace, uid, annotations: { ...pod.inherited, [PLACED_ANNOTATION]: why.slice(0, 512) } }
     const target = { apiVersion: 'v1', kind: 'Node', name: node }
     const binding = { apiVersion: 'v1', kind: 'Binding', metadata, target }
     try {

@@ -202,6 +202,39 @@ describe('the scheduler beside an API', () => {
     expect(site.kubelet.started.filter(({ name }) => name === 'lone').map(({ node }) => node)).toEqual(['gw-a', 'gw-b'])
   })
 
+  it('takes what a Deployment itself says for its pods, beneath what its template says, and tells a typo there', async () => {
+    site = await Site.start({ 'gw-a': { ...onMains, roundTripMs: 90 }, 'gw-b': { ...onMains, roundTripMs: 5 } })
+    const deploy = (name: string, annotations: object, own: object) => {
+      const metadata = { labels: { app: name }, annotations: own }
+      return site.client.create('/apis/apps/v1/namespaces/default/deployments', {
+        ...{ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name, annotations } },
+        spec: {
+          replicas: 2,
+          selector: { matchLabels: { app: name } },
+          template: { metadata, spec: { containers: [{ name: 'c', image: 'x' }] } },
+        },
+      })
+    }
+    await deploy('near', { 'fluidos-intent-latency': '20', 'example.com/mine': 'x' }, {})
+    await deploy('nearer', { 'fluidos-intent-latency': '1' }, { 'fluidos-intent-latency': '20' })
+    await deploy('typo', { 'fluidos-intent-latenzy': '20' }, {})
+    for (const name of ['near', 'nearer']) {
+      const both = await site.until(`${name} runs`, async () => {
+        const found = (await site.pods()).filter(({ metadata }) => metadata.name.startsWith(`${name}-`))
+        return found.length === 2 && found.every(({ status }) => status?.phase === 'Running') && found
+      })
+      expect(both.map(({ spec }) => spec.nodeName)).toEqual(['gw-b', 'gw-b'])
+      // It is the pod's own from now on: whoever looks after it at run time reads it there.
+      for (const { metadata } of both) {
+        expect(metadata.annotations).toMatchObject({ 'fluidos-intent-latency': '20' })
+        expect(metadata.annotations).not.toHaveProperty(['example.com/mine'])
+      }
+    }
+    expect((await site.told('IntentInvalid')).message).toContain("Did you mean 'fluidos-intent-latency'?")
+    const waiting = (await site.pods()).filter(({ metadata }) => metadata.name.startsWith('typo-'))
+    expect(waiting.map(({ spec }) => spec.nodeName)).toEqual([undefined, undefined])
+  })
+
   it('moves a pod by hand, refuses a place that is none, and loses none when it is killed in between', async () => {
     site = await Site.start({ 'gw-a': onMains, 'gw-b': onMains })
     await site.pod('p', { 'sluice.dev/offload-to': 'gw-a' })
