@@ -33,6 +33,11 @@ export class VirtualClock implements Clock {
     this.#wallOffsetMs += deltaMs
   }
 
+  /** Time passes and nothing runs, as on a machine that stands still: what fell due fires late, at the next `advance`. */
+  standStill(durationMs: number): void {
+    this.#monotonicMs += durationMs
+  }
+
   get pendingTimers(): number {
     return this.#timers.size
   }

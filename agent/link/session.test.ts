@@ -210,6 +210,17 @@ describe('a link', () => {
     await plant.stop()
   })
 
+  it('does not give up a hub for the time in which it stood still itself', async () => {
+    const { plant, client, status } = await linkedPlant()
+    const { reconnects } = status
+    plant.clock.standStill(120_000)
+    await plant.clock.advance(60_000)
+    expect(status).toMatchObject({ connected: true, reconnects })
+    expect(status.lastError).toBeUndefined()
+    client[Symbol.dispose]()
+    await plant.stop()
+  })
+
   it('gives up a hub that says nothing any more', async () => {
     const { plant, hub, client } = await linkedPlant()
     hub.cuts = []

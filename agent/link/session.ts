@@ -306,9 +306,14 @@ export class Session {
   }
 
   #armHeartbeat(): void {
-    this.#heartbeat = this.#options.clock.after(
+    const { clock } = this.#options
+    const dueMs = clock.monotonic() + this.#heartbeatMs
+    this.#heartbeat = clock.after(
       this.#heartbeatMs,
       () => {
+        // Whoever stood still heard nobody and asked nobody: that is not the hub's silence.
+        const nowMs = clock.monotonic()
+        this.#heardMs = Math.min(nowMs, this.#heardMs + nowMs - dueMs)
         this.#beat()
         if (this.#phase !== 'closed') this.#armHeartbeat()
       },

@@ -142,11 +142,14 @@ export class Hub implements Disposable {
   }
 
   #armSweep(): void {
-    this.#sweeper = this.#options.clock.after(
+    const { clock } = this.#options
+    const dueMs = clock.monotonic() + SWEEP_MS
+    this.#sweeper = clock.after(
       SWEEP_MS,
       () => {
+        const lateMs = Math.max(0, clock.monotonic() - dueMs)
         for (const session of [...this.#sessions.values()]) {
-          session.sweep()
+          session.sweep(lateMs)
           if (session.closed) this.ended(session)
         }
         if (!this.#closed) this.#armSweep()

@@ -142,6 +142,16 @@ describe('a session', () => {
     expect(socket.acked(400)).toBe(true)
   })
 
+  it('takes the time in which it stood still itself for nobody’s silence', async () => {
+    const { socket } = connect()
+    await clock.advance(10_000)
+    clock.standStill(60_000)
+    await clock.advance(20_000)
+    expect(socket.closedWith).toBeUndefined()
+    await clock.advance(20_000)
+    expect(socket.closedWith).toBe('SLUICE_LINK_SILENT')
+  })
+
   it('ends a silent connection after two and a half heartbeats, and one that never says hello', async () => {
     const { socket } = connect()
     await clock.advance(36_000)

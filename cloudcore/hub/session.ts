@@ -133,10 +133,15 @@ export class Session {
     if (!this.#closed) this.#replication?.changed(objects)
   }
 
-  /** Call every few seconds: resends, and ends a connection that is silent or whose certificate ran out. */
-  sweep(): void {
+  /**
+   * Call every few seconds: resends, and ends a connection that is silent or whose certificate ran out. `lateMs` is for how
+   * long this process stood still: it heard nobody then, and nobody was silent.
+   */
+  sweep(lateMs: number): void {
     if (this.#closed) return
-    const silentMs = this.#context.clock.monotonic() - this.lastHeardMs
+    const nowMs = this.#context.clock.monotonic()
+    this.lastHeardMs = Math.min(nowMs, this.lastHeardMs + lateMs)
+    const silentMs = nowMs - this.lastHeardMs
     if (this.#replication === undefined && silentMs > HELLO_WITHIN_MS) {
       this.fail(new SluiceError('SLUICE_LINK_NO_HELLO', 'no hello came in time'))
       return
