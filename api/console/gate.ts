@@ -201,8 +201,9 @@ export class ConsoleGate {
       if (!isBack) {
         sessions.refuseGuessing()
         // Under another name the cookie would not come back.
-        if (request.headers.host !== new URL(home).host) return redirect(response, `${home}${FOREIGN_PATH}`)
-        const { url, secret } = await foreign.by.begin(`${home}${FOREIGN_BACK_PATH}`)
+        const { search } = new URL(request.url ?? '/', home)
+        if (request.headers.host !== new URL(home).host) return redirect(response, `${home}${FOREIGN_PATH}${search}`)
+        const { url, secret } = await foreign.by.begin(`${home}${FOREIGN_BACK_PATH}`, search === '?anew')
         response.setHeader('set-cookie', this.#flightCookie(secret, FLIGHT_S))
         return redirect(response, url)
       }

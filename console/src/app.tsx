@@ -9,7 +9,7 @@ import { type Scope, store, useStore } from './store.ts'
 import { DevicePage } from './views/device.tsx'
 import { DevicesPage, FleetPage } from './views/fleet.tsx'
 import { GatewayPage } from './views/gateway.tsx'
-import { SignIn } from './views/sign-in.tsx'
+import { rememberLeft, SignIn } from './views/sign-in.tsx'
 import { span, switchLanguage, t, word } from './words.ts'
 
 export interface PageProps {
@@ -31,23 +31,32 @@ const LATER: Partial<Record<Page, () => Promise<ComponentType<PageProps>>>> = {
 export function App() {
   const [door, setDoor] = useState<Door | undefined>(undefined)
   const [error, setError] = useState<unknown>(undefined)
+  const [ended, setEnded] = useState(false)
   const route = useRoute()
   useEffect(() => {
     const ask = () => {
       store.stop()
       call<Door>('/v1/session').then(setDoor, setError)
     }
-    whenSignedOut(ask)
+    whenSignedOut(() => {
+      setEnded(true)
+      ask()
+    })
     ask()
   }, [])
   if (door === undefined)
     return <main class="alone">{error === undefined ? <Loading /> : <Failure error={error} />}</main>
   const { name, role, csrf } = door
   if (name === undefined || role === undefined || csrf === undefined) {
-    return <SignIn door={door} code={route.page === 'sign-in' ? route.id : ''} onSigned={setDoor} />
+    const code = route.page === 'sign-in' ? route.id : ''
+    return <SignIn {...{ door, ended, code }} onSigned={setDoor} />
   }
   setCsrf(csrf)
-  return <House session={{ ...door, name, role, csrf }} route={route} onLeave={setDoor} />
+  const left = (after: Door) => {
+    setEnded(false)
+    setDoor(after)
+  }
+  return <House session={{ ...door, name, role, csrf }} route={route} onLeave={left} />
 }
 
 function House({
@@ -78,7 +87,10 @@ function House({
     await call('/v1/session', { method: 'DELETE' }).catch(() => {})
     store.stop()
     location.hash = '#/'
-    onLeave({ kind: session.kind, place: session.place, version: session.version })
+    const { kind, place, version } = session
+    rememberLeft()
+    // Asked anew: how one may sign in here is part of the answer.
+    onLeave(await call<Door>('/v1/session').catch(() => ({ kind, place, version })))
   }
   return (
     <div class={`house${connection.state === 'lost' ? ' lost' : ''}`}>

@@ -35,6 +35,7 @@ export const TEXTS = {
     'The sign-in was not confirmed. Begin again.',
     'Die Anmeldung wurde nicht bestätigt. Bitte noch einmal.',
   ],
+  sessionEnded: ['Your session has ended. Sign in again.', 'Ihre Sitzung ist zu Ende. Bitte wieder anmelden.'],
   tokenHint: [
     'The console token of the cloud core, or your Kubernetes token.',
     'Das Konsolen-Token des Cloud Core oder Ihr Kubernetes-Token.',

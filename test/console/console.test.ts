@@ -387,6 +387,8 @@ describe('the console of the fleet', { timeout: 60_000 }, () => {
     await other.goto(page.url().replace(/#.*/, ''))
     await other.getByRole('button', { name: 'Sign out' }).click()
     await page.getByLabel('One-time code').waitFor({ timeout: 10_000 })
+    expect(await page.getByRole('alert').textContent()).toContain('session has ended')
+    expect(await other.getByRole('alert').count()).toBe(0)
     expect(await page.locator('.widget').count()).toBe(0)
     // Who had been typing signs in again, and goes on where they were.
     await editing.getByLabel('One-time code').fill((await house.invite('--cloud')).code)

@@ -237,7 +237,7 @@ describe.skipIf(skipped)(`pods in the console ${missing ?? ''}`, { timeout: 90_0
     await page.getByText('As tried').waitFor()
     expect(await page.getByRole('region', { name: 'Request' }).textContent()).toContain('250\u202fms')
     await page.getByRole('button', { name: 'Keep it' }).click()
-    await page.getByText('Set to 250ms.').waitFor()
+    await page.getByText('Set to 250\u202fms.').waitFor()
     await expect
       .poll(() => page.getByRole('region', { name: 'Request' }).textContent(), { timeout: 15_000 })
       .toContain('250\u202fms')
@@ -250,6 +250,7 @@ describe.skipIf(skipped)(`pods in the console ${missing ?? ''}`, { timeout: 90_0
     await page.getByRole('button', { name: /speed-drive/ }).click()
     await page.locator('.findings .sound').waitFor()
     const text = page.getByRole('textbox', { name: 'Model as YAML' })
+    const before = await text.inputValue()
     await text.press('Control+End')
     await page.keyboard.type('    - {name: extra, ty')
     const list = page.getByRole('listbox', { name: 'Suggestions' })
@@ -268,6 +269,7 @@ describe.skipIf(skipped)(`pods in the console ${missing ?? ''}`, { timeout: 90_0
     // Nothing of it is in force.
     const raw = await runSluice('device', 'get', 'drive-1', '--data', house.data, '--json')
     expect(raw.stdout).not.toContain('extra')
+    await text.fill(before)
   })
 
   it('says that a pod is gone while its terminal is asked for', async () => {

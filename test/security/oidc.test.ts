@@ -1,5 +1,7 @@
+import { createSign, generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import { join } from 'node:path'
 import { Provider } from 'oidc-provider'
@@ -13,6 +15,29 @@ import { makeAuthority } from '../golden/certificates.ts'
 import { noBrowser, startBrowser } from '../harness/browser.ts'
 import { temporaryFolder } from '../harness/folder.ts'
 
+type Claims = Record<string, unknown>
+
+const keyPair = () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
+const encoded = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url')
+
+/** The provider's own ID token with other claims, signed again. */
+function forged(token: string, key: ReturnType<typeof keyPair>, change: (claims: Claims) => Claims): string {
+  const [head = '', body = ''] = token.split('.')
+  const claims = JSON.parse(Buffer.from(body, 'base64url').toString()) as Claims
+  const signed = `${head}.${encoded(change(claims))}`
+  return `${signed}.${createSign('RSA-SHA256').update(signed).sign(key, 'base64url')}`
+}
+
+/** What the provider answers as JSON, changed on its way out. */
+function changeAnswer(response: ServerResponse, change: (answer: Claims) => Claims): void {
+  const end = response.end.bind(response)
+  response.end = (chunk: unknown) => {
+    const text = JSON.stringify(change(JSON.parse(String(chunk)) as Claims))
+    response.setHeader('content-length', Buffer.byteLength(text))
+    return end(text)
+  }
+}
+
 /** A certified OpenID provider that is not ours, over TLS, with its own pages to sign in. */
 async function startProvider(stack: AsyncDisposableStack) {
   const authority = await makeAuthority('a company')
@@ -25,9 +50,12 @@ async function startProvider(stack: AsyncDisposableStack) {
   })
   const address = server.address()
   const issuer = `https://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`
+  const key256 = keyPair()
+  let forge: ((token: string) => string) | undefined
   const open = (redirectUri: string) => {
     const provider = new Provider(issuer, {
       clients: [{ client_id: 'sluice', client_secret: 'keep-me-well', redirect_uris: [redirectUri] }],
+      jwks: { keys: [{ ...key256.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: 'one' }] },
       cookies: { keys: ['only for this test'] },
       claims: { openid: ['sub'], profile: [], email: ['email', 'email_verified'], groups: ['groups'] },
       scopes: ['openid', 'profile', 'email', 'groups'],
@@ -43,9 +71,21 @@ async function startProvider(stack: AsyncDisposableStack) {
         }),
       }),
     })
-    server.on('request', provider.callback())
+    const answer = provider.callback()
+    server.on('request', (request, response) => {
+      const now = forge
+      if (now !== undefined && request.url === '/token')
+        changeAnswer(response, (body) => ({ ...body, id_token: now(String(body['id_token'])) }))
+      void answer(request, response)
+    })
   }
-  return { issuer, ca: authority.ca, open }
+  return {
+    ...{ issuer, ca: authority.ca, open },
+    /** Until the next call, ID tokens say something else; `key`: signed by somebody else. */
+    forge(change?: (claims: Claims) => Claims, key = key256) {
+      forge = change === undefined ? undefined : (token) => forged(token, key, change)
+    },
+  }
 }
 
 describe.skipIf(noBrowser)('signing in by a foreign OpenID provider', { timeout: 60_000 }, () => {
@@ -54,10 +94,11 @@ describe.skipIf(noBrowser)('signing in by a foreign OpenID provider', { timeout:
   let core: CloudCore
   let kube: KubeClient
   let folder: string
+  let provider: Awaited<ReturnType<typeof startProvider>>
 
   beforeAll(async () => {
     await buildConsole(join(import.meta.dirname, '../../console/dist'))
-    const provider = await startProvider(stack)
+    provider = await startProvider(stack)
     folder = stack.use(temporaryFolder('oidc')).path
     core = await runCloudCore({
       dataDir: folder,
@@ -135,6 +176,9 @@ describe.skipIf(noBrowser)('signing in by a foreign OpenID provider', { timeout:
       sameSite: 'Strict',
     })
     expect(cookies.map(({ name }) => name)).not.toContain('__Host-sluice-console-flight')
+    // The provider still knows who it was; whoever comes next is asked all the same.
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await beginWith(page, 'mallory')
     await page.context().close()
   })
 
@@ -146,6 +190,36 @@ describe.skipIf(noBrowser)('signing in by a foreign OpenID provider', { timeout:
       expect(await session(page)).not.toHaveProperty('name')
       await page.context().close()
     }
+  })
+
+  it('takes no ID token for somebody else, of another question, too old, or signed by nobody it knows', async () => {
+    const page = await visit()
+    const foreign: [(claims: Claims) => Claims, ReturnType<typeof keyPair>?][] = [
+      [(claims) => ({ ...claims, aud: 'another application' })],
+      [(claims) => ({ ...claims, nonce: 'of another question' })],
+      [(claims) => ({ ...claims, exp: Math.floor(Date.now() / 1000) - 3_600 })],
+      [(claims) => ({ ...claims, iss: 'https://elsewhere.example' })],
+      [(claims) => claims, keyPair()],
+    ]
+    for (const [at, [change, key]] of foreign.entries()) {
+      provider.forge(change, key)
+      if (at === 0) await signIn(page, 'ada')
+      // The provider knows them by now, and sends them back at once.
+      else {
+        await page.goto('about:blank')
+        await page.goto(core.info.consoleUrl)
+        await page.getByRole('link', { name: /^Sign in with/ }).click()
+      }
+      await expect.poll(() => page.getByRole('alert').textContent()).toContain('not confirmed')
+      expect(await session(page)).not.toHaveProperty('name')
+    }
+    provider.forge((claims) => claims)
+    await page.goto('about:blank')
+    await page.goto(core.info.consoleUrl)
+    await page.getByRole('link', { name: /^Sign in with/ }).click()
+    await page.getByRole('navigation').waitFor()
+    provider.forge()
+    await page.context().close()
   })
 
   it('takes an answer only in the browser that asked', async () => {

@@ -49,7 +49,7 @@ export class OidcSignIn implements ForeignSignIn {
   }
 
   /** Throws SLUICE_OIDC_PROVIDER when the provider cannot be asked. */
-  async begin(redirectUri: string): Promise<{ readonly url: string; readonly secret: string }> {
+  async begin(redirectUri: string, anew: boolean): Promise<{ readonly url: string; readonly secret: string }> {
     const client = await import('openid-client')
     const provider = await this.#discover()
     const flight: Flight = {
@@ -66,6 +66,7 @@ export class OidcSignIn implements ForeignSignIn {
       code_challenge_method: 'S256',
       state: flight.state,
       nonce: flight.nonce,
+      ...(anew ? { prompt: 'login' } : {}),
     })
     this.#sweep()
     const secret = randomBytes(32).toString('base64url')

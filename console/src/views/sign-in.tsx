@@ -3,12 +3,20 @@ import { call, type Door } from '../http.ts'
 import { Failure } from '../parts/bits.tsx'
 import { switchLanguage, t } from '../words.ts'
 
+const LEFT = 'sluice-left'
+
+/** Whoever signs out wants nobody to come in by the name that a sign-in service still knows in this browser. */
+export const rememberLeft = (): void => localStorage.setItem(LEFT, '1')
+
 export function SignIn({
   door,
+  ended,
   code: given,
   onSigned,
 }: {
   readonly door: Door
+  /** Whether a session was open and ended by itself. */
+  readonly ended: boolean
   readonly code: string
   readonly onSigned: (door: Door) => void
 }) {
@@ -19,6 +27,7 @@ export function SignIn({
     setError(undefined)
     try {
       const signed = await call<Door>('/v1/session', { method: 'POST', body })
+      localStorage.removeItem(LEFT)
       // A code of the address is spent: it has no business in the history of the browser. Whoever had been signed in goes on
       // where they were.
       if (/^#\/(sign-in|refused)\b/.test(location.hash)) history.replaceState(null, '', '#/')
@@ -41,6 +50,11 @@ export function SignIn({
       <form class="panel sign-in" onSubmit={submit}>
         <h1>Sluice</h1>
         <p class="muted">{door.place}</p>
+        {ended ? (
+          <p class="failure" role="alert">
+            {t('sessionEnded')}
+          </p>
+        ) : null}
         {door.foreign === undefined ? null : (
           <>
             {refusal === undefined ? null : (
@@ -48,7 +62,7 @@ export function SignIn({
                 {refusal}
               </p>
             )}
-            <a class="button primary" href="/v1/session/oidc">
+            <a class="button primary" href={`/v1/session/oidc${localStorage.getItem(LEFT) === null ? '' : '?anew'}`}>
               {t('signInBy', { name: door.foreign })}
             </a>
           </>
