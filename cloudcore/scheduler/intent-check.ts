@@ -73,7 +73,11 @@ export function checkIntent(intent: Intent, place: Place, strict: boolean): Verd
     case 'bandwidth-against':
       return against(intent, place)
     case 'robot-status': {
-      const said = [...place.devices.values()].flatMap((device) => device.robotStatus ?? [])
+      const robots = [...place.devices.values()].filter((device) => device.robotStatus !== undefined)
+      // What a robot said before it was gone says nothing of now.
+      const said = robots.flatMap((robot) => (robot.online ? (robot.robotStatus ?? []) : []))
+      if (robots.length > 0 && said.length === 0)
+        return nothingKnown(`its robot's status since ${robots[0]?.key} is offline`, !intent.hard)
       const label = node.labels['sluice.dev/robot-status']
       const all = said.length > 0 ? said : label === undefined ? [] : [label]
       const found = all.find((status) => intent.anyOf.includes(status.toLowerCase()))
@@ -272,6 +276,7 @@ function wordsFor(name: string, place: Place): readonly string[] {
       return [
         ...wordsOf(place, 'sensor'),
         ...[...place.devices.values()]
+          .filter(({ online }) => online)
           .flatMap(({ key, model }) => [key, key.slice(key.indexOf('/') + 1), model])
           .map((each) => each.toLowerCase()),
       ]

@@ -38,6 +38,25 @@ describe('moving before it fails', () => {
     ])
   })
 
+  it('places nothing by what an offline robot or sensor was, stays while a robot is silent, and leaves a dead sensor for a live one', () => {
+    const on = cluster({ a: onMains, b: onMains })
+    const robot = { key: 'default/robot', model: 'rover', gateway: 'a', robotStatus: 'idle' }
+    const meter = { key: 'default/meter', model: 'sdm120', gateway: 'a' }
+    const idle = { ...pod('idle', { 'fluidos-intent-robot-status': 'idle' }), node: 'a', phase: 'Running' }
+    const near = { ...pod('near', { 'fluidos-intent-sensor': 'sdm120' }), node: 'a', phase: 'Running' }
+    on.setDevices([robot, meter].map((each) => ({ ...each, online: true })))
+    on.setPod(idle)
+    on.setPod(near)
+    const asked = (each: typeof idle) => where({ ...each, node: undefined, uid: 'new' }, on)
+    expect([asked(idle), asked(near)]).toEqual(['a', 'a'])
+    const troubles: Troubles = new Map()
+    const dead = [robot, meter].map((each) => ({ ...each, online: false }))
+    on.setDevices([...dead, { ...meter, key: 'default/other', gateway: 'b', online: true }])
+    expect([asked(idle), asked(near)]).toEqual([undefined, 'b'])
+    look(on, troubles, NOW)
+    expect(look(on, troubles, NOW + 31_000).moves).toMatchObject([{ pod: { name: 'near' }, to: 'b' }])
+  })
+
   it('takes no pod at a gateway that takes none, whatever runs there', () => {
     const on = cluster({ a: { ...onMains, refuses: 'stage saving' }, b: onMains })
     on.setPod({ ...pod('held', {}, {}, {}), node: 'a', phase: 'Running' })
