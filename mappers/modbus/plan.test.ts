@@ -163,9 +163,11 @@ describe('the planner', () => {
 
   it('plans a thousand properties in a blink', () => {
     const items = Array.from({ length: 1000 }, (_, index) => item(index * 3, 2, [1000, 5000, 60_000][index % 3]!))
-    const startMs = performance.now()
+    const before = process.cpuUsage()
     planReads(items, free, rtu(9600, 5))
-    expect(performance.now() - startMs).toBeLessThan(1000)
+    // Of the processor, not of the clock: what else runs on this machine is no part of a plan.
+    const { user, system } = process.cpuUsage(before)
+    expect((user + system) / 1000).toBeLessThan(1000)
   })
 })
 
