@@ -192,4 +192,12 @@ export interface PlanExplanation {
   /** Bus time per second with one request a property, for comparison. */
   readonly naiveLoad: number
   readonly notes: readonly string[]
+  /** Addresses of which it was learnt that the device refuses them; none of a length of 0, a border that no read may cross. */
+  readonly holes?: readonly PlanHole[]
+}
+
+export interface PlanHole {
+  readonly table: string
+  readonly start: number
+  readonly length: number
 }

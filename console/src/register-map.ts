@@ -1,5 +1,5 @@
 import type { ModelProperty } from '../../api/resources.ts'
-import type { PlannedRequest } from '../../api/views.ts'
+import type { PlanHole, PlannedRequest } from '../../api/views.ts'
 
 /** One address of the map: which request reads it, and what for. */
 export interface Cell {
@@ -8,6 +8,8 @@ export interface Cell {
   readonly request: number | undefined
   /** Absent for an address that is read along. */
   readonly property?: string
+  /** Whether the device refused to be read there. */
+  readonly refused?: boolean
 }
 
 export interface TableMap {
@@ -33,13 +35,23 @@ function placeOf(property: ModelProperty): { table: string; start: number; lengt
   return { table, start: Number(field(table)), length }
 }
 
-/** The requests of a plan laid over the address space: rows of so many cells, only those in which something is read. */
+/** A device may refuse everything beyond an address: so much of it is drawn. */
+const MOST_REFUSED = 64
+
+/** The requests of a plan laid over the address space: rows of so many cells, only those in which something is read or refused. */
 export function registerMap(
   requests: readonly PlannedRequest[],
   properties: readonly ModelProperty[],
   rowCells = ROW_CELLS,
+  holes: readonly PlanHole[] = [],
 ): TableMap[] {
   const tables = new Map<string, Map<number, Cell>>()
+  for (const { table, start, length } of holes) {
+    const cells = tables.get(table) ?? new Map<number, Cell>()
+    tables.set(table, cells)
+    for (let address = start; address < start + Math.min(length, MOST_REFUSED); address++)
+      cells.set(address, { address, request: undefined, refused: true })
+  }
   for (const [index, { table, start, length, properties: names }] of requests.entries()) {
     if (table === undefined || start === undefined || length === undefined) continue
     let cells = tables.get(table)

@@ -139,6 +139,7 @@ export const TEXTS = {
   planned: ['Planned', 'Geplant'],
   naive: ['One by one', 'Einzeln'],
   filler: ['read, not asked for', 'mitgelesen'],
+  refusedRegister: ['refused by the device', 'vom Gerät verweigert'],
   used: ['property', 'Eigenschaft'],
   noPlan: [
     'Nothing is planned for this device: its protocol reports by itself.',

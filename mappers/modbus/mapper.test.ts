@@ -80,6 +80,7 @@ describe('a device that refuses addresses', () => {
     )
     expect(refused).toHaveLength(1)
     expect(b.mapper.explain('ns/a')!.notes.join()).toContain('refuses input 1 to 3')
+    expect(b.mapper.explain('ns/a')!.holes).toEqual([{ table: 'input', start: 1, length: 3 }])
     expect(b.mapper.links()[0]!.planEfficiency).toBeLessThan(1)
   })
 

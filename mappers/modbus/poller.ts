@@ -122,9 +122,12 @@ export class UnitPoller implements LinkUser {
       ),
     ]
     if (!this.exchange.breaker.closed) notes.push(`not polled now: ${this.exchange.reachability.reason ?? 'no answer'}`)
-    if (otherwise === undefined) return explainPlan(this.config, this.#plan, this.#cost, notes)
+    const holes = this.#holes.ranges
+      .filter(({ start, end }) => end > start)
+      .map(({ table, start, end }) => ({ table, start, length: end - start }))
+    if (otherwise === undefined) return { ...explainPlan(this.config, this.#plan, this.#cost, notes), holes }
     const points = otherwise.points.filter((point) => point.polled)
-    return explainPlan(otherwise, this.#planOf(points, otherwise), this.#cost, notes)
+    return { ...explainPlan(otherwise, this.#planOf(points, otherwise), this.#cost, notes), holes }
   }
 
   linkDown(reason: string): void {

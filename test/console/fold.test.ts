@@ -77,6 +77,15 @@ describe('the register map', () => {
     const cells = map!.rows.flatMap((row) => row.cells).filter(({ request }) => request !== undefined)
     expect(cells.map(({ property }) => property)).toEqual(['a', 'a', undefined, undefined, undefined, 'b'])
   })
+
+  it('shows what the device refuses, also where nothing is read, and no more of it than one can look at', () => {
+    const holes = [{ table: 'input', start: 40, length: 60_000 }]
+    const request = { request: '', everyMs: 1, properties: [], busMs: 1, why: '', table: 'input', start: 0, length: 2 }
+    const [map] = registerMap([request], [], 16, holes)
+    const refused = map!.rows.flatMap(({ cells }) => cells).filter((cell) => cell.refused)
+    expect(refused.map(({ address }) => address)).toEqual(Array.from({ length: 64 }, (_, at) => 40 + at))
+    expect(map!.rows.map(({ start }) => start)).toEqual([0, 32, 48, 64, 80, 96])
+  })
 })
 
 describe('addresses of views', () => {

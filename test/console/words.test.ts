@@ -1,4 +1,5 @@
 import { afterEach, expect, it, vi } from 'vitest'
+import { explainBinding } from '../../mappers/modbus/explain.ts'
 
 afterEach(() => {
   vi.unstubAllGlobals()
@@ -11,6 +12,26 @@ async function wordsIn(language: string) {
   vi.stubGlobal('document', { documentElement: {} })
   return import('../../console/src/words.ts')
 }
+
+it('says in German what the planner says, every sentence of it', async () => {
+  await wordsIn('de-DE')
+  const { inGerman } = await import('../../console/src/plan-words.ts')
+  const properties = [0, 2, 8, 300, 301].map((input) => ({
+    ...({ name: `p${input}`, type: 'int', access: 'read', modbus: { input } } as const),
+    ...(input === 8 ? { poll: { every: '7s' } } : {}),
+  }))
+  const spec = { properties }
+  for (const modbus of [
+    { rtu: { port: '/dev/ttyS0', baud: 9600 }, unit: 3 },
+    { tcp: { host: '127.0.0.1', port: 502 }, unit: 3 },
+  ]) {
+    const device = { model: 'm', nodeName: 'gw', modbus }
+    const plan = explainBinding({ key: 'n/d', device, model: spec, revision: '1' })
+    const said = [plan.link, ...plan.notes, ...plan.requests.flatMap(({ request, why }) => [request, why])]
+    for (const each of said) expect(inGerman(each)).not.toBe(each)
+    for (const each of said) expect(inGerman(each)).not.toMatch(/\b(the|a|request|registers|read)\b/)
+  }
+})
 
 it('counts one and many, in both languages', async () => {
   const english = await wordsIn('en-GB')

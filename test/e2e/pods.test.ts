@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -67,6 +69,9 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
   beforeEach(() => stack.tellOnFailure())
 
   const kubectl = (...args: readonly string[]) => stack.kubectl(...args)
+  /** The log once there is one: a container runs before it has said anything. */
+  const said = (name: string) =>
+    eventually(async () => (await kubectl('logs', name)).stdout || undefined, `the first word of ${name}`)
   const getPod = (name: string) => stack.kube.get<Pod>(objectPath(PODS, name, stack.namespace))
   const manifest = (name: string, spec: object) =>
     JSON.stringify({
@@ -117,7 +122,7 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
     expect(pod.status.conditions?.map(({ type }) => type)).toEqual(
       expect.arrayContaining(['PodScheduled', 'Initialized', 'ContainersReady', 'Ready']),
     )
-    expect((await kubectl('logs', 'deployment/talker')).stdout).toBe('hello from the edge\n')
+    expect(await said('deployment/talker')).toBe('hello from the edge\n')
     expect(await kubectl('exec', pod.metadata.name, '--', 'sh', '-c', 'echo in; exit 3')).toMatchObject({
       stdout: 'in\n',
       code: 3,
@@ -193,7 +198,7 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
       },
       ownerReferences: [{ kind: 'Node', name: stack.gateway }],
     })
-    expect((await kubectl('logs', name)).stdout).toBe('one\n')
+    expect(await said(name)).toBe('one\n')
     expect(await kubectl('exec', name, '--', 'echo', 'in')).toMatchObject({ stdout: 'in\n', code: 0 })
     await kubectl('delete', 'pod', name, '--wait=false')
     const second = await readyBut(first.metadata.uid)
@@ -202,7 +207,7 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
     write('two')
     const third = await readyBut(second.metadata.uid)
     expect(running(third).containerID).not.toBe(running(first).containerID)
-    expect((await kubectl('logs', name)).stdout).toBe('two\n')
+    expect(await said(name)).toBe('two\n')
     rmSync(file)
     const gone = async () => (await kubectl('get', 'pod', name)).stderr.includes('NotFound')
     await eventually(gone, 'the mirror is gone')
@@ -222,7 +227,7 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
     }
     await apply(manifest('reader', { containers: [main], volumes: [{ name: 'words', configMap: { name: 'words' } }] }))
     await ready('reader')
-    expect((await kubectl('logs', 'reader')).stdout).toBe('hello sesame hello\n')
+    expect(await said('reader')).toBe('hello sesame hello\n')
   }, 60_000)
 
   it('restarts nothing when the agent was killed, and creates nothing anew after a cut of the link', async () => {
@@ -233,7 +238,7 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
 
     await stack.agent.kill()
     await stack.agent.start()
-    expect(await kubectl('exec', 'steady', '--', 'true')).toMatchObject({ code: 0 })
+    await eventually(async () => (await kubectl('exec', 'steady', '--', 'true')).code === 0, 'the new agent has it')
     expect(running(await ready('steady'))).toEqual(before)
 
     stack.bytes.unplugged = true
@@ -245,19 +250,27 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
       'the gateway is back and the pod too',
     )
     expect(running(await ready('steady'))).toEqual(before)
-    expect((await kubectl('logs', 'steady')).stdout).toBe('began\n')
+    expect(await said('steady')).toBe('began\n')
   }, 90_000)
 
   it('ends a deleted pod before its object goes', async () => {
     const stubborn = {
       ...{ name: 'main', image: 'test/busybox:1' },
-      command: ['sh', '-c', 'trap "echo asked; exit 0" TERM; while true; do sleep 0.1; done'],
+      command: ['sh', '-c', 'trap "echo asked; exit 0" TERM; echo here; while true; do sleep 0.1; done'],
     }
     await apply(manifest('leaver', { containers: [stubborn] }))
     await ready('leaver')
-    const follower = kubectl('logs', '-f', 'leaver')
+    const env = { ...process.env, KUBECONFIG: stack.kubeconfig, HOME: stack.folder }
+    const follower = spawn('kubectl', ['--namespace', stack.namespace, 'logs', '-f', 'leaver'], { env })
+    const ended = once(follower, 'close')
+    let told = ''
+    follower.stdout.setEncoding('utf8').on('data', (text: string) => {
+      told += text
+    })
+    await eventually(() => told === 'here\n', 'it is asked from now on, and followed')
     expect(await kubectl('delete', 'pod', 'leaver', '--wait', '--timeout=20s')).toMatchObject({ code: 0 })
-    expect((await follower).stdout).toBe('asked\n')
+    await ended
+    expect(told).toBe('here\nasked\n')
     await expect(getPod('leaver')).rejects.toMatchObject({ code: 'SLUICE_KUBE_NOT_FOUND' })
   }, 60_000)
 })

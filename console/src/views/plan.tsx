@@ -6,6 +6,7 @@ import { call } from '../http.ts'
 import { Badge, Bar, Failure, Loading, Panel, WhyField } from '../parts/bits.tsx'
 import { useNarrow } from '../parts/virtual-table.tsx'
 import { keyPath } from '../paths.ts'
+import { inGerman } from '../plan-words.ts'
 import { type Cell, ROW_CELLS, registerMap, type TableMap } from '../register-map.ts'
 import { linkTo } from '../route.ts'
 import { useStore } from '../store.ts'
@@ -47,7 +48,7 @@ export function PlanPage({ session, id }: PageProps) {
             wanted={wanted}
             onWant={setWanted}
           />
-          {registerMap(shown.requests, properties, narrow ? NARROW_CELLS : ROW_CELLS).map((map) => (
+          {registerMap(shown.requests, properties, narrow ? NARROW_CELLS : ROW_CELLS, shown.holes).map((map) => (
             <Registers key={map.table} map={map} />
           ))}
           <Requests plan={shown} />
@@ -55,7 +56,7 @@ export function PlanPage({ session, id }: PageProps) {
             <Panel title={t('notices')}>
               <ul class="notices">
                 {shown.notes.map((note) => (
-                  <li key={note}>{note}</li>
+                  <li key={note}>{inGerman(note)}</li>
                 ))}
               </ul>
             </Panel>
@@ -174,7 +175,7 @@ function Load({ plan, other }: { readonly plan: PlanExplanation; readonly other:
     </>
   )
   return (
-    <Panel title={`${t('ofLimit')}: ${plan.link}`}>
+    <Panel title={`${t('ofLimit')}: ${inGerman(plan.link)}`}>
       <div class="loads">
         {bar(t('planned'), plan.load)}
         {other === undefined ? null : bar(t('tried'), other.load)}
@@ -196,6 +197,12 @@ function Registers({ map }: { readonly map: TableMap }) {
         <span class="muted small legend">
           <span class="swatch tone-0" aria-hidden="true" /> {t('used')}{' '}
           <span class="swatch filler" aria-hidden="true" /> {t('filler')}
+          {map.rows.some(({ cells }) => cells.some(({ refused }) => refused)) ? (
+            <>
+              {' '}
+              <span class="swatch refused" aria-hidden="true" /> {t('refusedRegister')}
+            </>
+          ) : null}
         </span>
       }
     >
@@ -216,13 +223,20 @@ function Registers({ map }: { readonly map: TableMap }) {
 }
 
 function RegisterCell({ cell, before }: { readonly cell: Cell; readonly before: Cell | undefined }) {
-  const { address, request, property } = cell
+  const { address, request, property, refused = false } = cell
   const same = before?.property === property && before?.request === request
-  const tone = request === undefined ? 'hole' : property === undefined ? 'filler' : `tone-${request % TONES}`
-  const words = request === undefined ? '' : `${hex(address)} ${property ?? t('filler')}`
+  const tone = refused
+    ? 'refused'
+    : request === undefined
+      ? 'hole'
+      : property === undefined
+        ? 'filler'
+        : `tone-${request % TONES}`
+  const about = refused ? t('refusedRegister') : (property ?? t('filler'))
+  const words = request === undefined && !refused ? '' : `${hex(address)} ${about}`
   return (
     <span class={`register ${tone}${same && request !== undefined ? ' same' : ''}`} role="cell" title={words}>
-      {property !== undefined && !same ? property : ''}
+      {refused ? '✕' : property !== undefined && !same ? property : ''}
     </span>
   )
 }
@@ -250,8 +264,8 @@ function Requests({ plan }: { readonly plan: PlanExplanation }) {
             {plan.requests.map((request, index) => (
               <tr key={`${request.request}${request.everyMs}`}>
                 <td>
-                  <span class={`swatch tone-${index % TONES}`} aria-hidden="true" /> {request.request}
-                  <p class="muted small">{request.why}</p>
+                  <span class={`swatch tone-${index % TONES}`} aria-hidden="true" /> {inGerman(request.request)}
+                  <p class="muted small">{inGerman(request.why)}</p>
                 </td>
                 <td class="num">{request.everyMs < 1000 ? figure(request.everyMs, 'ms', 0) : span(request.everyMs)}</td>
                 <td class="num">{figure(request.busMs, 'ms')}</td>
