@@ -68,11 +68,15 @@ describe.skipIf(lacks('arm-none-eabi-gcc', 'qemu-system-arm'))('firmware in the 
 
   it('looks like this', async () => {
     for (const [size, viewport] of Object.entries(SIZES)) {
-      for (const colorScheme of ['light', 'dark'] as const) {
-        const fresh = await open({ viewport, colorScheme })
-        await fresh.page.getByRole('region', { name: 'Boards' }).waitFor()
+      for (const look of ['light', 'dark', 'german'] as const) {
+        const german = look === 'german'
+        const fresh = await open({
+          ...{ viewport, colorScheme: german ? 'light' : look },
+          locale: german ? 'de-DE' : 'en-GB',
+        })
+        await fresh.page.getByRole('region', { name: german ? 'Platinen' : 'Boards' }).waitFor()
         await fresh.page.locator('details summary').first().click()
-        await picture(fresh.page, `cloud-firmware-${colorScheme}-${size}`)
+        await picture(fresh.page, `cloud-firmware-${look}-${size}`)
         await fresh.context.close()
       }
     }
