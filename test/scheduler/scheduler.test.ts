@@ -235,6 +235,30 @@ describe('the scheduler beside an API', () => {
     expect(waiting.map(({ spec }) => spec.nodeName)).toEqual([undefined, undefined])
   })
 
+  it('lets only pods of a namespace that says so onto a tainted gateway', async () => {
+    site = await Site.start({ 'gw-a': onMains })
+    // It is to know the taint before it sees a pod.
+    site.kill()
+    const taints = [{ key: 'fleet', value: 'robots', effect: 'NoSchedule' }]
+    await site.client.patch('/api/v1/nodes/gw-a', 'merge', { spec: { taints } })
+    site.schedule()
+    const key = 'scheduler.alpha.kubernetes.io/defaultTolerations'
+    const annotations = { [key]: JSON.stringify([{ key: 'fleet', operator: 'Exists' }]) }
+    const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'robots', annotations } }
+    await site.client.create('/api/v1/namespaces', namespace)
+    await site.pod('outsider')
+    expect((await site.told('FailedScheduling')).message).toContain('untolerated taint {fleet: robots}')
+    await site.client.create('/api/v1/namespaces/robots/pods', {
+      ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'robot' } },
+      spec: { containers: [{ name: 'c', image: 'x' }] },
+    })
+    await site.until('the one of the namespace is placed', async () => {
+      const { items } = await site.client.list<Pod>('/api/v1/namespaces/robots/pods')
+      return items[0]?.spec.nodeName === 'gw-a'
+    })
+    expect((await site.pods())[0]?.spec.nodeName).toBeUndefined()
+  })
+
   it('moves a pod by hand, refuses a place that is none, and loses none when it is killed in between', async () => {
     site = await Site.start({ 'gw-a': onMains, 'gw-b': onMains })
     await site.pod('p', { 'sluice.dev/offload-to': 'gw-a' })

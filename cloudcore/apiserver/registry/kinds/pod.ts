@@ -4,6 +4,7 @@ import { at, deepEqual, isObject, listAt, stringAt, withField } from '../../obje
 import { age, ageColumn, nameColumn, textColumn } from '../columns.ts'
 import { builtin } from '../kind.ts'
 import { dnsLabelProblem } from '../names.ts'
+import { withNamespace } from './namespace-pods.ts'
 import { bornWithEphemeral } from './pod-ephemeral.ts'
 import { podSchema } from './pod-schema.ts'
 import { withPriority } from './priority-class.ts'
@@ -90,7 +91,7 @@ export const podKind = builtin({
     'status.podIP': (pod) => stringAt(pod, 'status', 'podIP'),
     'status.nominatedNodeName': (pod) => stringAt(pod, 'status', 'nominatedNodeName'),
   },
-  admit: (pod, lookUp) => withPriority(pod, lookUp, podKind),
+  admit: (pod, lookUp) => withNamespace(withPriority(pod, lookUp, podKind), lookUp, podKind),
   prepare: preparePod,
   validate: (pod, old) => [
     ...containerProblems(pod, 'spec'),
