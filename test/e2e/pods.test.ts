@@ -159,13 +159,18 @@ describe.skipIf(skipped)(`pods of a gateway, from kubectl to a process and back 
     const attached = stack.kubectlWith('hello\n', 'attach', '-i', 'looked-at', '-c', 'talker')
     await eventually(says('got hello'), 'what is typed arrives')
     expect((await kubectl('exec', 'looked-at', '-c', 'talker', '--', 'echo', 'in')).stdout).toBe('in\n')
-    const target = await kubectl(...debug('inside', '--target=main', '--', 'true'))
+    // The process that is number one there is the one that is looked at, and the network is that of the pod.
+    const look = 'tr "\\0" " " < /proc/1/cmdline; echo; ls /proc/1/root/bin/sh; hostname; exit 4'
+    const target = await kubectl(...debug('inside', '--target=main', '--', 'sh', '-c', look))
     expect(target).toMatchObject({ code: 0 })
-    await eventually(async () => {
+    const looked = await eventually(async () => {
       const { status } = await getPod('looked-at')
       const inside = status.ephemeralContainerStatuses?.find(({ name }) => name === 'inside')
-      return inside?.state.waiting?.message?.includes('--target') === true
-    }, 'why it cannot look at processes')
+      return inside?.state.terminated !== undefined && inside
+    }, 'it has looked at the processes of main')
+    expect(looked).toMatchObject({ state: { terminated: { exitCode: 4 } } })
+    const seen = 'sleep 1000 \n/proc/1/root/bin/sh\nlooked-at\n'
+    expect((await kubectl('logs', 'looked-at', '-c', 'inside')).stdout).toBe(seen)
     const after = await getPod('looked-at')
     expect(running(after)).toEqual(before)
     expect(after.status.ephemeralContainerStatuses?.map(({ restartCount }) => restartCount)).toEqual([0, 0, 0])

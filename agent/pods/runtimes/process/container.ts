@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { chownSync, closeSync, type FSWatcher, mkdirSync, openSync, watch } from 'node:fs'
+import { closeSync, type FSWatcher, mkdirSync, openSync, watch } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, delay } from '../../../../api/clock.ts'
 import { SluiceError, toSluiceError } from '../../../../api/errors.ts'
@@ -36,9 +36,12 @@ export interface Making {
   readonly spec: ContainerSpec
   readonly image: StoredImage
   readonly kind: BoxKind
+  /** Whose processes it shares. */
+  readonly target: Container | undefined
 }
 
 const SOON_MS = 20
+const SETTING_UP_MS = 2
 /** Between two looks at one that is to end. */
 const STOPPING_LOOK_MS = 250
 const SIGKILL_CODE = 137
@@ -125,7 +128,7 @@ export class Container {
       })
     }
     const { groups, tools, memoryFolder, seccompFile, clock } = this.#around
-    const { spec, image, kind } = making
+    const { spec, image, kind, target } = making
     groups.make(this.group, { pidsLimit: DEFAULT_PIDS, ...spec.resources })
     this.#save({ ...this.record, starting: true })
     this.#openPump()
@@ -137,6 +140,12 @@ export class Container {
     }
     const pipes = this.sandbox.pipesOf(this.record.name)
     const seccomp = seccompFile === undefined || spec.unconfinedSeccomp ? undefined : opened(seccompFile, 'r')
+    const theirs = await target?.doors((path) => opened(path, 'r'), signal)
+    const { hostPid } = this.sandbox.record.spec
+    const processes =
+      theirs === undefined
+        ? ['--unshare-user', ...(hostPid ? [] : ['--unshare-pid', ...(kind.isFirst ? ['--as-pid-1'] : [])])]
+        : ['--userns', String(FD.userNamespace), ...(hostPid ? [] : ['--pidns', String(FD.pidNamespace)])]
     const variables = kind.variables(spec, image, this.sandbox.record.spec.hostname)
     const args = [...this.record.box, ...restArguments(variables, seccomp === undefined ? undefined : FD.seccomp)]
     const handed = files.use(handedOver(memoryFolder, this.record.id, args.map((each) => `${each}\0`).join('')))
@@ -149,8 +158,7 @@ export class Container {
           claim: this.#claimFile,
           oomScoreAdj: spec.oomScoreAdj,
         }),
-        ...[tools.bwrap, '--unshare-user', '--unshare-cgroup-try', '--new-session'],
-        ...(this.sandbox.record.spec.hostPid ? [] : ['--unshare-pid', ...(kind.isFirst ? ['--as-pid-1'] : [])]),
+        ...[tools.bwrap, ...processes, '--unshare-cgroup-try', '--new-session'],
         ...['--json-status-fd', String(FD.status), '--info-fd', String(FD.info), '--args', String(FD.args), '--'],
         ...kind.command(spec, image),
       ],
@@ -163,6 +171,7 @@ export class Container {
         'pipe',
         handed.fd,
         seccomp ?? 'ignore',
+        ...(theirs ?? []),
       ],
     })
     child.unref()
@@ -250,7 +259,7 @@ export class Container {
     const { program } = this
     const signalName = stopSignal(this.record.stopSignal)
     // The kernel keeps from a first process what it did not ask for: waiting for that would be waiting for nothing.
-    const isAlone = program === first.pid && !this.sandbox.record.spec.hostPid
+    const isAlone = program === first.pid && this.record.guest !== true && !this.sandbox.record.spec.hostPid
     if (program !== undefined && graceMs > 0 && (!isAlone || takesSignal(program, signalName))) {
       const mark = markOf(program)
       if (mark !== undefined) signalProcess(mark, signalName)
@@ -278,6 +287,17 @@ export class Container {
     if (first === undefined || !isAlive(first)) return undefined
     if (isFirst !== true && !this.sandbox.record.spec.hostPid) return childrenOf(first.pid)[0]
     return hasLeft(first.pid, this.#around.tools.bwrap) ? first.pid : undefined
+  }
+
+  /**
+   * Its user and process namespaces, opened for whoever enters them, once the box is complete: there is a program in it then.
+   * Throws `SLUICE_POD_EXEC` when it does not run.
+   */
+  async doors(opened: (path: string) => number, signal: AbortSignal): Promise<readonly [user: number, pid: number]> {
+    while (this.running && this.program === undefined) await delay(this.#around.clock, SETTING_UP_MS, signal)
+    if (!this.running) throw new SluiceError('SLUICE_POD_EXEC', `Container ${this.record.name} does not run`)
+    const { pid } = this.record.first!
+    return [opened(`/proc/${pid}/ns/user`), opened(`/proc/${pid}/ns/pid`)]
   }
 
   /** Ends whatever is in its group, also what was on its way in. */
@@ -371,15 +391,6 @@ export class Container {
     this.record = record
     this.#around.records.saveContainer(this.sandbox.record.id, record)
   }
-}
-
-/** Makes the folder of a new container. */
-export function makeFolder(folder: string, hostUser: number | undefined): string {
-  mkdirSync(folder, { mode: 0o711 })
-  const tmp = join(folder, 'tmp')
-  mkdirSync(tmp, { mode: 0o700 })
-  if (hostUser !== undefined) chownSync(tmp, hostUser, hostUser)
-  return tmp
 }
 
 function stopSignal(name: string): NodeJS.Signals {

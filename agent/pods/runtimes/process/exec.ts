@@ -1,7 +1,6 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { PassThrough, type Readable, type Writable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
-import { delay } from '../../../../api/clock.ts'
 import { SluiceError } from '../../../../api/errors.ts'
 import type { ExecOptions, ExecSession, WindowSize } from '../runtime.ts'
 import { restArguments } from './arguments.ts'
@@ -9,7 +8,6 @@ import type { Container, Surroundings } from './container.ts'
 import { CLEAN_ENVIRONMENT, FD, handedOver, launch, wayIn } from './launch.ts'
 
 let counter = 0
-const SETTING_UP_MS = 2
 
 /**
  * A command beside the program of a container: a second box with the same files, processes, network, user, limits and
@@ -24,7 +22,6 @@ export async function execIn(
   signal.throwIfAborted()
   const { tools, groups, memoryFolder, seccompFile } = around
   const { record, sandbox } = container
-  if (!container.running) throw new SluiceError('SLUICE_POD_EXEC', `Container ${record.name} does not run`)
   if (options.command.length === 0) throw new SluiceError('SLUICE_POD_EXEC', 'No command was given')
   groups.expectChange()
   using files = new DisposableStack()
@@ -33,12 +30,7 @@ export async function execIn(
     files.defer(() => closeSync(fd))
     return fd
   }
-  const first = record.first!.pid
-  // The box is complete once the program in it exists.
-  while (container.running && container.program === undefined) await delay(around.clock, SETTING_UP_MS, signal)
-  if (!container.running) throw new SluiceError('SLUICE_POD_EXEC', `Container ${record.name} has ended`)
-  const user = opened(`/proc/${first}/ns/user`)
-  const processes = opened(`/proc/${first}/ns/pid`)
+  const doors = await container.doors(opened, signal)
   const seccomp = seccompFile === undefined || record.unconfinedSeccomp ? undefined : opened(seccompFile)
   const filter = seccomp === undefined ? undefined : FD.seccomp
   const args = [...record.box, ...restArguments(environmentOf(container.program), filter)]
@@ -55,7 +47,7 @@ export async function execIn(
     ...['--die-with-parent', ...(options.tty ? [] : ['--new-session']), '--args', String(FD.args), '--'],
     ...options.command,
   ]
-  const handedOn = ['ignore', 'ignore', handed.fd, seccomp ?? 'ignore', user, processes] as const
+  const handedOn = ['ignore', 'ignore', handed.fd, seccomp ?? 'ignore', ...doors] as const
   if (options.tty) return await withTerminal(command, options, handedOn, files.move(), signal)
   const child = launch({
     command,

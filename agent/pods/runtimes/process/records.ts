@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ContainerExit, SandboxSpec } from '../runtime.ts'
 import type { ProcessMark } from './life-signs.ts'
@@ -40,6 +40,8 @@ export interface ContainerRecord {
   readonly starting?: boolean
   /** The first process inside is the program; absent: its child is. */
   readonly isFirst?: boolean
+  /** It is among the processes of another container; absent: it has its own. */
+  readonly guest?: boolean
   /** First process inside, and when it began. */
   readonly first?: ProcessMark
   readonly startedMs?: number
@@ -138,3 +140,12 @@ const foldersIn = (path: string): string[] =>
   readdirSync(path, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => name)
+
+/** Makes the folder of a new container. */
+export function makeFolder(folder: string, hostUser: number | undefined): string {
+  mkdirSync(folder, { mode: 0o711 })
+  const tmp = join(folder, 'tmp')
+  mkdirSync(tmp, { mode: 0o700 })
+  if (hostUser !== undefined) chownSync(tmp, hostUser, hostUser)
+  return tmp
+}

@@ -24,7 +24,7 @@ import type {
 import { FIXED_FILES, FIXED_FOLDERS, mountOrder, whoRuns } from './arguments.ts'
 import { attachTo } from './attach.ts'
 import { type BoxKind, nativeBox } from './box-kind.ts'
-import { Container, makeFolder, type Surroundings } from './container.ts'
+import { Container, type Surroundings } from './container.ts'
 import { ControlGroups } from './control-group.ts'
 import { execIn } from './exec.ts'
 import { handOver } from './hand-over.ts'
@@ -33,7 +33,7 @@ import { OwnGroups } from './own-groups.ts'
 import { PipeStock } from './pipe-stock.ts'
 import { forwardInto } from './port-forward.ts'
 import { checkReachable, isWritable } from './reachable.ts'
-import { Records } from './records.ts'
+import { makeFolder, Records } from './records.ts'
 import { clearUnfinished, openSandbox, Sandbox } from './sandbox.ts'
 import { seccompProgram } from './seccomp.ts'
 import { findTools } from './tools.ts'
@@ -159,8 +159,9 @@ export class ProcessRuntime implements PodRuntime {
     const sandbox = this.#sandbox(sandboxId)
     this.#around.groups.expectChange()
     if (spec.privileged) throw unsupported(`container ${spec.name}: privileged`)
-    if (spec.targetContainerId !== undefined) {
-      throw unsupported(`container ${spec.name}: seeing the processes of another container (--target)`)
+    const target = spec.targetContainerId === undefined ? undefined : sandbox.containers.get(spec.targetContainerId)
+    if (spec.targetContainerId !== undefined && (target === undefined || !this.#kind.isFirst)) {
+      throw unsupported(`container ${spec.name}: seeing the processes of that container (--target)`)
     }
     if (spec.tty) throw unsupported(`container ${spec.name}: a terminal (tty: true); exec has one`)
     const image = this.images.get(spec.image.id)
@@ -197,11 +198,12 @@ export class ProcessRuntime implements PodRuntime {
       box: this.#kind.box(spec, image, { rootPath, tmpPath, ...who, mounts }),
       groups: groupsOf(spec.devices),
       isFirst: this.#kind.isFirst,
+      ...(target === undefined ? {} : { guest: true }),
       unconfinedSeccomp: spec.unconfinedSeccomp,
       oomScoreAdj: spec.oomScoreAdj,
     }
     records.saveContainer(sandboxId, record)
-    sandbox.containers.set(id, new Container(this.#around, sandbox, record, { spec, image, kind: this.#kind }))
+    sandbox.containers.set(id, new Container(this.#around, sandbox, record, { spec, image, kind: this.#kind, target }))
     return id
   }
 
