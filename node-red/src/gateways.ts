@@ -43,6 +43,15 @@ const MAX_STATUS = 20
 /** A status text that fits under a node. */
 export const short = (text: string): string => (text.length <= MAX_STATUS ? text : `${text.slice(0, MAX_STATUS - 1)}…`)
 
+/** Somebody answers, and does not let this node in. */
+const REFUSED: ReadonlySet<string> = new Set([
+  'SLUICE_CLIENT_FORBIDDEN',
+  'SLUICE_CLIENT_PERMISSION',
+  'SLUICE_API_FORBIDDEN',
+  'SLUICE_API_TOKEN',
+  'SLUICE_API_UNAUTHENTICATED',
+])
+
 /**
  * Ring while there is no connection, dot with one; `connected` is what a node shows then by itself, unless the device or
  * the property it names is not there.
@@ -55,8 +64,7 @@ export function connectionStatus(
   const { state } = connection
   if (state.is === 'connecting') return { fill: 'yellow', shape: 'ring', text: 'status.connecting' }
   if (state.is === 'lost') {
-    const refused = state.code === 'SLUICE_CLIENT_FORBIDDEN' || state.code === 'SLUICE_CLIENT_PERMISSION'
-    return { fill: 'red', shape: 'ring', text: refused ? 'status.refused' : 'status.lost' }
+    return { fill: 'red', shape: 'ring', text: REFUSED.has(state.code) ? 'status.refused' : 'status.lost' }
   }
   const { device, property } = config
   if (typeof device !== 'string' || device.trim() === '') return connected

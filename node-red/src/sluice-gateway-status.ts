@@ -19,7 +19,11 @@ export function register(RED: Red): void {
     const isWanted = ({ name }: GatewayView) => wanted === '' || wanted === name
     const sent = new Map<string, string>()
     let shown: NodeStatus | undefined
-    const show = () => this.status(connectionStatus(connection, shown))
+    const show = () => {
+      const known = wanted === '' || [...connection.gateways].some(isWanted)
+      const missing = { fill: 'red', shape: 'dot', text: 'status.noGateway' } as const
+      this.status(connectionStatus(connection, known ? shown : missing))
+    }
     const leave = connection.subscribe(this.id, {
       state: show,
       gateway: (view) => {

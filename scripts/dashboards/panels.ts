@@ -115,7 +115,10 @@ export function dashboardJson(dashboard: Dashboard): object {
     templating: { list: [datasourceVariable, ...dashboard.variables.map(variableJson)] },
     annotations: { list: [] },
     links: [
-      { type: 'dashboards', title: 'Sluice', tags: ['sluice'], asDropdown: true, includeVars: false, keepTime: true },
+      {
+        ...{ type: 'dashboards', title: 'Sluice', tags: ['sluice'], url: '', icon: 'external link', tooltip: '' },
+        ...{ asDropdown: true, targetBlank: false, includeVars: false, keepTime: true },
+      },
     ],
     panels,
   }
@@ -196,7 +199,7 @@ function panelJson({ kind, title, description, unit, queries, stacked, min, max,
 function optionsOf(kind: Panel['kind']): object {
   if (kind === 'timeseries') {
     return {
-      legend: { displayMode: 'table', placement: 'bottom', calcs: ['lastNotNull', 'max'] },
+      legend: { showLegend: true, displayMode: 'table', placement: 'bottom', calcs: ['lastNotNull', 'max'] },
       tooltip: { mode: 'multi', sort: 'desc' },
     }
   }
