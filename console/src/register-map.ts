@@ -61,8 +61,11 @@ export function registerMap(
       const place = names.includes(property.name) ? placeOf(property) : undefined
       if (place === undefined) continue
       for (let address = place.start; address < place.start + place.length; address++) {
-        if (address >= start && address < start + length)
-          cells.set(address, { address, request: index, property: property.name })
+        if (address < start || address >= start + length) continue
+        // Bits of one register are properties of their own.
+        const others = cells.get(address)?.property
+        const name = others === undefined ? property.name : `${others}, ${property.name}`
+        cells.set(address, { address, request: index, property: name })
       }
     }
   }

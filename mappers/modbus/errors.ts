@@ -25,9 +25,13 @@ export function exceptionError(unit: number, fc: number, exception: number): Slu
 }
 
 export function timeoutError(unit: number, fc: number, timeoutMs: number): SluiceError {
-  return new SluiceError('SLUICE_MODBUS_TIMEOUT', `unit ${unit} did not answer function ${fc} within ${timeoutMs} ms`, {
-    hint: 'Check the unit number, the wiring, baud rate and parity; or allow more time.',
-  })
+  return new SluiceError(
+    'SLUICE_MODBUS_TIMEOUT',
+    `unit ${unit} did not answer function ${fc} within ${Math.round(timeoutMs)} ms`,
+    {
+      hint: 'Check the unit number, the wiring, baud rate and parity; or allow more time.',
+    },
+  )
 }
 
 export function linkDownError(where: string, cause: SluiceError | undefined): SluiceError {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { ModelProperty } from '../../api/resources.ts'
 import type { DeviceView, StreamEvent, TwinView } from '../../api/views.ts'
 import { foldEvent } from '../../console/src/fold.ts'
 import { registerMap } from '../../console/src/register-map.ts'
@@ -76,6 +77,13 @@ describe('the register map', () => {
     expect(map!.rows.map(({ start }) => start)).toEqual([0, 16])
     const cells = map!.rows.flatMap((row) => row.cells).filter(({ request }) => request !== undefined)
     expect(cells.map(({ property }) => property)).toEqual(['a', 'a', undefined, undefined, undefined, 'b'])
+  })
+
+  it('names all who share a register', () => {
+    const of = { everyMs: 1, busMs: 1, why: '', table: 'holding', start: 0, length: 1 }
+    const bit = (name: string, at: number): ModelProperty => ({ name, type: 'bool', modbus: { holding: 0, bit: at } })
+    const [map] = registerMap([{ ...of, request: '', properties: ['a', 'b'] }], [bit('a', 0), bit('b', 1)])
+    expect(map!.rows[0]!.cells[0]!.property).toBe('a, b')
   })
 
   it('shows what the device refuses, also where nothing is read, and no more of it than one can look at', () => {

@@ -178,10 +178,13 @@ export function Failure({ error }: { readonly error: unknown }) {
   const { message, hint, status } = error as { message?: string; hint?: string; status?: number }
   return (
     <p class="failure" role="alert">
-      {status === 0 ? t('unreachable') : (message ?? String(error))}{' '}
+      {status === 0 ? t('unreachable') : sentence(message ?? String(error))}{' '}
       {hint === undefined || hint === '' ? '' : <span>{hint}</span>}
     </p>
   )
 }
+
+/** Errors end without a full stop: something may be said behind them. */
+const sentence = (words: string): string => (/[.!?…]$/.test(words) ? words : `${words}.`)
 
 export const Loading = () => <p class="muted pad">{t('loading')}</p>
