@@ -38,9 +38,9 @@ async function foreignTcp(): Promise<number> {
   return port
 }
 
-/** A foreign unit at end 1 of a line; its idle time must hold the gaps of a busy test machine. */
+/** A foreign unit at end 1 of a line. It takes a pause of its idle time for the end of a request, also one of this process. */
 async function foreignSerial(line: SerialLine, baud: number): Promise<void> {
-  const options = { path: line.paths[1]!, baudRate: baud, unitID: 1, interval: 15 }
+  const options = { path: line.paths[1]!, baudRate: baud, unitID: 1, interval: 100 }
   const server = new ServerSerial(plant(), options)
   await once(server, 'initialized')
   cleanups.push(() => new Promise<void>((resolve) => server.close(() => resolve())))
