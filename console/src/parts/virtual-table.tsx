@@ -1,4 +1,4 @@
-import type { ComponentChildren } from 'preact'
+import { Component, type ComponentChildren } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { sortable } from '../../../api/natural-order.ts'
 import { t } from '../words.ts'
@@ -28,6 +28,9 @@ export interface VirtualTableProps<T extends object> {
 
 const ROW_PX = 40
 const TALL_ROW_PX = 68
+/** Rows come and go by the block: most frames of scrolling then change nothing, and the browser moves what it has painted. */
+const BLOCK_ROWS = 4
+/** How far beyond what is in sight rows are there: as far as a quick wheel goes in one frame. */
 const SPARE_ROWS = 6
 
 /** A table of any length: only the rows in sight are in the page. Filtered by words, sorted by a column. */
@@ -39,7 +42,8 @@ export function VirtualTable<T extends object>(props: VirtualTableProps<T>) {
     down: false,
   })
   const narrow = useNarrow()
-  const { box, top, height } = useScroll()
+  const rowPx = narrow ? TALL_ROW_PX : ROW_PX
+  const { box, first, last } = useBlocksInSight(BLOCK_ROWS * rowPx, SPARE_ROWS * rowPx)
   const { kept, sorted } = useMemo(() => {
     const words = filter
       .toLowerCase()
@@ -50,9 +54,8 @@ export function VirtualTable<T extends object>(props: VirtualTableProps<T>) {
     const column = columns.find(({ id }) => id === order.id)
     return { kept, sorted: column?.sort === undefined ? kept : byColumn(kept, column.sort, order.down) }
   }, [rows, filter, order])
-  const rowPx = narrow ? TALL_ROW_PX : ROW_PX
-  const first = Math.max(0, Math.floor(top / rowPx) - SPARE_ROWS)
-  const shown = sorted.slice(first, Math.ceil((top + height) / rowPx) + SPARE_ROWS)
+  const end = Math.min(last + 1, Math.ceil(sorted.length / BLOCK_ROWS))
+  const blocks = Array.from({ length: Math.max(0, end - first) }, (_, index) => first + index)
   return (
     <div class="vtable">
       <div class="tools">
@@ -69,7 +72,14 @@ export function VirtualTable<T extends object>(props: VirtualTableProps<T>) {
           {t('of', { n: kept === rows ? (props.total ?? rows.length) : kept.length, all: props.total ?? rows.length })}
         </span>
       </div>
-      <div class="scroller" ref={box} role="table" aria-label={label} aria-rowcount={sorted.length + 1} tabIndex={0}>
+      <div
+        class={`scroller ${columns.map(({ id }) => `with-${id}`).join(' ')}`}
+        ref={box}
+        role="table"
+        aria-label={label}
+        aria-rowcount={sorted.length + 1}
+        tabIndex={0}
+      >
         <div class="row head" role="row" aria-rowindex={1}>
           {columns.map(({ id, title, sort: sortable, numeric }) => (
             <div
@@ -96,19 +106,22 @@ export function VirtualTable<T extends object>(props: VirtualTableProps<T>) {
         {sorted.length === 0 ? (
           <p class="muted pad">{rows.length === 0 ? props.empty : t('noMatch')}</p>
         ) : (
-          <div class="rows" role="rowgroup" style={{ height: `${sorted.length * rowPx}px` }}>
-            {shown.map((row, index) => (
-              <div
-                key={keyOf(row)}
-                role="row"
-                aria-rowindex={first + index + 2}
-                class={`row${props.dull?.(row) === true ? ' dull' : ''}`}
-                style={{ transform: `translateY(${(first + index) * rowPx}px)`, height: `${rowPx}px` }}
-              >
-                {columns.map(({ id, cell, numeric }, at) => (
-                  <div key={id} role="cell" class={`cell c-${id}${numeric ? ' num' : ''}`}>
-                    {at === 0 ? <a href={hrefOf(row)}>{cell(row)}</a> : cell(row)}
-                  </div>
+          <div
+            class="rows"
+            role="rowgroup"
+            style={{ height: `${sorted.length * rowPx}px`, '--row-height': `${rowPx}px` }}
+          >
+            {blocks.map((block) => (
+              <div key={block} class="block" role="none" style={{ top: `${block * BLOCK_ROWS * rowPx}px` }}>
+                {sorted.slice(block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS).map((row, index) => (
+                  <Row
+                    key={keyOf(row)}
+                    row={row}
+                    at={block * BLOCK_ROWS + index + 2}
+                    columns={columns}
+                    href={hrefOf(row)}
+                    dull={props.dull?.(row) === true}
+                  />
                 ))}
               </div>
             ))}
@@ -117,6 +130,37 @@ export function VirtualTable<T extends object>(props: VirtualTableProps<T>) {
       </div>
     </div>
   )
+}
+
+interface RowProps<T> {
+  readonly row: T
+  /** Counted from 1, the head included. */
+  readonly at: number
+  readonly columns: readonly Column<T>[]
+  readonly href: string
+  readonly dull: boolean
+}
+
+/** What is shown of a row depends on the row and its columns alone: one that stays the same is not drawn again. */
+class Row<T> extends Component<RowProps<T>> {
+  override shouldComponentUpdate({ row, at, columns, href, dull }: RowProps<T>): boolean {
+    const { props } = this
+    return (
+      row !== props.row || at !== props.at || columns !== props.columns || href !== props.href || dull !== props.dull
+    )
+  }
+
+  override render({ row, at, columns, href, dull }: RowProps<T>) {
+    return (
+      <div role="row" aria-rowindex={at} class={`row${dull ? ' dull' : ''}`}>
+        {columns.map(({ id, cell, numeric }, index) => (
+          <div key={id} role="cell" class={`cell c-${id}${numeric ? ' num' : ''}`}>
+            {index === 0 ? <a href={href}>{cell(row)}</a> : cell(row)}
+          </div>
+        ))}
+      </div>
+    )
+  }
 }
 
 const keyOf = (key: string | number): string | number => (typeof key === 'number' ? key : sortable(key))
@@ -150,28 +194,32 @@ export function useNarrow(): boolean {
   return narrow
 }
 
-function useScroll() {
+/** The blocks in sight and a little more, told only when they are others. */
+function useBlocksInSight(blockPx: number, sparePx: number) {
   const box = useRef<HTMLDivElement>(null)
-  const [place, setPlace] = useState({ top: 0, height: 800 })
+  const [inSight, setInSight] = useState({ first: 0, last: Math.floor((800 + sparePx) / blockPx) })
   useEffect(() => {
     const element = box.current
     if (element === null) return
-    let asked = false
+    let asked: number | undefined
     const look = () => {
-      asked = false
-      setPlace({ top: element.scrollTop, height: element.clientHeight })
+      asked = undefined
+      const { scrollTop, clientHeight } = element
+      const first = Math.max(0, Math.floor((scrollTop - sparePx) / blockPx))
+      const last = Math.floor((scrollTop + clientHeight + sparePx) / blockPx)
+      setInSight((before) => (before.first === first && before.last === last ? before : { first, last }))
     }
     const ask = () => {
-      if (!asked) requestAnimationFrame(look)
-      asked = true
+      asked ??= requestAnimationFrame(look)
     }
     const resized = new ResizeObserver(ask)
     resized.observe(element)
     element.addEventListener('scroll', ask, { passive: true })
     return () => {
+      if (asked !== undefined) cancelAnimationFrame(asked)
       resized.disconnect()
       element.removeEventListener('scroll', ask)
     }
-  }, [])
-  return { box, ...place }
+  }, [blockPx, sparePx])
+  return { box, ...inSight }
 }

@@ -157,6 +157,9 @@ const DEVICE_COLUMNS: readonly Column<DeviceView>[] = [
   },
 ]
 
+/** Of one gateway. */
+const ITS_DEVICE_COLUMNS = DEVICE_COLUMNS.filter(({ id }) => id !== 'gw')
+
 export function DeviceTable({
   devices,
   gateway,
@@ -171,7 +174,7 @@ export function DeviceTable({
       label={t('devices')}
       rows={devices}
       total={total}
-      columns={gateway ? DEVICE_COLUMNS : DEVICE_COLUMNS.filter(({ id }) => id !== 'gw')}
+      columns={gateway ? DEVICE_COLUMNS : ITS_DEVICE_COLUMNS}
       keyOf={({ namespace, name }) => objectKey(namespace, name)}
       hrefOf={({ namespace, name }) => linkTo('device', objectKey(namespace, name))}
       text={({ namespace, name, model, state, gateway: by }) =>
