@@ -17,7 +17,7 @@ export interface StartsOptions {
 }
 
 /** Longer than any start takes: a program that is not there, a disk that is slow. */
-const START_MS = 60_000
+const START_MS = 120_000
 const LOOK_AGAIN_MS = 50
 
 /**
@@ -47,7 +47,14 @@ export class Starts {
     signal.throwIfAborted()
     const work = this.#start(id)
     const { promise, reject } = Promise.withResolvers<never>()
-    const abort = () => reject(signal.reason)
+    const abort = () => {
+      // The holder has it now: an agent that stops is not kept by what it does not wait for.
+      this.#line?.then(
+        (open) => open.unref(),
+        () => {},
+      )
+      reject(signal.reason)
+    }
     signal.addEventListener('abort', abort, { once: true })
     await Promise.race([work, promise]).finally(() => signal.removeEventListener('abort', abort))
   }
@@ -181,6 +188,10 @@ class Line implements Disposable {
     // Whoever hands a socket to a process is taken to read it no more.
     socket.read(0)
     return new Line(connect('http://localhost', { createConnection: () => socket }), holder)
+  }
+
+  unref(): void {
+    if (!this.#session.destroyed) this.#session.unref()
   }
 
   onEnd(told: () => void): void {
