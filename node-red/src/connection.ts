@@ -153,6 +153,8 @@ export class GatewayConnection {
    */
   subscribe(nodeId: string, subscriber: Subscriber): () => void {
     subscriber.state?.(this.#state)
+    // What comes until it enters is not lost either.
+    this.#replay.arrives(nodeId)
     const entering = setImmediate(() => this.#enter(nodeId, subscriber))
     return () => {
       clearImmediate(entering)
@@ -169,18 +171,18 @@ export class GatewayConnection {
     subscriber.state?.(this.#state)
     const missed = this.#replay.missedBy(nodeId)
     for (const heard of missed) tell(subscriber, heard, this.#mirror)
+    for (const view of this.#gateways.values()) subscriber.gateway?.(view)
     // Before the first connection everything is told to everybody.
     if (!this.#told) return
     if (this.#state.is !== 'connected') this.#fresh.add(nodeId)
     else this.#tellHow(subscriber, new Set(missed.flatMap(({ event }) => twinKeyOf(event) ?? [])))
   }
 
-  /** How twins and gateways are right now, to one node; without the twins it has just heard of. */
+  /** How twins are right now, to one node; without the twins it has just heard of. */
   #tellHow(subscriber: Subscriber, heard: ReadonlySet<string>): void {
     for (const change of this.#mirror.current()) {
       if (!heard.has(twinKeyOf(change.event) ?? '')) subscriber.twin?.(change)
     }
-    for (const view of this.#gateways.values()) subscriber.gateway?.(view)
   }
 
   async #run(): Promise<void> {

@@ -24,6 +24,20 @@ describe('a node that is deployed anew', () => {
   })
 })
 
+describe('a node that is being deployed', () => {
+  it('misses nothing between its making and its entering, and keeps an earlier place', () => {
+    const replay = new Replay<number>()
+    replay.push(1)
+    replay.arrives('new')
+    replay.left('old')
+    replay.push(2)
+    replay.arrives('old')
+    replay.push(3)
+    expect(replay.missedBy('new')).toEqual([2, 3])
+    expect(replay.missedBy('old')).toEqual([2, 3])
+  })
+})
+
 describe('the cursor on the disk', () => {
   it('is read again by the same node for the same gateway, and by nobody else', () => {
     using folder = temporaryFolder('cursor')

@@ -27,6 +27,11 @@ export class Replay<T> {
     if (this.#away.size > this.#maxAway) this.#away.delete(this.#away.keys().next().value!)
   }
 
+  /** Keeps a place from here on, unless `id` left earlier and has not come back. */
+  arrives(id: string): void {
+    if (!this.#away.has(id)) this.left(id)
+  }
+
   /** What came since `id` left; nothing for one that was never there or whose place is gone. */
   missedBy(id: string): readonly T[] {
     const since = this.#away.get(id)
