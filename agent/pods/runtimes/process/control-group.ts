@@ -1,4 +1,14 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  appendFileSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Resources, Use } from '../runtime.ts'
@@ -167,9 +177,11 @@ const shares = (milli: number): number => Math.max(2, Math.min(262_144, Math.rou
 /** The kubelet's mapping of shares to weights. */
 const weight = (milli: number): number => 1 + Math.floor(((shares(milli) - 2) * 9999) / 262_142)
 
+/** Whether groups can be made in it: another user's, whose agent ran here before, are not ours to add to. */
 function makeGroup(path: string): boolean {
   try {
     mkdirSync(path, { recursive: true })
+    accessSync(path, constants.W_OK)
     return true
   } catch {
     return false
