@@ -115,8 +115,8 @@ export function pointAt({
   quality,
 }: {
   readonly at: string
-  readonly value?: Json
-  readonly quality?: Quality
+  readonly value?: Json | undefined
+  readonly quality?: Quality | undefined
 }): [number, number | null] {
   const good = quality === undefined || quality === 'good' || quality === 'uncertain'
   const figure = !good ? null : typeof value === 'boolean' ? Number(value) : typeof value === 'number' ? value : null

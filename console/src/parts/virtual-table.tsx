@@ -24,10 +24,12 @@ export interface VirtualTableProps<T extends object> {
   /** How many rows there are, while only the first of them are known. */
   readonly total?: number | undefined
   readonly dull?: (row: T) => boolean
+  /** Lines that a row has where the page is narrow. Default: 2. */
+  readonly narrowLines?: 2 | 3
 }
 
 const ROW_PX = 40
-const TALL_ROW_PX = 68
+const NARROW_ROW_PX = { 2: 68, 3: 92 } as const
 /** Rows come and go by the block: most frames of scrolling then change nothing, and the browser moves what it has painted. */
 const BLOCK_ROWS = 4
 /** How far beyond what is in sight rows are there: as far as a quick wheel goes in one frame. */
@@ -42,7 +44,7 @@ export function VirtualTable<T extends object>(props: VirtualTableProps<T>) {
     down: false,
   })
   const narrow = useNarrow()
-  const rowPx = narrow ? TALL_ROW_PX : ROW_PX
+  const rowPx = narrow ? NARROW_ROW_PX[props.narrowLines ?? 2] : ROW_PX
   const { box, first, last } = useBlocksInSight(BLOCK_ROWS * rowPx, SPARE_ROWS * rowPx)
   const { kept, sorted } = useMemo(() => {
     const words = filter
@@ -153,8 +155,8 @@ class Row<T> extends Component<RowProps<T>> {
   override render({ row, at, columns, href, dull }: RowProps<T>) {
     return (
       <div role="row" aria-rowindex={at} class={`row${dull ? ' dull' : ''}`}>
-        {columns.map(({ id, cell, numeric }, index) => (
-          <div key={id} role="cell" class={`cell c-${id}${numeric ? ' num' : ''}`}>
+        {columns.map(({ id, title, cell, numeric }, index) => (
+          <div key={id} role="cell" class={`cell c-${id}${numeric ? ' num' : ''}`} data-title={title}>
             {index === 0 ? <a href={href}>{cell(row)}</a> : cell(row)}
           </div>
         ))}

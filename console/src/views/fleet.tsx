@@ -109,6 +109,7 @@ export function FleetPage(_: { readonly session: Signed }) {
           text={(gateway) => `${gateway.name} ${gateway.state} ${word(gateway.state)} ${alarmsOf(gateway).join(' ')}`}
           empty={t('noGateways')}
           dull={({ state }) => state !== 'online'}
+          narrowLines={3}
         />
       )}
     </div>
