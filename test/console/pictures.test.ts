@@ -2,6 +2,7 @@ import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { missingForPods } from '../../agent/pods/images/busybox.test-helper.ts'
 import { TEXTS, type TextKey } from '../../console/src/texts.ts'
+import { tellFound } from './found.ts'
 import { type House, picture, SIZES, startHouse } from './house.ts'
 import { PodGateways } from './pod-gateways.ts'
 
@@ -19,6 +20,7 @@ let pods: PodGateways | undefined
 let where = ''
 beforeAll(async () => {
   house = await startHouse()
+  await tellFound(house)
   if (!withPods) return
   pods = await PodGateways.start(house, ['gw-2', 'gw-3'])
   await pods.run('patrol', {
@@ -96,6 +98,11 @@ const PREPARE: Readonly<Record<string, (page: Page, say: Words) => Promise<unkno
   async offload(page) {
     await page.getByRole('button', { name: /^patrol/ }).click()
     await page.locator('.candidates').waitFor()
+  },
+  async discovery(page, say) {
+    // At the gateway nobody approves.
+    const approve = page.getByRole('button', { name: say('approveAs').replace('{name}', 'Drive') })
+    if ((await approve.count()) > 0) await approve.click()
   },
   async plan(page, say) {
     await page.locator('.register').first().waitFor()

@@ -1,9 +1,11 @@
 import type { BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { missingForPods } from '../../agent/pods/images/busybox.test-helper.ts'
-import { objectPath, PODS } from '../../cloudcore/kube/paths.ts'
+import type { Device } from '../../api/resources.ts'
+import { collectionPath, DEVICES, objectPath, PODS } from '../../cloudcore/kube/paths.ts'
 import { runSluice } from '../cli/run-sluice.ts'
 import { violations } from './axe.ts'
+import { tellFound } from './found.ts'
 import { type House, startHouse } from './house.ts'
 import { PodGateways } from './pod-gateways.ts'
 
@@ -242,6 +244,34 @@ describe.skipIf(skipped)(`pods in the console ${missing ?? ''}`, { timeout: 90_0
       .poll(() => page.getByRole('region', { name: 'Request' }).textContent(), { timeout: 15_000 })
       .toContain('250\u202fms')
     expect(await page.getByText('As tried').count()).toBe(0)
+  })
+
+  it('makes a device of what a gateway found, by a name, a model and a reason, and passes over what nobody wants', async () => {
+    const { page } = fleet
+    await tellFound(house)
+    await go(page, 'discovery', 'Discovery')
+    await page.getByRole('button', { name: 'Approve Drive' }).click()
+    const form = page.getByRole('region', { name: 'Approve Drive' })
+    expect(await form.getByLabel('Model').inputValue()).toBe('speed-drive')
+    await form.getByLabel('Name of the device').fill('Drive 7')
+    await form.getByRole('button', { name: 'Approve' }).click()
+    expect(await form.locator('input:invalid').count()).toBe(1)
+    await form.getByLabel('Name of the device').fill('drive-7')
+    await form.getByLabel('Reason').fill('the new conveyor')
+    await form.getByRole('button', { name: 'Approve' }).click()
+    await page.getByRole('link', { name: 'default/drive-7' }).waitFor()
+    await page.getByRole('button', { name: 'Approve a4:c1:38:00:00:01' }).click()
+    await page.getByRole('button', { name: 'Ignore' }).click()
+    await page.getByRole('listitem').filter({ hasText: 'a4:c1:38' }).getByText('ignored').waitFor()
+    const devices = await pods.kube.list<Device>(collectionPath(DEVICES, 'default'))
+    const [old, made] = ['drive-1', 'drive-7'].map((name) =>
+      devices.items.find(({ metadata }) => metadata.name === name),
+    )
+    expect(made?.spec).toMatchObject({ model: 'speed-drive', nodeName: 'gw-1', modbus: old!.spec.modbus })
+    await pods.kube.delete(objectPath(DEVICES, 'drive-7', 'default'))
+    await go(page, 'audit', 'Audit')
+    const row = page.getByRole('row').filter({ hasText: 'gw-1-modbus-drive' }).filter({ hasText: 'the new conveyor' })
+    await row.first().waitFor()
   })
 
   it('completes a model from the schema, and reads a device once as the text says', async () => {
