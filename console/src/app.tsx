@@ -1,5 +1,5 @@
 import type { ComponentType } from 'preact'
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { mayActAs } from '../../api/console/roles.ts'
 import { call, type Door, setCsrf, whenSignedOut } from './http.ts'
 import { isHeld, leave } from './leave.ts'
@@ -74,8 +74,9 @@ function House({
   const { connection } = useStore()
   const main = useRef<HTMLElement>(null)
   store.start(isGateway)
-  // Before the parts of the view ask for theirs: a browser talks to one server over six connections only.
-  useLayoutEffect(() => store.look(scopeOf(at)), [at.page, at.id])
+  // Before the parts of the view are drawn, which show what there is of it, and ask for theirs: a browser talks to one server
+  // over six connections only.
+  useMemo(() => store.look(scopeOf(at)), [at.page, at.id])
   useEffect(() => {
     document.title = [at.id === '' ? word(at.page) : at.id, session.place, 'Sluice'].join(' · ')
     main.current?.focus({ preventScroll: true })

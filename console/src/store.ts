@@ -38,6 +38,8 @@ class Store {
   #isGateway = false
   /** Whether all gateways are known, not only those that were looked at or heard of. */
   #allGateways = false
+  /** The same of devices. */
+  #allDevices = false
   readonly #watchers = new Set<() => void>()
   readonly #listeners = new Set<Listener>()
   #dirty = false
@@ -65,6 +67,7 @@ class Store {
     this.#know(new Map())
     this.gateways = new Map()
     this.#allGateways = false
+    this.#allDevices = false
     this.loaded = false
   }
 
@@ -112,6 +115,7 @@ class Store {
 
   #holds(scope: Scope): boolean {
     if (scope.kind === 'fleet') return this.#allGateways
+    if (scope.kind === 'devices') return this.#allDevices
     if (scope.kind === 'device') return this.#devices.has(scope.key) && this.models.size > 0
     if (scope.kind !== 'gateway' || !this.gateways.has(scope.name)) return false
     // Of the devices that are known, none may be of this one.
@@ -206,6 +210,7 @@ class Store {
   async #loadDevices(query: string, signal: AbortSignal): Promise<void> {
     const { items, total } = await call<{ items: DeviceView[]; total?: number }>(`/v1/devices${query}`, { signal })
     this.total = total === items.length ? undefined : total
+    this.#allDevices = query === BRIEF || this.#isGateway
     this.#know(new Map(items.map((device) => [objectKey(device.namespace, device.name), device])))
   }
 
