@@ -1,3 +1,4 @@
+import type { ComponentChildren } from 'preact'
 import { useMemo } from 'preact/hooks'
 import { objectKey } from '../../../api/resources.ts'
 import { NODE_CONDITIONS, NODE_PRESSURES } from '../../../api/schema/node-conditions.ts'
@@ -116,16 +117,23 @@ export function FleetPage(_: { readonly session: Signed }) {
   )
 }
 
-const twinWords = ({ name, value, unit, quality }: TwinView): string =>
-  `${name} ${quality?.startsWith('bad') === true ? '?' : withUnit(plain(value), unit)}`
+/** What was known last stays, dull, when it holds no more; the widget of the device says why. */
+const twinWords = ({ name, value, unit, quality, reason }: TwinView): ComponentChildren => {
+  const words = `${name} ${withUnit(plain(value), unit)}`
+  if (quality === undefined || quality === 'good' || quality === 'uncertain') return words
+  return (
+    <span class="muted" title={reason ?? quality}>
+      {words} ?
+    </span>
+  )
+}
 
 /** The first values, those that are telling first. */
-const summary = ({ twins }: DeviceView): string =>
+const summary = ({ twins }: DeviceView): ComponentChildren =>
   twins
     .filter(({ value }) => value !== undefined && value !== null)
     .slice(0, 4)
-    .map(twinWords)
-    .join(' · ')
+    .flatMap((twin, index) => (index === 0 ? [twinWords(twin)] : [' · ', twinWords(twin)]))
 
 const DEVICE_COLUMNS: readonly Column<DeviceView>[] = [
   {
