@@ -217,8 +217,13 @@ describe.skipIf(noBrowser)('the editor (needs chromium)', { timeout: 120_000 }, 
 
   it('imports the examples from its menu, with nothing left to set up but what they name, and shows their dashboard', async () => {
     await page.locator('#red-ui-workspace-chart').click({ position: { x: 700, y: 500 } })
-    const choose = (text: string) =>
-      page.locator('#red-ui-clipboard-dialog-import-tab-examples .red-ui-treeList-label', { hasText: text }).click()
+    // What slides open moves away under the pointer.
+    const choose = async (text: string) => {
+      await page
+        .locator('#red-ui-clipboard-dialog-import-tab-examples .red-ui-treeList-label', { hasText: text })
+        .click()
+      await page.waitForFunction('jQuery(":animated").length === 0')
+    }
     for (const name of readdirSync(examples).map((file) => file.slice(0, -'.json'.length))) {
       await page.keyboard.press('Control+i')
       await page.locator('a[href="#red-ui-clipboard-dialog-import-tab-examples"]').click()
