@@ -19,7 +19,12 @@ const WAITING = [
   'test/energy/ipmi.test.ts',
   'test/faults/link.test.ts',
   'test/faults/api-outage.test.ts',
+  'test/supernode/streams.test.ts',
   'test/pods/own-will.test.ts',
+  'test/e2e/bad-start.test.ts',
+  'test/e2e/discovery.test.ts',
+  'test/security/secrets.test.ts',
+  'test/faults/clock.test.ts',
 ]
 const WAITING_WORKERS = Math.max(3, availableParallelism() - 1)
 
