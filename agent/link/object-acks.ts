@@ -1,21 +1,34 @@
 import type { ObjectsAckFrame, ObjectsFrame } from '../../api/link/messages.ts'
-import type { AgentCore } from '../core.ts'
+import type { ObjectKey } from '../../api/resources.ts'
 
 type Items = ObjectsAckFrame['items']
+
+/** Of an agent's core what acknowledging needs. */
+interface AckCore {
+  readonly engine: { readonly roles: { catchingUp(key: ObjectKey): Promise<void> | undefined } }
+  readonly batcher: { flush(): unknown }
+  readonly store: { readonly lastSeq: number }
+}
 
 /**
  * The acknowledgement of a roaming device's object says that what was done under the one before is over, and what this gateway
  * overheard is told. All of that must arrive first, which holds as soon as it is sent: the hub takes frames in order.
  */
 export class ObjectAcks {
-  readonly #core: Pick<AgentCore, 'engine' | 'batcher' | 'store'>
+  readonly #core: AckCore
   readonly #onReady: () => void
+  #closed = false
   readonly #waiting: { readonly items: Items; readonly behindSeq: number }[] = []
 
   /** @param onReady more may be sent now */
-  constructor(core: Pick<AgentCore, 'engine' | 'batcher' | 'store'>, onReady: () => void) {
+  constructor(core: AckCore, onReady: () => void) {
     this.#core = core
     this.#onReady = onReady
+  }
+
+  /** The connection is gone: what was to be acknowledged is asked about again by the next one. */
+  close(): void {
+    this.#closed = true
   }
 
   /** What became of a frame. */
@@ -31,6 +44,7 @@ export class ObjectAcks {
       if (caughtUp === undefined) add()
       else {
         void caughtUp.then(() => {
+          if (this.#closed) return
           batcher.flush()
           add()
         })

@@ -188,6 +188,7 @@ export class Session {
   closed(): void {
     if (this.#phase === 'closed') return
     this.#phase = 'closed'
+    this.#acks.close()
     this.#pings.loseOlderThan(LOST_AT_END_MS)
     this.#heartbeat?.cancel()
     this.#statusTimer?.cancel()
@@ -300,7 +301,6 @@ export class Session {
   }
 
   #sendAcks(): void {
-    if (this.#phase === 'closed') return
     const sentThrough = (seq: number) => this.#phase === 'streaming' && this.#lanes!.sentThrough(seq)
     for (const items of this.#acks.ready(sentThrough)) this.#send({ t: 'objectsAck', items })
   }

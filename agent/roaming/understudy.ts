@@ -32,6 +32,7 @@ export type Handed = ReadonlyMap<string, HandedValue>
 /** What an understudy overheard lately, oldest first. Bounded in number, time and size. */
 export class Understudy {
   #readings: Reading[] = []
+
   take(reading: Reading, nowMs: number): void {
     if (reading.value === undefined || sizeOf(reading.value) > MAX_VALUE_CHARACTERS) return
     this.#readings.push(reading)

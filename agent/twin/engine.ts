@@ -270,6 +270,7 @@ export class TwinEngine {
 
   stop(): void {
     this.#sweepTimer?.cancel()
+    this.roles.stop()
     this.#reporter.stop()
     for (const device of this.devices.values()) this.#options.writes.discard(device)
   }

@@ -80,6 +80,11 @@ export class Roles {
     return this.#options.devices.get(key)?.catchUp?.over
   }
 
+  /** What has yet to be caught up with is left to whoever serves next. */
+  stop(): void {
+    for (const device of this.#options.devices.values()) device.catchUp = undefined
+  }
+
   /** The hub's word that this gateway serves roaming devices is too old: another one may write to them by now. */
   withdraw(): void {
     for (const device of this.#options.devices.values()) if (device.roams) void this.#options.writes.withdraw(device)
